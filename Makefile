@@ -1,0 +1,71 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help run test lint types imports proofs kill-test bench lock docs clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: .venv/ready  ## set up, then the main job on the embedded sample of handwritten digits
+	$(BIN)/housetrain sample digits sample/digits
+	$(BIN)/housetrain run sample/digits --out runs/digits --prepared prepared/digits
+
+test: .venv/ready-dev  ## set up, then lint, types, import rules and every quick test
+	$(MAKE) --no-print-directory lint types imports
+	$(BIN)/python -m pytest
+
+lint: .venv/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready-dev
+	$(BIN)/mypy
+
+imports: .venv/ready-dev
+	$(BIN)/lint-imports
+
+proofs: .venv/ready-dev  ## the slow proofs on thousands of real pictures
+	$(BIN)/python -m pytest -m slow
+
+kill-test: .venv/ready-dev  ## 30 random kill -9 of a real training, resumed to bit-equal weights
+	$(BIN)/python -m pytest -m kill
+
+bench: .venv/ready-dev  ## measure against the plain Keras way; results go to benchmarks/RECORDS.md by hand
+	for script in prepare mnist train; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+docs: .venv/ready-dev  ## write docs/cli.md from the command line's own help
+	$(BIN)/python tools/write_cli_docs.py
+
+lock:  ## resolve requirements/*.txt anew (no registry address goes into them)
+	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	  --extra tensorflow --upgrade -q -o requirements/run.txt
+	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	  --extra tensorflow --extra sweep --group dev --upgrade -q -o requirements/dev.txt
+
+# uv where it is at hand, else uv from pip inside the new environment: nothing outside the project is touched.
+define setup
+	if [ -n "$(UV)" ]; then \
+	  [ -x $(BIN)/python ] || $(UV) venv -q -p $(PYTHON) .venv; \
+	  $(UV) pip sync -q -p $(BIN)/python --require-hashes $(1) && $(UV) pip install -q -p $(BIN)/python --no-deps -e .; \
+	else \
+	  [ -x $(BIN)/python ] || $(PYTHON) -m venv .venv; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check uv \
+	  && $(BIN)/uv pip install -q -p $(BIN)/python --require-hashes -r $(1) && $(BIN)/uv pip install -q -p $(BIN)/python --no-deps -e .; \
+	fi
+endef
+
+.venv/ready: requirements/run.txt pyproject.toml
+	@echo "Setting up .venv (about 600 MB, once) ..."
+	@if [ ! -e .venv/ready-dev ] || [ -n "$$(find $^ -newer .venv/ready-dev)" ]; then $(call setup,requirements/run.txt); fi
+	@touch $@
+
+.venv/ready-dev: requirements/dev.txt pyproject.toml
+	@echo "Setting up .venv for the tests ..."
+	@$(call setup,requirements/dev.txt)
+	@touch $@ .venv/ready
+
+clean:  ## remove what the commands above made
+	rm -rf .venv runs prepared sample build dist

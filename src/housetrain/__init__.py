@@ -1,0 +1,1 @@
+"""housetrain: from a folder of labelled pictures to an image classifier you can trust."""

@@ -1,0 +1,1 @@
+"""The pictures: reading, checking, splitting, preparing. Knows nothing of Keras."""

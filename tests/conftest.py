@@ -1,0 +1,44 @@
+"""Fixtures of all tests: where the shared real pictures lie, and a cache that is the test's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _shared(*parts: str) -> Path:
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"the shared pictures are not here: ../shared/{'/'.join(parts)}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def petimages() -> Path:
+    """About 8,000 cats and dogs with planted faults. Never written."""
+    return _shared("data", "PetImages")
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """600 cats and dogs at their original sizes. Never written."""
+    return _shared("data", "photos")
+
+
+@pytest.fixture(scope="session")
+def mnist_t10k() -> Path:
+    """The 10,000 MNIST test digits as IDX files. Never written."""
+    return _shared("data", "mnist-t10k")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the catalogue cache of the person running the tests out of it."""
+    monkeypatch.setenv("HOUSETRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
