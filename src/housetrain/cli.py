@@ -1,0 +1,489 @@
+"""The command line: one thin function per verb.
+
+In: words. Out: calls of the functions of the same names in `housetrain`, their results on standard output, news and
+errors on standard error, and an exit code. Holds no decisions; everything heavy is imported inside the verbs, so
+that ``housetrain --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from housetrain.options import (
+    BALANCES,
+    COLOURS,
+    RESIZES,
+    Balance,
+    BatchSize,
+    Colour,
+    Conv,
+    Dense,
+    Deterministic,
+    Epochs,
+    Folder,
+    Json,
+    LearningRate,
+    Model,
+    Nodes,
+    Out,
+    Patience,
+    Quiet,
+    RecipeFile,
+    Resize,
+    RunArg,
+    Seed,
+    Set,
+    Size,
+    SplitSeed,
+    Test,
+    TestPerClass,
+    TimeLimit,
+    Validation,
+    Workers,
+    one_of,
+    recipe_from,
+    seconds,
+)
+
+app = typer.Typer(
+    name="housetrain",
+    help="From a folder of labelled pictures to an image classifier you can trust, on your own machine.",
+    epilog="Start here:  housetrain run PetImages   (class folders inside: PetImages/Cat, PetImages/Dog)",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Rich help takes 0.15 s of imports more; plain help prints at once
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        import housetrain
+
+        typer.echo(f"housetrain {housetrain.__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Examples:  housetrain run PetImages  ·  housetrain run PetImages --model cnn --time-limit 10m")
+def run(
+    folder: Folder,
+    model: Model = "best",
+    out: Out = None,
+    prepared: Annotated[
+        Path | None, typer.Option(help="Where the arrays are kept; by default in prepared/.", show_default=False)
+    ] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    conv: Conv = None,
+    nodes: Nodes = None,
+    dense: Dense = None,
+    size: Size = None,
+    colour: Colour = None,
+    resize: Resize = None,
+    balance: Balance = None,
+    patience: Patience = None,
+    time_limit: TimeLimit = None,
+    seed: Seed = None,
+    deterministic: Deterministic = False,
+    set_: Set = None,
+    recipe: RecipeFile = None,
+    split_seed: SplitSeed = 0,
+    validation: Validation = 0.15,
+    test: Test = 0.15,
+    test_per_class: TestPerClass = None,
+    workers: Workers = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Do the whole job, from folder to report and model.
+
+    Check, split, prepare, train, test, report, bundle. Call it again after an interruption and it goes on where it was.
+    """
+    from housetrain import pipeline, terminal
+
+    chosen = recipe_from(
+        recipe,
+        model,
+        conv=conv,
+        nodes=nodes,
+        dense=dense,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        size=size,
+        colour=colour,
+        resize=resize,
+        balance=balance,
+        patience=patience,
+        time_limit_s=seconds(time_limit),
+        seed=seed,
+        deterministic=deterministic or None,
+        settings=set_,
+    )
+    outcome = pipeline.run(
+        folder,
+        out,
+        recipe=chosen,
+        prepared=prepared,
+        seed=split_seed,
+        validation=validation,
+        test=test,
+        test_per_class=test_per_class,
+        workers=workers,
+        narrator=terminal.Terminal(quiet=quiet),
+    )
+    if json_:
+        _print_json(outcome.to_json())
+        return
+    terminal.out("")
+    terminal.out(outcome.evaluation.in_words())
+    terminal.out("")
+    terminal.out(f"Report   {outcome.report}")
+    terminal.out(f"Model    {outcome.bundle}")
+    terminal.out(f"Next     housetrain predict {_quoted(outcome.run.folder)} PHOTO.jpg")
+    terminal.out(f"         housetrain board {_quoted(outcome.run.folder)}")
+
+
+@app.command(
+    epilog="Exit code: 0 clean, 1 findings, 2 unusable.  Example:  housetrain check PetImages --csv findings.csv"
+)
+def check(
+    folder: Folder,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write one row per finding and picture to this file.", show_default=False)
+    ] = None,
+    workers: Workers = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what is wrong with the pictures. Changes nothing.
+
+    Broken, duplicated, mislabelled and unbalanced pictures are listed with what to do about them.
+    """
+    import housetrain as ht
+    from housetrain import pipeline, terminal
+    from housetrain.data.checks import write_findings
+
+    pipeline.refuse_inside(folder, csv)
+    narrator = terminal.Terminal(quiet=quiet)
+    with narrator.counting("Reading") as progress:
+        catalog = ht.scan(folder, workers=workers, progress=progress)
+    findings = ht.check(catalog)
+    if csv is not None:
+        write_findings(findings, csv)
+    if json_:
+        _print_json(
+            {
+                "folder": str(catalog.root),
+                "pictures": len(catalog.pictures),
+                "usable": catalog.counts(),
+                "ignored": catalog.ignored,
+                "fingerprint": catalog.fingerprint,
+                "findings": [vars_of(finding) for finding in findings],
+            }
+        )
+    else:
+        terminal.findings(catalog, findings)
+    if findings:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example:  housetrain show PetImages --out sheet.png")
+def show(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option(help="The PNG to write; by default <folder>-sheet.png here.", show_default=False)
+    ] = None,
+    per_class: Annotated[int, typer.Option(help="Samples per class.", min=1, max=100)] = 8,
+    sizes: Annotated[str, typer.Option(help="Sizes to show the prepared picture at, in pixels.")] = "50,100",
+    colour: Colour = "gray",
+    seed: Annotated[int, typer.Option(help="Another number shows other samples.")] = 0,
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw contact sheets, before and after preparing."""
+    import housetrain as ht
+    from housetrain import pipeline, terminal
+    from housetrain.errors import RecipeError
+
+    try:
+        pixels = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise RecipeError("The sizes are not numbers", expected="pixels, such as 50,100", sizes=sizes) from None
+    target = out or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
+    pipeline.refuse_inside(folder, target)
+    with terminal.Terminal(quiet=quiet).counting("Reading") as progress:
+        catalog = ht.scan(folder, workers=workers, progress=progress)
+    terminal.out(
+        str(
+            ht.contact_sheet(
+                catalog, target, per_class=per_class, sizes=pixels, colour=one_of("colour", colour, COLOURS), seed=seed
+            )
+        )
+    )
+
+
+@app.command(epilog="Example:  housetrain prepare PetImages --size 50 --colour gray")
+def prepare(
+    folder: Folder,
+    size: Size = 50,
+    colour: Colour = "gray",
+    resize: Resize = "stretch",
+    out: Annotated[
+        Path | None, typer.Option(help="Where the arrays are kept; by default in prepared/.", show_default=False)
+    ] = None,
+    balance: Balance = "weights",
+    split_seed: SplitSeed = 0,
+    validation: Validation = 0.15,
+    test: Test = 0.15,
+    test_per_class: TestPerClass = None,
+    workers: Workers = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make arrays of one size, split three ways, once."""
+    import housetrain as ht
+    from housetrain import pipeline, terminal
+    from housetrain.data.prepare import default_prepared_folder
+
+    pipeline.refuse_inside(folder, out)
+    spec = ht.InputSpec(
+        height=size or 50,
+        width=size or 50,
+        colour=one_of("colour", colour, COLOURS),
+        resize=one_of("resize", resize, RESIZES),
+    )
+    narrator = terminal.Terminal(quiet=quiet)
+    _, _, division = pipeline.look(
+        folder,
+        seed=split_seed,
+        validation=validation,
+        test=test,
+        test_per_class=test_per_class,
+        balance=one_of("balance", balance, BALANCES),
+        workers=workers,
+        narrator=narrator,
+    )
+    target = out or default_prepared_folder(folder, spec, division)
+    with narrator.counting("Preparing") as progress:
+        prepared = ht.prepare(
+            division,
+            target,
+            size=(spec.height, spec.width),
+            colour=spec.colour,
+            resize=spec.resize,
+            workers=workers,
+            progress=progress,
+        )
+    if json_:
+        _print_json(
+            {
+                "prepared": str(prepared.folder),
+                "fingerprint": prepared.fingerprint,
+                "counts": prepared.split.counts(),
+                "left_out": [vars_of(row) for row in prepared.split.left_out],
+            }
+        )
+        return
+    terminal.out(f"{pipeline.counts_in_words(prepared.split)}; balance: {one_of('balance', balance, BALANCES)}")
+    for row in prepared.split.left_out:
+        narrator.say(f"left out: {row.path} ({row.reason})")
+    terminal.out(f"Arrays   {prepared.folder}")
+    terminal.out(f"Next     housetrain train {_quoted(prepared.folder)} --model cnn")
+
+
+@app.command(
+    epilog="Example:  housetrain train prepared/PetImages-50x50-gray --model cnn --conv 3 --nodes 64 --dense 0"
+)
+def train(
+    prepared: Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")],
+    model: Model = "cnn",
+    out: Out = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    conv: Conv = None,
+    nodes: Nodes = None,
+    dense: Dense = None,
+    patience: Patience = None,
+    time_limit: TimeLimit = None,
+    seed: Seed = None,
+    deterministic: Deterministic = False,
+    set_: Set = None,
+    recipe: RecipeFile = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train one model on prepared pictures. Call it again after an interruption and it goes on."""
+    import housetrain as ht
+    from housetrain import pipeline, terminal
+
+    arrays = ht.Prepared.load(prepared)
+    chosen = recipe_from(
+        recipe,
+        model,
+        conv=conv,
+        nodes=nodes,
+        dense=dense,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        time_limit_s=seconds(time_limit),
+        seed=seed,
+        deterministic=deterministic or None,
+        settings=set_,
+    )
+    target = out or pipeline.free_run_folder(
+        arrays.folder.with_name(f"{arrays.folder.name}-{chosen.name}"), arrays, chosen
+    )
+    trained = ht.train(arrays, chosen, target, progress=None if quiet else "rich")
+    if json_:
+        _print_json({"run": str(trained.folder), "result": trained.result, "history": trained.history})
+        return
+    terminal.out(f"Run      {trained.folder}")
+    terminal.out(f"Next     housetrain evaluate {_quoted(trained.folder)}")
+
+
+@app.command(epilog="Example:  housetrain evaluate runs/PetImages")
+def evaluate(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")], json_: Json = False) -> None:
+    """Test a finished run on the pictures set aside. Each opening of the test split is counted."""
+    import housetrain as ht
+    from housetrain import terminal
+
+    opened = ht.Run.open(run)
+    result = ht.evaluate(opened)
+    report = ht.write_report(opened, evaluation=result)
+    if json_:
+        _print_json({key: value for key, value in result.to_json().items() if key != "rows"})
+        return
+    terminal.evaluation(result)
+    terminal.out(f"Report   {report}")
+
+
+@app.command(epilog="Examples:  housetrain predict RUN photo.jpg  ·  housetrain predict RUN holiday/ --csv names.csv")
+def predict(
+    run: RunArg,
+    pictures: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PICTURE...")],
+    top: Annotated[int, typer.Option(help="Name this many classes.", min=1)] = 1,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write one row per picture to this file.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures per step.", min=1)] = 64,
+    workers: Workers = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture and line.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Name what is in pictures, with the probability.
+
+    Says when a picture was one of those the model was trained on.
+    """
+    import housetrain as ht
+    from housetrain import terminal
+    from housetrain.deploy.predictor import expand
+
+    sources = expand(pictures)
+    predictor = ht.Predictor.load(run)
+    results = predictor.predict_many(sources, batch_size=batch_size, workers=workers)
+    with terminal.Terminal(quiet=quiet or len(sources) < 200).counting("Predicting") as progress:
+        failed = terminal.predictions(results, total=len(sources), top=top, csv=csv, as_json=json_, progress=progress)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples:  housetrain sample digits sample/digits  ·  housetrain sample mnist mnist --source ../mnist-files"
+)
+def sample(
+    name: Annotated[str, typer.Argument(help="digits, fashion-mnist, mnist or cats-vs-dogs.", metavar="NAME")],
+    dest: Annotated[Path, typer.Argument(help="The folder to make.", metavar="DEST")],
+    source: Annotated[
+        Path | None, typer.Option(help="A folder that already has the data set's files.", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make a ready-made data set into class folders of pictures."""
+    import housetrain as ht
+    from housetrain import terminal
+
+    with terminal.Terminal(quiet=quiet).counting("Writing") as progress:
+        made = ht.sample(name, dest, source=source, progress=progress)
+    terminal.out(f"Pictures {made}")
+    terminal.out(f"Next     housetrain run {_quoted(made)}")
+
+
+@app.command(epilog="Example:  housetrain board runs")
+def board(
+    runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs.", metavar="RUNS")],
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=0, max=65535)] = 6006,
+) -> None:
+    """Open TensorBoard on this machine only (127.0.0.1)."""
+    from housetrain.training.tracking import board as open_board
+
+    open_board(runs, port=port)
+
+
+@app.command(epilog="Example:  housetrain doctor --json")
+def doctor(json_: Json = False) -> None:
+    """Say what on this machine will be slow or fail."""
+    from housetrain import terminal
+    from housetrain.doctor import diagnose
+
+    diagnosis = diagnose()
+    if json_:
+        _print_json(diagnosis.to_json())
+    else:
+        terminal.diagnosis(diagnosis)
+    if any(remark.severity == "error" for remark in diagnosis.remarks):
+        raise typer.Exit(1)
+
+
+# --- from values to words ----------------------------------------------------------------------------------------
+def vars_of(value: Any) -> dict[str, Any]:
+    """Return a frozen dataclass as JSON-plain values."""
+    from dataclasses import asdict
+
+    return asdict(value)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
+
+
+def main() -> NoReturn:
+    """Run the command line: errors become one line and an exit code, Ctrl-C becomes 130."""
+    from housetrain.errors import HousetrainError
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are not for the user
+    try:
+        app(standalone_mode=True)
+    except HousetrainError as error:
+        from housetrain.terminal import fail
+
+        fail(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        from housetrain.terminal import fail
+
+        fail("Interrupted. Everything finished so far is kept: the same command goes on from there.")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) left; not an error
+        sys.exit(0)
+    sys.exit(0)

@@ -1,0 +1,203 @@
+"""What this machine is and what will be slow or fail on it.
+
+In: nothing. Out: a `Diagnosis` of plain facts and remarks. Knows nothing of pictures or runs, and imports no
+TensorFlow: installed versions are read from package metadata.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+PACKAGES = (
+    "housetrain", "keras", "tensorflow", "jax", "torch", "tensorboard", "numpy", "opencv-python-headless",
+    "simplejpeg", "pillow", "scikit-learn", "openvino", "onnxruntime", "optuna", "ray", "streamlit", "fastapi",
+)  # fmt: skip
+BACKENDS = ("tensorflow", "jax", "torch")
+_INSTRUCTIONS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "bf16",
+)
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One thing worth saying. ``error`` fails, ``warning`` is slow or risky, ``note`` is good to know."""
+
+    severity: Literal["error", "warning", "note"]
+    message: str
+    do: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The machine in plain values; ``to_json`` is what ``housetrain doctor --json`` prints.
+
+    Attributes:
+        python: Version of the interpreter.
+        system: Operating system and processor architecture.
+        versions: Installed version per package; packages that are not installed are absent.
+        backend: The Keras backend that training would use, or ``""`` when none is installed.
+        cores: Processor cores this process may use.
+        processor: Model name of the processor.
+        instructions: The instruction sets that matter to training, as the system names them.
+        memory_bytes: Memory this process may use (the container's limit where there is one).
+        memory_free_bytes: Memory available now.
+        disk_free_bytes: Free bytes where runs are written (the working folder).
+        gpus: Names of the NVIDIA devices the driver lists.
+        remarks: What will be slow or fail and why.
+    """
+
+    python: str
+    system: str
+    versions: dict[str, str]
+    backend: str
+    cores: int
+    processor: str
+    instructions: tuple[str, ...]
+    memory_bytes: int
+    memory_free_bytes: int
+    disk_free_bytes: int
+    gpus: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the diagnosis as JSON-plain values."""
+        return asdict(self)
+
+
+def diagnose(folder: Path | None = None) -> Diagnosis:
+    """Look at this machine.
+
+    Args:
+        folder: Where runs will be written; the working folder by default.
+    """
+    import psutil
+
+    folder = folder or Path.cwd()
+    versions = _versions()
+    backend = _backend(versions)
+    processor, instructions = _processor()
+    memory = psutil.virtual_memory()
+    limit = _container_limit() or memory.total
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "versions": versions,
+        "backend": backend,
+        "cores": cores,
+        "processor": processor,
+        "instructions": instructions,
+        "memory_bytes": min(limit, memory.total),
+        "memory_free_bytes": min(limit, memory.available),
+        "disk_free_bytes": shutil.disk_usage(folder).free,
+        "gpus": _gpus(),
+    }
+    return Diagnosis(**facts, remarks=tuple(_remarks(facts, folder)))
+
+
+def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
+    found: list[Remark] = []
+
+    def say(severity: Literal["error", "warning", "note"], message: str, do: str = "") -> None:
+        found.append(Remark(severity, message, do))
+
+    wanted = os.environ.get("KERAS_BACKEND", "")
+    if not facts["backend"]:
+        say("error", "No Keras backend is installed: checking, preparing and reporting work, training does not",
+            "pip install 'housetrain[tensorflow]'")  # fmt: skip
+    elif wanted and wanted not in BACKENDS:
+        say("error", f"KERAS_BACKEND={wanted} is not a backend that trains", f"set it to one of {', '.join(BACKENDS)}")
+    elif wanted and wanted not in facts["versions"]:
+        say("error", f"KERAS_BACKEND={wanted}, but {wanted} is not installed", f"pip install 'housetrain[{wanted}]'")
+    elif facts["backend"] != "tensorflow" and not facts["gpus"]:
+        say("warning", f"On a processor without a GPU, {facts['backend']} trains 3 to 6 times slower than TensorFlow",
+            "pip install 'housetrain[tensorflow]'")  # fmt: skip
+    if not sys.version_info[:2] >= (3, 11) or sys.version_info[:2] >= (3, 14):
+        say("error", f"Python {facts['python']} is outside 3.11 to 3.13", "make an environment with one of these")
+    if facts["memory_free_bytes"] < 2 * _GIB:
+        say("error" if facts["memory_free_bytes"] < _GIB else "warning",
+            f"{facts['memory_free_bytes'] / _GIB:.1f} GiB of memory are free; TensorFlow alone takes about 0.7",
+            "close other programs")  # fmt: skip
+    if facts["disk_free_bytes"] < 2 * _GIB:
+        say("warning", f"{facts['disk_free_bytes'] / _GIB:.1f} GiB are free in {folder}",
+            "free some space or write elsewhere with --out: 25,000 pictures at 96x96 RGB take 0.7 GiB")  # fmt: skip
+    if not os.access(folder, os.W_OK):
+        say("warning", f"{folder} is not writable: runs cannot be kept here", "change folder or pass --out")
+    if not facts["gpus"]:
+        say("note", f"No GPU: training runs on {facts['cores']} processor core{'s' if facts['cores'] > 1 else ''}")
+    simd = set(facts["instructions"])
+    if platform.machine() in ("x86_64", "AMD64") and simd and "avx2" not in simd:
+        say("warning", "This processor has no AVX2: expect training to be several times slower")
+    if simd & {"avx512_bf16", "amx_bf16"}:
+        say("note", "The processor computes in bfloat16: large nets may train faster with --precision bfloat16")
+    if facts["cores"] == 1:
+        say("warning", "One processor core: reading pictures and training take turns")
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _backend(versions: dict[str, str]) -> str:
+    wanted = os.environ.get("KERAS_BACKEND", "")
+    if wanted:
+        return wanted
+    return next((name for name in BACKENDS if name in versions), "")
+
+
+def _processor() -> tuple[str, tuple[str, ...]]:
+    name, flags = platform.processor() or platform.machine(), set[str]()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+            elif key.strip() in ("flags", "Features"):
+                flags = set(value.split())
+                break
+    return name, tuple(flag for flag in _INSTRUCTIONS if flag in flags)
+
+
+def _container_limit() -> int | None:
+    for path in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        if path.exists():
+            text = path.read_text().strip()
+            return int(text) if text.isdigit() and int(text) < 1 << 50 else None
+    return None
+
+
+def _gpus() -> tuple[str, ...]:
+    folder = Path("/proc/driver/nvidia/gpus")
+    if not folder.exists():
+        return ()
+    names = []
+    for info in sorted(folder.glob("*/information")):
+        model = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("Model")]
+        names.append(model[0] if model else info.parent.name)
+    return tuple(names)

@@ -1,0 +1,233 @@
+"""The main job: from a folder of class folders to a report and a usable bundle, in one call.
+
+In: a folder and a `Recipe`. Out: an `Outcome` that names everything written. Each stage restarts from what it left
+on disk, so the same call goes on after a kill and is nearly free once everything is done. Knows nothing of the
+terminal: it tells a `Narrator` what is going on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from housetrain.errors import FolderError
+
+if TYPE_CHECKING:
+    from housetrain.data.catalog import Catalog
+    from housetrain.data.checks import Finding
+    from housetrain.data.prepare import Prepared
+    from housetrain.data.split import Split
+    from housetrain.results.evaluate import Evaluation
+    from housetrain.runs.run import Run
+    from housetrain.training.recipe import Recipe
+
+Progress = Callable[[int, int], None]
+
+
+class Narrator(Protocol):
+    """What the pipeline says while it works. The command line shows it; `Silent` does not."""
+
+    live: bool
+
+    def say(self, text: str) -> None:
+        """One line of news."""
+
+    def counting(self, title: str) -> AbstractContextManager[Progress | None]:
+        """A context whose value is called with (done, total) while pictures are worked on."""
+
+
+class Silent:
+    """A narrator that says nothing."""
+
+    live = False
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def counting(self, title: str) -> AbstractContextManager[Progress | None]:
+        """Count nothing."""
+        return nullcontext(None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything one main job left behind."""
+
+    catalog: Catalog
+    findings: tuple[Finding, ...]
+    prepared: Prepared
+    run: Run
+    evaluation: Evaluation
+    report: Path
+    bundle: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where things are and the test result, JSON-plain."""
+        return {
+            "run": str(self.run.folder),
+            "report": str(self.report),
+            "bundle": str(self.bundle),
+            "prepared": str(self.prepared.folder),
+            "findings": len(self.findings),
+            "left_out": len(self.prepared.split.left_out),
+            "result": self.run.result,
+            "evaluation": {key: value for key, value in self.evaluation.to_json().items() if key != "rows"},
+        }
+
+
+def run(
+    folder: Path | str,
+    out: Path | str | None = None,
+    *,
+    recipe: Recipe | None = None,
+    prepared: Path | str | None = None,
+    seed: int = 0,
+    validation: float = 0.15,
+    test: float = 0.15,
+    test_per_class: int | None = None,
+    workers: int | None = None,
+    narrator: Narrator | None = None,
+) -> Outcome:
+    """Check, split, prepare, train, evaluate, report and bundle. Call it again and it goes on where it was.
+
+    Args:
+        folder: Class folders of pictures: ``folder/<class>/**/picture``. Only read.
+        out: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
+            this very run.
+        recipe: What to train; the ``best`` preset by default. Its size, colour and balance decide how pictures
+            are prepared.
+        prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
+        seed: Seed of the split, any integer. The recipe has a seed of its own for training.
+        validation: Share of the pictures for validation, in (0, 1).
+        test: Share of the pictures set aside for the one test, in (0, 1).
+        test_per_class: Set aside exactly this many test pictures of each class instead.
+        workers: Processes that read pictures; all cores by default.
+        narrator: Told what is going on.
+
+    Returns:
+        The `Outcome`.
+
+    Raises:
+        FolderError: The folder cannot be used; nothing was written.
+        HousetrainError: Any other error of the tree in `housetrain.errors`.
+    """
+    from housetrain.data.decode import InputSpec
+    from housetrain.data.prepare import default_prepared_folder, prepare
+    from housetrain.deploy.export import export_bundle
+    from housetrain.results.evaluate import evaluate
+    from housetrain.results.report import write_report
+    from housetrain.training.loop import train
+    from housetrain.training.recipe import Recipe as RecipeType
+    from housetrain.training.shapes import check_feasible
+
+    narrator = narrator or Silent()
+    recipe = recipe or RecipeType.of("best")
+    options = recipe.prepare_options
+    spec = InputSpec(height=options["size"], width=options["size"], colour=options["colour"], resize=options["resize"])
+    source = Path(folder)
+    refuse_inside(source, out, prepared)
+    check_feasible(recipe, spec)
+    catalog, findings, division = look(
+        source, seed=seed, validation=validation, test=test, test_per_class=test_per_class, balance=recipe.balance,
+        workers=workers, narrator=narrator,
+    )  # fmt: skip
+    arrays_folder = Path(prepared) if prepared else default_prepared_folder(source, spec, division)
+    with narrator.counting("Preparing") as progress:
+        arrays = prepare(
+            division, arrays_folder, size=(spec.height, spec.width), colour=spec.colour, resize=spec.resize,
+            background=spec.background, workers=workers, progress=progress,
+        )  # fmt: skip
+    narrator.say(
+        f"Prepared {counts_in_words(arrays.split)} as {spec.height}x{spec.width} {spec.colour} in {arrays.folder}"
+    )
+    run_folder = Path(out) if out else free_run_folder(source, arrays, recipe)
+    trained = train(arrays, recipe, run_folder, progress="rich" if narrator.live else None)
+    evaluation = evaluate(trained, prepared=arrays)
+    bundle = export_bundle(trained)
+    report = write_report(trained, catalog=catalog, findings=findings, evaluation=evaluation)
+    return Outcome(catalog, findings, arrays, trained, evaluation, report, bundle)
+
+
+def look(
+    folder: Path,
+    *,
+    seed: int,
+    validation: float,
+    test: float,
+    test_per_class: int | None,
+    balance: str,
+    workers: int | None,
+    narrator: Narrator,
+) -> tuple[Catalog, tuple[Finding, ...], Split]:
+    """Scan, check and split a folder, telling the narrator what was found."""
+    from housetrain.data.catalog import scan
+    from housetrain.data.checks import check
+    from housetrain.data.split import split
+
+    with narrator.counting("Reading") as progress:
+        catalog = scan(folder, workers=workers, progress=progress)
+    findings = check(catalog)
+    division = split(
+        catalog, findings=findings, seed=seed, validation=validation, test=test, test_per_class=test_per_class,
+        balance=balance,
+    )  # fmt: skip
+    narrator.say(f"Read {len(catalog.pictures):,} pictures of {len(catalog.classes)} classes in {folder}")
+    if findings:
+        narrator.say(
+            f"Found {len(findings)} things worth a look; left out, with reasons: {len(division.left_out)} pictures"
+        )
+    return catalog, findings, division
+
+
+def counts_in_words(division: Split) -> str:
+    """Return for instance ``5,600 train (cats 2,801, dogs 2,799), 1,200 validation (...), 1,200 test (...)``."""
+    parts = []
+    for name, per_class in division.counts().items():
+        listed = ", ".join(f"{label} {count:,}" for label, count in list(per_class.items())[:12])
+        more = ", ..." if len(per_class) > 12 else ""
+        parts.append(f"{sum(per_class.values()):,} {name} ({listed}{more})")
+    return ", ".join(parts)
+
+
+def refuse_inside(source: Path, *outputs: Path | str | None) -> None:
+    """Refuse to write into the folder of the source pictures.
+
+    Raises:
+        FolderError: An output lies inside ``source``.
+    """
+    root = Path(os.path.realpath(source))
+    for output in outputs:
+        if output is not None and Path(os.path.realpath(output)).is_relative_to(root):
+            raise FolderError(
+                "The output lies inside the folder of the pictures, which is never written",
+                expected="an output outside of it",
+                do="pass another folder",
+                output=str(output),
+                source=str(source),
+            )
+
+
+def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
+    """Return the run folder of this very job if there is one, else the first free ``runs/<name>[-N]``."""
+    name = Path(os.path.realpath(source)).name or "pictures"
+    number = 1
+    while True:
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists() or not any(folder.iterdir()) or is_same_run(folder, prepared, recipe):
+            return folder
+        number += 1
+
+
+def is_same_run(folder: Path, prepared: Prepared, recipe: Recipe) -> bool:
+    """Return whether ``folder`` holds a run of this recipe on these arrays, finished or not."""
+    try:
+        kept = json.loads((folder / "recipe.json").read_text())
+        data = json.loads((folder / "input.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(kept == recipe.to_json() and data.get("data") == prepared.fingerprint)
