@@ -1,0 +1,113 @@
+"""Augment: pictures changed a little at random, while training only.
+
+In: a batch of pictures, values 0 to 255. Out: float32 pictures of the same shape, values 0 to 255.
+Does not know: classes, recipes (it takes the five amounts as numbers), scaling.
+
+Mirror, shift, turn and zoom are one affine map, so a picture is resampled once (sharper, and cheaper than a chain of
+Keras' layers: see ``benchmarks/RECORDS.md``); contrast and brightness are one multiply-add after it.
+`models.for_inference` leaves this layer out of what is saved for use, so that a saved model is plain Keras.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras  # noqa: TID253 - a layer needs its base class; only models.build imports this module
+from keras import ops  # noqa: TID253
+
+
+@keras.saving.register_keras_serializable(package="housetrain")
+class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no types
+    """Random mirror, shift, turn, zoom, contrast and brightness; the identity outside training.
+
+    What falls outside the picture is filled by reflection. Each picture of a batch is drawn anew, from a
+    `keras.random.SeedGenerator` whose state is a variable: with it restored, training goes on with the same pictures.
+
+    Args:
+        flip: ``"none"``, ``"horizontal"`` or ``"both"`` (horizontal and vertical, each with probability 1/2).
+        shift: Largest shift along each axis, as a share of that side, 0 to 1.
+        rotate: Largest turn either way, as a share of a full turn, 0 to 1.
+        zoom: Scale is drawn from ``1 - zoom`` to ``1 + zoom`` of the side, 0 to 1.
+        contrast: Contrast factor from ``1 - contrast`` to ``1 + contrast``; brightness by as much of half the range.
+        seed: Seed of the draws.
+        **kwargs: Of `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        *,
+        flip: str = "none",
+        shift: float = 0.0,
+        rotate: float = 0.0,
+        zoom: float = 0.0,
+        contrast: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flip, self.shift, self.rotate, self.zoom, self.contrast = flip, shift, rotate, zoom, contrast
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_jit = False
+
+    def call(self, pictures: Any, training: bool = False) -> Any:
+        """Return the pictures, changed if ``training``.
+
+        Args:
+            pictures: ``(batch, height, width, channels)``, uint8 or float, 0 to 255.
+            training: Given by Keras.
+        """
+        pictures = ops.cast(pictures, "float32")
+        if not training:
+            return pictures
+        batch, height, width = ops.shape(pictures)[0], pictures.shape[1], pictures.shape[2]
+        if any((self.shift, self.rotate, self.zoom)):
+            transform = self._transform(batch, float(height), float(width))
+            pictures = ops.image.affine_transform(
+                pictures, transform, interpolation="bilinear", fill_mode="reflect", data_format="channels_last"
+            )
+        elif self.flip != "none":  # a mirror alone needs no resampling
+            pictures = self._mirrored(pictures, batch)
+        if self.contrast:
+            factor = 1.0 + self._draw((batch, 1, 1, 1), self.contrast)
+            brighter = 127.5 * self._draw((batch, 1, 1, 1), self.contrast)
+            mean = ops.mean(pictures, axis=(1, 2, 3), keepdims=True)
+            pictures = ops.clip((pictures - mean) * factor + (mean + brighter), 0.0, 255.0)
+        return pictures
+
+    def compute_output_spec(self, pictures: Any, training: bool = False) -> Any:
+        """Return the shape and type of the output; Keras asks while it builds a model."""
+        del training
+        return keras.KerasTensor(pictures.shape, dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs."""
+        amounts = {name: getattr(self, name) for name in ("flip", "shift", "rotate", "zoom", "contrast", "seed")}
+        return {**super().get_config(), **amounts}
+
+    def _draw(self, shape: tuple[Any, ...], amount: float) -> Any:
+        return keras.random.uniform(shape, -amount, amount, seed=self.seed_generator)
+
+    def _sign(self, shape: tuple[Any, ...], on: bool) -> Any:
+        return ops.where(self._draw(shape, 1.0) < 0.0, -1.0, 1.0) if on else ops.ones(shape)
+
+    def _mirrored(self, pictures: Any, batch: Any) -> Any:
+        axes = (2, 1) if self.flip == "both" else (2,)
+        for axis in axes:
+            pictures = ops.where(self._draw((batch, 1, 1, 1), 1.0) < 0.0, ops.flip(pictures, axis=axis), pictures)
+        return pictures
+
+    def _transform(self, batch: Any, height: float, width: float) -> Any:
+        """Return (batch, 8): for each output pixel (x, y) the input pixel it is taken from."""
+        scale = 1.0 + self._draw((batch,), self.zoom)
+        angle = self._draw((batch,), 2.0 * math.pi * self.rotate)
+        cos, sin = scale * ops.cos(angle), scale * ops.sin(angle)
+        across = self._sign((batch,), self.flip != "none")
+        down = self._sign((batch,), self.flip == "both")
+        centre_x, centre_y = (width - 1.0) / 2.0, (height - 1.0) / 2.0
+        a0, a1, b0, b1 = cos * across, -sin * down, sin * across, cos * down
+        a2 = centre_x + self._draw((batch,), self.shift * width) - a0 * centre_x - a1 * centre_y
+        b2 = centre_y + self._draw((batch,), self.shift * height) - b0 * centre_x - b1 * centre_y
+        zero = ops.zeros_like(a0)
+        return ops.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1)
