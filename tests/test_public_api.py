@@ -23,7 +23,9 @@ def test_every_public_name_resolves_and_is_documented(name: str) -> None:
 
 def test_the_type_checkers_list_is_the_lazy_list() -> None:
     source = (ROOT / "src/housetrain/__init__.py").read_text()
-    static = {line.rsplit(" as ", 1)[1].strip() for line in source.splitlines() if line.startswith("    from housetrain")}
+    static = {
+        line.rsplit(" as ", 1)[1].strip() for line in source.splitlines() if line.startswith("    from housetrain")
+    }
     assert static == set(ht.__all__)
 
 

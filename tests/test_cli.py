@@ -1,0 +1,200 @@
+"""The command line: what bad input gets, exit codes, JSON, and that news never mixes with results."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tree import snapshot
+
+from housetrain import cli
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Return a function that runs the command line in an empty folder: words -> (exit code, stdout, stderr)."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["housetrain", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        code = left.value.code
+        said = capsys.readouterr()
+        return (int(code) if isinstance(code, int) else 0 if code is None else 1), said.out, said.err
+
+    return run
+
+
+def picture(path: Path, seed: int, size: int = 48) -> None:
+    """Write a picture of noise that is unlike every other seed's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(path), cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
+
+
+def folder_of(root: Path, **counts: int) -> Path:
+    """Make class folders with so many pictures each."""
+    seed = 0
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            seed += 1
+            picture(root / name / f"{number}.png", seed)
+    return root
+
+
+def a_file(root: Path) -> Path:
+    root.write_text("not a folder")
+    return root
+
+
+def pictures_without_classes(root: Path) -> Path:
+    for number in range(3):
+        picture(root / f"{number}.png", number)
+    return root
+
+
+def only_text(root: Path) -> Path:
+    (root / "cats").mkdir(parents=True)
+    (root / "dogs").mkdir()
+    (root / "cats" / "readme.jpg").write_text("<html>not a picture</html>")
+    return root
+
+
+BAD_FOLDERS: dict[str, Callable[[Path], Path]] = {
+    "missing": lambda root: root,
+    "a file": a_file,
+    "empty": lambda root: folder_of(root) if root.mkdir() else root,
+    "no class folders": pictures_without_classes,
+    "one class": lambda root: folder_of(root, cats=5),
+    "one-picture class": lambda root: folder_of(root, cats=8, dogs=1),
+    "empty class": lambda root: folder_of(root, cats=8, dogs=0),
+    "no pictures": only_text,
+}
+
+
+@pytest.mark.parametrize("verb", ["run", "prepare"])
+@pytest.mark.parametrize("kind", BAD_FOLDERS)
+def test_a_folder_that_cannot_be_used_gets_one_line_and_exit_2(
+    kind: str, verb: str, call: Call, tmp_path: Path
+) -> None:
+    source = BAD_FOLDERS[kind](tmp_path / "pictures")
+    code, out, err = call(verb, source)
+    errors = [line for line in err.splitlines() if line.startswith("Error:")]
+    assert code == 2, err
+    assert len(errors) == 1 and "Received:" in errors[0] and "Traceback" not in err
+    assert out == ""
+    assert not list(Path.cwd().iterdir()), "something was written"
+
+
+@pytest.mark.parametrize("words", [("run",), ("prepare",), ("check", "--csv"), ("show",)], ids=" ".join)
+def test_an_output_inside_the_pictures_is_refused(words: tuple[str, ...], call: Call, tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "pictures", cats=6, dogs=6)
+    before = snapshot(source)
+    option = () if words[-1] == "--csv" else ("--out",)
+    code, _, err = call(words[0], source, *words[1:], *option, source / "cats" / "out")
+    assert code == 2
+    assert "never written" in err
+    assert snapshot(source) == before
+
+
+def test_check_exits_0_when_clean_and_1_with_findings(call: Call, tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "pictures", cats=30, dogs=30)
+    code, out, err = call("check", source)
+    assert code == 0, out + err
+    (source / "cats" / "broken.jpg").write_bytes(b"")
+    code, out, _ = call("check", source, "--json")
+    report = json.loads(out)
+    assert code == 1
+    assert [finding["kind"] for finding in report["findings"]] == ["unreadable"]
+    assert report["findings"][0]["paths"] == ["cats/broken.jpg"]
+    assert report["usable"] == {"cats": 30, "dogs": 30}
+
+
+def test_check_writes_a_row_per_picture(call: Call, tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "pictures", cats=30, dogs=30)
+    (source / "dogs" / "text.jpg").write_text("hello")
+    assert call("check", source, "--csv", "findings.csv")[0] == 1
+    assert "dogs/text.jpg" in Path("findings.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "x", "--model", "cnnn"), "did you mean cnn?"),
+        (("run", "x", "--set", "learningrate=1"), "learning_rate"),
+        (("run", "x", "--set", "epochs"), "--set NAME=VALUE"),
+        (("run", "x", "--time-limit", "soon"), "10m"),
+        (("run", "x", "--learning-rate", "-1", "--epochs", "3", "--set", "ema=2"), "2 problems"),
+        (("run", "x", "--recipe", "missing.json"), "missing.json"),
+        (("prepare", "x", "--colour", "green"), "gray, rgb"),
+        (("show", "x", "--sizes", "50,big"), "50,100"),
+        (("train", "x"), "prepare"),
+        (("evaluate", "x"), "run folder"),
+        (("predict", "x", "nothing-here.jpg"), "nothing-here.jpg"),
+        (("sample", "cifar", "x"), "digits"),
+    ],
+)
+def test_wrong_words_get_one_line_that_helps(words: tuple[str, ...], said: str, call: Call) -> None:
+    code, _, err = call(*words)
+    assert code == 2
+    assert said in err and "Traceback" not in err
+    assert len([line for line in err.splitlines() if line.strip()]) == 1
+
+
+def test_a_cell_that_does_not_fit_is_refused_before_any_picture_is_read(call: Call, tmp_path: Path) -> None:
+    code, _, err = call("run", tmp_path / "not-even-there", "--model", "cnn", "--conv", "5")
+    assert code == 2
+    assert "smaller than its 3x3 kernel" in err
+
+
+def test_show_draws_a_sheet(call: Call, tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "pictures", cats=6, dogs=6)
+    code, out, _ = call("show", source, "--sizes", "20,40", "--per-class", "3")
+    assert code == 0
+    assert cv2.imread(out.strip()).shape[1] > 100
+
+
+def test_prepare_says_what_it_did_and_does_it_once(call: Call, tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "pictures", cats=20, dogs=20)
+    before = snapshot(source)
+    code, out, err = call("prepare", source, "--size", "24", "--json")
+    assert code == 0, err
+    made = json.loads(out)
+    assert (
+        sum(made["counts"]["train"].values())
+        + sum(made["counts"]["validation"].values())
+        + sum(made["counts"]["test"].values())
+        == 40
+    )
+    inode = (Path(made["prepared"]) / "pictures.npy").stat().st_ino
+    code, out, _ = call("prepare", source, "--size", "24", "--json")
+    assert (Path(json.loads(out)["prepared"]) / "pictures.npy").stat().st_ino == inode
+    assert snapshot(source) == before
+
+
+def test_doctor_prints_json_and_words(call: Call) -> None:
+    code, out, _ = call("doctor", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["cores"] >= 1 and facts["backend"] == os.environ.get("KERAS_BACKEND", "tensorflow")
+    assert "Keras backend" in call("doctor")[1]
+
+
+def test_help_is_quick_and_plain(call: Call) -> None:
+    code, out, _ = call("--help")
+    assert code == 0
+    assert "Start here:" in out
+    assert call("--version")[1].startswith("housetrain ")
