@@ -1,0 +1,552 @@
+"""From a split to arrays: every picture decoded once, at the model's input size, uint8, on disk.
+
+In: a ``Split`` (or a folder, which is scanned and split first) and a size. Out: ``Prepared``: one memory-mapped
+``.npy`` with train, validation and test in a row, and the split it came from. It does not know of models or training.
+
+The folder holds ``prepared.json`` (the manifest, written last: present = complete), ``pictures-<key>.npy`` and
+``split-<key>.json``. The manifest names the two others, so that replacing it by one rename exchanges the whole content:
+a kill at any instant leaves the old content or the new. Rows whose picture (sha256) and spec are those of the previous
+content are copied from there instead of being decoded again.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, Unpack, overload
+
+import numpy as np
+
+from housetrain.data import arrays
+from housetrain.data import split as splits
+from housetrain.data.decode import InputSpec
+from housetrain.data.output import lock, refuse_inside, sync_folder, write_atomic, writing
+from housetrain.data.split import LeftOut, Row, Split, SplitName, SplitOptions
+from housetrain.errors import CorruptError, FolderError, HousetrainError, IncompleteError, RecipeError, SourceChanged
+
+MANIFEST = "prepared.json"
+_FORMAT = 1
+_NAMED = 5  # so many file names fit a one-line message
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pictures ready for training, in a folder. Make one with `prepare`, open one with `Prepared.load`.
+
+    Attributes:
+        folder: Where it lies.
+        spec: Size, colour and resize rule of the pictures; a model trained on them carries it along.
+        classes: Names of the classes, sorted; a label is an index into it.
+        split: What each picture is, and what was left out.
+        fingerprint: 64 hex digits over split and spec: equal content has an equal fingerprint.
+        file: The array file, ``(N, height, width, channels)`` uint8.
+    """
+
+    folder: Path
+    spec: InputSpec
+    classes: tuple[str, ...]
+    split: Split
+    fingerprint: str
+    file: Path
+
+    def pictures(self, name: SplitName) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """Return the pictures of a split: read-only ``(N, height, width, channels)`` uint8, mapped, not loaded."""
+        start, stop = self._range(name)
+        everything = np.load(self.file, mmap_mode="r")
+        return everything[start:stop]  # type: ignore[no-any-return]
+
+    def labels(self, name: SplitName) -> np.ndarray:
+        """Return the labels of a split: ``(N,)`` int64, each an index into ``classes``."""
+        index = {label: number for number, label in enumerate(self.classes)}
+        return np.array([index[row.label] for row in self._rows(name)], dtype=np.int64)
+
+    def paths(self, name: SplitName) -> tuple[str, ...]:
+        """Return where each picture of a split came from, relative to ``split.root``, in the order of the arrays."""
+        return tuple(row.path for row in self._rows(name))
+
+    def sha256(self, name: SplitName) -> tuple[str, ...]:
+        """Return the sha256 of each file of a split, in the order of the arrays."""
+        return tuple(row.sha256 for row in self._rows(name))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many pictures each split has of each class."""
+        return self.split.counts()
+
+    @property
+    def balance(self) -> str:
+        """How classes of unequal size are treated: ``"weights"``, ``"trim"`` or ``"none"``."""
+        return str(self.split.options.get("balance", "weights"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Prepared:
+        """Open a prepared folder.
+
+        Raises:
+            IncompleteError: There is none, or preparing it was cut off.
+            CorruptError: A file is missing, or is not what was written.
+        """
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        try:
+            return cls._open(folder, manifest)
+        except CorruptError:
+            # Another process may just have replaced the content that this manifest named.
+            newer = _read_manifest(folder)
+            if newer == manifest:
+                raise
+            return cls._open(folder, newer)
+
+    @classmethod
+    def _open(cls, folder: Path, manifest: dict[str, Any]) -> Prepared:
+        file, listing = folder / manifest["pictures"]["file"], folder / manifest["split"]["file"]
+        try:
+            size, data = file.stat().st_size, listing.read_bytes()
+        except OSError as error:
+            raise CorruptError(
+                "a prepared folder lacks a file", do="prepare again", folder=folder, cause=str(error)
+            ) from error
+        if size != manifest["pictures"]["bytes"] or hashlib.sha256(data).hexdigest() != manifest["split"]["sha256"]:
+            raise CorruptError(
+                "a prepared folder was changed after it was written",
+                do="delete it and prepare again",
+                folder=folder,
+                file=(listing if size == manifest["pictures"]["bytes"] else file).name,
+            )
+        split = Split.from_bytes(data, name=str(listing))
+        spec = InputSpec.from_json(manifest["spec"])
+        return cls(folder, spec, split.classes, split, manifest["fingerprint"], file)
+
+    def _rows(self, name: SplitName) -> Sequence[Row]:
+        start, stop = self._range(name)
+        return self.split.rows[start:stop]
+
+    def _range(self, name: SplitName) -> tuple[int, int]:
+        if name not in splits.SPLITS:
+            raise ValueError(f"no such split: {name!r}; one of {', '.join(splits.SPLITS)}")
+        bounds = _bounds(self.split)
+        place = splits.SPLITS.index(name)
+        return bounds[place], bounds[place + 1]
+
+
+@overload
+def prepare(
+    source: Split,
+    folder: Path | None = None,
+    *,
+    size: int | tuple[int, int] = ...,
+    colour: Literal["gray", "rgb"] = ...,
+    resize: Literal["stretch", "pad", "crop"] = ...,
+    background: tuple[int, int, int] = ...,
+    workers: int | None = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> Prepared: ...
+
+
+@overload
+def prepare(
+    source: Path | str,
+    folder: Path | None = None,
+    *,
+    size: int | tuple[int, int] = ...,
+    colour: Literal["gray", "rgb"] = ...,
+    resize: Literal["stretch", "pad", "crop"] = ...,
+    background: tuple[int, int, int] = ...,
+    workers: int | None = ...,
+    progress: Callable[[int, int], None] | None = ...,
+    **options: Unpack[SplitOptions],
+) -> Prepared: ...
+
+
+def prepare(
+    source: Split | Path | str,
+    folder: Path | None = None,
+    *,
+    size: int | tuple[int, int] = 50,
+    colour: Literal["gray", "rgb"] = "gray",
+    resize: Literal["stretch", "pad", "crop"] = "stretch",
+    background: tuple[int, int, int] = (255, 255, 255),
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[SplitOptions],
+) -> Prepared:
+    """Decode the pictures of a split into arrays on disk, on all cores.
+
+    Called again with the same input it returns at once; after a change it decodes only what changed. The memory it
+    takes does not depend on how many pictures there are. Pictures are never written to.
+
+    Args:
+        source: A split, or the folder of pictures, which is then scanned, checked and split first.
+        folder: Where to write. Default: `default_prepared_folder`.
+        size: Height and width in pixels, or one number for both.
+        colour: ``"gray"`` (1 channel) or ``"rgb"`` (3).
+        resize: ``"stretch"`` to the size, ``"pad"`` with the background, or ``"crop"`` the middle.
+        background: RGB, 0 to 255, under transparent pictures and around padded ones.
+        workers: Processes; default: one per core.
+        progress: Called as ``progress(done, total)`` with numbers of pictures.
+        **options: The options of `split`, where ``source`` is a folder.
+
+    Returns:
+        The prepared pictures. ``split.left_out`` names also those that failed here.
+
+    Raises:
+        FolderError: The folder or the output cannot be used as asked. Nothing was written.
+        SourceChanged: Pictures changed after they were scanned; they are named. What was there before is intact.
+        DiskFull: No room or no permission; names the path and the bytes needed. What was there before is intact.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    spec = InputSpec(height=height, width=width, colour=colour, resize=resize, background=background)
+    if isinstance(source, Split):
+        if options:
+            raise RecipeError("options of the split were given with a split", do="give them to split()", **options)
+        return _prepare_split(source, folder, spec=spec, workers=workers, progress=progress)
+
+    from housetrain.data.catalog import scan
+
+    root = Path(source)
+    if folder is not None:
+        refuse_inside(root, folder)
+    catalog = scan(root, workers=workers)
+    asked = splits.complete_options(**options)
+    target = folder or _default_folder(root, spec, options=asked)
+    key = _request_key(catalog.fingerprint, root=root, spec=spec, options=asked)
+    found = _cached(target, "catalog", key)
+    if found is not None:
+        return found
+    return _prepare_split(splits.split(catalog, **options), target, spec=spec, workers=workers, progress=progress)
+
+
+def default_prepared_folder(root: Path, spec: InputSpec, split: Split) -> Path:
+    """Return where `prepare` writes by default: ``prepared/<name>-50x50-gray``.
+
+    What differs from the defaults is appended, so that two choices do not overwrite each other in turn; and a folder of
+    the same name elsewhere gets a few digits of its own.
+    """
+    return _default_folder(root, spec, options=split.options)
+
+
+def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> Path:
+    details = [f"{spec.height}x{spec.width}", spec.colour]
+    if spec.resize != "stretch":
+        details.append(spec.resize)
+    if tuple(spec.background) != (255, 255, 255):
+        details.append("".join(f"{value:02x}" for value in spec.background))
+    for name, value in splits.complete_options().items():
+        if options.get(name, value) != value:
+            text = f"{options[name]:g}" if isinstance(options[name], float) else str(options[name])
+            details.append(text if name == "balance" else f"{name.replace('_', '-')}-{text}")
+    absolute = root.resolve()
+    name, ending = absolute.name or "pictures", "-".join(details)
+    plain = Path("prepared") / f"{name}-{ending}"
+    with contextlib.suppress(HousetrainError):
+        if _read_manifest(plain)["root"] != str(absolute):
+            digits = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:6]
+            return Path("prepared") / f"{name}-{digits}-{ending}"
+    return plain
+
+
+def _prepare_split(
+    split: Split,
+    folder: Path | None,
+    *,
+    spec: InputSpec,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Prepared:
+    target = default_prepared_folder(split.root, spec, split) if folder is None else Path(folder)
+    refuse_inside(split.root, target)
+    key = _request_key(split.fingerprint, root=split.root, spec=spec)
+    found = _cached(target, "split", key)
+    if found is not None:
+        return found
+    _refuse_foreign(target)
+    needed = arrays.file_bytes(len(split.rows), spec)
+    with writing(target, bytes_needed=needed):
+        target.mkdir(parents=True, exist_ok=True)
+        with lock(target):
+            found = _cached(target, "split", key)  # by the process this one waited for
+            if found is not None:
+                return found
+            _remove_leftovers(target)
+            _write(split, target, spec=spec, key=key, workers=workers, progress=progress)
+    return Prepared.load(target)
+
+
+def _write(
+    split: Split,
+    folder: Path,
+    *,
+    spec: InputSpec,
+    key: str,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write the new content beside the old, then exchange the manifest, then remove the old."""
+    began = time.perf_counter()
+    part = folder / f".pictures-{os.getpid()}.part"
+    try:
+        arrays.create(part, len(split.rows), spec=spec)
+        copied = _copy_known(folder, part, split, spec=spec)
+        failed = _decode(split, part, spec=spec, copied=copied, workers=workers, progress=progress)
+        final = _without(split, failed) if failed else split
+        if failed:
+            arrays.drop_rows(part, sorted(failed), len(split.rows), spec=spec)
+        arrays.sync(part)
+        listing = final.to_bytes()
+        fingerprint = _digest("prepared", final.fingerprint, spec.to_json())
+        # Not named by content: content that is damaged must never be taken for the new one.
+        name = f"{fingerprint[:8]}-{os.urandom(3).hex()}"
+        pictures, rows = folder / f"pictures-{name}.npy", folder / f"split-{name}.json"
+        part.replace(pictures)
+        write_atomic(rows, listing)
+        seconds = time.perf_counter() - began
+        manifest = {
+            "format": _FORMAT,
+            "fingerprint": fingerprint,
+            "root": str(split.root.resolve()),
+            "spec": spec.to_json(),
+            "classes": list(final.classes),
+            "counts": final.counts(),
+            "left_out": len(final.left_out),
+            "pictures": {
+                "file": pictures.name,
+                "bytes": pictures.stat().st_size,
+                "dtype": "uint8",
+                "shape": [len(final.rows), *spec.shape],
+                "rows": dict(zip(splits.SPLITS, np.diff(_bounds(final)).tolist(), strict=True)),
+            },
+            "split": {"file": rows.name, "bytes": len(listing), "sha256": hashlib.sha256(listing).hexdigest()},
+            "request": {
+                "split": key,
+                "catalog": _request_key(
+                    split.options["catalog"],
+                    root=split.root,
+                    spec=spec,
+                    options=splits.complete_options(
+                        **{name: split.options[name] for name in SplitOptions.__annotations__}
+                    ),
+                )
+                if split.options.get("catalog")
+                else "",
+            },
+            "decoder": _decoder(),
+            "decoded": len(split.rows) - len(copied),
+            "seconds": round(seconds, 3),
+        }
+        write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
+    finally:
+        # Also after an error: then the manifest names the old content, and this removes the new.
+        part.unlink(missing_ok=True)
+        _remove_leftovers(folder)
+        sync_folder(folder)
+
+
+def _decode(
+    split: Split,
+    part: Path,
+    *,
+    spec: InputSpec,
+    copied: set[int],
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> dict[int, str]:
+    """Decode every row that was not copied; return row number -> reason of those that failed.
+
+    Raises:
+        SourceChanged: Files that are not those that were scanned.
+        OSError: A row could not be written.
+    """
+    from housetrain.data.workers import Failed, map_in_workers
+
+    todo = _Todo(split.rows, [number for number in range(len(split.rows)) if number not in copied])
+    total, done = len(split.rows), len(copied)
+    if progress:
+        progress(done, total)
+    failed: dict[int, str] = {}
+    changed: dict[int, str] = {}
+    writer = arrays.RowWriter(split.root.absolute(), part.absolute(), spec)
+    with contextlib.closing(map_in_workers(writer, todo, workers=workers)) as outcomes:
+        for place, outcome in outcomes:
+            done += 1
+            if progress:
+                progress(done, total)
+            if outcome is None:
+                continue
+            number = todo.numbers[place]
+            if isinstance(outcome, Failed):
+                failed[number] = outcome.reason
+            elif outcome.kind == "disk":
+                raise OSError(int(outcome.reason), os.strerror(int(outcome.reason)), str(part))
+            else:
+                (changed if outcome.kind == "changed" else failed)[number] = outcome.reason
+    if changed:
+        raise _changed(split, changed)
+    for number, reason in failed.items():
+        _log.warning("left out: %r: %s", split.rows[number].path, reason)
+    return failed
+
+
+class _Todo(Sequence[tuple[int, str, str]]):
+    """The work list, made item by item: a list of 100,000 tuples would be the largest thing in memory."""
+
+    def __init__(self, rows: Sequence[Row], numbers: list[int]) -> None:
+        self.rows, self.numbers = rows, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, str, str]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[int, str, str]]: ...
+    def __getitem__(self, place: int | slice) -> tuple[int, str, str] | list[tuple[int, str, str]]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        number = self.numbers[place]
+        row = self.rows[number]
+        return number, row.path, row.sha256
+
+
+def _changed(split: Split, changed: dict[int, str]) -> SourceChanged:
+    named = [f"{split.rows[number].path!r} ({changed[number]})" for number in sorted(changed)]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return SourceChanged(
+        f"{len(named)} {'picture' if len(named) == 1 else 'pictures'} changed since the folder was scanned: "
+        + ", ".join(named[:_NAMED])
+        + more,
+        do="scan and split again",
+        folder=split.root,
+    )
+
+
+def _without(split: Split, failed: dict[int, str]) -> Split:
+    """Return the split without the rows that failed; they are listed as left out."""
+    gone = [LeftOut(split.rows[number].path, split.rows[number].label, reason) for number, reason in failed.items()]
+    rest = [row for number, row in enumerate(split.rows) if number not in failed]
+    lost = sorted(set(split.classes) - {row.label for row in rest if row.split == "train"})
+    if lost:
+        raise FolderError(
+            f"no picture of class {lost[0]!r} could be decoded for training",
+            do="look at these pictures, or prepare again on a machine with less load",
+            example=gone[0].path,
+            reason=gone[0].reason,
+        )
+    return Split.of_rows(split.root, split.classes, rows=rest, left_out=[*split.left_out, *gone], options=split.options)
+
+
+def _copy_known(folder: Path, part: Path, split: Split, *, spec: InputSpec) -> set[int]:
+    """Copy the rows that the folder's present content already has; return their numbers."""
+    try:
+        manifest = _read_manifest(folder)
+        if InputSpec.from_json(manifest["spec"]) != spec or manifest["decoder"] != _decoder():
+            return set()
+        old = Prepared._open(folder, manifest)
+    except (IncompleteError, CorruptError, KeyError):
+        return set()  # nothing usable: decode everything
+    place = {row.sha256: number for number, row in enumerate(old.split.rows)}
+    pairs = [(place[row.sha256], number) for number, row in enumerate(split.rows) if row.sha256 in place]
+    arrays.copy_rows(old.file, part, pairs, spec=spec)
+    return {number for _, number in pairs}
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        if not isinstance(manifest, dict) or manifest["format"] != _FORMAT:
+            raise ValueError("another format")
+        for name in ("pictures", "split"):
+            # The names come from a file: none may lead out of the folder.
+            if Path(manifest[name]["file"]).name != manifest[name]["file"]:
+                raise ValueError("a file outside of the folder")
+        return manifest
+    except (FileNotFoundError, NotADirectoryError):
+        raise IncompleteError(
+            "no prepared pictures here", expected=f"the file {MANIFEST}", do="run housetrain prepare", folder=folder
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(
+            f"{MANIFEST} cannot be read", do="delete the folder and prepare again", folder=folder, cause=str(error)
+        ) from error
+
+
+def _cached(folder: Path, what: str, key: str) -> Prepared | None:
+    """Return the folder's content if it is the answer to the request ``key``."""
+    try:
+        if _read_manifest(folder)["request"][what] != key:
+            return None
+        return Prepared.load(folder)
+    except (IncompleteError, CorruptError, KeyError):
+        return None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to write into a folder that holds something else."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FolderError("the output is not a folder", output=folder)
+    if (folder / MANIFEST).exists():
+        return
+    foreign = sorted(item.name for item in folder.iterdir() if not _is_leftover(item.name) and item.name != ".lock")
+    if foreign:
+        raise FolderError(
+            "the output folder holds other files",
+            expected="a new, an empty or a prepared folder",
+            output=folder,
+            found=foreign[0],
+        )
+
+
+def _is_leftover(name: str) -> bool:
+    return name.endswith(".part") or name.startswith(("pictures-", "split-"))
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what the manifest does not name: of a killed process, or the content that was just replaced."""
+    named = set()
+    with contextlib.suppress(IncompleteError, CorruptError):
+        manifest = _read_manifest(folder)
+        named = {manifest["pictures"]["file"], manifest["split"]["file"]}
+    for item in folder.iterdir():
+        if _is_leftover(item.name) and item.name not in named:
+            item.unlink(missing_ok=True)
+
+
+def _bounds(split: Split) -> list[int]:
+    """Return where train, validation and test begin among the rows, and where the last ends."""
+    place = {name: number for number, name in enumerate(splits.SPLITS)}
+    starts = range(len(splits.SPLITS) + 1)
+    return [bisect.bisect_left(split.rows, start, key=lambda row: place[row.split]) for start in starts]
+
+
+def _request_key(of: str, *, root: Path, spec: InputSpec, options: dict[str, Any] | None = None) -> str:
+    """Return what a manifest remembers of the request it answered: equal keys, equal content."""
+    return _digest("request", of, str(root.resolve()), spec.to_json(), options, _decoder())
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([_FORMAT, *parts], sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def _decoder() -> dict[str, str]:
+    """Return the versions that pixels depend on: after an upgrade everything is decoded anew."""
+
+    def one(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return ""
+
+    return {name: one(name) for name in ("opencv-python-headless", "pillow", "simplejpeg")}
