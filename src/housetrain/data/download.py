@@ -1,0 +1,227 @@
+"""Fetching a public file and opening an archive, trusting neither.
+
+In: where a file lies, its size and sha256. Out: that very file, or ``DownloadError`` saying how to get it by hand. A
+download goes on where it was cut off. An archive is looked through before anything is unpacked: names that lead
+outside, links and bombs refuse the whole of it. It does not know what the files are for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import shutil
+import stat
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from housetrain.data.output import writing
+from housetrain.errors import DownloadError
+
+_ATTEMPTS = 4
+_TIMEOUT_S = 30.0
+_BLOCK = 1 << 20
+_MOST_BYTES = 4 << 30  # unpacked: four times the largest data set here
+_MOST_FILES = 200_000
+_MOST_RATIO = 200  # deflate reaches about 1000; a folder of pictures hardly 2
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A public file.
+
+    Attributes:
+        url: An http or https address.
+        bytes: Its size.
+        sha256: Of its content, 64 hex digits.
+    """
+
+    url: str
+    bytes: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return PurePosixPath(urlsplit(self.url).path).name
+
+
+def fetch(remote: RemoteFile, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Download a file into ``folder`` unless it is there already, going on with a part that is there.
+
+    Args:
+        remote: What to fetch.
+        folder: Made where it is missing. While the file is incomplete it is called ``<name>.part``.
+        progress: Called as ``progress(bytes done, bytes in all)``.
+
+    Raises:
+        DownloadError: No answer, another content, or another size.
+        DiskFull: No room or no permission.
+    """
+    target, part = folder / remote.name, folder / f"{remote.name}.part"
+    if urlsplit(remote.url).scheme not in ("http", "https"):  # urllib would open file:// as well
+        raise DownloadError("not an address to download from", expected="http or https", url=remote.url)
+    with writing(target, bytes_needed=remote.bytes):
+        folder.mkdir(parents=True, exist_ok=True)
+        if target.is_file():
+            if target.stat().st_size == remote.bytes and _sha256(target) == remote.sha256:
+                return target
+            target.unlink()
+        for attempt in range(_ATTEMPTS):
+            try:
+                _go_on(remote, part, progress=progress)
+                break
+            except urllib.error.HTTPError as error:
+                cause = f"the server answered {error.code} {error.reason}"
+                if error.code < 500 and error.code not in (408, 425, 429):
+                    raise _failed(remote, cause) from error
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+                cause = str(getattr(error, "reason", "") or error or type(error).__name__)
+            if attempt + 1 == _ATTEMPTS:
+                raise _failed(remote, cause)
+            time.sleep(0.5 * 2**attempt)
+        found = _sha256(part)
+        if found != remote.sha256:
+            size = part.stat().st_size
+            part.unlink()  # going on with it could never succeed
+            raise _failed(remote, f"its content is another: {size} bytes, sha256 {found[:16]}...")
+        part.replace(target)
+    return target
+
+
+def _go_on(remote: RemoteFile, part: Path, *, progress: Callable[[int, int], None] | None) -> None:
+    """Append to ``part`` what it lacks."""
+    have = part.stat().st_size if part.exists() else 0
+    if have > remote.bytes:
+        part.unlink()
+        have = 0
+    if have == remote.bytes:
+        return
+    request = urllib.request.Request(remote.url, headers={"User-Agent": "housetrain"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+        resumed = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
+        done = have if resumed else 0  # a server that knows no ranges sends everything
+        with part.open("ab" if resumed else "wb") as file:
+            while block := answer.read(_BLOCK):
+                done += len(block)
+                if done > remote.bytes:
+                    raise _failed(remote, f"it is larger than {remote.bytes} bytes")
+                file.write(block)
+                if progress:
+                    progress(done, remote.bytes)
+    if done < remote.bytes:
+        raise ConnectionError(f"the connection ended after {done} of {remote.bytes} bytes")
+
+
+def _failed(remote: RemoteFile, cause: str) -> DownloadError:
+    return DownloadError(
+        f"cannot download {remote.name}: {cause}",
+        do=f"try again (it goes on where it was), or fetch {remote.url} another way and give its place with --source",
+        bytes=remote.bytes,
+        sha256=remote.sha256,
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plan_unzip(archive: Path, target_of: Callable[[str], Path | None]) -> list[tuple[str, Path]]:
+    """Look through an archive that may be hostile. Nothing is unpacked.
+
+    Args:
+        archive: A zip file.
+        target_of: Gives for a member's name the path to write, or ``None`` to leave it out.
+
+    Returns:
+        (member's name, path to write), in the order of the archive.
+
+    Raises:
+        DownloadError: It is no zip, or has a name that leads outside, a link, or more data than it should.
+    """
+    with _opened(archive) as bundle:
+        members = bundle.infolist()
+        _refuse_unsafe(archive, members)
+        targets = ((member.filename, target_of(member.filename)) for member in members if not member.is_dir())
+        return [(name, target) for name, target in targets if target is not None]
+
+
+def unzip(archive: Path, planned: Iterable[tuple[str, Path]]) -> Iterator[Path]:
+    """Unpack what `plan_unzip` gave. Files that are there already, whole, are kept.
+
+    Yields:
+        Each path, once it is whole.
+
+    Raises:
+        DownloadError: A member is damaged.
+        DiskFull: No room or no permission.
+    """
+    with _opened(archive) as bundle:
+        for name, target in planned:
+            member = bundle.getinfo(name)
+            if not _is_whole(target, member):
+                _unpack(bundle, member, target)
+            yield target
+
+
+@contextlib.contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(archive) as bundle:
+            yield bundle
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DownloadError(
+            "the archive cannot be unpacked", do="delete it and fetch it again", archive=archive, cause=str(error)
+        ) from error
+
+
+def _refuse_unsafe(archive: Path, members: list[zipfile.ZipInfo]) -> None:
+    problem = ""
+    if len(members) > _MOST_FILES:
+        problem = f"it has {len(members)} members"
+    elif sum(member.file_size for member in members) > _MOST_BYTES:
+        problem = f"it would unpack to more than {_MOST_BYTES >> 30} GiB"
+    for member in members:
+        name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in name:
+            problem = f"a name leads outside: {name!r}"
+        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            problem = f"a member is a link or a device: {name!r}"
+        elif member.flag_bits & 0x1:
+            problem = f"a member is encrypted: {name!r}"
+        elif member.file_size > _BLOCK and member.file_size > _MOST_RATIO * max(1, member.compress_size):
+            problem = f"a member unpacks to {member.file_size} bytes: {name!r}"
+    if problem:
+        raise DownloadError(
+            f"the archive is refused: {problem}", do="fetch it from where it is published", archive=archive
+        )
+
+
+def _is_whole(target: Path, member: zipfile.ZipInfo) -> bool:
+    if not target.is_file() or target.stat().st_size != member.file_size:
+        return False
+    return zlib.crc32(target.read_bytes()) == member.CRC
+
+
+def _unpack(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    with writing(target, bytes_needed=member.file_size):
+        try:
+            # zipfile reads no more than the size in the directory and checks the CRC at the end.
+            with bundle.open(member) as source, part.open("wb") as file:
+                shutil.copyfileobj(source, file, _BLOCK)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
