@@ -1,0 +1,428 @@
+"""Bytes -> uint8 pixels, and pixels -> what a model eats: the ONE place that decodes a picture.
+
+In: bytes, a path, an array or a Pillow picture, and an `InputSpec`. Out: a uint8 array of the spec's shape. Prepare,
+predict, the server and the page all call `load`, so that identical bytes give identical numbers everywhere.
+It does not know folders, labels or models, and it trusts nobody: a FIFO is not opened, a header that announces
+60000x60000 pixels is refused before memory is asked for, and damage that libjpeg would paint over in gray is an error.
+(A decoder that hangs or crashes takes its process along: for whole folders it runs in `housetrain.data.workers`.)
+
+Colour profiles are not applied: a classifier sees the stored numbers, as every training pipeline does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from housetrain.data.formats import JPEG_START, outline, sniff
+from housetrain.data.jpeg import JpegHeader, decode_jpeg, read_header
+from housetrain.data.pillow import frames_of, open_picture, orientation_of, pixels_of, pixels_of_array, tiff_by_opencv
+from housetrain.data.pixels import Pixels, to_colour, turn
+from housetrain.errors import DataError, DecodeError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Colour = Literal["gray", "rgb"]
+Resize = Literal["stretch", "pad", "crop"]
+
+MAX_PIXELS = 100_000_000
+"""The most pixels a picture may have: 300 MB as RGB, and five times the largest pictures that phones take."""
+
+MAX_BYTES = 512 << 20
+"""The most bytes a file may have."""
+
+_MAX_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model eats. It travels with the prepared arrays, the run and the bundle, as plain JSON.
+
+    Args:
+        height: Pixels, 1 to 4096.
+        width: Pixels, 1 to 4096.
+        colour: ``"gray"`` (one channel, BT.601 brightness) or ``"rgb"``.
+        resize: ``"stretch"`` to the size whatever the aspect; ``"pad"``: fit inside, the rest is background;
+            ``"crop"``: scale the short side, then cut the middle out.
+        background: RGB, each 0 to 255: what shines through transparent pixels and what ``"pad"`` fills with.
+
+    Raises:
+        DataError: A value is not one of these; all problems are in the message at once.
+    """
+
+    height: int = 50
+    width: int = 50
+    colour: Colour = "gray"
+    resize: Resize = "stretch"
+    background: tuple[int, int, int] = (255, 255, 255)
+
+    def __post_init__(self) -> None:
+        wrong: dict[str, Any] = {}
+        for name in ("height", "width"):
+            side = getattr(self, name)
+            if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= _MAX_SIDE:
+                wrong[name] = side
+        if self.colour not in ("gray", "rgb"):
+            wrong["colour"] = self.colour
+        if self.resize not in ("stretch", "pad", "crop"):
+            wrong["resize"] = self.resize
+        background = self.background
+        if (
+            not isinstance(background, tuple)
+            or len(background) != 3
+            or not all(isinstance(value, int) and 0 <= value <= 255 for value in background)
+        ):
+            wrong["background"] = background
+        if wrong:
+            raise DataError(
+                "this is no way to prepare pictures",
+                expected=f"height and width 1 to {_MAX_SIDE}, colour gray or rgb, resize stretch, pad or crop, "
+                "background three numbers 0 to 255",
+                **wrong,
+            )
+
+    @property
+    def channels(self) -> int:
+        """1 for gray, 3 for RGB."""
+        return 1 if self.colour == "gray" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)``."""
+        return self.height, self.width, self.channels
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "background": list(self.background)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> InputSpec:
+        """Read back what :meth:`to_json` gave.
+
+        Raises:
+            DataError: A key is missing or unknown, or a value is out of its range.
+        """
+        known = {"height", "width", "colour", "resize", "background"}
+        if set(value) != known:
+            raise DataError("not an input spec", expected=", ".join(sorted(known)), keys=sorted(value))
+        return cls(**{**value, "background": tuple(value["background"])})
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its picture before anything is decoded.
+
+    Args:
+        format: ``JPEG``, ``PNG``, ``GIF``, ``BMP``, ``TIFF``, ``WEBP`` or ``AVIF``.
+        width: Pixels, after the EXIF orientation.
+        height: Pixels, after the EXIF orientation.
+        mode: Pillow's name of the stored colours: ``L``, ``RGB``, ``CMYK``, ``P``, ``RGBA``, ``I;16``, ...
+        frames: 1, or more for animations and documents of many pages; the first one is used.
+        orientation: EXIF tag 274, 1 to 8.
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    frames: int
+    orientation: int
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A decoded picture with what was noticed on the way.
+
+    Args:
+        header: What the file says.
+        pixels: uint8 ``(height, width, 1 or 3)``, the right way up.
+        oddity: What is odd about the file though harmless, or ``""``.
+    """
+
+    header: Header
+    pixels: Pixels
+    oddity: str
+
+
+def probe(data: bytes) -> Header:
+    """Read a picture's header; nothing of the picture's size is allocated.
+
+    Args:
+        data: The whole file.
+
+    Returns:
+        The header. Sizes are what the file claims, of any magnitude.
+
+    Raises:
+        DecodeError: Not a supported picture, or cut or changed so that its outer structure shows it.
+    """
+    format_ = sniff(data)
+    if format_ == "JPEG":
+        return _jpeg_header(read_header(data))
+    return _other(data, format_, max_pixels=None, frames=True).header
+
+
+def decode(
+    data: bytes,
+    *,
+    colour: Colour = "rgb",
+    background: tuple[int, int, int] = (255, 255, 255),
+    max_pixels: int = MAX_PIXELS,
+    at_least: tuple[int, int] | None = None,
+) -> Pixels:
+    """Decode a whole picture strictly: a damaged one is an error, not gray stripes.
+
+    Args:
+        data: The whole file: JPEG, PNG, GIF, BMP, TIFF, WebP or AVIF, whatever its name says. Of several frames the
+            first is taken; 16-bit values are scaled, never clipped; inks (CMYK) and palettes become RGB.
+        colour: ``"gray"`` or ``"rgb"``.
+        background: RGB, each 0 to 255, shown through transparent pixels.
+        max_pixels: The most pixels that are decoded; checked from the header before memory is asked for.
+        at_least: Height and width in pixels, the right way up, that are enough: a larger JPEG is then decoded at the
+            smallest n/8 scale that is not smaller. ``None``: full size.
+
+    Returns:
+        uint8 ``(height, width, 1 or 3)``, turned the right way up by EXIF.
+
+    Raises:
+        DecodeError: With a short stable ``reason``: ``empty file``, ``truncated``, ``not a picture (HTML)``,
+            ``damaged (...)``, ``too many pixels (60000x60000)``, ...
+    """
+    return examine(
+        data, colour=colour, background=background, max_pixels=max_pixels, at_least=at_least, frames=False
+    ).pixels
+
+
+def examine(
+    data: bytes,
+    *,
+    colour: Colour = "rgb",
+    background: tuple[int, int, int] = (255, 255, 255),
+    max_pixels: int = MAX_PIXELS,
+    at_least: tuple[int, int] | None = None,
+    frames: bool = True,
+) -> Examined:
+    """Decode as :func:`decode` does, and keep the header and what is odd.
+
+    Args:
+        data: As for :func:`decode`.
+        colour: As for :func:`decode`.
+        background: As for :func:`decode`.
+        max_pixels: As for :func:`decode`.
+        at_least: As for :func:`decode`.
+        frames: Whether to count the frames, which reads the whole file of some formats; 1 is said otherwise.
+
+    Raises:
+        DecodeError: As for :func:`decode`.
+    """
+    format_ = sniff(data)
+    if format_ == "JPEG":
+        jpeg = read_header(data)
+        _check_pixels(jpeg.width, jpeg.height, max_pixels)
+        if at_least and jpeg.orientation >= 5:
+            at_least = at_least[1], at_least[0]
+        pixels, oddity = decode_jpeg(data, jpeg, colour=colour, at_least=at_least)
+        return Examined(_jpeg_header(jpeg), turn(pixels, jpeg.orientation), oddity)
+    other = _other(data, format_, max_pixels=max_pixels, frames=frames, background=background)
+    return Examined(other.header, to_colour(other.pixels, colour), "")
+
+
+def fit(picture: Pixels, spec: InputSpec) -> Pixels:
+    """Bring a decoded picture to a spec's size and colour.
+
+    Shrinking averages areas (``cv2.INTER_AREA``: nothing is skipped, no aliasing), growing is bilinear.
+
+    Args:
+        picture: uint8 ``(height, width, 1 or 3)`` of any size.
+        spec: What is wanted.
+
+    Returns:
+        uint8 of ``spec.shape``, contiguous.
+    """
+    picture = to_colour(picture, spec.colour)
+    height, width = picture.shape[:2]
+    if spec.resize == "stretch":
+        return np.ascontiguousarray(_scale(picture, spec.height, spec.width))
+    inner_height, inner_width = _scaled(height, width, spec)
+    scaled = _scale(picture, inner_height, inner_width)
+    if spec.resize == "crop":
+        top, left = (inner_height - spec.height) // 2, (inner_width - spec.width) // 2
+        return np.ascontiguousarray(scaled[top : top + spec.height, left : left + spec.width])
+    top, left = (spec.height - inner_height) // 2, (spec.width - inner_width) // 2
+    canvas = to_colour(np.full((spec.height, spec.width, 3), spec.background, dtype=np.uint8), spec.colour)
+    canvas = np.ascontiguousarray(canvas)
+    canvas[top : top + inner_height, left : left + inner_width] = scaled
+    return canvas
+
+
+def load(source: bytes | Path | npt.NDArray[Any] | Image, spec: InputSpec) -> Pixels:
+    """Turn a picture, however it comes, into what a model eats. A path and its bytes give identical arrays.
+
+    Args:
+        source: The bytes of a file, a path, a Pillow picture, or an array ``(height, width)`` or
+            ``(height, width, 1, 3 or 4)`` of uint8, uint16, bool or floats (RGB order; the fourth is alpha).
+        spec: What is wanted.
+
+    Returns:
+        uint8 of ``spec.shape``.
+
+    Raises:
+        DecodeError: The picture cannot be used; ``reason`` says why.
+    """
+    if isinstance(source, np.ndarray):
+        return fit(pixels_of_array(source, spec.background), spec)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _load_bytes(bytes(source), spec)
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            return _load_bytes(read_bytes(Path(source)), spec)
+        except DecodeError as error:
+            raise DecodeError(error.reason, path=str(source)) from error
+    _check_pixels(source.width, source.height, MAX_PIXELS)
+    pixels = pixels_of(source, spec.background)
+    orientation = source.getexif().get(274, 1)  # after decoding: Pillow turns TIFFs then, and forgets the tag
+    return fit(turn(pixels, orientation if orientation in range(1, 9) else 1), spec)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a regular file and nothing else; never blocks on a FIFO, never opens a device.
+
+    Args:
+        path: A file, or a symlink to one.
+
+    Returns:
+        All of its bytes.
+
+    Raises:
+        DecodeError: ``dangling symlink``, ``symlink loop``, ``not a file (FIFO)``, ``no permission to read``,
+            ``file too large (...)``, ``file not found``, ``cannot be read (...)``.
+    """
+    try:
+        _check_regular(path.stat())  # before open(): opening a device can have effects of its own
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            size = _check_regular(os.fstat(handle))
+            with open(handle, "rb", buffering=0, closefd=False) as file:
+                data = file.read(min(size, MAX_BYTES) + 1)
+                while len(data) > size and (more := file.read(1 << 20)):  # it grew meanwhile
+                    data += more
+                    if len(data) > MAX_BYTES:
+                        raise DecodeError(f"file too large (over {MAX_BYTES >> 20} MiB)")
+                return data
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise DecodeError(_why_unreadable(path, error)) from error
+    except ValueError as error:  # a NUL in the name
+        raise DecodeError("file not found") from error
+
+
+def _check_regular(status: os.stat_result) -> int:
+    kinds = {
+        stat.S_IFIFO: "FIFO",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFCHR: "device",
+        stat.S_IFBLK: "device",
+        stat.S_IFDIR: "folder",
+    }
+    if not stat.S_ISREG(status.st_mode):
+        raise DecodeError(f"not a file ({kinds.get(stat.S_IFMT(status.st_mode), 'special')})")
+    if status.st_size > MAX_BYTES:
+        raise DecodeError(f"file too large (over {MAX_BYTES >> 20} MiB)")
+    return status.st_size
+
+
+def _why_unreadable(path: Path, error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "symlink loop"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "no permission to read"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
+        return "dangling symlink" if path.is_symlink() else "file not found"
+    return f"cannot be read ({error.strerror})"
+
+
+def _load_bytes(data: bytes, spec: InputSpec) -> Pixels:
+    at_least = spec.height, spec.width
+    if spec.resize != "stretch" and data[:3] == JPEG_START:  # only JPEG decoding makes use of it
+        header = probe(data)
+        at_least = _scaled(header.height, header.width, spec)
+    return fit(decode(data, colour=spec.colour, background=spec.background, at_least=at_least), spec)
+
+
+def _scaled(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
+    """The size a picture has inside ``pad`` (at most the spec's) or before ``crop`` (at least the spec's)."""
+    choose = min if spec.resize == "pad" else max
+    factor = choose(spec.height / height, spec.width / width)
+    inner = max(1, round(height * factor)), max(1, round(width * factor))
+    limit = min if spec.resize == "pad" else max
+    return limit(inner[0], spec.height), limit(inner[1], spec.width)
+
+
+def _scale(picture: Pixels, height: int, width: int) -> Pixels:
+    # one axis may shrink while the other grows: each gets the filter that suits it
+    for rows, columns in (
+        (min(height, picture.shape[0]), min(width, picture.shape[1])),
+        (height, width),
+    ):
+        if (rows, columns) != picture.shape[:2]:
+            shrinks = rows <= picture.shape[0] and columns <= picture.shape[1]
+            resized = cv2.resize(
+                picture, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            )
+            picture = np.asarray(resized, dtype=np.uint8).reshape(rows, columns, picture.shape[2])
+    return picture
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise DecodeError(f"too many pixels ({width}x{height})")
+
+
+def _jpeg_header(jpeg: JpegHeader) -> Header:
+    width, height = (jpeg.height, jpeg.width) if jpeg.orientation >= 5 else (jpeg.width, jpeg.height)
+    return Header("JPEG", width, height, jpeg.mode, 1, jpeg.orientation)
+
+
+def _other(
+    data: bytes, format_: str, *, max_pixels: int | None, frames: bool, background: tuple[int, int, int] = (0, 0, 0)
+) -> Examined:
+    """Read what is not a JPEG; with ``max_pixels=None`` only its header, the pixels are then empty."""
+    shape = outline(data, format_)
+    if shape and max_pixels is not None:
+        _check_pixels(shape.width, shape.height, max_pixels)
+    try:
+        picture = open_picture(data, format_)
+    except DecodeError:
+        if format_ != "TIFF" or shape is None:
+            raise
+        turned = shape.orientation >= 5
+        width, height = (shape.height, shape.width) if turned else (shape.width, shape.height)
+        header = Header("TIFF", width, height, "other", 1, shape.orientation)
+        return Examined(header, _NOTHING if max_pixels is None else tiff_by_opencv(data, shape, background), "")
+    with picture:
+        orientation = orientation_of(picture, shape)
+        width, height = picture.size
+        if orientation >= 5 and format_ != "TIFF":  # Pillow says a TIFF's size as turned, and turns it itself
+            width, height = height, width
+        mode = picture.mode
+        if max_pixels is not None:
+            _check_pixels(width, height, max_pixels)
+            pixels = pixels_of(picture, background)
+            pixels = pixels if format_ == "TIFF" else turn(pixels, orientation)
+        else:
+            pixels = _NOTHING
+        count = frames_of(picture) if frames else 1
+        return Examined(Header(format_, width, height, mode, count, orientation), pixels, "")
+
+
+_NOTHING = np.empty((0, 0, 1), dtype=np.uint8)
