@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from housetrain.results.evaluate import evaluate as evaluate
     from housetrain.results.report import write_report as write_report
     from housetrain.runs.run import Run as Run
+    from housetrain.training.grid import Grid as Grid
     from housetrain.training.loop import train as train
-    from housetrain.training.recipe import Grid as Grid
     from housetrain.training.recipe import Recipe as Recipe
 
 _HOME = {
@@ -62,8 +62,9 @@ _HOME = {
     "results.evaluate": ("Evaluation", "evaluate"),
     "results.report": ("write_report",),
     "runs.run": ("Run",),
+    "training.grid": ("Grid",),
     "training.loop": ("train",),
-    "training.recipe": ("Grid", "Recipe"),
+    "training.recipe": ("Recipe",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - derived from the table above, the one place that lists the names
