@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from housetrain.errors import DiskFull, FolderError
 
@@ -49,14 +50,14 @@ def writing(path: Path, *, bytes_needed: int) -> Iterator[None]:
         if error.errno not in _NO_ROOM | _NO_PERMISSION:
             raise
         full = error.errno in _NO_ROOM
-        free = bytes_free(path)
+        received: dict[str, Any] = {"path": path, "bytes_needed": bytes_needed}
+        if full:
+            received["bytes_free"] = bytes_free(path)
         raise DiskFull(
             f"cannot write {path}: {os.strerror(error.errno)}",
             do=f"{'free some space' if full else 'allow writing there'} or choose another folder; "
             "what was there before is intact",
-            path=path,
-            bytes_needed=bytes_needed,
-            **({"bytes_free": free} if full and free is not None else {}),
+            **received,
         ) from error
 
 
