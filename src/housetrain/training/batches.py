@@ -1,0 +1,209 @@
+"""Batches: prepared pictures, in the order that belongs to an epoch, as ``fit`` takes them.
+
+In: the arrays of `Prepared`, a batch size, a seed. Out: a `Feed`: uint8 batches for training, shuffled anew each epoch,
+and large batches for validation. It does not know models, losses or run folders.
+
+The order is a pure function of (seed, epoch), so a run that was killed goes on with the very batches it would have had.
+Pictures stay uint8 until they are inside the model. On TensorFlow the file's memory map itself is the tensor that the
+graph gathers from (DLPack, no copy): nothing is loaded up front, several processes share one copy in the page cache,
+and data larger than memory streams through it. Other backends take the same batches from a `keras.utils.PyDataset`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from housetrain.data.prepare import Prepared
+
+_ALIGNMENT = 64  # bytes; TensorFlow aborts the process on a tensor that is aligned worse
+_SHARE_OF_MEMORY = 0.5  # arrays larger than this share of the free memory give their pages back as they go
+
+
+def order_of(count: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Return the order of ``count`` pictures in an epoch: int64 ``(count,)``, a permutation.
+
+    Args:
+        count: How many pictures.
+        seed: The recipe's seed.
+        epoch: Counted from 0.
+    """
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def class_weights(labels: np.ndarray, classes: int) -> np.ndarray | None:
+    """Return a weight for each class that makes classes count alike: float32 ``(classes,)``, mean 1 over the pictures.
+
+    ``N / (classes * count)``, scikit-learn's "balanced" rule (King & Zeng 2001). ``None`` when all classes are equally
+    frequent, so that nothing is multiplied by one. A class without pictures weighs 1.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if len(set(counts.tolist())) == 1:
+        return None
+    weights = len(labels) / (classes * np.maximum(counts, 1))
+    return np.where(counts > 0, weights, 1.0).astype(np.float32)
+
+
+def targets_of(labels: np.ndarray, classes: int, *, smoothing: float = 0.0) -> np.ndarray:
+    """Return what the model should answer: float32 ``(N, 1)`` for two classes, ``(N,)`` int32, or one-hot if smoothed.
+
+    Args:
+        labels: Class numbers, ``(N,)``.
+        classes: How many classes there are; two are one sigmoid unit.
+        smoothing: Share of the target spread evenly over all classes (Szegedy et al. 2016, arXiv:1512.00567).
+    """
+    if classes == 2:
+        return (labels[:, None] * (1 - smoothing) + smoothing / 2).astype(np.float32)
+    if not smoothing:
+        return labels.astype(np.int32)
+    hot = np.full((len(labels), classes), smoothing / classes, dtype=np.float32)
+    hot[np.arange(len(labels)), labels] += 1 - smoothing
+    return hot
+
+
+class Feed:
+    """Training and validation batches of one run.
+
+    Args:
+        prepared: The pictures.
+        batch_size: Pictures a step; the last step of an epoch takes what is left.
+        seed: Decides, with the epoch, the order.
+        smoothing: Label smoothing of the training targets.
+
+    Attributes:
+        train: What ``fit`` takes as ``x``: uint8 pictures, targets and, where classes are weighed, sample weights.
+        validation: What ``predict`` takes: uint8 pictures in their own order, in large batches.
+        labels: Class numbers of the validation pictures, ``(N,)``.
+        count: Training pictures.
+        steps: Batches an epoch.
+        weights: What each class counts, or ``None``.
+        streaming: Whether pages are given back while training, because the arrays are large for this machine.
+    """
+
+    def __init__(self, prepared: Prepared, *, batch_size: int, seed: int, smoothing: float = 0.0) -> None:
+        import keras
+        import psutil
+
+        self._seed = seed
+        train, validation = prepared.pictures("train"), prepared.pictures("validation")
+        labels, self.labels = prepared.labels("train"), prepared.labels("validation")
+        classes = len(prepared.classes)
+        self.count, self.steps = len(train), math.ceil(len(train) / batch_size)
+        self.weights = class_weights(labels, classes) if prepared.balance == "weights" else None
+        self.streaming = train.nbytes + validation.nbytes > _SHARE_OF_MEMORY * psutil.virtual_memory().available
+        columns = [targets_of(labels, classes, smoothing=smoothing)]
+        if self.weights is not None:
+            columns.append(self.weights[labels])
+        large = validation_batch(train.shape[1] * train.shape[2])
+        kind: Any = _Graph if keras.backend.backend() == "tensorflow" else _Arrays
+        self._train = kind(train, columns, batch_size)
+        self._validation = kind(validation, [], large)
+        self.train, self.validation = self._train.batches, self._validation.batches
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Put the pictures in the order of ``epoch`` (from 0). Call before its first batch is taken."""
+        self._train.reorder(order_of(self.count, seed=self._seed, epoch=epoch))
+
+    def release(self) -> None:
+        """Give pages back to the system if `streaming`: the memory of the process stays flat."""
+        if self.streaming:
+            self._train.release()
+            self._validation.release()
+
+
+def validation_batch(pixels: int) -> int:
+    """Return how many pictures of ``pixels`` pixels are looked at in one step: few large steps, bounded memory."""
+    return int(min(512, max(32, 2**22 // pixels)))
+
+
+class _Graph:
+    """Batches gathered by TensorFlow, from the memory map where it can be used in place."""
+
+    def __init__(self, pictures: np.ndarray, columns: list[np.ndarray], batch_size: int) -> None:
+        import tensorflow as tf
+
+        self._map, whole, first = _mapped(pictures)
+        with tf.device("CPU"):
+            source = _as_tensor(whole)
+            tensors = [tf.constant(column) for column in columns]
+            # A variable, not a constant: a new order each epoch must not build and trace a new pipeline.
+            self._order = tf.Variable(np.arange(len(pictures)), trainable=False)
+
+        def batch(step: Any) -> Any:
+            start = step * batch_size
+            rows = self._order[start : start + batch_size]
+            values = (tf.gather(source, rows + first), *(tf.gather(tensor, rows) for tensor in tensors))
+            return values if len(values) > 1 else values[0]
+
+        options = tf.data.Options()
+        options.deterministic = True
+        options.autotune.enabled = False  # one cheap step: nothing to tune, and the tuner costs a thread
+        steps = tf.data.Dataset.range(math.ceil(len(pictures) / batch_size))
+        self.batches = steps.map(batch).prefetch(2).with_options(options)
+
+    def reorder(self, order: np.ndarray) -> None:
+        self._order.assign(order)
+
+    def release(self) -> None:
+        if self._map is not None:
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+class _Arrays:
+    """Batches taken by numpy, for the other backends."""
+
+    def __init__(self, pictures: np.ndarray, columns: list[np.ndarray], batch_size: int) -> None:
+        import keras
+
+        self._map, _, _ = _mapped(pictures)
+        self._order = np.arange(len(pictures))
+        outer = self
+
+        class Steps(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no types
+            def __len__(self) -> int:
+                return math.ceil(len(pictures) / batch_size)
+
+            def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
+                rows = outer._order[step * batch_size : (step + 1) * batch_size]
+                return (np.asarray(pictures[rows]), *(column[rows] for column in columns))
+
+        self.batches = Steps()
+
+    def reorder(self, order: np.ndarray) -> None:
+        self._order = order
+
+    def release(self) -> None:
+        if self._map is not None:
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped(pictures: np.ndarray) -> tuple[mmap.mmap | None, np.ndarray, int]:
+    """Return (the map, the whole file's array, the row where ``pictures`` begins in it).
+
+    The file is mapped anew, copy-on-write: DLPack refuses read-only arrays, and nothing ever writes to this one. The
+    whole file, because a slice of it may begin at an address that TensorFlow refuses.
+    """
+    file = getattr(pictures, "filename", None)
+    base = getattr(pictures, "_mmap", None)
+    if file is None or base is None or not hasattr(mmap, "MADV_DONTNEED"):
+        return None, pictures, 0
+    with contextlib.suppress(ValueError, OSError):  # not a .npy file: use what was given
+        whole = np.load(file, mmap_mode="c")
+        row = pictures[:1].nbytes
+        start = pictures.ctypes.data - np.frombuffer(base, dtype=np.uint8).ctypes.data - whole.offset
+        if row and start % row == 0 and whole.shape[1:] == pictures.shape[1:]:
+            return whole._mmap, whole, start // row
+    return None, pictures, 0
+
+
+def _as_tensor(array: np.ndarray) -> Any:
+    import tensorflow as tf
+
+    if array.flags.writeable and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0 and len(array):
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.constant(array)

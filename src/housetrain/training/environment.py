@@ -1,0 +1,68 @@
+"""Environment: where a run was trained, as plain values for ``env.json`` and the report.
+
+In: the machine and this process. Out: a JSON-plain dict. It does not know the run.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("housetrain", "keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "pillow")
+
+
+def environment(*, precision: str) -> dict[str, Any]:
+    """Return versions, machine, backend and the command line.
+
+    Args:
+        precision: The compute type that was chosen.
+    """
+    import keras
+    import psutil
+
+    return {
+        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "python": platform.python_version(),
+        "backend": keras.backend.backend(),
+        "devices": _devices(),
+        "precision": precision,
+        "system": platform.platform(),
+        "cpu": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "command": shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]]),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _devices() -> list[str]:
+    import keras
+
+    try:
+        return [str(device) for device in keras.distribution.list_devices()]
+    except (ImportError, RuntimeError, ValueError, AttributeError):
+        return []

@@ -1,0 +1,552 @@
+"""The training loop: the only ``fit`` of the package.
+
+In: prepared pictures, a `Recipe`, a run folder. Out: a `Run` whose ``model.keras`` holds the weights of the best epoch.
+It does not know the command line, the page, how pictures are decoded, nor what is done with the model afterwards.
+
+    train(Prepared.load("prepared/PetImages-50x50-gray"), Recipe.of("cnn"), "runs/cats")
+
+A run is exact at epoch boundaries: the same call after a kill -9 goes on from the last finished epoch, and with
+``deterministic=True`` it ends in the same weights, bit for bit, as if nothing had happened. An epoch that was
+interrupted, by a kill or by Ctrl-C, is trained anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from housetrain.errors import MissingExtra, StoreError, TrainingError
+from housetrain.runs import store
+from housetrain.runs.overfitting import overfitting, overfitting_in_words
+from housetrain.runs.run import Run
+from housetrain.training.interrupt import Interrupted, Signals
+from housetrain.training.progress import Listener, ProgressFile, Terminal, quietly
+from housetrain.training.shapes import check_feasible
+
+if TYPE_CHECKING:
+    from housetrain.data.prepare import Prepared
+    from housetrain.training.checkpoint import Checkpoint
+    from housetrain.training.recipe import Recipe
+    from housetrain.training.tracking import Tracker
+
+EARLY_STOPPING = "early stopping"
+TIME_LIMIT = "time limit"
+_TICK_S = 0.5  # how often a watcher is told, and a loss is looked at, at most
+_LIVE_MODEL_S = 30.0  # how old model.keras may be while a better epoch is known
+_SAMPLES_A_CLASS = 4
+
+
+def train(
+    prepared: Prepared,
+    recipe: Recipe,
+    folder: Path | str | None = None,
+    *,
+    progress: Literal["rich"] | None = None,
+    on_event: Listener | None = None,
+    tracker: Tracker | None = None,
+) -> Run:
+    """Train one model, or go on with a training that was interrupted, or return it if it is complete.
+
+    Args:
+        prepared: The pictures. Training sees the train and validation splits only.
+        recipe: The settings.
+        folder: The run folder; ``runs/<name of the recipe>`` by default.
+        progress: ``"rich"`` shows a live bar, or plain lines where no terminal listens.
+        on_event: Called with each `housetrain.training.progress.Event`.
+        tracker: Told of each epoch; TensorBoard files in ``folder/tb`` by default.
+
+    Returns:
+        The complete `Run`.
+
+    Raises:
+        StoreError: The folder holds another run, or something that is no run.
+        RunLocked: Another process trains into this folder.
+        TrainingError: The loss is not a number. The last good weights are kept.
+        RecipeError: The net does not fit the pictures.
+        DiskFull: The run folder cannot be written.
+        MissingExtra: No Keras backend is installed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step is finished; what is kept lets the same call go on.
+    """
+    start = time.monotonic()
+    folder = Path(folder) if folder is not None else Path("runs") / recipe.name
+    run = Run(folder)
+    if run.complete:
+        _check_same(run, prepared, recipe)
+        return run
+    check_feasible(recipe, prepared.spec)
+    _check_ours(folder)
+    if importlib.util.find_spec("keras") is None:
+        raise MissingExtra("tensorflow", need="training")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(store.Lock(folder))  # before the seconds that importing Keras takes
+        if run.complete:  # the process that held the lock has just finished it
+            _check_same(run, prepared, recipe)
+            return run
+        listeners: list[Listener] = [quietly(ProgressFile(folder / "progress.json"))]
+        if progress == "rich":
+            listeners.append(stack.enter_context(Terminal()))
+        if on_event is not None:
+            listeners.append(on_event)
+        signals = stack.enter_context(Signals())
+        _write_inputs(run, prepared, recipe)
+        try:
+            import keras  # noqa: F401 - seconds, and a line of its own when its backend is missing
+        except ModuleNotFoundError as error:
+            raise MissingExtra("tensorflow", need=f"training ({error.name} is missing)") from error
+        session = Session(run, prepared, recipe, listeners=listeners, tracker=tracker, signals=signals, start=start)
+        session.train()
+    return run
+
+
+# ------------------------------------------------------------------------------------------------- the folder
+def _check_ours(folder: Path) -> None:
+    """Refuse to fill a folder that holds something else, such as the current one."""
+    if (folder / "recipe.json").exists() or not folder.is_dir():
+        return
+    own = {"input.json", "split.json", "env.json", "progress.json", "findings.csv", "report.html"}
+    foreign = sorted(item.name for item in folder.iterdir() if item.name not in own and not item.name.startswith("."))
+    if foreign:
+        raise StoreError(
+            "The folder is not empty and is no run",
+            expected="a new folder, or one of an earlier run",
+            do="name another one",
+            folder=str(folder),
+            holds=", ".join(foreign[:3]),
+        )
+
+
+def _check_same(run: Run, prepared: Prepared, recipe: Recipe) -> None:
+    """Refuse to go on with a run of other settings or other pictures, naming what differs."""
+    kept, asked = run.recipe_json, store.plain(recipe.to_json())
+    differences = [
+        f"{name} is {kept.get(name)!r} there and {asked.get(name)!r} here"
+        for name in sorted(kept.keys() | asked.keys())
+        if kept.get(name) != asked.get(name)
+    ]
+    if (run.folder / "input.json").exists() and run.input_json.get("data") != prepared.fingerprint:
+        differences.append("the prepared pictures are others")
+    if differences:
+        raise StoreError(
+            f"The folder holds a run that is not this one: {'; '.join(differences)}",
+            do="name another folder, or remove that run",
+            folder=str(run.folder),
+        )
+
+
+def _write_inputs(run: Run, prepared: Prepared, recipe: Recipe) -> None:
+    """Write what was asked for; each file only once, so that a run never changes its mind."""
+    folder = run.folder
+    if (folder / "recipe.json").exists():
+        _check_same(run, prepared, recipe)
+    else:
+        store.write_json_atomic(folder / "recipe.json", recipe.to_json())
+    if not (folder / "input.json").exists():
+        with store.disk_errors(folder):
+            prepared.split.save(folder)
+        value = {
+            "spec": prepared.spec.to_json(),
+            "classes": prepared.classes,
+            "data": prepared.fingerprint,
+            "prepared": str(prepared.folder),
+            "counts": prepared.counts(),
+            "balance": prepared.balance,
+        }
+        store.write_json_atomic(folder / "input.json", value)
+    (folder / "failed.json").unlink(missing_ok=True)  # it is tried again from the last good epoch
+
+
+# ------------------------------------------------------------------------------------------------- the training
+class Session:
+    """One process's part of a run: from the newest checkpoint to the end, or to an interruption."""
+
+    def __init__(
+        self,
+        run: Run,
+        prepared: Prepared,
+        recipe: Recipe,
+        *,
+        listeners: list[Listener],
+        tracker: Tracker | None,
+        signals: Signals,
+        start: float,
+    ) -> None:
+        self.run, self.prepared, self.recipe = run, prepared, recipe
+        self.listeners, self.signals, self.start = listeners, signals, start
+        self.tracker = Tracking(tracker, run.folder / "tb", classes=prepared.classes, note=self._note)
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+        self.waited, self.seconds_before, self.sessions = 0, 0.0, 1
+        self.reason, self.warned, self.precision = "", False, ""
+        self.model: Any = None  # what is trained
+        self.kept: Any = None  # what is saved: no augmentation, float32, not compiled
+        self.feed: Any = None
+        self._model_written = start
+        self._epoch_start = self._tick = start
+        self._tick_step = self._step = 0
+
+    def train(self) -> None:
+        """Train to the end and write the result, or keep what there is and raise."""
+        from housetrain.training import checkpoint
+        from housetrain.training.batches import Feed
+        from housetrain.training.environment import environment
+        from housetrain.training.precision import make_deterministic
+
+        recipe = self.recipe
+        make_deterministic(recipe)
+        found = checkpoint.newest(self.run.checkpoints)
+        self._recall(found)
+        self.feed = Feed(
+            self.prepared, batch_size=recipe.batch_size, seed=recipe.seed, smoothing=recipe.label_smoothing
+        )
+        self.model = self._compiled()
+        if found is not None:
+            found.restore(self.model)
+        store.write_json_atomic(self.run.folder / "env.json", environment(precision=self.precision))
+        self._tell_begin()
+        try:
+            self.tracker.begin(self.model, recipe, len(self.history) + 1, samples(self.prepared))
+            if not self._done():
+                self._fit()
+            self._finish()
+        except Interrupted as stop:
+            self._write_model()
+            self._tell("end", state="stopped", reason=str(stop), result=None, run=str(self.run.folder))
+            raise
+        except TrainingError as error:
+            self._write_model()
+            facts = {"reason": error.what, "epoch": len(self.history) + 1, "time": time.time()}
+            store.write_json_atomic(self.run.folder / "failed.json", facts)
+            self._tell("end", state="failed", reason=error.what, result=None, run=str(self.run.folder))
+            raise
+        finally:
+            self.tracker.close()
+
+    def _recall(self, found: Checkpoint | None) -> None:
+        """Take up the state of a checkpoint, and cut the history back to it."""
+        if found is None:
+            from housetrain.training.precision import precision_of
+
+            self.precision = precision_of(self.recipe)
+        else:
+            state = found.state
+            self.history, self.best = list(state["history"]), dict(state["best"])
+            self.waited, self.seconds_before = int(state["waited"]), float(state["seconds"])
+            self.precision, self.sessions = str(state["precision"]), int(state["sessions"]) + 1
+            self.reason, self.warned = str(state["reason"]), bool(state["warned"])
+        path = self.run.folder / "history.jsonl"
+        kept = b"".join(store.encode(row, indent=None) for row in self.history)
+        if (path.read_bytes() if path.exists() else b"") != kept:  # lines of an epoch that will be trained again
+            store.write_bytes_atomic(path, kept)
+
+    def _compiled(self) -> Any:
+        import keras
+
+        from housetrain.training.models import build, for_inference
+        from housetrain.training.objective import loss_and_metrics
+        from housetrain.training.optimizers import exempt_from_decay, optimizer_of
+
+        recipe, classes = self.recipe, self.prepared.classes
+        precision: Any = self.precision
+        model = build(recipe, spec=self.prepared.spec, classes=classes, precision=precision)
+        self.kept = for_inference(model)  # now: a copy of a compiled model would be compiled, optimiser and all
+        optimizer = optimizer_of(recipe, steps_per_epoch=self.feed.steps)
+        loss, metrics = loss_and_metrics(len(classes), smoothed=bool(recipe.label_smoothing))
+        executed = steps_per_execution(self.feed.steps) if keras.backend.backend() == "tensorflow" else 1
+        model.compile(optimizer=optimizer, loss=loss, metrics=metrics, steps_per_execution=executed)
+        exempt_from_decay(optimizer, model)
+        optimizer.build(model.trainable_variables)
+        return model
+
+    def _fit(self) -> None:
+        import keras
+
+        watch = keras.callbacks.LambdaCallback(
+            on_epoch_begin=self._on_epoch_begin, on_train_batch_end=self._on_batch_end, on_epoch_end=self._on_epoch_end
+        )
+        self.model.fit(
+            self.feed.train,
+            epochs=self.recipe.epochs,
+            initial_epoch=len(self.history),
+            callbacks=[watch],
+            shuffle=False,  # the feed has its own order
+            verbose=0,
+        )
+
+    # ---------------------------------------------------------------------------------- what fit tells
+    def _on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self.feed.begin_epoch(epoch)
+        self._epoch_start = self._tick = time.monotonic()
+        self._tick_step = self._step = 0
+        self._tell_progress("train", {}, 0.0)
+
+    def _on_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
+        self.signals.check()
+        now = time.monotonic()
+        self._step = min(step + 1, self.feed.steps)  # fit counts whole executions
+        if self._out_of_time():
+            self.model.stop_training = True  # the epoch ends here: it is validated and counts as it is
+            self.reason = TIME_LIMIT
+        if now - self._tick < _TICK_S:
+            return
+        self._check_number(logs["loss"], "training")
+        rate = (self._step - self._tick_step) * self.recipe.batch_size / (now - self._tick)
+        self._tick, self._tick_step = now, self._step
+        self._tell_progress("train", logs, rate)
+        self.feed.release()
+
+    def _on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        logs = logs or {}
+        self._check_number(logs["loss"], "training")
+        seen = min(self._step * self.recipe.batch_size, self.feed.count)
+        rate = seen / max(time.monotonic() - self._epoch_start, 1e-9)
+        self._tell_progress("validate", logs, rate)
+        numbers, confusion = self._validate()
+        self._check_number(numbers["val_loss"], "validation")
+        row = {
+            "epoch": epoch + 1,
+            "loss": float(logs.get("crossentropy", logs["loss"])),
+            "accuracy": float(logs["accuracy"]),
+            **numbers,
+            "lr": float(self.model.optimizer.learning_rate),
+            "seconds": round(time.monotonic() - self._epoch_start, 3),
+            "pictures_per_s": round(rate, 1),
+        }
+        if self._step < self.feed.steps:
+            row["steps"] = self._step  # the time limit cut this epoch short
+        self._keep(row)
+        self.tracker.epoch(epoch + 1, row, confusion)
+        self.feed.release()
+        if self._done():
+            self.model.stop_training = True
+        self.signals.check()
+
+    def _validate(self) -> tuple[dict[str, float], Any]:
+        import keras
+
+        from housetrain.training.objective import averaged, scores
+
+        # Probabilities rather than Keras' own evaluation: one pass gives loss, accuracy and confusion.
+        watch = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs=None: self.signals.check())
+        with averaged(self.model):
+            outputs = self.model.predict(self.feed.validation, verbose=0, callbacks=[watch])
+        return scores(outputs, self.feed.labels, len(self.prepared.classes))
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        """Make a finished epoch durable: its line in the history, then its checkpoint."""
+        from housetrain.training import checkpoint
+
+        improved = not self.best or row["val_loss"] < self.best["val_loss"]
+        self.history.append(row)
+        self.best, self.waited = (row, 0) if improved else (self.best, self.waited + 1)
+        if not self.reason and self.recipe.patience and self.waited >= self.recipe.patience:
+            self.reason = EARLY_STOPPING
+        if not self.reason and self._out_of_time():
+            self.reason = TIME_LIMIT
+        words = "" if self.warned else overfitting_in_words(self.history)
+        self.warned = self.warned or bool(words)
+        store.append_line(self.run.folder / "history.jsonl", row)
+        state = {
+            "history": self.history,
+            "best": self.best,
+            "waited": self.waited,
+            "reason": self.reason,
+            "warned": self.warned,
+            "seconds": self._seconds(),
+            "precision": self.precision,
+            "sessions": self.sessions,
+        }
+        checkpoint.save(self.run.checkpoints, len(self.history), model=self.model, improved=improved, state=state)
+        self._tell("epoch", **row, epochs=self.recipe.epochs, best=improved)
+        if words and not self._done():
+            self._note(words)
+        if improved and time.monotonic() - self._model_written > _LIVE_MODEL_S:
+            self._write_model()
+
+    # ---------------------------------------------------------------------------------- the end
+    def _done(self) -> bool:
+        return bool(self.reason) or len(self.history) >= self.recipe.epochs
+
+    def _finish(self) -> None:
+        self._write_model()
+        rates = sorted(row["pictures_per_s"] for row in self.history)
+        result = {
+            "reason": self.reason or "all epochs",
+            "epochs_run": len(self.history),
+            "best_epoch": self.best["epoch"],
+            **{key: self.best[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")},
+            "seconds": round(self._seconds(), 3),
+            "pictures_per_s": rates[len(rates) // 2],
+            "parameters": int(self.model.count_params()),
+            "overfitting_epoch": overfitting(self.history),
+            "overfitting": overfitting_in_words(self.history),
+            "precision": self.precision,
+            "sessions": self.sessions,
+        }
+        self.tracker.end(result)
+        store.write_json_atomic(self.run.folder / "result.json", result)
+        self._tell("end", state="complete", reason=result["reason"], result=result, run=str(self.run.folder))
+        shutil.rmtree(self.run.checkpoints, ignore_errors=True)  # three times the weights, and nobody goes on from here
+
+    def _write_model(self) -> None:
+        """Write ``model.keras`` with the weights of the best epoch, as a whole or not at all."""
+        from housetrain.training import checkpoint
+
+        newest = checkpoint.newest(self.run.checkpoints)
+        if newest is None:  # stopped in its first epoch
+            return
+        newest.restore_best(self.kept)
+        path = self.run.folder / "model.keras"
+        temporary = store.temporary_beside(path)
+        with store.disk_errors(path):
+            try:
+                self.kept.save(temporary)
+                store.replace_durably(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        self._model_written = time.monotonic()
+
+    # ---------------------------------------------------------------------------------- small things
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.start
+
+    def _out_of_time(self) -> bool:
+        return self.recipe.time_limit_s is not None and self._seconds() > self.recipe.time_limit_s
+
+    def _check_number(self, value: float, which: str) -> None:
+        """Stop on NaN or infinity: the weights are lost, those of the epoch before are not."""
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The {which} loss is not a number in epoch {len(self.history) + 1}, after step {self._step}",
+                do="try a smaller learning_rate or precision float32; "
+                + ("the best weights so far are kept" if self.history else "no epoch was finished"),
+                learning_rate=self.recipe.learning_rate,
+                precision=self.precision,
+            )
+
+    def _tell(self, event: str, **values: Any) -> None:
+        message = store.plain({"event": event, **values})
+        for listener in self.listeners:
+            listener(message)
+
+    def _note(self, text: str) -> None:
+        self._tell("note", text=text)
+
+    def _tell_begin(self) -> None:
+        weights = self.feed.weights
+        self._tell(
+            "begin",
+            run=str(self.run.folder),
+            name=self.recipe.name,
+            epochs=self.recipe.epochs,
+            first_epoch=len(self.history) + 1,
+            steps=self.feed.steps,
+            pictures=self.feed.count,
+            validation=len(self.feed.labels),
+            parameters=int(self.model.count_params()),
+            precision=self.precision,
+            weights=None if weights is None else dict(zip(self.prepared.classes, weights.tolist(), strict=True)),
+        )
+
+    def _tell_progress(self, phase: str, logs: Mapping[str, float], rate: float) -> None:
+        epoch = len(self.history) + 1
+        self._tell(
+            "progress",
+            phase=phase,
+            epoch=epoch,
+            epochs=self.recipe.epochs,
+            step=self._step,
+            steps=self.feed.steps,
+            loss=logs.get("crossentropy", logs.get("loss")),
+            accuracy=logs.get("accuracy"),
+            pictures_per_s=round(rate, 1),
+            eta_s=self._time_left(),
+            pid=os.getpid(),
+        )
+
+    def _time_left(self) -> float | None:
+        """Return seconds to the last epoch, at most; ``None`` before anything is known."""
+        if not self._step and not self.history:
+            return None
+        gone = time.monotonic() - self._epoch_start
+        whole: float = self.history[-1]["seconds"] if self.history else gone * self.feed.steps / max(1, self._step)
+        left = max(0.0, whole * (self.recipe.epochs - len(self.history)) - gone)
+        if self.recipe.time_limit_s is not None:
+            left = min(left, max(0.0, self.recipe.time_limit_s - self._seconds()))
+        return round(left, 1)
+
+
+def steps_per_execution(steps: int) -> int:
+    """Return how many steps TensorFlow runs between two looks from Python.
+
+    More saves the way out of the graph and back; fewer lets Ctrl-C, the time limit and the bar react. At least eight
+    looks an epoch, and at most ten steps between two.
+    """
+    return max(1, min(10, steps // 8))
+
+
+def samples(prepared: Prepared) -> dict[str, Any]:
+    """Return some training pictures of each class by name, for TensorBoard: uint8 ``(n, height, width, channels)``."""
+    pictures, labels = prepared.pictures("train"), prepared.labels("train")
+    found = {}
+    for number, name in enumerate(prepared.classes):
+        rows = (labels == number).nonzero()[0][:_SAMPLES_A_CLASS]
+        found[name] = pictures[rows]
+    return found
+
+
+class Tracking:
+    """A tracker that may fail: what it raises is said once, and training goes on without it.
+
+    Args:
+        tracker: Told of each epoch; TensorBoard by default.
+        folder: Where TensorBoard's files go.
+        classes: Class names.
+        note: Called with what is to be said.
+    """
+
+    def __init__(
+        self, tracker: Tracker | None, folder: Path, *, classes: tuple[str, ...], note: Callable[[str], None]
+    ) -> None:
+        self._tracker, self._folder, self._classes, self._note = tracker, folder, classes, note
+        self._failed = False
+
+    def begin(self, *args: Any) -> None:
+        """See `Tracker.begin`."""
+        if self._tracker is None:
+            self._guard(self._open)
+        self._call("begin", *args)
+
+    def epoch(self, *args: Any) -> None:
+        """See `Tracker.epoch`."""
+        self._call("epoch", *args)
+
+    def end(self, *args: Any) -> None:
+        """See `Tracker.end`."""
+        self._call("end", *args)
+
+    def close(self) -> None:
+        """See `Tracker.close`."""
+        self._call("close")
+
+    def _open(self) -> None:
+        from housetrain.training.tracking import TensorBoardTracker
+
+        self._tracker = TensorBoardTracker(self._folder, classes=self._classes)
+
+    def _call(self, name: str, *args: Any) -> None:
+        if not self._failed and self._tracker is not None:
+            self._guard(getattr(self._tracker, name), *args)
+
+    def _guard(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            function(*args)
+        except Exception as error:  # noqa: BLE001 - any tracker may be plugged in; none is worth a training
+            self._failed = True
+            self._note(f"Tracking stopped, training goes on: {type(error).__name__}: {error}")

@@ -1,0 +1,90 @@
+"""Precision and determinism: how the machine computes.
+
+In: a `Recipe`, the machine. Out: the compute type of the layers; bit-equal results where they are asked for.
+Does not know: models. Weights, loss and the output stay float32 whatever is chosen here.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from housetrain.training.recipe import Recipe
+
+
+def precision_of(recipe: Recipe) -> Literal["float32", "bfloat16"]:
+    """Return the compute type that ``recipe.precision`` means on this machine.
+
+    ``auto`` is bfloat16 where the processor multiplies it natively (AMX-BF16 or AVX512-BF16) or the GPU does (NVIDIA,
+    compute capability 8.0 or more), else float32.
+    """
+    if recipe.precision != "auto":
+        return recipe.precision
+    gpu = _gpu_has_bfloat16()
+    return "bfloat16" if (gpu if gpu is not None else bool({"amx_bf16", "avx512_bf16"} & cpu_flags())) else "float32"
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """Return the instruction sets of the processor as Linux names them; none elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return frozenset()
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def make_deterministic(recipe: Recipe) -> None:
+    """Seed what draws numbers, and where the recipe asks for it, forbid operations whose sums depend on timing.
+
+    TensorFlow has no way back from its deterministic mode: it stays for the rest of the process, and only costs speed.
+    Python's and numpy's own generators are left as they were.
+    """
+    import keras
+
+    before = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(recipe.seed)
+    random.setstate(before[0])
+    np.random.set_state(before[1])
+    if not recipe.deterministic:
+        return
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+
+
+def _gpu_has_bfloat16() -> bool | None:
+    """Return whether the GPU has bfloat16, or ``None`` without a GPU."""
+    import keras
+
+    backend: Any = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            return None
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return tuple(capability) >= (8, 0)
+    if backend == "torch":
+        import torch
+
+        return bool(torch.cuda.is_bf16_supported()) if torch.cuda.is_available() else None
+    import jax
+
+    return True if jax.default_backend() in ("gpu", "tpu", "cuda") else None

@@ -1,0 +1,49 @@
+"""Arrays as `Prepared` without a folder of pictures: for tests of what comes after preparing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from housetrain.data.decode import InputSpec
+from housetrain.data.prepare import Prepared
+from housetrain.data.split import Row, Split, SplitName
+
+
+def prepared_of(
+    pictures: np.ndarray, labels: Sequence[int], classes: Sequence[str], folder: Path, *, balance: str = "weights"
+) -> Prepared:
+    """Write uint8 pictures ``(N, H, W, C)`` as the array file of a `Prepared`; split 70/15/15 by content."""
+    rows, by_hash = [], {}
+    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        digest = hashlib.sha256(picture.tobytes() + str(number).encode()).hexdigest()
+        place = int(digest[:8], 16) / 2**32
+        split: SplitName = "train" if place < 0.7 else "validation" if place < 0.85 else "test"
+        rows.append(Row(f"{classes[label]}/{number}.png", digest, classes[label], split, digest))
+        by_hash[digest] = picture
+    division = Split.of_rows(Path("/nowhere"), classes, rows=rows, options={"balance": balance})
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "pictures.npy"
+    np.save(file, np.stack([by_hash[row.sha256] for row in division.rows]))
+    spec = InputSpec(
+        height=pictures.shape[1], width=pictures.shape[2], colour="gray" if pictures.shape[3] == 1 else "rgb"
+    )
+    return Prepared(folder, spec, division.classes, division, division.fingerprint, file)
+
+
+def digits(
+    folder: Path, *, classes: int = 10, shuffled: bool = False, balance: str = "weights", most: int = 1797
+) -> Prepared:
+    """Return scikit-learn's real handwritten digits, 8x8 gray, as `Prepared`."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    keep = np.flatnonzero(bunch.target < classes)[:most]
+    pictures = (bunch.images[keep] * 255 / 16).round().astype(np.uint8)[..., None]
+    labels = bunch.target[keep]
+    if shuffled:
+        labels = np.random.default_rng(0).permutation(labels)
+    return prepared_of(pictures, labels.tolist(), [str(number) for number in range(classes)], folder, balance=balance)
