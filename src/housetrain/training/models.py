@@ -14,12 +14,13 @@ A builder gets the scaled pictures and returns the features before the output la
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.errors import MissingExtra, ModelError
 from housetrain.training.recipe import PRESETS, Preset, Recipe
-from housetrain.training.shapes import check_feasible
+from housetrain.training.shapes import Cost, check_feasible
 
 try:
     import keras  # this module is imported only where a net is built
@@ -222,6 +223,21 @@ def for_inference(model: Any) -> Any:
     copy = keras.models.clone_model(model, clone_function=in_float32, call_function=without_augmentation)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def cost_of(model: Any) -> Cost:
+    """Return the parameters and FLOPs of a built model; `shapes.cost` gives the same without building, for some.
+
+    Counted are convolutions and dense layers, where nearly all of the work is. A kernel is used once for each place of
+    the output, so plain, grouped, depthwise and separable convolutions are all counted by the size of their kernels.
+    """
+    flops = 0
+    for layer in model.layers:
+        kernels = [math.prod(weight.shape) for weight in layer.weights if len(weight.shape) in (2, 4)]
+        if kernels:
+            places = math.prod(size for size in layer.output.shape[1:-1] if size is not None)
+            flops += 2 * sum(kernels) * places
+    return Cost(parameters=int(model.count_params()), flops=flops)
 
 
 @register("mlp")
