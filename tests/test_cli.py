@@ -106,7 +106,7 @@ def test_an_output_inside_the_pictures_is_refused(words: tuple[str, ...], call: 
     option = () if words[-1] == "--csv" else ("--out",)
     code, _, err = call(words[0], source, *words[1:], *option, source / "cats" / "out")
     assert code == 2
-    assert "never written" in err
+    assert "never changed" in err
     assert snapshot(source) == before
 
 

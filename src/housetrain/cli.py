@@ -171,10 +171,12 @@ def check(
     Broken, duplicated, mislabelled and unbalanced pictures are listed with what to do about them.
     """
     import housetrain as ht
-    from housetrain import pipeline, terminal
+    from housetrain import terminal
     from housetrain.data.checks import write_findings
+    from housetrain.data.output import refuse_inside
 
-    pipeline.refuse_inside(folder, csv)
+    if csv is not None:
+        refuse_inside(folder, csv)
     narrator = terminal.Terminal(quiet=quiet)
     with narrator.counting("Reading") as progress:
         catalog = ht.scan(folder, workers=workers, progress=progress)
@@ -213,7 +215,8 @@ def show(
 ) -> None:
     """Draw contact sheets, before and after preparing."""
     import housetrain as ht
-    from housetrain import pipeline, terminal
+    from housetrain import terminal
+    from housetrain.data.output import refuse_inside
     from housetrain.errors import RecipeError
 
     try:
@@ -221,7 +224,7 @@ def show(
     except ValueError:
         raise RecipeError("The sizes are not numbers", expected="pixels, such as 50,100", sizes=sizes) from None
     target = out or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
-    pipeline.refuse_inside(folder, target)
+    refuse_inside(folder, target)
     with terminal.Terminal(quiet=quiet).counting("Reading") as progress:
         catalog = ht.scan(folder, workers=workers, progress=progress)
     terminal.out(
@@ -254,9 +257,11 @@ def prepare(
     """Make arrays of one size, split three ways, once."""
     import housetrain as ht
     from housetrain import pipeline, terminal
+    from housetrain.data.output import refuse_inside
     from housetrain.data.prepare import default_prepared_folder
 
-    pipeline.refuse_inside(folder, out)
+    if out is not None:
+        refuse_inside(folder, out)
     spec = ht.InputSpec(
         height=size or 50,
         width=size or 50,

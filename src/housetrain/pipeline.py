@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from housetrain.errors import FolderError
-
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
     from housetrain.data.checks import Finding
@@ -117,6 +115,7 @@ def run(
         HousetrainError: Any other error of the tree in `housetrain.errors`.
     """
     from housetrain.data.decode import InputSpec
+    from housetrain.data.output import refuse_inside
     from housetrain.data.prepare import default_prepared_folder, prepare
     from housetrain.deploy.export import export_bundle
     from housetrain.results.evaluate import evaluate
@@ -130,7 +129,9 @@ def run(
     options = recipe.prepare_options
     spec = InputSpec(height=options["size"], width=options["size"], colour=options["colour"], resize=options["resize"])
     source = Path(folder)
-    refuse_inside(source, out, prepared)
+    for output in (out, prepared):
+        if output is not None:
+            refuse_inside(source, Path(output))
     check_feasible(recipe, spec)
     catalog, findings, division = look(
         source, seed=seed, validation=validation, test=test, test_per_class=test_per_class, balance=recipe.balance,
@@ -192,24 +193,6 @@ def counts_in_words(division: Split) -> str:
         more = ", ..." if len(per_class) > 12 else ""
         parts.append(f"{sum(per_class.values()):,} {name} ({listed}{more})")
     return ", ".join(parts)
-
-
-def refuse_inside(source: Path, *outputs: Path | str | None) -> None:
-    """Refuse to write into the folder of the source pictures.
-
-    Raises:
-        FolderError: An output lies inside ``source``.
-    """
-    root = Path(os.path.realpath(source))
-    for output in outputs:
-        if output is not None and Path(os.path.realpath(output)).is_relative_to(root):
-            raise FolderError(
-                "The output lies inside the folder of the pictures, which is never written",
-                expected="an output outside of it",
-                do="pass another folder",
-                output=str(output),
-                source=str(source),
-            )
 
 
 def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:

@@ -120,11 +120,15 @@ def evaluation(result: Evaluation) -> None:
     """Print a test result: the verdict in words, then one row per class."""
     out(result.in_words())
     rows = [
-        (name, f"{scores['precision']:.3f}", f"{scores['recall']:.3f}", f"{scores['f1']:.3f}", f"{scores['support']:,}")
+        (name, *(_score(value) for value in (scores.precision, scores.recall, scores.f1)), f"{scores.support:,}")
         for name, scores in result.per_class.items()
     ]
     columns = ("class", "precision", "recall", "F1", "pictures")
     table("", columns, rows, right=columns[1:])
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def predictions(
