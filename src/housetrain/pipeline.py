@@ -13,13 +13,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
     from housetrain.data.checks import Finding
     from housetrain.data.prepare import Prepared
-    from housetrain.data.split import Split
+    from housetrain.data.split import Split, SplitOptions
     from housetrain.results.evaluate import Evaluation
     from housetrain.runs.run import Run
     from housetrain.training.recipe import Recipe
@@ -155,15 +155,7 @@ def run(
 
 
 def look(
-    folder: Path,
-    *,
-    seed: int,
-    validation: float,
-    test: float,
-    test_per_class: int | None,
-    balance: str,
-    workers: int | None,
-    narrator: Narrator,
+    folder: Path, *, workers: int | None, narrator: Narrator, **options: Unpack[SplitOptions]
 ) -> tuple[Catalog, tuple[Finding, ...], Split]:
     """Scan, check and split a folder, telling the narrator what was found."""
     from housetrain.data.catalog import scan
@@ -173,10 +165,7 @@ def look(
     with narrator.counting("Reading") as progress:
         catalog = scan(folder, workers=workers, progress=progress)
     findings = check(catalog)
-    division = split(
-        catalog, findings=findings, seed=seed, validation=validation, test=test, test_per_class=test_per_class,
-        balance=balance,
-    )  # fmt: skip
+    division = split(catalog, findings=findings, **options)
     narrator.say(f"Read {len(catalog.pictures):,} pictures of {len(catalog.classes)} classes in {folder}")
     if findings:
         narrator.say(
