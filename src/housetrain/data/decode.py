@@ -11,9 +11,7 @@ Colour profiles are not applied: a classifier sees the stored numbers, as every 
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +20,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from housetrain.data.files import MAX_BYTES as MAX_BYTES
+from housetrain.data.files import read_bytes as read_bytes
 from housetrain.data.formats import JPEG_START, outline, sniff
 from housetrain.data.jpeg import JpegHeader, decode_jpeg, read_header
 from housetrain.data.pillow import frames_of, open_picture, orientation_of, pixels_of, pixels_of_array, tiff_by_opencv
@@ -36,9 +36,6 @@ Resize = Literal["stretch", "pad", "crop"]
 
 MAX_PIXELS = 100_000_000
 """The most pixels a picture may have: 300 MB as RGB, and five times the largest pictures that phones take."""
-
-MAX_BYTES = 512 << 20
-"""The most bytes a file may have."""
 
 _MAX_SIDE = 4096
 
@@ -291,64 +288,6 @@ def load(source: bytes | Path | npt.NDArray[Any] | Image, spec: InputSpec) -> Pi
     pixels = pixels_of(source, spec.background)
     orientation = source.getexif().get(274, 1)  # after decoding: Pillow turns TIFFs then, and forgets the tag
     return fit(turn(pixels, orientation if orientation in range(1, 9) else 1), spec)
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a regular file and nothing else; never blocks on a FIFO, never opens a device.
-
-    Args:
-        path: A file, or a symlink to one.
-
-    Returns:
-        All of its bytes.
-
-    Raises:
-        DecodeError: ``dangling symlink``, ``symlink loop``, ``not a file (FIFO)``, ``no permission to read``,
-            ``file too large (...)``, ``file not found``, ``cannot be read (...)``.
-    """
-    try:
-        _check_regular(path.stat())  # before open(): opening a device can have effects of its own
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        try:
-            size = _check_regular(os.fstat(handle))
-            with open(handle, "rb", buffering=0, closefd=False) as file:
-                data = file.read(min(size, MAX_BYTES) + 1)
-                while len(data) > size and (more := file.read(1 << 20)):  # it grew meanwhile
-                    data += more
-                    if len(data) > MAX_BYTES:
-                        raise DecodeError(f"file too large (over {MAX_BYTES >> 20} MiB)")
-                return data
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise DecodeError(_why_unreadable(path, error)) from error
-    except ValueError as error:  # a NUL in the name
-        raise DecodeError("file not found") from error
-
-
-def _check_regular(status: os.stat_result) -> int:
-    kinds = {
-        stat.S_IFIFO: "FIFO",
-        stat.S_IFSOCK: "socket",
-        stat.S_IFCHR: "device",
-        stat.S_IFBLK: "device",
-        stat.S_IFDIR: "folder",
-    }
-    if not stat.S_ISREG(status.st_mode):
-        raise DecodeError(f"not a file ({kinds.get(stat.S_IFMT(status.st_mode), 'special')})")
-    if status.st_size > MAX_BYTES:
-        raise DecodeError(f"file too large (over {MAX_BYTES >> 20} MiB)")
-    return status.st_size
-
-
-def _why_unreadable(path: Path, error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return "symlink loop"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "no permission to read"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
-        return "dangling symlink" if path.is_symlink() else "file not found"
-    return f"cannot be read ({error.strerror})"
 
 
 def _load_bytes(data: bytes, spec: InputSpec) -> Pixels:

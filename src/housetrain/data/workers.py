@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -78,7 +78,7 @@ def map_in_workers(
     memory_bytes: int = 2 << 30,
     chunk: int = 32,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[tuple[int, R | Failed]]:
+) -> Generator[tuple[int, R | Failed], None, None]:
     """Run ``function`` on every item in worker processes.
 
     Args:
