@@ -144,7 +144,7 @@ def _write(path: Path, variables: Sequence[Any]) -> list[dict[str, Any]]:
     index = []
     with path.open("wb", buffering=0) as file:
         for variable in variables:
-            array = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+            array = np.asarray(keras.ops.convert_to_numpy(variable.value), order="C")
             index.append({"path": variable.path, "shape": list(array.shape), "dtype": array.dtype.name})
             _write_all(file, array.reshape(-1).view(np.uint8).data)
     return index

@@ -78,7 +78,7 @@ def averaged(model: Any) -> Iterator[None]:
     import keras
 
     variables, averages = optimizer._trainable_variables, optimizer._model_variables_moving_average
-    own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    own = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
     for variable, average in zip(variables, averages, strict=True):
         variable.assign(average)
     try:
