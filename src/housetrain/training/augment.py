@@ -49,7 +49,8 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
         self.flip, self.shift, self.rotate, self.zoom, self.contrast = flip, shift, rotate, zoom, contrast
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_jit = False
+        # TensorFlow's kernel of the affine map is no XLA operation; JAX without compilation would be many times slower.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def call(self, pictures: Any, training: bool = False) -> Any:
         """Return the pictures, changed if ``training``.

@@ -135,7 +135,9 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
     ema: float = Field(0.0, ge=0, lt=1, description="Momentum of a moving average of the weights; 0: none.")
     patience: int = Field(0, ge=0, description="Stop after so many epochs without a better validation loss; 0: never.")
-    time_limit_s: float | None = Field(None, gt=0, description="Stop at the end of the epoch after so many seconds.")
+    time_limit_s: float | None = Field(
+        None, gt=0, description="Stop after so many seconds; the running epoch is cut short."
+    )
 
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of weights, order, augmentation and dropout.")
     deterministic: bool = Field(False, description="Bit-equal results on the same machine, at some cost of speed.")

@@ -383,8 +383,11 @@ def _graph(model: Any) -> Any:
     graph = keras_model_to_graph_def(config)
     shapes = {layer.name: layer.output.shape for layer in model.layers}
     for node in graph.node:
+        # Without the model's own scope, which the tab would show as one closed box.
+        node.name = node.name.removeprefix(f"{model.name}/")
+        node.input[:] = [name.removeprefix(f"{model.name}/") for name in node.input]
         node.op = node.attr["keras_class"].s.decode().rpartition(">")[2]
-        sizes = [-1 if size is None else size for size in shapes.get(node.name.rpartition("/")[2], ())]
+        sizes = [-1 if size is None else size for size in shapes.get(node.name, ())]
         shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in sizes])
         node.attr["_output_shapes"].list.shape.append(shape)
     return graph
