@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 import warnings
 from collections import Counter
@@ -23,6 +22,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
+from housetrain.data.output import write_atomic
 from housetrain.data.tree import Entry, Tree, walk
 from housetrain.errors import DataError, FolderError
 
@@ -340,16 +340,11 @@ def _save(store: Path, rows: list[Picture | None], known: dict[str, Picture], *,
     kept = [row for row in rows if row is not None and row.sha256 and row.mtime_ns not in racy]
     if len(kept) == len(known) and all(known.get(row.path) is row for row in kept):
         return
-    part: Path | None = None
+    value = {"version": VERSION, "pictures": _to_columns(kept)}
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=store.parent, delete=False, encoding="ascii") as file:
-            part = Path(file.name)
-            json.dump({"version": VERSION, "pictures": _to_columns(kept)}, file, separators=(",", ":"))
-        part.replace(store)
+        write_atomic(store, json.dumps(value, separators=(",", ":")).encode("ascii"))
     except OSError as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
         warnings.warn(f"the catalogue is not saved, the next scan will read everything again: {error}", stacklevel=3)
 
 

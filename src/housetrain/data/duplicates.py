@@ -1,0 +1,171 @@
+"""Catalog -> which pictures are the same, byte for byte or to the eye.
+
+In: the hashes of a `Catalog`. Out: pairs and groups of paths. It opens no file and does not judge.
+
+Two pictures are near duplicates when both of their hashes agree: at most 8 of the 64 bits of the perceptual hash differ
+(which finds candidates quickly) and at most 0.3 of the rising steps of the finer 256-bit hash (which confirms them).
+Measured on 8,600 cats and dogs, of which 190 pairs are true (the same photo at two sizes, or one frame after another):
+true pairs differ in at most 8 and 23 bits, and of all unrelated pairs within 8 bits the closest differs in 96. Copies
+that were rescaled, recompressed, brightened, or cropped by 2 % are found; mirrored and strongly cropped ones are not.
+
+Pictures smaller than 64 pixels, and those with little structure (drawings on an empty ground, handwritten digits), are
+not compared: their hashes agree although the pictures do not. Byte for byte they are compared like all others.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from housetrain.data.catalog import Catalog, Picture
+
+NEAR_BITS = 8
+"""The most bits of the perceptual hash, of 64, in which near duplicates differ."""
+
+NEAR_DETAIL = 0.3
+"""The most bits of the finer hash in which they differ, as a share of its rising steps."""
+
+LEAST_SIDE = 64
+"""Pixels: smaller pictures are not compared."""
+
+LEAST_STEPS = 64
+"""Rising (and falling) steps of the finer hash, of 256: pictures with fewer are not compared."""
+
+_BLOCK = 64  # rows compared at once: the differences of 64 rows stay in the processor's cache
+
+
+def exact_groups(pictures: Iterable[Picture]) -> list[list[Picture]]:
+    """Return groups of two or more pictures whose files are identical, each sorted by path, in the order of paths."""
+    by_content: defaultdict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        if picture.sha256:
+            by_content[picture.sha256].append(picture)
+    return sorted(
+        (sorted(group, key=_path) for group in by_content.values() if len(group) > 1), key=lambda group: group[0].path
+    )
+
+
+def near_groups(pictures: Sequence[Picture], *, bits: int = NEAR_BITS) -> list[list[Picture]]:
+    """Return groups of two or more pictures that look the same though their files differ.
+
+    Of identical files only the first takes part. Groups are chains: of a burst of frames each need only resemble the
+    next.
+
+    Args:
+        pictures: Usable ones.
+        bits: The most bits of the perceptual hash, of 64, in which two may differ; 0 to 16.
+
+    Returns:
+        Groups sorted by path, in the order of their first paths.
+    """
+    first: dict[str, Picture] = {}
+    for picture in sorted(pictures, key=_path):
+        if picture.phash and picture.detail and min(picture.width, picture.height) >= LEAST_SIDE:
+            first.setdefault(picture.sha256, picture)
+    compared = list(first.values())
+    if len(compared) < 2:
+        return []
+    detail = np.frombuffer(bytes.fromhex("".join(one.detail for one in compared)), dtype=np.uint64).reshape(-1, 4)
+    steps = np.bitwise_count(detail).sum(axis=1, dtype=np.int64)
+    rich = np.nonzero((steps >= LEAST_STEPS) & (steps <= 256 - LEAST_STEPS))[0]
+    detail, steps = detail[rich], steps[rich]
+    hashes = np.frombuffer(bytes.fromhex("".join(one.phash for one in compared)), dtype=np.uint64)[rich]
+    left, right = _close_pairs(hashes, bits)
+    differ = np.bitwise_count(detail[left] ^ detail[right]).sum(axis=1, dtype=np.int64)
+    confirmed = differ <= NEAR_DETAIL * np.minimum(steps[left], steps[right])
+    chains = _chains(rich[left[confirmed]].tolist(), rich[right[confirmed]].tolist())
+    return [[compared[number] for number in chain] for chain in chains]
+
+
+def duplicate_groups(catalog: Catalog, *, near: bool = True) -> dict[str, str]:
+    """Name the group of every usable picture, so that no group need stand on both sides of a split.
+
+    Args:
+        catalog: What was scanned.
+        near: Whether near duplicates belong together; otherwise only identical files do.
+
+    Returns:
+        Path -> key of the group: the least sha256 in it, which does not change when files are renamed.
+    """
+    key = {picture.sha256: picture.sha256 for picture in catalog.usable}
+    if near:
+        for group in near_groups(catalog.usable):
+            least = min(picture.sha256 for picture in group)
+            key.update((picture.sha256, least) for picture in group)
+    return {picture.path: key[picture.sha256] for picture in catalog.usable}
+
+
+def _close_pairs(hashes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the indices (left < right) of all pairs of hashes that differ in at most ``bits`` bits.
+
+    Pigeonhole: of ``bits + 1`` bands of the hash at least one is equal in both, so only pairs within a band's bucket
+    are compared. Where most pictures share their buckets, comparing all pairs at once is quicker.
+    """
+    bands = [_band(hashes, number, bits + 1) for number in range(bits + 1)]
+    within = sum(float((np.bincount(band).astype(np.float64) ** 2).sum()) for band in bands) / 2
+    # a pair by way of a bucket costs about ten times one of a whole block
+    found = _pairs_in_blocks(hashes, bits) if within > len(hashes) ** 2 / 20 else _pairs_in_bands(hashes, bands, bits)
+    return found[0], found[1]
+
+
+def _band(hashes: npt.NDArray[np.uint64], number: int, count: int) -> npt.NDArray[np.int64]:
+    low, high = number * 64 // count, (number + 1) * 64 // count
+    high = min(high, low + 16)  # a table of 65,536 buckets is plenty
+    return ((hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.int64)
+
+
+def _pairs_in_bands(
+    hashes: npt.NDArray[np.uint64], bands: list[npt.NDArray[np.int64]], bits: int
+) -> npt.NDArray[np.intp]:
+    found = [np.empty((2, 0), dtype=np.intp)]
+    for band in bands:
+        order = np.argsort(band, kind="stable")
+        keys, sorted_hashes = band[order], hashes[order]
+        at, step = np.arange(len(order)), 0
+        while len(at):
+            step += 1
+            at = at[at + step < len(order)]
+            at = at[keys[at] == keys[at + step]]
+            near = at[np.bitwise_count(sorted_hashes[at] ^ sorted_hashes[at + step]) <= bits]
+            if len(near):
+                found.append(np.sort(np.stack((order[near], order[near + step])), axis=0))
+    return np.unique(np.concatenate(found, axis=1), axis=1)
+
+
+def _pairs_in_blocks(hashes: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.intp]:
+    found = [np.empty((2, 0), dtype=np.intp)]
+    for start in range(0, len(hashes), _BLOCK):
+        close = np.bitwise_count(hashes[start : start + _BLOCK, np.newaxis] ^ hashes[np.newaxis, start:]) <= bits
+        left, right = np.nonzero(close)
+        later = left < right
+        found.append(np.stack((left[later] + start, right[later] + start)))
+    return np.concatenate(found, axis=1)
+
+
+def _chains(left: list[int], right: list[int]) -> list[list[int]]:
+    """Return the connected components of the pairs, each sorted, in the order of their least members."""
+    parent: dict[int, int] = {}
+
+    def root(number: int) -> int:
+        parent.setdefault(number, number)
+        while parent[number] != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    for one, other in zip(left, right, strict=True):
+        low, high = sorted((root(one), root(other)))
+        parent[high] = low
+    chains: defaultdict[int, list[int]] = defaultdict(list)
+    for number in sorted(parent):
+        chains[root(number)].append(number)
+    return [chains[number] for number in sorted(chains)]
+
+
+def _path(picture: Picture) -> str:
+    return picture.path
