@@ -9,6 +9,7 @@ history.jsonl                                        one line an epoch
 progress.json                                        how far the running epoch is (replaced about twice a second)
 checkpoints/                                         the last two epochs, complete enough to go on bit for bit
 model.keras                                          the weights of the best epoch
+validation.npy                                       what it says of each validation picture
 failed.json                                          only when training stopped by itself: the reason
 result.json                                          written last: its presence means complete
 ```

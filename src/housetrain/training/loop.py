@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import math
 import os
 import shutil
@@ -51,6 +52,7 @@ def train(
     progress: Literal["rich"] | None = None,
     on_event: Listener | None = None,
     tracker: Tracker | None = None,
+    until: int | None = None,
 ) -> Run:
     """Train one model, or go on with a training that was interrupted, or return it if it is complete.
 
@@ -61,9 +63,11 @@ def train(
         progress: ``"rich"`` shows a live bar, or plain lines where no terminal listens.
         on_event: Called with each `housetrain.training.progress.Event`.
         tracker: Told of each epoch; TensorBoard files in ``folder/tb`` by default.
+        until: Pause after this epoch, counted from 1, for a search that looks who shall go on. The same call with a
+            later epoch, or without, goes on from there.
 
     Returns:
-        The complete `Run`.
+        The complete `Run`; a paused one is not complete.
 
     Raises:
         StoreError: The folder holds another run, or something that is no run.
@@ -100,7 +104,9 @@ def train(
             import keras  # noqa: F401 - seconds, and a line of its own when its backend is missing
         except ModuleNotFoundError as error:
             raise MissingExtra("tensorflow", need=f"training ({error.name} is missing)") from error
-        session = Session(run, prepared, recipe, listeners=listeners, tracker=tracker, signals=signals, start=start)
+        session = Session(
+            run, prepared, recipe, listeners=listeners, tracker=tracker, signals=signals, start=start, until=until
+        )
         session.train()
     return run
 
@@ -176,12 +182,14 @@ class Session:
         tracker: Tracker | None,
         signals: Signals,
         start: float,
+        until: int | None = None,
     ) -> None:
         self.run, self.prepared, self.recipe = run, prepared, recipe
-        self.listeners, self.signals, self.start = listeners, signals, start
+        self.listeners, self.signals, self.start, self.until = listeners, signals, start, until
         self.tracker = Tracking(tracker, run.folder / "tb", classes=prepared.classes, note=self._note)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
+        self.best_outputs: Any = None
         self.waited, self.seconds_before, self.sessions = 0, 0.0, 1
         self.reason, self.warned, self.precision = "", False, ""
         self.model: Any = None  # what is trained
@@ -212,9 +220,12 @@ class Session:
         self._tell_begin()
         try:
             self.tracker.begin(self.model, recipe, len(self.history) + 1, samples(self.prepared))
-            if not self._done():
+            if not self._done() and not self._paused():
                 self._fit()
-            self._finish()
+            if self._done():
+                self._finish()
+            else:
+                self._tell("end", state="stopped", reason="paused", result=None, run=str(self.run.folder))
         except Interrupted as stop:
             self._write_model()
             self._tell("end", state="stopped", reason=str(stop), result=None, run=str(self.run.folder))
@@ -323,20 +334,26 @@ class Session:
         self._keep(row)
         self.tracker.epoch(epoch + 1, row, confusion)
         self.feed.release()
-        if self._done():
+        if self._done() or self._paused():
             self.model.stop_training = True
         self.signals.check()
 
     def _validate(self) -> tuple[dict[str, float], Any]:
-        import keras
-
         from housetrain.training.objective import averaged, scores
 
         # Probabilities rather than Keras' own evaluation: one pass gives loss, accuracy and confusion.
-        watch = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs=None: self.signals.check())
         with averaged(self.model):
-            outputs = self.model.predict(self.feed.validation, verbose=0, callbacks=[watch])
-        return scores(outputs, self.feed.labels, len(self.prepared.classes))
+            outputs = self._outputs()
+        numbers, confusion = scores(outputs, self.feed.labels, len(self.prepared.classes))
+        if not self.best or numbers["val_loss"] < self.best["val_loss"]:
+            self.best_outputs = outputs
+        return numbers, confusion
+
+    def _outputs(self) -> Any:
+        import keras
+
+        watch = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs=None: self.signals.check())
+        return self.model.predict(self.feed.validation, verbose=0, callbacks=[watch])
 
     def _keep(self, row: dict[str, Any]) -> None:
         """Make a finished epoch durable: its line in the history, then its checkpoint."""
@@ -373,8 +390,12 @@ class Session:
     def _done(self) -> bool:
         return bool(self.reason) or len(self.history) >= self.recipe.epochs
 
+    def _paused(self) -> bool:
+        return self.until is not None and len(self.history) >= self.until
+
     def _finish(self) -> None:
         self._write_model()
+        self._write_validation()
         rates = sorted(row["pictures_per_s"] for row in self.history)
         result = {
             "reason": self.reason or "all epochs",
@@ -411,6 +432,22 @@ class Session:
             finally:
                 temporary.unlink(missing_ok=True)
         self._model_written = time.monotonic()
+
+    def _write_validation(self) -> None:
+        """Write ``validation.npy``: the outputs of the best epoch, so that models can be compared picture by picture.
+
+        float32, ``(N, 1)`` or ``(N, classes)``, in the order of the validation split.
+        """
+        import numpy as np
+
+        from housetrain.training import checkpoint
+
+        if self.best_outputs is None and (newest := checkpoint.newest(self.run.checkpoints)) is not None:
+            newest.restore_best(self.model)  # the best epoch was in an earlier process
+            self.best_outputs = self._outputs()
+        buffer = io.BytesIO()
+        np.save(buffer, np.asarray(self.best_outputs, dtype=np.float32), allow_pickle=False)
+        store.write_bytes_atomic(self.run.folder / "validation.npy", buffer.getvalue())
 
     # ---------------------------------------------------------------------------------- small things
     def _seconds(self) -> float:

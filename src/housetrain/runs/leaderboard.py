@@ -1,0 +1,543 @@
+"""Leaderboard: the trials of a sweep, ranked by what the validation pictures say.
+
+In: a sweep folder, finished or not. Out: ranked rows, and the words that go with them. It never opens the test split,
+does not know how trials are chosen or trained, and needs no Keras. A running sweep may be read at any time.
+
+```
+sweep.json          what was asked for: data, search, trials by name and order, cells that do not fit
+asked.jsonl         trials that a search proposed, one line each
+decisions.jsonl     trials that were stopped early, and why
+labels.npy          class numbers of the validation pictures
+trials/<name>/      one run folder a trial; trial.json beside its result: latency
+leaderboard.json    written last: its presence means complete
+```
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from housetrain.errors import IncompleteError
+from housetrain.runs import chance, store
+from housetrain.runs.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RowState = Literal["complete", "pruned", "failed", "stopped", "running", "waiting"]
+SUSPICION = 0.05
+"""How unlikely luck must be, over all epochs of all trials together, before a trial is said to beat the majority."""
+_FINISHED = ("complete", "pruned")
+_SMALLEST_PROBABILITY = 1e-7  # as Keras clips, so that these losses are the val_loss of the history
+
+
+class Trial(NamedTuple):
+    """One run of a sweep: its name, the cell it belongs to (all seeds of a cell share it), recipe and cost."""
+
+    name: str
+    cell: str
+    recipe: dict[str, Any]
+    parameters: int | None = None
+    flops: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of a sweep: a recipe, trained with one seed or several.
+
+    Attributes:
+        name: The cell's name.
+        state: ``complete``, ``pruned`` (stopped early because others did better), ``failed``, ``running``, ``stopped``
+            or ``waiting``.
+        rank: From 1, by ``val_loss``; ``None`` while there is nothing to rank.
+        val_loss: Best validation loss; the mean over seeds.
+        val_loss_error: Its standard error: over the seeds, or with one seed over the validation pictures.
+        behind: ``val_loss`` minus that of the best row.
+        behind_error: Standard error of ``behind``: over the seeds, or of the paired differences of the same pictures.
+        tied: Whether ``behind`` lies within one standard error: luck alone may have put the two in this order.
+        val_accuracy: Share of the validation pictures named rightly at that epoch; the mean over seeds.
+        val_accuracy_error: Its standard error.
+        spread: Standard deviation of ``val_loss`` over the seeds; ``None`` with one.
+        best_epoch: Epoch with that loss, of the best seed.
+        epochs: Epochs trained, all seeds together.
+        planned: Epochs that were planned, all seeds together.
+        parameters: Weights.
+        flops: Floating-point operations of one forward pass of one picture.
+        seconds: Time that training took, all seeds together.
+        pictures_per_s: Training pictures a second; the median over seeds.
+        model_bytes: Size of ``model.keras``.
+        latency_ms: Time to name one picture, one thread.
+        reason: Why it failed or was stopped.
+        settings: What differs between the cells of this sweep.
+        runs: Names of its trials, the best seed first.
+    """
+
+    name: str
+    state: RowState
+    rank: int | None = None
+    val_loss: float | None = None
+    val_loss_error: float | None = None
+    behind: float | None = None
+    behind_error: float | None = None
+    tied: bool = False
+    val_accuracy: float | None = None
+    val_accuracy_error: float | None = None
+    spread: float | None = None
+    best_epoch: int | None = None
+    epochs: int = 0
+    planned: int = 0
+    parameters: int | None = None
+    flops: int | None = None
+    seconds: float | None = None
+    pictures_per_s: float | None = None
+    model_bytes: int | None = None
+    latency_ms: float | None = None
+    reason: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """A ranked sweep. Make one with `Leaderboard.read`.
+
+    Attributes:
+        folder: The sweep folder.
+        rows: Ranked cells first, then those that failed or are still to come.
+        infeasible: Cell -> why its net does not fit the pictures.
+        pictures: Validation pictures.
+        majority: The commonest class of the training pictures.
+        majority_share: Its share of the validation pictures: what always naming it would get.
+        search: How trials were chosen: ``grid``, ``halving`` or ``optuna``.
+        complete: Whether the sweep has ended.
+    """
+
+    folder: Path
+    rows: tuple[Row, ...]
+    infeasible: dict[str, str]
+    pictures: int
+    majority: str
+    majority_share: float
+    search: str
+    complete: bool
+
+    @classmethod
+    def read(cls, folder: Path | str) -> Leaderboard:
+        """Read a sweep folder as it is now.
+
+        Raises:
+            IncompleteError: It is not a sweep folder.
+        """
+        folder = Path(folder)
+        sweep = read_sweep(folder)
+        cells: dict[str, list[Trial]] = {}
+        for trial in trials_of(folder, sweep):
+            cells.setdefault(trial.cell, []).append(trial)
+        dropped = dropped_in(folder)
+        differing = _differing([trial.recipe for trials in cells.values() for trial in trials])
+        read = [_Cell(folder, name, trials, dropped, differing) for name, trials in cells.items()]
+        return cls(
+            folder,
+            _ranked(read, _labels(folder)),
+            {
+                **sweep["infeasible"],
+                **{a["name"]: a["infeasible"] for a in store.read_lines(folder / "asked.jsonl") if a.get("infeasible")},
+            },
+            int(sweep["validation"]["pictures"]),
+            str(sweep["validation"]["majority"]),
+            float(sweep["validation"]["share"]),
+            str(sweep["search"]["kind"]),
+            (folder / "leaderboard.json").is_file(),
+        )
+
+    # ------------------------------------------------------------------------------------- the choice
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """The rows that have a rank, best first."""
+        return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def best(self) -> Row:
+        """The row of the best validation loss.
+
+        Raises:
+            IncompleteError: No trial is finished.
+        """
+        if not self.ranked:
+            raise IncompleteError(
+                "No trial of this sweep is finished", do="run the same sweep again", sweep=str(self.folder)
+            )
+        return self.ranked[0]
+
+    @property
+    def best_run(self) -> Run:
+        """The run of the best row; with several seeds the one whose validation loss is lowest."""
+        return self.run_of(self.best)
+
+    @property
+    def tied(self) -> tuple[Row, ...]:
+        """The best row and all that lie within one standard error of it, best first."""
+        return tuple(row for row in self.ranked if row.tied)
+
+    @property
+    def smallest_within_one_se(self) -> Row:
+        """Of the rows within one standard error of the best, the one with the fewest weights.
+
+        The one-standard-error rule: Breiman, Friedman, Olshen and Stone, Classification and Regression Trees (1984),
+        3.4.3; Hastie, Tibshirani and Friedman, The Elements of Statistical Learning (2009), 7.10. There the error is
+        that of the best model's own score. Here all models answer the same pictures, so that it can be that of the
+        difference, which leaves out the luck they share and is the stricter one.
+        """
+        return min(self.tied or (self.best,), key=lambda row: (row.parameters or math.inf, row.rank or 0))
+
+    def run_of(self, row: Row) -> Run:
+        """Return the run of a row; with several seeds the one whose validation loss is lowest."""
+        return Run.open(self.folder / "trials" / row.runs[0])
+
+    # ------------------------------------------------------------------------------------- what luck can do
+    @property
+    def optimism(self) -> float | None:
+        """By how much the best validation loss would flatter if all ranked rows were equally good.
+
+        The expected largest of as many draws of luck, where one draw is the error of a paired difference over the root
+        of two (a difference holds the luck of two models).
+        """
+        errors = [row.behind_error for row in self.ranked[1:] if row.behind_error]
+        if not errors:
+            return None
+        return chance.expected_maximum(len(self.ranked)) * statistics.median(errors) / math.sqrt(2)
+
+    @property
+    def beats_majority(self) -> bool:
+        """Whether any row names more validation pictures rightly than always naming the commonest class would.
+
+        An exact binomial test of the highest accuracy. Every epoch of every trial was one more chance to be lucky, so
+        its probability is multiplied by their number (Bonferroni) before it is held against `SUSPICION`.
+        """
+        found = [row for row in self.ranked if row.val_accuracy is not None]
+        if not found:
+            return False
+        chances = max(1, sum(row.epochs for row in self.rows))
+        right = max(round((row.val_accuracy or 0.0) * self.pictures) for row in found)
+        return chances * chance.at_least(right, self.pictures, self.majority_share) <= SUSPICION
+
+    @property
+    def epochs_saved(self) -> int:
+        """Epochs of the plan that were not trained, because trials were stopped early."""
+        return sum(row.planned - row.epochs for row in self.rows if row.state in _FINISHED)
+
+    def in_words(self) -> str:
+        """Return what a person should know of this sweep, as a few sentences."""
+        return " ".join(_sentences(self))
+
+    # ------------------------------------------------------------------------------------- as data
+    def to_json(self) -> dict[str, Any]:
+        """Return the leaderboard as a JSON-plain dict."""
+        chosen = (self.best.name, self.smallest_within_one_se.name) if self.ranked else (None, None)
+        return {
+            "search": self.search,
+            "complete": self.complete,
+            "best": chosen[0],
+            "smallest_within_one_se": chosen[1],
+            "beats_majority": self.beats_majority,
+            "majority": {"label": self.majority, "share": self.majority_share},
+            "validation_pictures": self.pictures,
+            "optimism": self.optimism,
+            "epochs_saved": self.epochs_saved,
+            "in_words": self.in_words(),
+            "infeasible": self.infeasible,
+            "rows": [asdict(row) for row in self.rows],
+        }
+
+    def to_csv(self) -> str:
+        """Return one line a row, the settings that differ as columns of their own."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row.settings))
+        buffer = io.StringIO()
+        own = [name for name in Row.__dataclass_fields__ if name not in ("settings", "runs")]
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow([*own, *names])
+        for row in self.rows:
+            values = [getattr(row, name) for name in own]
+            writer.writerow(["" if v is None else v for v in (*values, *(row.settings.get(name) for name in names))])
+        return buffer.getvalue()
+
+
+# ------------------------------------------------------------------------------------------------- the folder
+def read_sweep(folder: Path) -> dict[str, Any]:
+    """Return what a sweep was asked for.
+
+    Raises:
+        IncompleteError: It is not a sweep folder.
+    """
+    path = folder / "sweep.json"
+    if not path.is_file():
+        raise IncompleteError(
+            "This is not a sweep folder" if folder.is_dir() else "There is no such sweep folder",
+            expected="a folder with sweep.json, as `housetrain sweep` writes it",
+            folder=str(folder),
+        )
+    return dict(store.read_json(path))
+
+
+def trials_of(folder: Path, sweep: Mapping[str, Any]) -> list[Trial]:
+    """Return the trials of a sweep in their order: those of its grid, then those a search asked for."""
+    entries = [*sweep["trials"], *store.read_lines(folder / "asked.jsonl")]
+    return [
+        Trial(entry["name"], entry["cell"], entry["recipe"], entry.get("parameters"), entry.get("flops"))
+        for entry in entries
+        if not entry.get("infeasible")
+    ]
+
+
+def dropped_in(folder: Path) -> dict[str, str]:
+    """Return trial -> why it was stopped early."""
+    decisions = store.read_lines(folder / "decisions.jsonl")
+    return {name: str(line["reason"]) for line in decisions for name in line["dropped"]}
+
+
+def _labels(folder: Path) -> np.ndarray | None:
+    import numpy as np
+
+    path = folder / "labels.npy"
+    return np.load(path) if path.is_file() else None
+
+
+def losses_of(run: Run, labels: np.ndarray) -> np.ndarray | None:
+    """Return the loss of each validation picture at the best epoch, float64 ``(n,)``, or ``None`` if not kept.
+
+    Args:
+        run: A run with ``validation.npy``: float32 ``(n, 1)`` (probability of the second class) or ``(n, classes)``.
+        labels: Class numbers, ``(n,)``.
+    """
+    import numpy as np
+
+    path = run.folder / "validation.npy"
+    if not path.is_file():
+        return None
+    outputs = np.load(path, allow_pickle=False).astype(np.float64)
+    if len(outputs) != len(labels):
+        return None
+    outputs = np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
+    given = outputs[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.clip(given, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)))
+
+
+def _differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the settings, but for the seed, in which the recipes of a sweep are not all alike."""
+    names = dict.fromkeys(name for recipe in recipes for name in recipe)
+    return [name for name in names if name != "seed" and len({str(recipe.get(name)) for recipe in recipes}) > 1]
+
+
+class _Cell:
+    """What is known of one cell: its trials, read once."""
+
+    def __init__(
+        self, folder: Path, name: str, trials: Sequence[Trial], dropped: Mapping[str, str], differing: Iterable[str]
+    ) -> None:
+        self.name, self.trials = name, trials
+        self.settings = {key: trials[0].recipe.get(key) for key in differing}
+        self.read = [_read_trial(folder, trial, dropped) for trial in trials]
+        self.scored = [one for one in self.read if one.state in _FINISHED and one.best is not None]
+        self.scored.sort(key=lambda one: float(one.best["val_loss"]))
+
+    @property
+    def val_loss(self) -> float:
+        return statistics.fmean(float(one.best["val_loss"]) for one in self.scored)
+
+    @property
+    def state(self) -> RowState:
+        states = [one.state for one in self.read]
+        order: tuple[RowState, ...] = ("running", "stopped", "waiting", "complete", "pruned", "failed")
+        return next(state for state in order if state in states)
+
+    def row(self) -> Row:
+        reasons = list(dict.fromkeys(one.reason for one in self.read if one.reason))
+        trial, runs = self.trials[0], [*self.scored, *(one for one in self.read if one not in self.scored)]
+        rates = [one.rate for one in self.read if one.rate]
+        seconds = [one.seconds for one in self.read if one.seconds is not None]
+        return Row(
+            self.name,
+            self.state,
+            epochs=sum(one.epochs for one in self.read),
+            planned=sum(int(one.trial.recipe["epochs"]) for one in self.read),
+            parameters=trial.parameters or next((one.parameters for one in self.read if one.parameters), None),
+            flops=trial.flops,
+            seconds=sum(seconds) if seconds else None,
+            pictures_per_s=statistics.median(rates) if rates else None,
+            model_bytes=next((one.model_bytes for one in runs if one.model_bytes), None),
+            latency_ms=next((one.latency_ms for one in runs if one.latency_ms), None),
+            reason="; ".join(reasons),
+            settings=self.settings,
+            runs=tuple(one.trial.name for one in runs),
+        )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the files of one trial say."""
+
+    trial: Trial
+    run: Run
+    state: RowState
+    reason: str
+    best: Any
+    epochs: int
+    seconds: float | None
+    rate: float | None
+    parameters: int | None
+    model_bytes: int | None
+    latency_ms: float | None
+
+
+def _read_trial(folder: Path, trial: Trial, dropped: Mapping[str, str]) -> _Read:
+    run = Run(folder / "trials" / trial.name)
+    history, result = run.history, run.result or {}
+    known = [row for row in history if row.get("val_loss") is not None]
+    state: RowState = "waiting" if (now := run.state) == "new" else now
+    reason = run.failure or "" if state == "failed" else ""
+    if trial.name in dropped and state in ("stopped", "waiting"):
+        state, reason = "pruned", dropped[trial.name]
+    if state == "complete" and result.get("reason") not in (None, "all epochs"):
+        reason = str(result["reason"])
+    rates = [float(row["pictures_per_s"]) for row in history if row.get("pictures_per_s")]
+    measured = store.read_json(run.folder / "trial.json") if (run.folder / "trial.json").is_file() else {}
+    model = run.folder / "model.keras"
+    return _Read(
+        trial,
+        run,
+        state,
+        reason,
+        min(known, key=lambda row: float(row["val_loss"])) if known else None,
+        len(history),
+        result.get("seconds") or (sum(float(row["seconds"]) for row in history) if history else None),
+        statistics.median(rates) if rates else None,
+        result.get("parameters"),
+        model.stat().st_size if model.is_file() else None,
+        measured.get("latency_ms"),
+    )
+
+
+# ------------------------------------------------------------------------------------------------- ranking
+def _ranked(cells: Sequence[_Cell], labels: np.ndarray | None) -> tuple[Row, ...]:
+    scored = [cell for cell in cells if cell.scored and cell.state in _FINISHED]
+    # What was stopped early stands behind what was not: its loss is one of fewer epochs.
+    scored.sort(key=lambda cell: (cell.state != "complete", cell.val_loss))
+    pictures = len(labels) if labels is not None else 0
+    losses = {cell.name: _cell_losses(cell, labels) for cell in scored}
+    rows = []
+    for number, cell in enumerate(scored, 1):
+        best = scored[0]
+        own = chance.of_seeds([float(one.best["val_loss"]) for one in cell.scored])
+        accuracy = chance.of_seeds([float(one.best["val_accuracy"]) for one in cell.scored])
+        behind = _behind(best, cell, losses)
+        error, of_pictures = own.error, losses[cell.name]
+        if math.isnan(error) and of_pictures is not None:
+            error = float(of_pictures.std(ddof=1)) / math.sqrt(len(of_pictures)) if len(of_pictures) > 1 else math.nan
+        share_error = accuracy.error
+        if math.isnan(share_error):
+            share_error = chance.share_error(accuracy.mean, pictures)
+        rows.append(
+            replace(
+                cell.row(),
+                rank=number,
+                val_loss=own.mean,
+                val_loss_error=_known(error),
+                behind=behind.mean,
+                behind_error=_known(behind.error),
+                tied=cell is best or (cell.state == best.state and behind.mean <= (_known(behind.error) or 0.0)),
+                val_accuracy=accuracy.mean,
+                val_accuracy_error=_known(share_error),
+                spread=_known(own.error * math.sqrt(len(cell.scored))),
+                best_epoch=int(cell.scored[0].best["epoch"]),
+            )
+        )
+    order = {"running": 0, "stopped": 1, "waiting": 2, "failed": 3}
+    rest = [cell.row() for cell in cells if cell not in scored]
+    return (*rows, *sorted(rest, key=lambda row: order.get(row.state, 1)))
+
+
+def _cell_losses(cell: _Cell, labels: np.ndarray | None) -> np.ndarray | None:
+    """Return the loss of each validation picture, the mean over the seeds."""
+    if labels is None:
+        return None
+    found = [losses_of(one.run, labels) for one in cell.scored]
+    kept = [losses for losses in found if losses is not None]
+    return sum(kept[1:], kept[0]) / len(kept) if kept and len(kept) == len(found) else None
+
+
+def _behind(best: _Cell, cell: _Cell, losses: Mapping[str, np.ndarray | None]) -> chance.Difference:
+    """Return by how much a cell's loss lies above the best one's, and the standard error of that."""
+    gap = cell.val_loss - best.val_loss
+    if cell is best:
+        return chance.Difference(0.0, 0.0)
+    errors = [chance.of_seeds([float(one.best["val_loss"]) for one in which.scored]).error for which in (best, cell)]
+    if not any(math.isnan(error) for error in errors):
+        return chance.Difference(gap, math.hypot(*errors))
+    first, second = losses[best.name], losses[cell.name]
+    if first is None or second is None:
+        return chance.Difference(gap, math.nan)
+    return chance.Difference(gap, chance.paired(first, second).error)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+# ------------------------------------------------------------------------------------------------- words
+def _sentences(board: Leaderboard) -> Iterable[str]:
+    states = [row.state for row in board.rows]
+    done = sum(state in _FINISHED for state in states)
+    failed, unfinished = states.count("failed"), len(states) - done - states.count("failed")
+    counted = f"{done} of {len(states)} models are trained" if done < len(states) else f"{done} models are trained"
+    counted += f", {failed} failed" if failed else ""
+    counted += f", {unfinished} to go" if unfinished else ""
+    counted += f"; {len(board.infeasible)} cells do not fit the pictures" if board.infeasible else ""
+    yield counted + "."
+    if not board.ranked:
+        return
+    best = board.best
+    yield f"The best by validation loss is {best.name}: {_loss(best)}, accuracy {_accuracy(best)}."
+    tied = board.tied
+    small = board.smallest_within_one_se
+    if len(tied) == 2:
+        yield f"{tied[1].name} lies within one standard error of it: luck alone may have put these two in this order."
+    elif len(tied) > 2:
+        yield (
+            f"{len(tied) - 1} others lie within one standard error of it: luck alone may have put them in this order."
+        )
+    if small.name != best.name and small.parameters and best.parameters:
+        yield (
+            f"The smallest of them is {small.name}, with {small.parameters:,} weights instead of {best.parameters:,}."
+        )
+    if not board.beats_majority:
+        yield (
+            f"Nothing beats the majority class: always naming “{board.majority}” would be right on "
+            f"{board.majority_share:.1%} of the {board.pictures:,} validation pictures, and no model is right on more "
+            "than luck explains. Do not use any of them; look at the labels first."
+        )
+    elif board.optimism:
+        yield (
+            f"The best of {len(board.ranked)} looks better than it is: were they all equally good, luck alone would "
+            f"put the smallest validation loss about {board.optimism:.4f} too low. Only the test, on pictures that "
+            "chose nothing, says how good it is."
+        )
+    if board.epochs_saved and board.search != "grid":
+        planned = sum(row.planned for row in board.rows if row.state in _FINISHED)
+        yield f"Stopping the weaker ones early saved {board.epochs_saved} of {planned} epochs."
+
+
+def _loss(row: Row) -> str:
+    error = f" ± {row.val_loss_error:.4f}" if row.val_loss_error is not None else ""
+    return f"{row.val_loss:.4f}{error}"
+
+
+def _accuracy(row: Row) -> str:
+    error = f" ± {row.val_accuracy_error:.1%}" if row.val_accuracy_error is not None else ""
+    return f"{row.val_accuracy:.1%}{error}"
