@@ -1,0 +1,412 @@
+"""Is this model safe and whole? Everything that is checked before, while and after a model file is loaded.
+
+In: a bundle folder or a ``.keras`` file. Out: its plain values, or one clear error. It does not know Keras: a model
+file is looked into as what it is, a zip archive with a JSON description and numbers, before Keras sees it.
+
+What this keeps out: files that were damaged (sizes and sha256 in the manifest, the archive's own sums), files that
+would run code when loaded (pickles, SavedModel, HDF5 models, Lambda and unknown classes: an allow-list, not a
+block-list), names that lead out of the folder, archives that swell. What it cannot do: tell whose model it is. Whoever
+can write the folder can write a manifest that agrees with it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from housetrain.data.split import SPLITS
+from housetrain.deploy.engines import Engine, Pictures, Probabilities
+from housetrain.errors import CorruptError, IncompleteError, ModelError
+from housetrain.runs import store
+
+if TYPE_CHECKING:
+    from housetrain.data.split import Split
+
+FORMAT = 1
+"""Version of the bundle's layout. A reader refuses a newer one."""
+ABOUT, GOLDEN, SEEN, MODEL = "bundle.json", "golden.npz", "seen.npz", "model.keras"
+
+_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+_MAX_DESCRIPTION_BYTES = 16 << 20
+_MAX_WEIGHTS_BYTES = 4 << 30
+_MAX_RATIO = 100  # Keras stores its members uncompressed; real weights do not shrink a hundredfold
+_MAX_NUMBERS_BYTES = 512 << 20
+_ANEW = "export the bundle anew"
+
+_LAYERS = """
+    Activation Add AveragePooling2D Average BatchNormalization CenterCrop Concatenate Conv2D Conv2DTranspose Cropping2D
+    Dense DepthwiseConv2D Dropout ELU Flatten GaussianNoise GlobalAveragePooling2D GlobalMaxPooling2D
+    GroupNormalization Identity InputLayer LayerNormalization LeakyReLU MaxPooling2D Maximum Minimum Multiply
+    Normalization PReLU Permute RMSNormalization RandomBrightness RandomContrast RandomCrop RandomErasing RandomFlip
+    RandomRotation RandomSaturation RandomShear RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing
+    SeparableConv2D Softmax SpatialDropout2D Subtract UnitNormalization UpSampling2D ZeroPadding2D
+"""
+_INITIALIZERS = """
+    Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal RandomNormal
+    RandomUniform TruncatedNormal VarianceScaling Zeros
+"""
+ALLOWED: frozenset[tuple[str, str]] = frozenset(
+    [("keras.layers", name) for name in _LAYERS.split()]
+    + [("keras.initializers", name) for name in _INITIALIZERS.split()]
+    + [("keras.regularizers", name) for name in ("L1", "L2", "L1L2")]
+    + [("keras.constraints", name) for name in ("MaxNorm", "NonNeg", "UnitNorm")]
+    + [("keras", name) for name in ("DTypePolicy", "Functional", "Model", "Sequential")]
+    + [("keras.src.models.functional", "Functional"), ("keras.src.models.sequential", "Sequential")]
+    # What `keras.applications` nets hold besides layers: written with their private module by Keras itself.
+    + [("keras.src.ops.numpy", name) for name in ("Add", "Divide", "Multiply", "Subtract", "TrueDivide")]
+    + [("keras.src.ops.nn", name) for name in ("HardSwish", "Relu", "Relu6", "Sigmoid", "Silu", "Softmax")]
+    + [("keras.src.applications.convnext", "LayerScale")]
+)
+"""Every (module, class) that a model file may name. All of them are arithmetic on tensors, none runs given code."""
+_PLAIN = {"__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"}  # values, not classes
+
+
+# ------------------------------------------------------------------------------------------------- a Keras file
+def check_keras_file(path: Path, *, checksums: bool = True) -> None:
+    """Look into a ``.keras`` file without Keras, and refuse what could run code or is damaged.
+
+    Args:
+        path: The file.
+        checksums: Also read every member against the archive's own sum. ``False`` where a sha256 was checked already.
+
+    Raises:
+        ModelError: It is no ``.keras`` file, is damaged, or names anything that is not in `ALLOWED`.
+    """
+    refuse_other_formats(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path)
+            if checksums and (bad := archive.testzip()) is not None:
+                raise ModelError(f"The model file is damaged: {bad}", do=_ANEW, path=str(path))
+            description = archive.read("config.json")
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise ModelError(
+            f"This is not a whole .keras file: {error}", expected="a zip archive as Keras 3 writes it", path=str(path)
+        ) from error
+    try:
+        config = json.loads(description)
+        problems = sorted(set(_strangers(config)))
+    except (ValueError, RecursionError) as error:
+        raise ModelError("The model's description is not JSON", do=_ANEW, path=str(path)) from error
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise ModelError("The model file describes no model", do=_ANEW, path=str(path))
+    if problems:
+        raise ModelError(
+            f"The model is refused: it holds {'; '.join(problems[:5])}",
+            expected="only built-in Keras layers, which cannot run code of their own when loaded",
+            do="rebuild it from built-in layers, or load it with Keras yourself if you trust who made it",
+            path=str(path),
+        )
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Refuse, each with its own clear line, what looks like a model but is not one to open.
+
+    Raises:
+        ModelError: Always, unless ``path`` is a file named ``*.keras``.
+    """
+    suffix = path.suffix.lower()
+    why = ""
+    if path.is_dir():
+        kind = "a TensorFlow SavedModel" if (path / "saved_model.pb").exists() else "a folder"
+        why = f"{kind} is not a .keras file" + ("; it can run code when loaded" if "Saved" in kind else "")
+    elif not path.exists():
+        why = "there is no such file"
+    elif suffix in (".h5", ".hdf5"):
+        why = "HDF5 models can run code when loaded"
+    elif suffix in (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin"):
+        why = "pickled models run code when loaded"
+    elif suffix == ".pb":
+        why = "TensorFlow graphs can run code when loaded"
+    elif suffix != ".keras":
+        why = "this is not a .keras file"
+    if why:
+        raise ModelError(
+            f"The model is refused: {why}",
+            expected="a bundle or run folder of housetrain, with a .keras file inside",
+            path=str(path),
+        )
+
+
+def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    names = [info.filename for info in archive.infolist()]
+    if len(names) != len(set(names)) or set(names) != _MEMBERS:
+        odd = sorted(set(names) ^ _MEMBERS) or ["a name twice"]
+        raise ModelError(
+            f"The model file holds other things than a model: {', '.join(odd[:5])}",
+            expected=f"exactly {', '.join(sorted(_MEMBERS))}",
+            path=str(path),
+        )
+    for info in archive.infolist():
+        limit = _MAX_WEIGHTS_BYTES if info.filename.endswith(".h5") else _MAX_DESCRIPTION_BYTES
+        if info.flag_bits & 1 or info.file_size > limit or info.file_size > _MAX_RATIO * (info.compress_size + 1024):
+            raise ModelError(
+                f"The model file is refused: its {info.filename} is encrypted, too large, or swells when unpacked",
+                path=str(path),
+                bytes=info.file_size,
+                packed=info.compress_size,
+            )
+
+
+def _strangers(config: Any) -> list[str]:
+    """Return, in words, every class of a model's description that is not on the list. Never recurses: JSON nests."""
+    found: list[str] = []
+    todo: list[Any] = [config]
+    if isinstance(config, dict):  # how it was trained: never built, for models are loaded with compile=False
+        todo = [{key: value for key, value in config.items() if key != "compile_config"}]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, list):
+            todo.extend(item)
+        elif isinstance(item, dict):
+            todo.extend(item.values())
+            if item.get("safe_mode") is False:
+                found.append("a request to switch off Keras's safe mode")
+            if "class_name" not in item:
+                continue
+            module, name, registered = item.get("module"), item["class_name"], item.get("registered_name")
+            if isinstance(name, str) and name in _PLAIN and "module" not in item:
+                continue
+            if not (isinstance(module, str) and isinstance(name, str) and (module, name) in ALLOWED):
+                found.append(f"{_word(module)}.{_word(name)}")
+            elif registered not in (None, name):
+                found.append(f"{module}.{name} registered as {_word(registered)}")
+    return found
+
+
+def _word(value: Any) -> str:
+    return value[:60] if isinstance(value, str) else type(value).__name__
+
+
+# ------------------------------------------------------------------------------------------------- a bundle
+@dataclass(frozen=True)
+class Golden:
+    """Pictures and the answers the model gave when it was saved.
+
+    Attributes:
+        pictures: uint8, (N, height, width, channels), as the model eats them.
+        probabilities: float32, (N, classes).
+    """
+
+    pictures: Pictures
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which pictures the model was made with, by content.
+
+    Attributes:
+        prefixes: Per split, the first 8 bytes of each picture file's sha256 as a sorted uint64 array.
+    """
+
+    prefixes: dict[str, NDArray[np.uint64]]
+
+    @classmethod
+    def of(cls, split: Split) -> Seen:
+        """Return what a model made with ``split`` has seen."""
+        return cls(
+            {name: np.array(sorted(int(row.sha256[:16], 16) for row in split.of(name)), np.uint64) for name in SPLITS}
+        )
+
+    def split_of(self, prefix: int) -> str | None:
+        """Return the split that holds a file whose sha256 begins with these 8 bytes, or ``None``."""
+        value = np.uint64(prefix)
+        for split, values in self.prefixes.items():
+            index = int(np.searchsorted(values, value))
+            if index < len(values) and values[index] == value:
+                return split
+        return None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A bundle whose every listed file agreed with the manifest.
+
+    Attributes:
+        about: The value of ``bundle.json``.
+        golden: Pictures with the answers expected.
+        seen: Which pictures the model was made with.
+        model: Path of the model file.
+    """
+
+    about: dict[str, Any]
+    golden: Golden
+    seen: Seen
+    model: Path
+
+
+def read_bundle(folder: Path) -> Contents:
+    """Check every file of a bundle against its manifest and return what is in it. Nothing is unpickled.
+
+    Raises:
+        ModelError: It is not a bundle, or was made by a newer housetrain.
+        CorruptError: A file is missing, changed or torn, or a name in the manifest leads out of the folder.
+    """
+    files = _manifest(folder)
+    for name in (ABOUT, GOLDEN, SEEN):
+        if name not in files:
+            raise CorruptError(f"The bundle's manifest does not list {name}", do=_ANEW, path=str(folder))
+    about = _about(_checked_bytes(folder, ABOUT, files.pop(ABOUT)), folder)
+    model = str(about.get("model", MODEL))
+    if model not in files:
+        raise CorruptError("The bundle's manifest does not list its model", do=_ANEW, path=str(folder), model=model)
+    golden = _golden(_checked_bytes(folder, GOLDEN, files.pop(GOLDEN)), folder)
+    seen = _seen(_checked_bytes(folder, SEEN, files.pop(SEEN)), folder)
+    for name, (size, sha256) in files.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != size or store.file_sha256(path) != sha256:
+            raise _not_what_was_written(name, folder)
+    return Contents(about, golden, seen, folder / model)
+
+
+def check_golden(engine: Engine, golden: Golden, *, tolerance: float) -> None:
+    """Run the golden pictures: the model must still give the answers it gave when it was saved.
+
+    Args:
+        engine: The loaded model.
+        golden: Pictures and answers.
+        tolerance: Largest difference of a probability that another processor may make.
+
+    Raises:
+        ModelError: An answer differs by more.
+    """
+    given = engine.probabilities(golden.pictures)
+    if given.shape != golden.probabilities.shape:
+        difference = math.inf
+    else:
+        difference = float(np.max(np.abs(given - golden.probabilities), initial=0.0))
+    if not difference <= tolerance:  # so that NaN is refused too
+        raise ModelError(
+            "The model no longer gives the answers it gave when it was saved",
+            expected=f"probabilities within {tolerance:g}",
+            do=f"{_ANEW}, or look at the versions of Keras and its backend",
+            difference=f"{difference:.2g}",
+        )
+
+
+def _manifest(folder: Path) -> dict[str, tuple[int, str]]:
+    path = folder / store.MANIFEST
+    if not path.is_file():
+        raise ModelError(
+            "This is not a bundle: it has no manifest",
+            expected="a folder that `housetrain export` or `housetrain run` wrote, whole",
+            path=str(folder),
+        )
+    try:
+        if path.stat().st_size > _MAX_DESCRIPTION_BYTES:
+            raise ValueError("too large")
+        value = store.read_json(path)
+        version = int(value["format"])
+        files = {str(name): (int(facts["bytes"]), str(facts["sha256"])) for name, facts in value["files"].items()}
+    except (CorruptError, IncompleteError, RecursionError) as error:
+        raise CorruptError("The bundle's manifest is not readable", do=_ANEW, path=str(folder)) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CorruptError("The bundle's manifest is not complete", do=_ANEW, path=str(folder)) from error
+    if version > FORMAT:
+        raise _too_new("manifest", version, folder)
+    for name in files:
+        if not is_inside(name):
+            raise CorruptError("A name in the bundle's manifest leads out of the folder", path=str(folder), name=name)
+        if (folder / name).is_symlink():
+            raise CorruptError("A file of the bundle is a link", do=_ANEW, path=str(folder), name=name)
+    return files
+
+
+def is_inside(name: str) -> bool:
+    """Return whether ``name`` is a plain relative path that stays inside the folder it is joined to."""
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    return (
+        bool(posix.parts)
+        and not (posix.is_absolute() or windows.drive or windows.root)
+        and "\\" not in name
+        and ".." not in posix.parts
+        and name == posix.as_posix()
+        and name.isprintable()
+    )
+
+
+def _checked_bytes(folder: Path, name: str, facts: tuple[int, str]) -> bytes:
+    """Read a file once, and return exactly the bytes that agreed with the manifest."""
+    import hashlib
+
+    size, sha256 = facts
+    path = folder / name
+    try:
+        if size > _MAX_NUMBERS_BYTES or not path.is_file() or path.stat().st_size != size:
+            raise _not_what_was_written(name, folder)
+        data = path.read_bytes()
+    except OSError as error:
+        raise CorruptError(f"{name} of the bundle cannot be read: {error.strerror}", path=str(folder)) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise _not_what_was_written(name, folder)
+    return data
+
+
+def _about(data: bytes, folder: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(data)
+        version = int(about["format"])
+        classes = about["classes"]
+        if version > FORMAT:
+            raise _too_new("bundle", version, folder)
+        names = isinstance(classes, list) and len(classes) >= 2 and all(isinstance(name, str) for name in classes)
+        if not (names and isinstance(about["spec"], dict)):
+            raise ValueError("classes or spec")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CorruptError(f"{ABOUT} of the bundle is not readable", do=_ANEW, path=str(folder)) from error
+    return dict(about)
+
+
+def _arrays(data: bytes, name: str, folder: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {key: archive[key] for key in keys}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, TypeError, SyntaxError,
+            MemoryError, NotImplementedError, RuntimeError, AttributeError, OverflowError) as error:  # fmt: skip
+        raise CorruptError(f"{name} of the bundle is not readable", do=_ANEW, path=str(folder)) from error
+
+
+def _golden(data: bytes, folder: Path) -> Golden:
+    arrays = _arrays(data, GOLDEN, folder, ("pictures", "probabilities"))
+    pictures, probabilities = arrays["pictures"], arrays["probabilities"]
+    if (
+        pictures.dtype != np.uint8
+        or pictures.ndim != 4
+        or probabilities.dtype != np.float32
+        or probabilities.ndim != 2
+        or not 0 < len(pictures) == len(probabilities)
+    ):
+        raise CorruptError(f"{GOLDEN} of the bundle does not hold pictures and answers", do=_ANEW, path=str(folder))
+    return Golden(pictures, probabilities)
+
+
+def _seen(data: bytes, folder: Path) -> Seen:
+    arrays = _arrays(data, SEEN, folder, SPLITS)
+    for values in arrays.values():
+        if values.dtype != np.uint64 or values.ndim != 1 or not bool(np.all(values[:-1] <= values[1:])):
+            raise CorruptError(f"{SEEN} of the bundle is not what housetrain writes", do=_ANEW, path=str(folder))
+    return Seen(arrays)
+
+
+def _not_what_was_written(name: str, folder: Path) -> CorruptError:
+    return CorruptError(f"{name} of the bundle is missing or is not what was written", do=_ANEW, path=str(folder))
+
+
+def _too_new(what: str, version: int, folder: Path) -> ModelError:
+    return ModelError(
+        f"The {what} was made by a newer housetrain",
+        expected=f"format {FORMAT} or older",
+        do="update housetrain: pip install -U housetrain",
+        path=str(folder),
+        format=version,
+    )
