@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,19 +40,24 @@ class Outcome:
     reason: str
 
 
-@dataclass(frozen=True)
 class RowWriter:
-    """Decode one picture and write it as one row: what a worker process runs.
+    """Decode one picture and write it as one row: what threads and worker processes run.
 
-    Attributes:
+    It holds the array file open from its first row to `close`, and travels to another process without that.
+
+    Args:
         root: The folder of pictures.
         path: The array file, made by `create`.
         spec: What a row holds.
     """
 
-    root: Path
-    path: Path
-    spec: InputSpec
+    def __init__(self, root: Path, path: Path, spec: InputSpec) -> None:
+        self.root, self.path, self.spec = root, path, spec
+        self._descriptor = -1
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[RowWriter], tuple[Path, Path, InputSpec]]:
+        return RowWriter, (self.root, self.path, self.spec)
 
     def __call__(self, item: tuple[int, str, str]) -> Outcome | None:
         """Write the row ``item[0]`` from the file ``item[1]`` whose sha256 was ``item[2]``; ``None`` is success."""
@@ -69,16 +74,24 @@ class RowWriter:
         except DecodeError as error:
             return Outcome("failed", error.reason)
         try:
-            write_row(_descriptor(self.path), number, picture)
+            write_row(self._open(), number, picture)
         except OSError as error:
             return Outcome("disk", str(error.errno or errno.EIO))
         return None
 
+    def close(self) -> None:
+        """Close the array file."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._descriptor = -1
 
-@functools.lru_cache(maxsize=1)
-def _descriptor(path: Path) -> int:
-    # Held open for the life of the worker process: opening it per picture would cost as much as writing the row.
-    return os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            with self._lock:
+                if self._descriptor < 0:
+                    self._descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        return self._descriptor
 
 
 def row_bytes(spec: InputSpec) -> int:
@@ -98,7 +111,7 @@ def create(path: Path, count: int, *, spec: InputSpec) -> None:
         OSError: No room (ENOSPC, EFBIG, EDQUOT) or no permission. No file is left.
     """
     size = file_bytes(count, spec)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
         _reserve(descriptor, size)
         os.pwrite(descriptor, header(count, spec), 0)

@@ -184,8 +184,8 @@ def decode(
         colour: ``"gray"`` or ``"rgb"``.
         background: RGB, each 0 to 255, shown through transparent pixels.
         max_pixels: The most pixels that are decoded; checked from the header before memory is asked for.
-        at_least: Height and width in pixels, the right way up, that are enough: a larger JPEG is then decoded at the
-            smallest n/8 scale that is not smaller. ``None``: full size.
+        at_least: Height and width in pixels, the right way up, that are enough: a larger JPEG is then decoded at
+            1/8, 1/4 or 1/2 where that is enough. ``None``: full size.
 
     Returns:
         uint8 ``(height, width, 1 or 3)``, turned the right way up by EXIF.

@@ -366,7 +366,8 @@ def _decode(
         SourceChanged: Files that are not those that were scanned.
         OSError: A row could not be written.
     """
-    from housetrain.data.workers import Failed, map_in_workers
+    from housetrain.data.fill import fill
+    from housetrain.data.workers import Failed
 
     todo = _Todo(split.rows, [number for number in range(len(split.rows)) if number not in copied])
     total, done = len(split.rows), len(copied)
@@ -375,7 +376,7 @@ def _decode(
     failed: dict[int, str] = {}
     changed: dict[int, str] = {}
     writer = arrays.RowWriter(split.root.absolute(), part.absolute(), spec)
-    with contextlib.closing(map_in_workers(writer, todo, workers=workers)) as outcomes:
+    with contextlib.closing(writer), contextlib.closing(fill(writer, todo, workers=workers)) as outcomes:
         for place, outcome in outcomes:
             done += 1
             if progress:

@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from housetrain.errors import CorruptError, FolderError, IncompleteError, RecipeError
 
@@ -320,8 +320,9 @@ def _left_out(catalog: Catalog, findings: Iterable[Finding]) -> dict[str, str]:
     """Return path -> reason of every picture that no split may have."""
     reasons = {picture.path: f"unreadable: {picture.reason}" for picture in catalog.pictures if picture.status != "ok"}
     for finding in findings:
+        details = dict(zip(finding.paths, finding.details, strict=False))
         for path in finding.leaves_out:
-            reasons.setdefault(path, f"{finding.kind}: {finding.message}")
+            reasons.setdefault(path, f"{finding.kind}: {details.get(path, finding.message)}")
     return reasons
 
 
@@ -372,10 +373,8 @@ def _ready_made(pictures: Sequence[Picture]) -> tuple[dict[str, SplitName], list
     kept: dict[str, SplitName] = {}
     pool = []
     for picture in pictures:
-        if picture.split == "validation" or picture.split == "test":
-            kept[picture.path] = picture.split
-        elif complete:
-            kept[picture.path] = "train"
+        if picture.split in SPLITS[1:] or complete:
+            kept[picture.path] = cast("SplitName", picture.split or "train")
         else:
             pool.append(picture)
     return kept, pool

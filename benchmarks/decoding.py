@@ -1,0 +1,24 @@
+"""Reading and decoding alone, as a function that worker processes can import: see prepare.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from housetrain.data.decode import InputSpec, decode, read_bytes
+from housetrain.errors import DecodeError
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What must be done in any case: read the file and decode it as far as the spec needs."""
+
+    root: Path
+    spec: InputSpec
+
+    def __call__(self, name: str) -> None:
+        """Decode one picture and forget it."""
+        try:
+            decode(read_bytes(self.root / name), colour=self.spec.colour, at_least=(self.spec.height, self.spec.width))
+        except DecodeError:
+            return

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from housetrain.data import checks
+from housetrain.data.catalog import Catalog, Picture
+from housetrain.data.checks import Finding
+from housetrain.data.split import SPLITS, LeftOut, Row, Split, position, split
+from housetrain.errors import CorruptError, FolderError, IncompleteError, RecipeError
+
+
+def picture(path: str, label: str, *, content: str = "", ready: str | None = None, reason: str = "") -> Picture:
+    sha256 = hashlib.sha256(os.fsencode(content or path)).hexdigest()
+    return Picture(
+        path=path, label=label, split=ready, bytes=100, mtime_ns=0, inode=0,
+        format="JPEG", width=50, height=50, mode="RGB", frames=1, orientation=1,
+        sha256=sha256, phash="" if reason else sha256[:16], mean=128.0, std=50.0, sharpness=50.0,
+        status="unreadable" if reason else "ok", reason=reason,
+    )  # fmt: skip
+
+
+def catalog(*pictures: Picture, empty: tuple[str, ...] = ()) -> Catalog:
+    return Catalog(
+        root=Path("/pictures"),
+        classes=tuple(sorted({one.label for one in pictures})),
+        pictures=tuple(sorted(pictures, key=lambda one: one.path)),
+        ignored={},
+        empty_classes=empty,
+        ready_made=any(one.split for one in pictures),
+        fingerprint="f" * 64,
+    )
+
+
+def folder(counts: dict[str, int], **more: Any) -> Catalog:
+    return catalog(*(picture(f"{name}/{n}.jpg", name) for name, count in counts.items() for n in range(count)), **more)
+
+
+@pytest.fixture(autouse=True)
+def groups(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Near duplicates as the test says: path -> group; the others are groups of one."""
+    given_groups: dict[str, str] = {}
+    monkeypatch.setattr(
+        checks, "duplicate_groups", lambda one, **_: {p.path: given_groups.get(p.path, p.sha256) for p in one.usable}
+    )
+    return given_groups
+
+
+def places(one: Split) -> dict[str, str]:
+    return {row.path: row.split for row in one.rows}
+
+
+def test_shares_are_those_asked_for_in_every_class() -> None:
+    counts = split(folder({"Cat": 4000, "Dog": 4000}), findings=()).counts()
+    for label in ("Cat", "Dog"):
+        assert counts["test"][label] / 4000 == pytest.approx(0.15, abs=0.02)
+        assert counts["validation"][label] / 4000 == pytest.approx(0.15, abs=0.02)
+        assert sum(counts[name][label] for name in SPLITS) == 4000
+
+
+def test_adding_and_removing_pictures_does_not_move_the_others() -> None:
+    few = folder({"Cat": 500, "Dog": 400})
+    many = folder({"Cat": 800, "Dog": 700, "Emu": 50})
+    before, after = places(split(few, findings=())), places(split(many, findings=()))
+    assert {path: after[path] for path in before} == before
+    # and a renamed file stays where it was
+    renamed = catalog(*(picture(f"{p.label}/new-{p.path[4:]}", p.label, content=p.path) for p in few.pictures))
+    moved = places(split(renamed, findings=()))
+    assert {f"{path[:4]}new-{path[4:]}": name for path, name in before.items()} == moved
+
+
+def test_another_share_of_test_does_not_move_validation() -> None:
+    small, large = (places(split(folder({"a": 500, "b": 500}), findings=(), test=share)) for share in (0.1, 0.3))
+    for name in ("validation",):
+        assert {p for p, where in small.items() if where == name} == {p for p, where in large.items() if where == name}
+    assert {p for p, where in small.items() if where == "test"} < {p for p, where in large.items() if where == "test"}
+
+
+def test_the_seed_is_another_division_and_the_same_seed_the_same() -> None:
+    pictures = folder({"a": 300, "b": 300})
+    assert split(pictures, findings=()) == split(pictures, findings=())
+    assert places(split(pictures, findings=())) != places(split(pictures, findings=(), seed=1))
+
+
+def test_near_duplicates_never_straddle(groups: dict[str, str]) -> None:
+    pictures = folder({"a": 300, "b": 300})
+    for number in range(0, 300, 3):  # bursts of three, and every tenth also has one of the other class
+        for one in range(3):
+            groups[f"a/{number + one}.jpg"] = f"burst{number}"
+        if number % 30 == 0:
+            groups[f"b/{number}.jpg"] = f"burst{number}"
+    for options in ({}, {"test_per_class": 15}, {"balance": "trim"}, {"seed": 5}):
+        where = defaultdict(set)
+        for row in split(pictures, findings=(), **options).rows:
+            where[row.group].add(row.split)
+        assert all(len(names) == 1 for names in where.values())
+        assert {name for names in where.values() for name in names} == set(SPLITS)
+
+
+def test_test_per_class_is_exactly_the_lowest(groups: dict[str, str]) -> None:
+    pictures = folder({"Cat": 400, "Dog": 90})
+    one = split(pictures, findings=(), test_per_class=15)
+    assert one.counts()["test"] == {"Cat": 15, "Dog": 15}
+    for label in ("Cat", "Dog"):
+        ranked = sorted((position(0, p.sha256), p.path) for p in pictures.pictures if p.label == label)
+        assert {row.path for row in one.of("test") if row.label == label} == {path for _, path in ranked[:15]}
+    counts = one.counts()
+    assert counts["validation"]["Cat"] / 385 == pytest.approx(0.15, abs=0.05)
+
+
+def test_test_per_class_is_exact_with_near_duplicates(groups: dict[str, str]) -> None:
+    pictures = folder({"a": 200, "b": 200})
+    for number in range(0, 120, 4):
+        for one in range(4):
+            groups[f"a/{number + one}.jpg"] = f"burst{number}"
+    assert split(pictures, findings=(), test_per_class=15).counts()["test"] == {"a": 15, "b": 15}
+
+
+def test_test_per_class_needs_pictures_for_the_rest() -> None:
+    with pytest.raises(FolderError, match="'b' has too few different pictures for 15 in test"):
+        split(folder({"a": 100, "b": 15}), findings=(), test_per_class=15)
+    for count in (17, 18, 20):
+        counts = split(folder({"a": 100, "b": count}), findings=(), test_per_class=15).counts()
+        assert counts["test"]["b"] == 15 and counts["validation"]["b"] >= 1 and counts["train"]["b"] >= 1
+
+
+@given(counts=st.lists(st.integers(3, 12), min_size=2, max_size=5), seed=st.integers(-5, 10**12))
+@settings(max_examples=60, deadline=None)
+def test_every_class_gets_each_split(counts: list[int], seed: int) -> None:
+    one = split(folder({f"c{n}": count for n, count in enumerate(counts)}), findings=(), seed=seed)
+    assert all(one.counts()[name][label] >= 1 for name in SPLITS for label in one.classes)
+    assert len({row.path for row in one.rows}) == sum(counts)
+
+
+def test_what_a_finding_leaves_out_is_in_no_split_and_listed() -> None:
+    pictures = catalog(
+        *folder({"a": 30, "b": 30}).pictures, picture("a/bad.jpg", "a", reason="truncated"), picture("b/z.jpg", "b")
+    )
+    finding = Finding(
+        "two-labels", "warning", ("a/3.jpg", "b/4.jpg"), "the same picture", "look", ("a/3.jpg", "b/4.jpg")
+    )
+    one = split(pictures, findings=[finding])
+    assert one.left_out == (
+        LeftOut("a/3.jpg", "a", "two-labels: the same picture"),
+        LeftOut("a/bad.jpg", "a", "unreadable: truncated"),
+        LeftOut("b/4.jpg", "b", "two-labels: the same picture"),
+    )
+    assert not {"a/3.jpg", "a/bad.jpg", "b/4.jpg"} & set(places(one))
+    assert len(one.rows) == 59
+
+
+def test_trim_evens_out_train_and_validation_but_never_test() -> None:
+    pictures = folder({"a": 600, "b": 200})
+    plain, trimmed = split(pictures, findings=()), split(pictures, findings=(), balance="trim")
+    counts = trimmed.counts()
+    for name in ("train", "validation"):
+        assert len(set(counts[name].values())) == 1
+        assert counts[name]["b"] == min(plain.counts()[name].values())
+    assert trimmed.of("test") == plain.of("test")
+    assert set(places(trimmed).items()) < set(places(plain).items())
+    gone = {row.path for row in plain.rows} - {row.path for row in trimmed.rows}
+    assert {one.path for one in trimmed.left_out} == gone
+    assert all(one.reason.startswith("trimmed") for one in trimmed.left_out)
+
+
+# ---------------------------------------------------------------------------------------------- ready-made
+
+
+def ready_made(**counts: int) -> Catalog:
+    return catalog(
+        *(
+            picture(f"{name}/{label}/{n}.jpg", label, ready=name)
+            for name, count in counts.items()
+            for label in ("a", "b")
+            for n in range(count)
+        )
+    )
+
+
+def test_ready_made_folders_are_kept() -> None:
+    one = split(ready_made(train=50, validation=20, test=10), findings=())
+    assert all(row.path.startswith(row.split) for row in one.rows)
+    assert one.options["ready_made"] is True
+    assert one.counts() == {"train": {"a": 50, "b": 50}, "validation": {"a": 20, "b": 20}, "test": {"a": 10, "b": 10}}
+
+
+def test_missing_validation_is_carved_from_train_by_hash() -> None:
+    one = split(ready_made(train=400, test=100), findings=())
+    assert {row.split for row in one.rows if row.path.startswith("test/")} == {"test"}
+    carved = [row for row in one.rows if row.path.startswith("train/") and row.split == "validation"]
+    assert len(carved) / 800 == pytest.approx(0.15, abs=0.04)
+    assert all(position(0, row.group) >= 0.85 for row in carved)
+    assert not [row for row in one.rows if row.path.startswith("train/") and row.split == "test"]
+
+
+def test_missing_test_is_carved_from_train() -> None:
+    for options in ({}, {"test_per_class": 15}):
+        counts = split(ready_made(train=400, validation=40), findings=(), **options).counts()
+        assert counts["validation"] == {"a": 40, "b": 40}
+        assert counts["test"] == {"a": 15, "b": 15} if options else 80 < sum(counts["test"].values()) < 160
+
+
+def test_a_picture_in_two_ready_made_splits_is_left_out_of_train() -> None:
+    pictures = list(ready_made(train=40, test=20).pictures)
+    pictures.append(picture("train/a/copy.jpg", "a", content="test/a/5.jpg", ready="train"))
+    one = split(catalog(*pictures))
+    assert places(one)["test/a/5.jpg"] == "test"
+    assert "train/a/copy.jpg" in {left.path for left in one.left_out}
+
+
+# ---------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("counts", "empty", "words"),
+    [
+        ({"a": 100}, (), "one class, 'a'"),
+        ({"a": 100, "b": 1}, (), "class 'b' has only 1,"),
+        ({"a": 100, "b": 2}, (), "class 'b' has only 2,"),
+        ({"a": 100, "b": 100}, ("c",), "class 'c' has no picture"),
+        ({}, (), "no class"),
+        ({"a": 1, "b": 2, "c": 50}, ("d",), "'d' has no.*'a' has only 1,.*'b' has only 2,"),
+    ],
+)
+def test_unusable_folders_are_one_clear_line(counts: dict[str, int], empty: tuple[str, ...], words: str) -> None:
+    with pytest.raises(FolderError, match=words) as caught:
+        split(folder(counts, empty=empty), findings=())
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 2
+
+
+def test_a_class_of_unreadable_pictures_is_refused() -> None:
+    pictures = folder({"a": 30}).pictures
+    with pytest.raises(FolderError, match="class 'b' has no picture that can be used"):
+        split(catalog(*pictures, picture("b/1.jpg", "b", reason="empty file")), findings=())
+
+
+def test_a_class_of_one_burst_is_refused(groups: dict[str, str]) -> None:
+    groups.update({f"b/{n}.jpg": "burst" for n in range(30)})
+    with pytest.raises(FolderError, match="'b' has too few different pictures"):
+        split(folder({"a": 30, "b": 30}), findings=())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"validation": 0.0}, {"test": 1.0}, {"test": 0.6, "validation": 0.5}, {"test_per_class": 0}, {"balance": "x"}],
+)
+def test_options_out_of_range(options: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="cannot be divided"):
+        split(folder({"a": 30, "b": 30}), findings=(), **options)
+
+
+# ---------------------------------------------------------------------------------------------- the file
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    odd = "b/" + os.fsdecode(b"\xff\n\xc3\xa9.jpg")
+    pictures = catalog(
+        *folder({"a": 30, "b": 30}).pictures, picture(odd, "b"), picture("a/x.jpg", "a", reason="truncated")
+    )
+    one = split(pictures, findings=(), balance="trim")
+    path = one.save(tmp_path)
+    assert path == tmp_path / "split.json" and [item.name for item in tmp_path.iterdir()] == ["split.json"]
+    assert path.read_bytes().isascii()
+    loaded = Split.load(tmp_path)
+    assert loaded == one
+    assert {type(loaded.rows), type(loaded.classes), type(loaded.left_out)} == {tuple}
+
+
+def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteError, match="no split here"):
+        Split.load(tmp_path)
+    path = split(folder({"a": 30, "b": 30}), findings=()).save(tmp_path)
+    plain = json.loads(path.read_bytes())
+    plain["rows"]["label"][0] ^= 1
+    path.write_text(json.dumps(plain))
+    with pytest.raises(CorruptError, match="changed after it was written"):
+        Split.load(tmp_path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CorruptError, match="cannot be read"):
+        Split.load(tmp_path)
+
+
+def test_rows_are_in_the_order_of_the_arrays() -> None:
+    one = split(folder({"a": 100, "b": 100}), findings=())
+    assert one.rows == one.of("train") + one.of("validation") + one.of("test")
+    labels = [row.label for row in one.of("train")]
+    changes = sum(left != right for left, right in itertools.pairwise(labels))
+    assert changes > len(labels) / 4  # mixed, not sorted by class
+
+
+def test_the_fingerprint_is_that_of_the_content() -> None:
+    base = split(folder({"a": 30, "b": 30}), findings=())
+    assert split(folder({"a": 30, "b": 30}), findings=()).fingerprint == base.fingerprint
+    others = [
+        split(folder({"a": 30, "b": 30}), findings=(), seed=1),
+        split(folder({"a": 30, "b": 31}), findings=()),
+        split(folder({"a": 30, "b": 30}), findings=(), balance="none"),
+        Split.of_rows(base.root, base.classes, rows=base.rows[1:], options=base.options),
+        Split.of_rows(
+            base.root,
+            base.classes,
+            rows=[Row("other", *list_of(base.rows[0])[1:]), *base.rows[1:]],
+            options=base.options,
+        ),
+    ]
+    assert len({base.fingerprint, *(one.fingerprint for one in others)}) == 6
+
+
+def list_of(row: Row) -> list[Any]:
+    return [row.path, row.sha256, row.label, row.split, row.group]
+
+
+def test_position_is_even() -> None:
+    counts = Counter(int(position(0, str(number)) * 10) for number in range(20_000))
+    assert min(counts.values()) > 1800 and max(counts.values()) < 2200
