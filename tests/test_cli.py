@@ -179,9 +179,9 @@ def test_prepare_says_what_it_did_and_does_it_once(call: Call, tmp_path: Path) -
         + sum(made["counts"]["test"].values())
         == 40
     )
-    inode = (Path(made["prepared"]) / "pictures.npy").stat().st_ino
+    inode = (Path(made["prepared"]) / "prepared.json").stat().st_ino
     code, out, _ = call("prepare", source, "--size", "24", "--json")
-    assert (Path(json.loads(out)["prepared"]) / "pictures.npy").stat().st_ino == inode
+    assert (Path(json.loads(out)["prepared"]) / "prepared.json").stat().st_ino == inode
     assert snapshot(source) == before
 
 

@@ -1,0 +1,38 @@
+"""Keras comes in without its backend's start-up notes, and everything else that is said comes through."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from housetrain import backend
+from housetrain.errors import MissingExtra
+
+
+def test_start_up_notes_are_held_back_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+    with backend._without_start_up_notes():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        os.write(2, b"I0000 00:00:1795263621.160171    4515 port.cc:153] oneDNN custom operations are on.\n")
+        os.write(2, b"E0000 00:00:1795263621.160171    4515 cuda.cc:1] the driver is too old\n")
+        os.write(2, b"Something a person should read\n")
+    said = capfd.readouterr().err
+    assert (
+        said
+        == "E0000 00:00:1795263621.160171    4515 cuda.cc:1] the driver is too old\nSomething a person should read\n"
+    )
+
+
+def test_a_missing_keras_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"training needs .* pip install 'housetrain\[tensorflow\]'"):
+        backend.load_keras("training")
+
+
+def test_importing_keras_says_nothing() -> None:
+    code = "from housetrain.backend import load_keras; print(load_keras('a test').__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("3.") and done.stderr == ""
