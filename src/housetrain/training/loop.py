@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.errors import MissingExtra, StoreError, TrainingError
+from housetrain.errors import MissingExtra, RecipeError, StoreError, TrainingError
 from housetrain.runs import store
 from housetrain.runs.overfitting import overfitting, overfitting_in_words
 from housetrain.runs.run import Run
@@ -131,6 +131,8 @@ def _check_ours(folder: Path) -> None:
 def _check_same(run: Run, prepared: Prepared, recipe: Recipe) -> None:
     """Refuse to go on with a run of other settings or other pictures, naming what differs."""
     kept, asked = run.recipe_json, store.plain(recipe.to_json())
+    with contextlib.suppress(RecipeError):  # of an older version: settings it did not know are at their defaults
+        kept = store.plain(type(recipe).from_json(kept).to_json())
     differences = [
         f"{name} is {kept.get(name)!r} there and {asked.get(name)!r} here"
         for name in sorted(kept.keys() | asked.keys())

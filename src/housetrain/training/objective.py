@@ -78,9 +78,10 @@ def averaged(model: Any) -> Iterator[None]:
     import keras
 
     variables, averages = optimizer._trainable_variables, optimizer._model_variables_moving_average
-    own = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
+    own = [keras.ops.convert_to_numpy(variable.value) for variable in variables]
     for variable, average in zip(variables, averages, strict=True):
-        variable.assign(average)
+        # A copy: on JAX two variables would share one buffer, and predict() gives its buffers away.
+        variable.assign(keras.ops.convert_to_numpy(average.value))
     try:
         yield
     finally:
