@@ -70,12 +70,12 @@ def _layers(model: Mapping[str, Any]) -> tuple[Layer, ...]:
         inputs = tuple(dict.fromkeys(_sources(layer.get("inbound_nodes", []))))
         if not inputs and index and not layer.get("inbound_nodes"):
             inputs = (found[-1].name,)  # Sequential
-        before = [shapes.get(source, ()) for source in inputs]
-        given = before[0] if before and before[0] else _built_for(layer)
-        shape = shapes.get(name) or _shape_after(kind, config, given)
+        given = _built_for(layer) or next((shapes[source] for source in inputs if shapes.get(source)), ())
+        nested = config.get("layers")
+        inner = _layers(layer) if nested else ()
+        shape = shapes.get(name) or (inner[-1].shape if inner else _shape_after(kind, config, given))
         shapes[name] = shape
-        if nested := config.get("layers"):
-            inner = _layers(layer)
+        if nested:
             counts = [one.parameters for one in inner]
             parameters = None if None in counts else sum(count or 0 for count in counts)
             words, step = f"a ready-made part of {len(nested)} layers", name

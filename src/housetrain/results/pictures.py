@@ -83,21 +83,20 @@ class Album:
         return self._made[key]
 
     def _make(self, path: str, sha256: str) -> Thumbnail:
-        from housetrain.data import decode
+        from housetrain.data import decode, sheets
 
         seen = self._from_arrays(sha256)
         try:
             data = decode.read_bytes(self.root / path)
             if sha256 and hashlib.sha256(data).hexdigest() != sha256:
                 raise DecodeError("changed since")
-            array = decode.decode(data, colour="rgb", at_least=(SIDE, SIDE))
+            small = sheets.thumbnail(data, SIDE)
             if seen is None:
                 seen = decode.load(data, self.spec)
         except DecodeError as error:
             if seen is None:
                 return Thumbnail(path, None, reason=error.reason)
-            array = seen
-        small = _shrink(array)
+            small = seen
         return Thumbnail(path, _encode(small), _encode(seen), width=small.shape[1], height=small.shape[0])
 
     def _from_arrays(self, sha256: str) -> NDArray[np.uint8] | None:
@@ -106,9 +105,7 @@ class Album:
         try:
             if self._place is None:
                 self._place = {
-                    digest: (name, row)
-                    for name in SPLITS
-                    for row, digest in enumerate(self.prepared.sha256(name))
+                    digest: (name, row) for name in SPLITS for row, digest in enumerate(self.prepared.sha256(name))
                 }
             if sha256 not in self._place:
                 return None
@@ -118,19 +115,6 @@ class Album:
             self.prepared = None  # the arrays went away while we looked
             return None
         return picture
-
-
-def _shrink(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    import cv2
-    import numpy as np
-
-    height, width = array.shape[:2]
-    factor = SIDE / max(height, width)
-    if factor >= 1:
-        return array
-    room = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = cv2.resize(np.ascontiguousarray(array), room, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.uint8)
 
 
 def _encode(array: NDArray[np.uint8]) -> str:

@@ -125,8 +125,9 @@ def draw_curves(curves: Curves, name: Literal["loss", "accuracy"]) -> Markup:
             for epoch, one in zip(curves.epochs, values, strict=True)
             if one is not None and begin - 8 < x(epoch) < begin + wide + 8
         ]
-        level = min(near) - 12 if name == "loss" else max(near) + 22
-        drawing.text(begin, min(max(level, TOP + 32), HEIGHT - BOTTOM - 8), words, "strong halo")
+        levels = [min(near) - 12, max(near) + 22]
+        fitting = [level for level in levels if TOP + 30 < level < HEIGHT - BOTTOM - 6] or [TOP + 30]
+        drawing.text(begin, fitting[0 if name == "loss" else -1], words, "strong halo")
     return drawing.markup()
 
 
@@ -260,8 +261,9 @@ def _draw_cell(
     style = ("on-strong" if shade > 0.66 else "on-light") if number else "faint"
     middle = x + cell / 2
     if cell < 46 or not number:
-        size = min(cell * 0.34, cell * 0.85 / (len(str(number)) * GLYPH))
-        drawing.text(middle, y + cell / 2 + size * 0.36, str(number), style, anchor="middle", size=size)
+        short = str(number) if number < 10_000 else f"{number / 1000:.0f}k"
+        size = min(11.5, cell * 0.5, cell * 0.85 / (len(short) * GLYPH))
+        drawing.text(middle, y + cell / 2 + size * 0.36, short, style, anchor="middle", size=size)
         return
     size = min(19.0, cell * 0.3)
     small = max(9.5, size * 0.62)

@@ -25,6 +25,7 @@ from housetrain.results.evaluate import FOLDER, prepared_of
 from housetrain.results.evaluation import Evaluation
 from housetrain.results.layers import read_layers
 from housetrain.results.pictures import Album, Thumbnail
+from housetrain.results.sweep_report import section_of
 from housetrain.runs import store
 from housetrain.runs.overfitting import overfitting
 
@@ -38,6 +39,7 @@ NAME = "report.html"
 DATA = "data.json"
 FINDINGS = "findings.csv"
 MISTAKES_SHOWN = 24
+_SHOWN_PER_KIND = 12
 _TEMPLATES = Path(__file__).with_name("templates")
 _SEVERITIES = ("error", "warning", "note")
 _TITLES = {
@@ -57,6 +59,9 @@ _TITLES = {
     "one-class": "One class only",
     "empty-class": "A class without pictures",
     "case-only-classes": "Class names that differ by case only",
+    "damaged": "Perhaps damaged",
+    "odd-file": "Bends the rules of its format",
+    "print-colours": "Colours for print",
     "animated": "Animated: only the first frame is used",
 }
 
@@ -158,7 +163,8 @@ def _render(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) -
         finalize=lambda value: words.shown(value) if type(value) is str else value,
     )
     environment.filters |= {
-        name: getattr(words, name) for name in ("percent", "interval", "number", "duration", "size", "plural")
+        name: getattr(words, name)
+        for name in ("percent", "interval", "number", "duration", "size", "plural", "sentence")
     }
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -186,6 +192,7 @@ def _render(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) -
         "model": _model_section(run),
         "use": _use_section(run, evaluation),
         "made": _made_section(run, evaluation),
+        "sweep": section_of(run),
         "words": words,
     }
     return environment.get_template("report.html.j2").render(context)
@@ -252,32 +259,34 @@ def _findings(findings: Sequence[Mapping[str, Any]], album: Album) -> list[dict[
         kinds.setdefault(str(finding["kind"]), []).append(finding)
     found = []
     for kind, group in kinds.items():
-        shown = group[: 12 if max(len(one["paths"]) for one in group) <= 1 else 6]
+        each = max(2, _SHOWN_PER_KIND // len(group))
+        shown = group[:_SHOWN_PER_KIND]
         found.append(
             {
-                "kind": kind,
                 "title": _TITLES.get(kind, kind.replace("-", " ").capitalize()),
                 "severity": group[0]["severity"],
                 "pictures": len({path for one in group for path in one["paths"]}),
                 "left_out": len({path for one in group for path in one["leaves_out"]}),
                 "do": group[0]["do"],
-                "items": [_finding(one, kind, album) for one in shown],
+                "items": [_finding(one, album, at_most=each) for one in shown],
                 "more": len(group) - len(shown),
             }
         )
     return sorted(found, key=lambda one: (_SEVERITIES.index(str(one["severity"])), str(one["title"])))
 
 
-def _finding(finding: Mapping[str, Any], kind: str, album: Album) -> dict[str, Any]:
+def _finding(finding: Mapping[str, Any], album: Album, *, at_most: int) -> dict[str, Any]:
+    paths = finding["paths"][:at_most]
+    details = [*finding.get("details", ()), *[""] * len(paths)]
     # What the checks could not read is not tried again here: a decoder that hangs once hangs twice.
-    thumbnails = [
-        Thumbnail(path, None, reason="no picture") if kind == "unreadable" else album.thumbnail(path)
-        for path in finding["paths"][:4]
-    ]
+    hidden = finding["kind"] == "unreadable"
     return {
         "message": finding["message"],
-        "thumbnails": thumbnails,
-        "more": max(0, len(finding["paths"]) - len(thumbnails)),
+        "thumbnails": [
+            (Thumbnail(path, None, reason=detail or "no picture") if hidden else album.thumbnail(path), detail)
+            for path, detail in zip(paths, details, strict=False)
+        ],
+        "more": len(finding["paths"]) - len(paths),
         "leaves_out": set(finding["leaves_out"]),
     }
 
@@ -393,8 +402,10 @@ def _training_took(result: Mapping[str, Any]) -> str:
 
 
 def _options_in_words(options: Mapping[str, Any]) -> str:
-    named = {name: value for name, value in options.items() if value not in (None, False) and name != "catalog"}
-    return ", ".join(
-        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value}"
-        for name, value in named.items()
-    )
+    """Return the split's options; those that are off are left out, a seed of 0 is not."""
+    named = [
+        (name.replace("_", " "), value)
+        for name, value in options.items()
+        if value is not None and value is not False and name != "catalog"
+    ]
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in named)

@@ -25,6 +25,8 @@ FEW_TEST_PICTURES = 30
 
 def shown(text: str) -> str:
     """Return ``text`` on one line with control characters visible, but for the two above."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter in (NBSP, JOINER) else one_line(letter) for letter in text)
 
 
@@ -77,6 +79,11 @@ def listed(names: Sequence[str], *, limit: int = 5, last: str = "and", quote: bo
     if len(shown) > limit:
         return f"{', '.join(shown[: limit - 1])} {last} {len(shown) - limit + 1:,} more"
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {last} {shown[-1]}" if shown else ""
+
+
+def sentence(text: str) -> str:
+    """Return ``text`` with a capital at its begin and a full stop at its end."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def headline(evaluation: Evaluation) -> str:

@@ -1,0 +1,102 @@
+"""Numbers and verdicts in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from housetrain.results import plots, words
+from housetrain.results.evaluate import Evaluation, evaluate_probabilities
+
+
+def made_up(right: int, wrong: int, sure: float = 0.9, classes: tuple[str, ...] = ("cat", "dog")) -> Evaluation:
+    n = right + wrong
+    labels = np.arange(n) % 2
+    called = np.where(np.arange(n) < right, labels, 1 - labels)
+    given = np.full((n, len(classes)), (1 - sure) / (len(classes) - 1))
+    given[np.arange(n), called] = sure
+    return evaluate_probabilities(labels, given, classes, paths=["p"] * n, sha256=["s"] * n, baseline_class=classes[0])
+
+
+def limits(evaluation: Evaluation | None, **more: Any) -> dict[str, str]:
+    counts = {"train": {"cat": 50, "dog": 50}, "validation": {}, "test": {}}
+    options = {"counts": counts, "findings": {}, "left_out": 0, **more}
+    return dict(words.limits(evaluation, options.pop("counts"), **options))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, "–"), (0.42, "0.4 s"), (45.2, "45 s"), (372, "6 min 12 s"), (3599.6, "1 h 0 min"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds: float | None, said: str) -> None:
+    assert words.duration(seconds).replace(words.NBSP, " ") == said
+
+
+def test_small_words() -> None:
+    plain = [
+        words.percent(0.9012), words.percent(None), words.interval((0.883, 0.917)), words.interval(None),
+        words.number(1180), words.number(0.12345), words.plural(1, "class", "classes"), words.plural(1180, "picture"),
+        words.size(512), words.size(12_345_678), words.listed(["a"]), words.listed(["a", "b", "c"], last="or"),
+        words.listed(list("abcdefgh"), limit=3, quote=True), words.listed([]), words.sentence("it is."),
+        words.shown("a\u00a0b\nc"),
+    ]  # fmt: skip
+    assert [one.replace(words.NBSP, " ").replace(words.JOINER, "") for one in plain] == [
+        "90.1 %", "–", "88.3–91.7 %", "", "1,180", "0.123", "1 class", "1,180 pictures", "512 bytes", "12.3 MB", "a",
+        "a, b or c", "“a”, “b” and 6 more", "", "It is.", "a b\\nc",
+    ]  # fmt: skip
+
+
+def test_the_headline_says_when_nothing_is_shown() -> None:
+    assert words.headline(made_up(90, 10)).endswith("would be right on 50.0\u00a0%.")
+    assert "it is not shown" in words.headline(made_up(52, 48))
+
+
+def test_limits_follow_the_numbers() -> None:
+    good = limits(made_up(1900, 100))
+    assert list(good) == ["Pictures from elsewhere", "Something else"], "what always holds"
+    assert "A small test" in limits(made_up(45, 5))
+    assert "No better than guessing" in limits(made_up(52, 48))
+    assert "Certainty" in limits(made_up(1500, 500, sure=0.99))
+    assert "Not tested" in limits(None)
+    assert (
+        "4 times, for 2 different"
+        in limits(dataclasses.replace(made_up(90, 10), opened=4, models_tested=2))["The test was opened before"]
+    )
+    assert "Few test pictures of some classes" in limits(made_up(1900, 100, classes=("cat", "dog", "rare")))
+
+
+def test_limits_of_the_pictures() -> None:
+    found = limits(
+        None,
+        counts={"train": {"cat": 300, "dog": 40}, "validation": {}, "test": {}},
+        findings={"near-duplicate": 7},
+        left_out=3,
+        history=[{"epoch": n, "loss": 1 / n, "val_loss": abs(n - 3) + 1} for n in range(1, 9)],
+    )
+    assert "“dog” 40" in found["Uneven classes"]
+    assert found["Near duplicates"].startswith("7")
+    assert found["Left out"].startswith("3")
+    assert "epoch 4" in found["Overfitting"]
+
+
+def test_calibration_in_words() -> None:
+    def table(sure: float, right: int) -> tuple[plots.Reliability, float]:
+        result = made_up(right, 1000 - right, sure=sure)
+        return plots.reliability_table(result.bins, classes=2), result.ece
+
+    assert "over-confident" in words.calibration_in_words(*table(0.95, 800))
+    assert "under-confident" in words.calibration_in_words(*table(0.8, 950))
+    assert "at their word" in words.calibration_in_words(*table(0.9, 900))
+
+
+def test_confusion_and_training_in_words() -> None:
+    perfect = plots.confusion_table(("a", "b"), ((3, 0), (0, 3)))
+    assert words.confusion_in_words(perfect).startswith("No picture")
+    wrong = plots.confusion_table(("a\n", "b"), ((3, 1), (0, 3)))
+    assert "“a\\n” called “b”, once" in words.confusion_in_words(wrong)
+    rows = [{"epoch": n, "loss": 1 / n, "val_loss": 1 / n, "accuracy": 0.5, "val_accuracy": 0.6} for n in (1, 2, 3)]
+    assert "longer training" in words.training_in_words(plots.curve_table(rows), rows)
+    assert words.training_in_words(plots.curve_table([]), []) == "No epoch is finished yet."
