@@ -8,7 +8,7 @@ import pytest
 
 from housetrain.training.augment import Augment
 
-EVERYTHING = {"flip": "both", "shift": 0.1, "rotate": 0.1, "zoom": 0.2, "contrast": 0.3}
+EVERYTHING = {"flip": "both", "shift": 0.1, "rotate": 0.1, "zoom": 0.2, "stretch": 0.1, "contrast": 0.3}
 
 
 def pictures(count: int = 6, height: int = 16, width: int = 12, channels: int = 3) -> np.ndarray:
@@ -90,11 +90,24 @@ def test_a_turn_keeps_the_middle_and_the_distance_to_it() -> None:
     assert np.degrees(np.arctan2(came[:, 1], came[:, 0])).max() > 60
 
 
-def test_a_zoom_changes_the_distance_to_the_middle() -> None:
-    changed = np.asarray(Augment(zoom=0.3)(gradient(), training=True))
-    scale = (changed[:, 16, 26, 0] * (32 / 255) - 16) / 10
-    assert 0.7 <= scale.min() < 0.85 and 1.15 < scale.max() <= 1.301
-    assert changed[:, 16, 16] == pytest.approx(gradient()[:, 16, 16], abs=0.01)
+def test_a_zoom_shows_a_window_inside_the_picture() -> None:
+    batch = gradient(count=400)
+    changed = np.asarray(Augment(zoom=0.5)(batch, training=True))[..., :2] * (32 / 255)
+    left, right = changed[:, 16, 0, 0], changed[:, 16, 32, 0]
+    sides = (right - left) / 32
+    assert sides.min() >= 0.499 and sides.max() <= 1.001
+    assert sides.min() < 0.55 and sides.max() > 0.97
+    assert np.mean(sides < np.sqrt((0.25 + 1) / 2)) == pytest.approx(0.5, abs=0.08), "uniform in area"
+    assert left.min() < 0.5 and right.max() > 31.5, "anywhere"
+    assert sides == pytest.approx((changed[:, 32, 16, 1] - changed[:, 0, 16, 1]) / 32, abs=1e-3), "the same both ways"
+
+
+def test_a_stretch_changes_width_against_height() -> None:
+    changed = np.asarray(Augment(stretch=0.2)(gradient(), training=True))[..., :2] * (32 / 255)
+    wide = (changed[:, 16, 20, 0] - changed[:, 16, 12, 0]) / 8
+    tall = (changed[:, 20, 16, 1] - changed[:, 12, 16, 1]) / 8
+    assert wide * tall == pytest.approx(np.ones(64), abs=1e-2)
+    assert np.log(wide).min() < -0.15 and np.log(wide).max() > 0.15 and np.abs(np.log(wide)).max() <= 0.201
 
 
 def test_contrast_moves_values_and_not_places() -> None:

@@ -1,6 +1,6 @@
 """Optimizers: a recipe's optimiser and learning-rate schedule, as Keras takes them.
 
-In: a `Recipe`, the steps of an epoch. Out: a built-in Keras optimiser, or `FusedAdam` on TensorFlow.
+In: a `Recipe`, the steps of an epoch. Out: a built-in Keras optimiser, `FusedAdam` or `ConvMuon`.
 Does not know: the model, the pictures, the loop. Imported only where a model is trained.
 """
 
@@ -100,6 +100,10 @@ def optimizer_of(recipe: Recipe, *, steps_per_epoch: int) -> Any:
         common |= {"use_ema": True, "ema_momentum": recipe.ema}
     if recipe.optimizer == "sgd":
         return keras.optimizers.SGD(momentum=0.9, nesterov=True, **common)
+    if recipe.optimizer == "muon":
+        from housetrain.training.muon import ConvMuon
+
+        return ConvMuon(momentum=0.9, adam_beta_2=0.99, adam_weight_decay=common["weight_decay"], **common)
     return FusedAdam(**common)  # adamw is adam with weight decay apart from the gradient, as Keras does it for both
 
 
