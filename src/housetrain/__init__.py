@@ -39,13 +39,16 @@ if TYPE_CHECKING:
     from housetrain.deploy.predictor import Predictor as Predictor
     from housetrain.errors import HousetrainError as HousetrainError
     from housetrain.pipeline import run as run
+    from housetrain.results.compare import compare as compare
     from housetrain.results.evaluate import Evaluation as Evaluation
     from housetrain.results.evaluate import evaluate as evaluate
     from housetrain.results.report import write_report as write_report
+    from housetrain.runs.leaderboard import Leaderboard as Leaderboard
     from housetrain.runs.run import Run as Run
     from housetrain.training.grid import Grid as Grid
     from housetrain.training.loop import train as train
     from housetrain.training.recipe import Recipe as Recipe
+    from housetrain.training.sweep import sweep as sweep
 
 _HOME = {
     "data.catalog": ("Catalog", "scan"),
@@ -59,12 +62,15 @@ _HOME = {
     "deploy.predictor": ("Prediction", "Predictor"),
     "errors": ("HousetrainError",),
     "pipeline": ("run",),
+    "results.compare": ("compare",),
     "results.evaluate": ("Evaluation", "evaluate"),
     "results.report": ("write_report",),
+    "runs.leaderboard": ("Leaderboard",),
     "runs.run": ("Run",),
     "training.grid": ("Grid",),
     "training.loop": ("train",),
     "training.recipe": ("Recipe",),
+    "training.sweep": ("sweep",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - derived from the table above, the one place that lists the names

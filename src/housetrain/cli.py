@@ -27,6 +27,7 @@ from housetrain.options import (
     Deterministic,
     Epochs,
     Folder,
+    Halving,
     Json,
     LearningRate,
     Model,
@@ -47,6 +48,7 @@ from housetrain.options import (
     Validation,
     Workers,
     one_of,
+    plan_from,
     recipe_from,
     seconds,
 )
@@ -97,6 +99,10 @@ def run(
     deterministic: Deterministic = False,
     set_: Set = None,
     recipe: RecipeFile = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Train the tutorials' 27 models, choose the best, test that one.")
+    ] = False,
+    halving: Halving = False,
     split_seed: SplitSeed = 0,
     validation: Validation = 0.15,
     test: Test = 0.15,
@@ -111,29 +117,32 @@ def run(
     """
     from housetrain import pipeline, terminal
 
-    chosen = recipe_from(
-        recipe,
-        model,
-        conv=conv,
-        nodes=nodes,
-        dense=dense,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        size=size,
-        colour=colour,
-        resize=resize,
-        balance=balance,
-        patience=patience,
-        time_limit_s=seconds(time_limit),
-        seed=seed,
-        deterministic=deterministic or None,
-        settings=set_,
-    )
+    flags: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "size": size,
+        "colour": colour,
+        "resize": resize,
+        "balance": balance,
+        "patience": patience,
+        "time_limit_s": seconds(time_limit),
+        "seed": seed,
+        "deterministic": deterministic or None,
+    }
+    chosen = plan = None
+    if sweep or halving:
+        axes = {"conv": conv, "nodes": nodes, "dense": dense}
+        words = {name: None if value is None else str(value) for name, value in axes.items()}
+        net = "cnn" if model == "best" else model
+        plan = plan_from(net, axes=words, settings=set_, halving=halving, **flags)
+    else:
+        chosen = recipe_from(recipe, model, conv=conv, nodes=nodes, dense=dense, settings=set_, **flags)
     outcome = pipeline.run(
         folder,
         out,
         recipe=chosen,
+        sweep=plan,
         prepared=prepared,
         seed=split_seed,
         validation=validation,
@@ -145,6 +154,8 @@ def run(
     if json_:
         _print_json(outcome.to_json())
         return
+    if outcome.leaderboard is not None:
+        terminal.leaderboard(outcome.leaderboard)
     terminal.out("")
     terminal.out(outcome.evaluation.in_words())
     terminal.out("")
@@ -358,6 +369,140 @@ def train(
         return
     terminal.out(f"Run      {trained.folder}")
     terminal.out(f"Next     housetrain evaluate {_quoted(trained.folder)}")
+
+
+@app.command(
+    epilog="Examples:  housetrain sweep PREPARED  ·  housetrain sweep PREPARED --conv 2,3 "
+    "--set learning_rate=1e-3,3e-4 --seeds 3  ·  housetrain sweep PREPARED --search optuna --trials 50 --time-limit 1h"
+)
+def sweep(
+    prepared: Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")],
+    model: Model = "cnn",
+    out: Annotated[
+        Path | None, typer.Option(help="Where the sweep is kept; by default a folder in sweeps/.", show_default=False)
+    ] = None,
+    conv: Annotated[str | None, typer.Option(help="Convolution layers: 1,2,3.", show_default=False)] = None,
+    nodes: Annotated[str | None, typer.Option(help="Filters and units: 32,64,128.", show_default=False)] = None,
+    dense: Annotated[str | None, typer.Option(help="Dense layers: 0,1,2.", show_default=False)] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Any other setting: NAME=VALUE for all, NAME=V1,V2 to sweep it, NAME=LOW..HIGH to search it.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Train every cell with this many seeds.", min=1)] = 1,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    patience: Patience = None,
+    seed: Seed = None,
+    deterministic: Deterministic = False,
+    search: Annotated[str, typer.Option(help="grid: every cell. optuna: ask for the next trial.")] = "grid",
+    trials: Annotated[int, typer.Option(help="With --search optuna: how many.", min=1)] = 30,
+    halving: Halving = False,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Stop the sweep after this long: 90s, 10m, 1h.", show_default=False)
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Give failed trials another try.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Trainings side by side; one a core by default.", min=1, show_default=False)
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train many models side by side and rank them. Call it again after an interruption and it goes on.
+
+    Without options: the tutorials' 27, dense 0,1,2 x nodes 32,64,128 x conv 1,2,3, 10 epochs each.
+    """
+    import housetrain as ht
+    from housetrain import pipeline, terminal
+
+    asked = plan_from(
+        model,
+        axes={"conv": conv, "nodes": nodes, "dense": dense},
+        settings=set_,
+        seeds=seeds,
+        search=search,
+        trials=trials,
+        halving=halving,
+        epochs=epochs,
+        batch_size=batch_size,
+        patience=patience,
+        seed=seed,
+        deterministic=deterministic or None,
+    )
+    board = pipeline.run_sweep(
+        ht.Prepared.load(prepared),
+        asked,
+        out,
+        workers=workers,
+        time_limit_s=seconds(time_limit),
+        retry_failed=retry_failed,
+        narrator=terminal.Terminal(quiet=quiet),
+    )
+    if json_:
+        _print_json({"sweep": str(board.folder), **board.to_json()})
+        return
+    terminal.leaderboard(board)
+    terminal.out("")
+    terminal.out(f"Sweep    {board.folder}")
+    terminal.out(f"Page     {board.folder / 'leaderboard.html'}")
+    if board.ranked:
+        terminal.out(f"Next     housetrain evaluate {_quoted(board.best_run.folder)}")
+        terminal.out(f"         housetrain board {_quoted(board.folder)}")
+
+
+@app.command(epilog="Examples:  housetrain leaderboard sweeps/pets  ·  housetrain leaderboard sweeps/pets --live")
+def leaderboard(
+    sweep: Annotated[Path, typer.Argument(help="A sweep folder, finished or not.", metavar="SWEEP")],
+    json_: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Write leaderboard.html and print where it is.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Stay, and show how the sweep stands until it ends.")] = False,
+) -> None:
+    """Rank the models of a sweep by validation loss. Never opens the test."""
+    import time
+
+    from housetrain import terminal
+    from housetrain.runs.leaderboard import Leaderboard
+    from housetrain.runs.watch import look
+
+    if live:
+        with terminal.Terminal().watching() as watch:
+            while not (snapshot := look(sweep)).board.complete:
+                if watch:
+                    watch(snapshot)
+                time.sleep(1)
+    board = Leaderboard.read(sweep)
+    if json_:
+        _print_json(board.to_json())
+    elif csv:
+        typer.echo(board.to_csv(), nl=False)
+    elif html:
+        from housetrain.results.sweep_report import write_leaderboard
+
+        terminal.out(str(write_leaderboard(board)))
+    else:
+        terminal.leaderboard(board)
+
+
+@app.command(epilog="Example:  housetrain compare runs/PetImages runs/PetImages-2")
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    second: Annotated[Path, typer.Argument(help="Another one of the same pictures.", metavar="RUN")],
+    json_: Json = False,
+) -> None:
+    """Say what differs between two runs, and whether luck explains it. Never opens the test."""
+    import housetrain as ht
+    from housetrain import terminal
+    from housetrain.results.compare import compare as compare_runs
+
+    found = compare_runs(ht.Run.open(first), ht.Run.open(second))
+    if json_:
+        _print_json(found.to_json())
+    else:
+        terminal.comparison(found)
 
 
 @app.command(epilog="Example:  housetrain evaluate runs/PetImages")

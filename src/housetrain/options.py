@@ -7,6 +7,7 @@ do with them.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +15,12 @@ import typer
 
 if TYPE_CHECKING:
     from housetrain.training.recipe import Recipe
+    from housetrain.training.sweep import Plan
 
 COLOURS = ("gray", "rgb")
 RESIZES = ("stretch", "pad", "crop")
 BALANCES = ("weights", "trim", "none")
+SEARCHES = ("grid", "optuna")
 
 Folder = Annotated[
     Path, typer.Argument(help="A folder with one folder of pictures per class. It is only read.", metavar="FOLDER")
@@ -75,6 +78,9 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any other setting of the recipe: NAME=VALUE, repeatable.", show_default=False),
 ]
+Halving = Annotated[
+    bool, typer.Option("--halving", help="Stop the weaker trials early: nearly the same answer, far fewer epochs.")
+]
 RecipeFile = Annotated[
     Path | None,
     typer.Option("--recipe", help="Start from a recipe file (JSON), such as RUN/recipe.json.", show_default=False),
@@ -94,6 +100,71 @@ def recipe_from(file: Path | None, model: str, *, settings: list[str] | None, **
     if file is None:
         return Recipe.of(model, **overrides)
     return Recipe.from_json({**_read_json(file), **overrides})
+
+
+def plan_from(
+    model: str,
+    *,
+    axes: Mapping[str, str | None],
+    settings: list[str] | None,
+    seeds: int = 1,
+    search: str = "grid",
+    trials: int = 30,
+    halving: bool = False,
+    **flags: Any,
+) -> Plan:
+    """Return the sweep that the words ask for: ``2,3`` is an axis of a grid, ``1e-4..1e-2`` a range to search in.
+
+    Raises:
+        RecipeError: Naming every problem at once.
+    """
+    from housetrain.errors import RecipeError
+    from housetrain.training.grid import Grid
+    from housetrain.training.search import Range, default_space
+    from housetrain.training.sweep import plan
+
+    words = {name: text for name, text in axes.items() if text is not None}
+    for word in settings or []:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise RecipeError("A setting has no value", expected="--set NAME=VALUE or NAME=VALUE,VALUE", setting=word)
+        words[name.strip().replace("-", "_")] = text
+    values = {name: _choice(text) for name, text in words.items()}
+    fixed = {name: value for name, value in flags.items() if value is not None}
+    several: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, list | Range)}
+    fixed |= {name: value for name, value in values.items() if name not in several}
+    if one_of("search", search, SEARCHES) == "optuna":
+        space = {name: choice for name, choice in default_space(model).items() if name not in fixed} | several
+        seed = int(fixed.get("seed") or 0)
+        return plan(space=space, fixed={"model": model, **fixed}, trials=trials, seed=seed, halving=halving)
+    if ranges := [name for name, value in several.items() if isinstance(value, Range)]:
+        raise RecipeError(
+            f"A range can be searched, not swept: {', '.join(ranges)}", do="add --search optuna, or list the values"
+        )
+    for name in ("conv", "nodes", "dense"):  # one value is an axis of one
+        if name in fixed:
+            several[name] = [fixed.pop(name)]
+    return plan(Grid(model=model, seeds=seeds, **fixed, **several), halving=halving)
+
+
+def _choice(text: str) -> Any:
+    """Return the value, the list of values or the range that a word stands for."""
+    from housetrain.training.search import Range
+
+    low, dots, high = text.partition("..")
+    if dots:
+        ends = [_value(low), _value(high)]
+        if all(isinstance(end, int | float) for end in ends) and ends[0] < ends[1]:
+            return Range(*ends)
+    values = [_value(part) for part in text.split(",")]
+    return values if len(values) > 1 else values[0]
+
+
+def _value(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word.strip()  # a bare word is text; the recipe says if that is wrong
 
 
 def _settings(words: list[str] | None) -> dict[str, Any]:

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
     from housetrain.data.split import Split, SplitOptions
     from housetrain.results.evaluate import Evaluation
+    from housetrain.runs.leaderboard import Leaderboard
     from housetrain.runs.run import Run
+    from housetrain.runs.watch import Snapshot
     from housetrain.training.recipe import Recipe
+    from housetrain.training.sweep import Plan
 
 Progress = Callable[[int, int], None]
 
@@ -38,6 +41,9 @@ class Narrator(Protocol):
     def counting(self, title: str) -> AbstractContextManager[Progress | None]:
         """A context whose value is called with (done, total) while pictures are worked on."""
 
+    def watching(self) -> AbstractContextManager[Callable[[Snapshot], None] | None]:
+        """A context whose value is called with how a sweep stands."""
+
 
 class Silent:
     """A narrator that says nothing."""
@@ -49,6 +55,10 @@ class Silent:
 
     def counting(self, title: str) -> AbstractContextManager[Progress | None]:
         """Count nothing."""
+        return nullcontext(None)
+
+    def watching(self) -> AbstractContextManager[Callable[[Snapshot], None] | None]:
+        """Watch nothing."""
         return nullcontext(None)
 
 
@@ -63,6 +73,7 @@ class Outcome:
     evaluation: Evaluation
     report: Path
     bundle: Path
+    leaderboard: Leaderboard | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return where things are and the test result, JSON-plain."""
@@ -74,6 +85,7 @@ class Outcome:
             "findings": len(self.findings),
             "left_out": len(self.prepared.split.left_out),
             "result": self.run.result,
+            "leaderboard": self.leaderboard.to_json() if self.leaderboard else None,
             "evaluation": {key: value for key, value in self.evaluation.to_json().items() if key != "rows"},
         }
 
@@ -83,6 +95,7 @@ def run(
     out: Path | str | None = None,
     *,
     recipe: Recipe | None = None,
+    sweep: Plan | None = None,
     prepared: Path | str | None = None,
     seed: int = 0,
     validation: float = 0.15,
@@ -99,6 +112,8 @@ def run(
             this very run.
         recipe: What to train; the ``best`` preset by default. Its size, colour and balance decide how pictures
             are prepared.
+        sweep: Train many recipes instead, and go on with the one of the best validation loss; ``out`` is then the
+            sweep folder.
         prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
         seed: Seed of the split, any integer. The recipe has a seed of its own for training.
         validation: Share of the pictures for validation, in (0, 1).
@@ -125,6 +140,8 @@ def run(
     from housetrain.training.shapes import check_feasible
 
     narrator = narrator or Silent()
+    if sweep is not None:
+        recipe = first_recipe(sweep)
     recipe = recipe or RecipeType.of("best")
     options = recipe.prepare_options
     spec = InputSpec(height=options["size"], width=options["size"], colour=options["colour"], resize=options["resize"])
@@ -132,7 +149,8 @@ def run(
     for output in (out, prepared):
         if output is not None:
             refuse_inside(source, Path(output))
-    check_feasible(recipe, spec)
+    if sweep is None:
+        check_feasible(recipe, spec)
     catalog, findings, division = look(
         source, seed=seed, validation=validation, test=test, test_per_class=test_per_class, balance=recipe.balance,
         workers=workers, narrator=narrator,
@@ -146,12 +164,88 @@ def run(
     narrator.say(
         f"Prepared {counts_in_words(arrays.split)} as {spec.height}x{spec.width} {spec.colour} in {arrays.folder}"
     )
-    run_folder = Path(out) if out else free_run_folder(source, arrays, recipe)
-    trained = train(arrays, recipe, run_folder, progress="rich" if narrator.live else None)
+    board = None
+    if sweep is None:
+        run_folder = Path(out) if out else free_run_folder(source, arrays, recipe)
+        trained = train(arrays, recipe, run_folder, progress="rich" if narrator.live else None)
+    else:
+        board = run_sweep(arrays, sweep, Path(out) if out else None, workers=workers, narrator=narrator)
+        trained = board.best_run
+        narrator.say(f"Chosen by validation loss, to be tested once: {board.best.name}")
     evaluation = evaluate(trained, prepared=arrays)
     bundle = export_bundle(trained)
     report = write_report(trained, catalog=catalog, findings=findings, evaluation=evaluation)
-    return Outcome(catalog, findings, arrays, trained, evaluation, report, bundle)
+    return Outcome(catalog, findings, arrays, trained, evaluation, report, bundle, board)
+
+
+def first_recipe(sweep: Plan) -> Recipe:
+    """Return the recipe whose size, colour and balance decide how the pictures of a sweep are prepared.
+
+    Raises:
+        RecipeError: The recipes of the sweep do not agree about them.
+    """
+    from housetrain.errors import RecipeError
+    from housetrain.training.recipe import Recipe as RecipeType
+
+    recipes = [recipe for _, recipe in sweep.cells.values()] or [RecipeType.of(**sweep.fixed)]
+    wanted = {json.dumps([recipe.prepare_options, recipe.balance]) for recipe in recipes}
+    if len(wanted) > 1:
+        raise RecipeError(
+            "The recipes of a sweep need the same pictures", expected="one size, colour, resize and balance for all"
+        )
+    return recipes[0]
+
+
+def run_sweep(
+    arrays: Prepared,
+    sweep: Plan,
+    folder: Path | None = None,
+    *,
+    workers: int | None = None,
+    time_limit_s: float | None = None,
+    retry_failed: bool = False,
+    narrator: Narrator | None = None,
+) -> Leaderboard:
+    """Train a sweep, or go on with it, tell what it is, and write ``leaderboard.html`` beside its leaderboard.
+
+    Args:
+        arrays: The prepared pictures.
+        sweep: What to train.
+        folder: The sweep folder; the first of ``sweeps/<name>``, ``sweeps/<name>-2``, ... that is free or holds this
+            very sweep by default.
+        workers: Processes; all cores by default.
+        time_limit_s: Stop after so many seconds; the same call goes on.
+        retry_failed: Give trials that failed another try.
+        narrator: Told what is going on.
+    """
+    from housetrain.results.sweep_report import write_leaderboard
+    from housetrain.training.shapes import infeasible
+    from housetrain.training.sweep import sweep as train_all
+
+    narrator = narrator or Silent()
+    target = folder or free_sweep_folder(arrays, sweep)
+    for name, (_, recipe) in sweep.cells.items():
+        if reason := infeasible(recipe, arrays.spec):
+            narrator.say(f"Left out: {name}: {reason}")
+    with narrator.watching() as watch:
+        board = train_all(
+            arrays, sweep, target, workers=workers, time_limit_s=time_limit_s, retry_failed=retry_failed, watch=watch
+        )
+    write_leaderboard(board)
+    return board
+
+
+def free_sweep_folder(prepared: Prepared, sweep: Plan) -> Path:
+    """Return the folder of this very sweep if there is one, else the first free ``sweeps/<name>[-N]``."""
+    from housetrain.training.sweep import is_same_sweep
+
+    number = 1
+    while True:
+        name = prepared.folder.name
+        folder = Path("sweeps") / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists() or not any(folder.iterdir()) or is_same_sweep(folder, sweep, prepared):
+            return folder
+        number += 1
 
 
 def look(

@@ -7,7 +7,7 @@ Holds no decisions about pictures or models. Colour follows NO_COLOR and whether
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from housetrain.deploy.predictor import Prediction
     from housetrain.doctor import Diagnosis
     from housetrain.pipeline import Progress
+    from housetrain.results.compare import Comparison
     from housetrain.results.evaluate import Evaluation
+    from housetrain.runs.leaderboard import Leaderboard
+    from housetrain.runs.watch import Snapshot
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -69,6 +72,65 @@ class Terminal:
                 bars.update(task, completed=done, total=total, speed=speed)
 
             yield advance
+
+    @contextmanager
+    def watching(self) -> Iterator[Callable[[Snapshot], None] | None]:
+        """Show how a sweep stands: a live table on a terminal, else a line for each trial that ends."""
+        if not self.live:
+            yield None
+            return
+        if not self._console.is_terminal:
+            seen: set[str] = set()
+
+            def tell(snapshot: Snapshot) -> None:
+                for row in snapshot.board.rows:
+                    if row.state in ("complete", "pruned", "failed") and row.name not in seen:
+                        seen.add(row.name)
+                        loss = f"val_loss {row.val_loss:.4f}" if row.val_loss is not None else row.reason
+                        done = f"{snapshot.done}/{snapshot.total}"
+                        self.say(f"{done}  {row.name}  {row.state}  {loss}{_left(snapshot.eta_s)}")
+
+            yield tell
+            return
+        from rich.live import Live
+
+        with Live(console=self._console, transient=True, auto_refresh=False) as live:
+            yield lambda snapshot: live.update(sweep_table(snapshot, self._console.height), refresh=True)
+
+
+def _left(seconds: float | None) -> str:
+    from housetrain.training.progress import in_words
+
+    return "" if seconds is None else f"  {in_words(seconds)} left"
+
+
+def sweep_table(snapshot: Snapshot, height: int = 40) -> Any:
+    """Return a sweep as a Rich table: who is under way first, then the best, as many as there is room for."""
+    from rich.table import Table
+    from rich.text import Text
+
+    title = f"{snapshot.done} of {snapshot.total} trials{_left(snapshot.eta_s)}"
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in ("trial", "state", "epoch", "val_loss", "pictures/s"):
+        drawn.add_column(column, justify="left" if column in ("trial", "state") else "right", no_wrap=True)
+    for live in snapshot.live:
+        epoch = f"{live.epoch}/{live.epochs} {live.share:4.0%}"
+        drawn.add_row(Text(live.name), "trains", epoch, _plain(live.val_loss), f"{live.pictures_per_s:,.0f}")
+    busy = {live.name for live in snapshot.live}
+    rest = [row for row in snapshot.board.rows if not set(row.runs) & busy]
+    room = max(3, height - len(busy) - 5)
+    for row in rest[:room]:
+        speed = f"{row.pictures_per_s:,.0f}" if row.pictures_per_s else ""
+        style = {"complete": "green", "failed": "red"}.get(row.state, "dim")
+        epoch = f"{row.epochs}/{row.planned}"
+        drawn.add_row(Text(row.name), Text(row.state, style=style), epoch, _plain(row.val_loss), speed)
+    if len(rest) > room:
+        drawn.add_row(Text(f"and {len(rest) - room} more", style="dim"), "", "", "", "")
+    return drawn
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
@@ -129,6 +191,56 @@ def evaluation(result: Evaluation) -> None:
 
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def leaderboard(board: Leaderboard) -> None:
+    """Print a sweep: one row a model, best first, then what to make of it."""
+    rows = []
+    for row in board.rows:
+        mark = "" if row.rank is None else f"{row.rank}{'*' if row.tied else ''}"
+        error = "" if row.val_loss_error is None else f"±{row.val_loss_error:.4f}"
+        accuracy = "" if row.val_accuracy is None else f"{row.val_accuracy:.1%}"
+        seconds = "" if row.seconds is None else f"{row.seconds:,.0f}"
+        rows.append(
+            (
+                mark,
+                row.name,
+                row.state,
+                f"{_plain(row.val_loss)} {error}".strip(),
+                accuracy,
+                f"{row.epochs}/{row.planned}",
+                "" if row.parameters is None else f"{row.parameters:,}",
+                "" if row.flops is None else f"{row.flops / 1e6:,.1f}",
+                seconds,
+                "" if row.pictures_per_s is None else f"{row.pictures_per_s:,.0f}",
+                "" if row.model_bytes is None else f"{row.model_bytes / 1e6:,.2f}",
+                "" if row.latency_ms is None else f"{row.latency_ms:.1f}",
+                row.reason,
+            )
+        )
+    columns = [
+        "", "model", "state", "val_loss", "val_accuracy", "epochs", "weights", "MFLOPs", "seconds", "pictures/s", "MB",
+        "ms", "why",
+    ]  # fmt: skip
+    shown = len(columns) if any(row.reason for row in board.rows) else len(columns) - 1
+    table("", columns[:shown], [row[:shown] for row in rows], right=columns[3:12])
+    for name, reason in board.infeasible.items():
+        out(f"left out: {name}: {reason}")
+    out("")
+    out(board.in_words())
+    if len(board.tied) > 1:
+        out("* within one standard error of the best")
+
+
+def comparison(found: Comparison) -> None:
+    """Print two runs side by side, then the verdict."""
+    table("", ("", found.first.name, found.second.name), found.rows(), right=(found.first.name, found.second.name))
+    out("")
+    rows = [(epoch, _plain(first), _plain(second)) for epoch, first, second in found.curves()]
+    columns = ("epoch", f"val_loss {found.first.name}", f"val_loss {found.second.name}")
+    table("", columns, rows, right=columns)
+    out("")
+    out(found.in_words())
 
 
 def predictions(

@@ -13,7 +13,7 @@ import numpy as np
 
 from housetrain.errors import IncompleteError, SourceChanged
 from housetrain.results.evaluate import prepared_of
-from housetrain.results.words import duration, number, percent, plural, size
+from housetrain.results.words import NBSP, duration, number, percent, size
 from housetrain.runs import chance
 from housetrain.runs.leaderboard import losses_of
 
@@ -98,15 +98,15 @@ class Comparison:
         if not disagreed:
             return f"Both are right and wrong on the very same of the {self.pictures:,} validation pictures."
         counted = (
-            f"Of {plural(self.pictures, 'validation picture')}, {self.only_first:,} are right only in "
+            f"Of {self.pictures:,} validation pictures, {self.only_first:,} are right only in "
             f"{self.first.name} and {self.only_second:,} only in {self.second.name}"
         )
         if self.better is None:
             return (
-                f"{counted}: luck alone would make them differ at least so much {percent(self.p_value)} of the time "
+                f"{counted}: luck alone would make them differ at least so much {self.p_value:.1%} of the time "
                 "(McNemar's exact test). It is not shown that one is better."
             )
-        often = f"{self.p_value:.1%}" if self.p_value >= 0.001 else "less than 0.1 %"
+        often = f"{self.p_value:.1%}" if self.p_value >= 0.001 else "less than 0.1%"
         return (
             f"{counted}: {self.better.name} is better. Luck alone would make them differ so much {often} of the time "
             "(McNemar's exact test)."
@@ -123,7 +123,10 @@ class Comparison:
             ("pictures/s", lambda side: number(side.pictures_per_s, 0)),
             ("model file", lambda side: "–" if side.model_bytes is None else size(side.model_bytes)),
         ]
-        rows = [(what, str(show(self.first)), str(show(self.second))) for what, show in pairs]
+        rows = [
+            (what, str(show(self.first)).replace(NBSP, " "), str(show(self.second)).replace(NBSP, " "))
+            for what, show in pairs
+        ]
         return [*rows, *((name.replace("_", " "), str(a), str(b)) for name, (a, b) in self.settings.items())]
 
     def curves(self) -> list[tuple[int, float | None, float | None]]:

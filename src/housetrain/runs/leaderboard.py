@@ -207,9 +207,10 @@ class Leaderboard:
         """By how much the best validation loss would flatter if all ranked rows were equally good.
 
         The expected largest of as many draws of luck, where one draw is the error of a paired difference over the root
-        of two (a difference holds the luck of two models).
+        of two (a difference holds the luck of two models). The differences are those to the next best few: models that
+        are much worse differ from the best by more than luck.
         """
-        errors = [row.behind_error for row in self.ranked[1:] if row.behind_error]
+        errors = [row.behind_error for row in self.ranked[1:6] if row.behind_error]
         if not errors:
             return None
         return chance.expected_maximum(len(self.ranked)) * statistics.median(errors) / math.sqrt(2)
@@ -309,24 +310,30 @@ def _labels(folder: Path) -> np.ndarray | None:
     return np.load(path) if path.is_file() else None
 
 
-def losses_of(run: Run, labels: np.ndarray) -> np.ndarray | None:
-    """Return the loss of each validation picture at the best epoch, float64 ``(n,)``, or ``None`` if not kept.
+def losses_of(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each picture in nats, float64 ``(n,)``.
 
     Args:
-        run: A run with ``validation.npy``: float32 ``(n, 1)`` (probability of the second class) or ``(n, classes)``.
+        outputs: Probabilities, ``(n, 1)`` of the second class, or ``(n, classes)``.
         labels: Class numbers, ``(n,)``.
     """
+    import numpy as np
+
+    given = outputs.astype(np.float64)
+    given = np.concatenate([1 - given, given], axis=1) if given.shape[1] == 1 else given
+    of_truth = np.clip(given[np.arange(len(labels)), labels], _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
+    return np.asarray(-np.log(of_truth))
+
+
+def _kept_losses(run: Run, labels: np.ndarray) -> np.ndarray | None:
+    """Return the losses of the validation pictures at the best epoch, ``None`` if they are not kept."""
     import numpy as np
 
     path = run.folder / "validation.npy"
     if not path.is_file():
         return None
-    outputs = np.load(path, allow_pickle=False).astype(np.float64)
-    if len(outputs) != len(labels):
-        return None
-    outputs = np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
-    given = outputs[np.arange(len(labels)), labels]
-    return np.asarray(-np.log(np.clip(given, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)))
+    outputs = np.load(path, allow_pickle=False)
+    return losses_of(outputs, labels) if len(outputs) == len(labels) else None
 
 
 def _differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -467,7 +474,7 @@ def _cell_losses(cell: _Cell, labels: np.ndarray | None) -> np.ndarray | None:
     """Return the loss of each validation picture, the mean over the seeds."""
     if labels is None:
         return None
-    found = [losses_of(one.run, labels) for one in cell.scored]
+    found = [_kept_losses(one.run, labels) for one in cell.scored]
     kept = [losses for losses in found if losses is not None]
     return sum(kept[1:], kept[0]) / len(kept) if kept and len(kept) == len(found) else None
 
