@@ -97,6 +97,8 @@ def test_confusion_and_training_in_words() -> None:
     assert words.confusion_in_words(perfect).startswith("No picture")
     wrong = plots.confusion_table(("a\n", "b"), ((3, 1), (0, 3)))
     assert "“a\\n” called “b”, once" in words.confusion_in_words(wrong)
+    rare = plots.confusion_table(("a", "b"), ((3, 1), (1, 3)))
+    assert words.confusion_in_words(rare) == "2 mistakes, no two of them alike."
     rows = [{"epoch": n, "loss": 1 / n, "val_loss": 1 / n, "accuracy": 0.5, "val_accuracy": 0.6} for n in (1, 2, 3)]
     assert "longer training" in words.training_in_words(plots.curve_table(rows), rows)
     assert words.training_in_words(plots.curve_table([]), []) == "No epoch is finished yet."

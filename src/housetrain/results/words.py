@@ -115,6 +115,8 @@ def confusion_in_words(table: Confusion) -> str:
     if not table.pairs:
         return "No picture of the test was taken for another class."
     true, called, count, share = table.pairs[0]
+    if count == 1 and len(table.pairs) > 1:
+        return f"{len(table.pairs):,} mistakes, no two of them alike."
     times = "once" if count == 1 else f"{count:,} times"
     names = f"“{one_line(true)}” called “{one_line(called)}”"
     return f"The most frequent mistake: {names}, {times} ({percent(share)} of them)."
