@@ -26,8 +26,7 @@ def test_start_up_notes_are_held_back_and_nothing_else(capfd: pytest.CaptureFixt
 
 
 def test_a_missing_keras_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "keras", raising=False)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(MissingExtra, match=r"training needs .* pip install 'housetrain\[tensorflow\]'"):
         backend.load_keras("training")
 

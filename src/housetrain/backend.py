@@ -6,7 +6,6 @@ In: what it is needed for. Out: the `keras` module, or one line that names the m
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import sys
@@ -20,6 +19,9 @@ from housetrain.errors import MissingExtra
 # logging is set up. They tell nothing that a person who trains can use.
 _START_UP_NOTES = re.compile(r"^(WARNING: All log messages before absl|[IW]\d{4} \S+ +\d+ \S+\.cc:\d+\])")
 
+# the ones Keras has
+_BACKENDS = ("tensorflow", "jax", "torch")
+
 
 def load_keras(need: str) -> ModuleType:
     """Import Keras with its backend, without the backend's start-up notes.
@@ -30,16 +32,19 @@ def load_keras(need: str) -> ModuleType:
     Raises:
         MissingExtra: Keras or its backend is not installed.
     """
-    if "keras" in sys.modules:
-        return sys.modules["keras"]
-    if importlib.util.find_spec("keras") is None:
-        raise MissingExtra("tensorflow", need=need)
+    loaded = sys.modules.get("keras")
+    if loaded is not None:
+        return loaded
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _without_start_up_notes():
         try:
             import keras
         except ModuleNotFoundError as error:
-            raise MissingExtra("tensorflow", need=f"{need} ({error.name} is missing)") from error
+            if error.name not in ("keras", *_BACKENDS):
+                raise
+            backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+            extra = backend if backend in _BACKENDS else "tensorflow"
+            raise MissingExtra(extra, need=f"{need} ({error.name} is missing)") from error
     return keras  # type: ignore[no-any-return]
 
 

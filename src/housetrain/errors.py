@@ -24,6 +24,8 @@ HousetrainError                 any of the below; exit code 2
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HousetrainError(Exception):
     """Base of all errors of this package. Catch it to catch everything that is the user's to mend.
@@ -60,7 +62,7 @@ class FolderError(DataError):
 class DecodeError(DataError):
     """One picture cannot be read. Catch it to leave the picture out; ``reason`` is a short stable phrase."""
 
-    def __init__(self, reason: str, **received: object) -> None:
+    def __init__(self, reason: str, **received: Any) -> None:
         self.reason = reason
         super().__init__(reason, **received)
 

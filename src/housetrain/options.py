@@ -225,5 +225,6 @@ def one_of(name: str, value: str | None, choices: tuple[str, ...]) -> Any:
     from housetrain.errors import RecipeError
 
     if value not in choices:
-        raise RecipeError(f"{name} is not known", expected=", ".join(choices), **{name: value})
+        received: dict[str, Any] = {name: value}
+        raise RecipeError(f"{name} is not known", expected=", ".join(choices), **received)
     return value

@@ -623,7 +623,7 @@ def test_killed_thirty_times(tmp_path: Path) -> None:
     kill_at_random(tmp_path, make_folder(tmp_path / "pictures", 400), kills=30)
 
 
-@pytest.mark.parametrize("step", ["write_atomic", "sync_folder", "_remove_leftovers"])
+@pytest.mark.parametrize("step", ["write_atomic", "_remove_leftovers"])
 def test_cut_off_at_each_step_of_the_exchange(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class RowWriter:
 
     def __init__(self, root: Path, path: Path, spec: InputSpec) -> None:
         self.root, self.path, self.spec = root, path, spec
+        self._start = os.path.join(root, "")  # noqa: PTH118 - text: joining paths costs more than reading a small file
         self._descriptor = -1
         self._lock = threading.Lock()
 
@@ -62,9 +64,9 @@ class RowWriter:
     def __call__(self, item: tuple[int, str, str]) -> Outcome | None:
         """Write the row ``item[0]`` from the file ``item[1]`` whose sha256 was ``item[2]``; ``None`` is success."""
         number, name, sha256 = item
-        path = self.root / name
+        path = self._start + name
         try:
-            data = read_bytes(path)
+            data = _read(path)
         except DecodeError as error:  # it was read when it was scanned
             return Outcome("changed", error.reason if os.path.lexists(path) else "it is gone")
         if hashlib.sha256(data).hexdigest() != sha256:
@@ -92,6 +94,21 @@ class RowWriter:
                 if self._descriptor < 0:
                     self._descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         return self._descriptor
+
+
+def _read(path: str) -> bytes:
+    """Return what `read_bytes` returns in half the time; whatever is odd is left for it to name."""
+    with contextlib.suppress(OSError, ValueError):
+        status = os.stat(path)  # noqa: PTH116 - see RowWriter
+        if stat.S_ISREG(status.st_mode) and status.st_size < _BLOCK_BYTES:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                data = os.read(descriptor, status.st_size + 1)
+            finally:
+                os.close(descriptor)
+            if len(data) == status.st_size:
+                return data
+    return read_bytes(Path(path))
 
 
 def row_bytes(spec: InputSpec) -> int:

@@ -261,7 +261,7 @@ def _files(catalog: Catalog) -> Iterator[Finding]:
         "damaged",
         "warning",
         [odd["spare"]],
-        message=lambda group: f"{_files_word(len(group))} may be damaged: more data than the picture needs",
+        message=lambda group: f"{_files_word(len(group))} may be damaged: there is more data than the picture needs",
         detail=lambda one, _: one.oddity,
         do="look at it: if a part is shifted or discoloured, replace it with a good copy; it is used",
     )
@@ -269,7 +269,7 @@ def _files(catalog: Catalog) -> Iterator[Finding]:
         "odd-file",
         "note",
         [odd["harmless"]],
-        message=lambda group: f"{_files_word(len(group))} bend the rules of the format; the pictures are whole",
+        message=lambda group: f"{_files_word(len(group))} with a harmless fault in the format; the picture is whole",
         detail=lambda one, _: one.oddity,
         do="nothing needs doing: it is used",
     )
@@ -285,7 +285,7 @@ def _files(catalog: Catalog) -> Iterator[Finding]:
         "animated",
         "note",
         [[picture for picture in catalog.usable if picture.frames > 1]],
-        message=lambda group: f"{_files_word(len(group))} hold several frames or pages; the first is used",
+        message=lambda group: f"{_files_word(len(group))} with several frames or pages; the first is used",
         detail=lambda one, _: f"{one.frames} frames",
         do="if another frame matters, save it as a picture of its own",
     )

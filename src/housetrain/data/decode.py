@@ -341,8 +341,8 @@ def _other(
         _check_pixels(shape.width, shape.height, max_pixels)
     try:
         picture = open_picture(data, format_)
-    except DecodeError:
-        if format_ != "TIFF" or shape is None:
+    except DecodeError as error:
+        if format_ != "TIFF" or shape is None or "unknown pixel mode" not in error.reason:
             raise
         turned = shape.orientation >= 5
         width, height = (shape.height, shape.width) if turned else (shape.width, shape.height)

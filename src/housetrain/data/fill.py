@@ -1,109 +1,177 @@
-"""Who decodes the pictures of an array file: threads of this process, and worker processes when there is much to do.
+"""Who decodes the pictures of an array file: forks of this process first, bounded worker processes for what is left.
 
 In: a `RowWriter` and its items. Out: what became of each. It does not know splits or folders.
 
-Starting processes costs as much as decoding some hundred photos. So the first pictures are decoded in threads (JPEG and
-PNG decoders, sha256 and writing all let go of the interpreter's lock), and processes take over when what is left is
-worth their start. Threads have no bound in time and cannot survive a crash of the decoder; here they need none, because
-a row is only decoded after its bytes have the sha256 of a file that `scan` has decoded, whole, in a bounded worker.
+Starting worker programs costs as much as decoding a thousand small photos, a fork costs nothing. So forks begin, and
+hand over to workers when it shows that much is to do. Whatever a fork did not finish cleanly, because the picture
+failed, or the decoder crashed or hung, is done again by a worker, which finds out and tells.
+
+A fork is only made where it is safe: on Linux, and not in a process that has loaded TensorFlow, JAX or torch (whose
+threads may hold a lock at that moment). It reads, decodes and writes rows, touches nothing else, and ends without
+running any of this process's exit handlers. Threads would need no such care, but for pictures this small they wait for
+the interpreter's lock a third of the time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
+import gc
+import mmap
+import os
+import select
+import signal
+import sys
 import time
+import warnings
 from collections.abc import Generator, Sequence
-from typing import overload
+from typing import NoReturn, overload
+
+import numpy as np
 
 from housetrain.data.arrays import Outcome, RowWriter
 from housetrain.data.workers import Failed, cores, map_in_workers
 
 Item = tuple[int, str, str]
+Results = Generator[tuple[int, Outcome | Failed | None], None, None]
 
-FIRST_S = 0.4  # so long threads are tried before it is known how long the rest will take
-WORTH_S = 1.5  # what must be left, in seconds of threads, for processes to be worth their start
+FIRST_S = 0.5  # so long forks are tried before it is known how long the rest will take
+WORTH_S = 2.0  # what must be left then, in seconds, for workers to be worth their start
+STILL_S = 10.0  # forks that finish nothing for so long hang
+_POLL_S = 0.02
 _CHUNK = 8
+_TOKEN = 4  # bytes; a pipe takes 64 KiB of them without a reader
+_MOST_TOKENS = 16_000
+_DONE, _AGAIN = 1, 2
+_THREADED = ("tensorflow", "jax", "torch")
 
 
-def fill(
-    writer: RowWriter, items: Sequence[Item], *, workers: int | None = None
-) -> Generator[tuple[int, Outcome | Failed | None], None, None]:
+def fill(writer: RowWriter, items: Sequence[Item], *, workers: int | None = None) -> Results:
     """Write all rows.
 
     Args:
         writer: Writes one row.
         items: What it takes, one per row.
-        workers: Threads or processes; default: one per core.
+        workers: Processes; default: one per core.
 
     Yields:
         (place in ``items``, ``None`` for success or what went wrong), each place once, in any order.
     """
-    threads = _Threads(writer, items, count=workers or cores())
-    with contextlib.closing(threads.run()) as outcomes:
-        yield from outcomes
-    rest = _From(items, threads.begun)
-    with contextlib.closing(map_in_workers(writer, rest, workers=workers)) as results:
+    rest: Sequence[int] = range(len(items))
+    if can_fork() and items:
+        with _Forks(writer, items, count=workers or cores()) as forks:
+            yield from forks.results()
+            rest = forks.undone()
+    with contextlib.closing(map_in_workers(writer, _Chosen(items, rest), workers=workers)) as results:
         for place, outcome in results:
-            yield place + threads.begun, outcome
+            yield rest[place], outcome
 
 
-class _Threads:
-    """Threads that work through a list from its front until they are done or told to stop."""
+def can_fork() -> bool:
+    """Return whether this process may be forked."""
+    return sys.platform == "linux" and not any(name in sys.modules for name in _THREADED)
+
+
+class _Forks:
+    """Forks that take chunks of the items from a pipe, and mark in shared memory what they have done."""
 
     def __init__(self, writer: RowWriter, items: Sequence[Item], *, count: int) -> None:
-        self.begun = 0
         self._writer, self._items = writer, items
-        self._lock, self._stop = threading.Lock(), threading.Event()
-        self._results: queue.SimpleQueue[list[tuple[int, Outcome | Failed | None]]] = queue.SimpleQueue()
-        self._count = min(count, -(-len(items) // _CHUNK))
-
-    def run(self) -> Generator[tuple[int, Outcome | Failed | None], None, None]:
-        since, done, total = time.perf_counter(), 0, len(self._items)
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._count)]
-        for thread in threads:
-            thread.start()
+        self._chunk = max(_CHUNK, -(-len(items) // _MOST_TOKENS))
+        self._marks = mmap.mmap(-1, len(items))
+        self._view = np.frombuffer(self._marks, np.uint8)
+        self._tokens, filled = os.pipe()
+        with open(filled, "wb") as file:
+            for start in range(0, len(items), self._chunk):
+                file.write(start.to_bytes(_TOKEN, "little"))
+        self._ended, held = os.pipe()  # its other end is closed when the last fork ends
+        self._pids: list[int] = []
         try:
-            while done < (self.begun if self._stop.is_set() else total):
-                for outcome in self._results.get():
-                    done += 1
-                    yield outcome
-                passed = time.perf_counter() - since
-                if passed > FIRST_S and passed / done * (total - done) > WORTH_S:
-                    with self._lock:
-                        self._stop.set()
+            for _ in range(min(count, -(-len(items) // self._chunk))):
+                pid = _fork()
+                if pid == 0:
+                    self._work(os.getppid())
+                self._pids.append(pid)
+        except OSError:  # too many processes: the workers, fewer and later, may still start
+            self.__exit__()
+            raise
         finally:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
+            os.close(held)
 
-    def _work(self) -> None:
+    def __enter__(self) -> _Forks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in self._pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        self._pids.clear()
+        os.close(self._tokens)
+        os.close(self._ended)
+
+    def results(self) -> Results:
+        """Yield what is done, until the forks end, hang, or are told to leave the rest."""
+        since = still_since = time.perf_counter()
+        told = np.zeros(len(self._items), bool)
+        done, left = 0, False
         while True:
-            with self._lock:
-                start = self.begun
-                if self._stop.is_set() or start == len(self._items):
-                    return
-                self.begun = stop = min(start + _CHUNK, len(self._items))
-            self._results.put([(place, self._one(self._items[place])) for place in range(start, stop)])
+            ended = bool(select.select([self._ended], [], [], _POLL_S)[0])
+            fresh = np.flatnonzero((self._view == _DONE) & ~told)
+            told[fresh] = True
+            done += len(fresh)
+            for place in fresh.tolist():
+                yield place, None
+            now = time.perf_counter()
+            if len(fresh):
+                still_since = now
+            if ended or now - still_since > STILL_S:
+                return
+            passed = now - since
+            if not left and passed > FIRST_S and passed * (len(self._items) - done) > WORTH_S * done:
+                left = True
+                while os.read(self._tokens, _TOKEN * 1024):  # they finish the chunk in hand and find no other
+                    pass
 
-    def _one(self, item: Item) -> Outcome | Failed | None:
+    def undone(self) -> list[int]:
+        """Return the places that no fork has finished cleanly. Call it after `results`, when no fork works any more."""
+        for pid in self._pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        self._pids.clear()
+        return np.flatnonzero(self._view != _DONE).tolist()
+
+    def _work(self, parent: int) -> NoReturn:
+        """Be a fork."""
         try:
-            return self._writer(item)
-        except MemoryError:
-            return Failed("needs too much memory")
-        except Exception as error:  # noqa: BLE001 - as in a worker: one picture fails, the others go on; it is told
-            return Failed(f"{type(error).__name__}: {error}")
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends its forks
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            gc.disable()  # it would copy memory that is shared
+            while (token := os.read(self._tokens, _TOKEN)) and os.getppid() == parent:
+                start = int.from_bytes(token, "little")
+                for place in range(start, min(start + self._chunk, len(self._items))):
+                    self._marks[place] = _DONE if self._writer(self._items[place]) is None else _AGAIN
+        finally:
+            os._exit(0)
 
 
-class _From(Sequence[Item]):
-    """The part of a sequence from some place on, without a copy."""
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of other threads' locks; the fork takes none of theirs: see the head of this file.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
-    def __init__(self, items: Sequence[Item], start: int) -> None:
-        self._items, self._start = items, start
+
+class _Chosen(Sequence[Item]):
+    """Some items of a sequence, without a copy."""
+
+    def __init__(self, items: Sequence[Item], places: Sequence[int]) -> None:
+        self._items, self._places = items, places
 
     def __len__(self) -> int:
-        return len(self._items) - self._start
+        return len(self._places)
 
     @overload
     def __getitem__(self, place: int) -> Item: ...
@@ -112,4 +180,4 @@ class _From(Sequence[Item]):
     def __getitem__(self, place: int | slice) -> Item | list[Item]:
         if isinstance(place, slice):
             return [self[one] for one in range(*place.indices(len(self)))]
-        return self._items[self._start + place]
+        return self._items[self._places[place]]

@@ -99,15 +99,22 @@ def lock(folder: Path) -> Iterator[None]:
 
     The lock is the kernel's: it ends with the process, also after a kill.
     """
-    from filelock import FileLock, Timeout
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        from filelock import FileLock
 
-    one = FileLock(folder / ".lock")
+        with FileLock(folder / ".lock"):
+            yield
+        return
+    # The same lock as filelock.FileLock's, whose import would take a third of the time that 600 photos take.
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        one.acquire(timeout=0)
-    except Timeout:
-        _log.warning("another process is writing to %s; waiting for it", folder)
-        one.acquire()
-    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.warning("another process is writing to %s; waiting for it", folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        one.release()
+        os.close(descriptor)

@@ -30,7 +30,7 @@ import numpy as np
 from housetrain.data import arrays
 from housetrain.data import split as splits
 from housetrain.data.decode import InputSpec
-from housetrain.data.output import lock, refuse_inside, sync_folder, write_atomic, writing
+from housetrain.data.output import lock, refuse_inside, write_atomic, writing
 from housetrain.data.split import LeftOut, Row, Split, SplitName, SplitOptions
 from housetrain.errors import CorruptError, FolderError, HousetrainError, IncompleteError, RecipeError, SourceChanged
 
@@ -278,8 +278,7 @@ def _prepare_split(
             if found is not None:
                 return found
             _remove_leftovers(target)
-            _write(split, target, spec=spec, key=key, workers=workers, progress=progress)
-    return Prepared.load(target)
+            return _write(split, target, spec=spec, key=key, workers=workers, progress=progress)
 
 
 def _write(
@@ -290,7 +289,7 @@ def _write(
     key: str,
     workers: int | None,
     progress: Callable[[int, int], None] | None,
-) -> None:
+) -> Prepared:
     """Write the new content beside the old, then exchange the manifest, then remove the old."""
     began = time.perf_counter()
     part = folder / f".pictures-{os.getpid()}.part"
@@ -344,11 +343,11 @@ def _write(
             "seconds": round(seconds, 3),
         }
         write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
+        return Prepared(folder, spec, final.classes, final, fingerprint, pictures)
     finally:
         # Also after an error: then the manifest names the old content, and this removes the new.
         part.unlink(missing_ok=True)
         _remove_leftovers(folder)
-        sync_folder(folder)
 
 
 def _decode(

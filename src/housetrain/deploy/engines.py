@@ -8,14 +8,14 @@ TensorFlow or another Keras backend is imported when a Keras engine is made, and
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from housetrain.errors import MissingExtra, ModelError
+from housetrain.backend import load_keras
+from housetrain.errors import ModelError
 
 Pictures = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
@@ -24,7 +24,6 @@ FLOAT32_TOLERANCE = 2e-3
 """How far a probability may be from what another machine computed in float32 (other kernels, TF32 on GPUs)."""
 BFLOAT16_TOLERANCE = 3e-2
 """The same where layers compute in 16 bits: bfloat16 keeps 8 significant bits, so a logit is known to about 1 %."""
-_BACKENDS = ("tensorflow", "jax", "torch")
 
 
 class Engine(Protocol):
@@ -98,10 +97,10 @@ class KerasEngine:
         from housetrain.deploy.verify import check_keras_file
 
         check_keras_file(path, checksums=not trusted)
-        keras = import_keras("predicting with a Keras model")
+        keras = load_keras("predicting with a Keras model")
         try:
             # safe_mode is a block-list; the allow-list of check_keras_file is what keeps code out.
-            model = keras.models.load_model(path.resolve(), compile=False, safe_mode=True)
+            model = keras.models.load_model(path.absolute(), compile=False, safe_mode=True)
         except Exception as error:
             raise ModelError(
                 f"Keras {keras.__version__} cannot load the model: {type(error).__name__}: {_first_line(error)}",
@@ -135,26 +134,6 @@ class KerasEngine:
         if len(pictures) == 0:
             return np.empty((0, self.classes), np.float32)
         return class_probabilities(self.model.predict_on_batch(np.ascontiguousarray(pictures)), self.classes)
-
-
-def import_keras(need: str) -> Any:
-    """Return the module ``keras``, imported quietly.
-
-    Args:
-        need: What needs it, for the message.
-
-    Raises:
-        MissingExtra: Keras, or the backend it is set to, is not installed.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import keras
-    except ModuleNotFoundError as error:
-        if error.name not in ("keras", *_BACKENDS):
-            raise
-        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-        raise MissingExtra(backend if backend in _BACKENDS else "tensorflow", need=need) from error
-    return keras
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,6 @@ interrupted, by a kill or by Ctrl-C, is trained anew.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import math
 import os
@@ -23,7 +22,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.errors import MissingExtra, RecipeError, StoreError, TrainingError
+from housetrain.backend import load_keras
+from housetrain.errors import RecipeError, StoreError, TrainingError
 from housetrain.runs import store
 from housetrain.runs.overfitting import overfitting, overfitting_in_words
 from housetrain.runs.run import Run
@@ -86,8 +86,6 @@ def train(
         return run
     check_feasible(recipe, prepared.spec)
     _check_ours(folder)
-    if importlib.util.find_spec("keras") is None:
-        raise MissingExtra("tensorflow", need="training")
     with contextlib.ExitStack() as stack:
         stack.enter_context(store.Lock(folder))  # before the seconds that importing Keras takes
         if run.complete:  # the process that held the lock has just finished it
@@ -100,10 +98,7 @@ def train(
             listeners.append(on_event)
         signals = stack.enter_context(Signals())
         _write_inputs(run, prepared, recipe)
-        try:
-            import keras  # noqa: F401 - seconds, and a line of its own when its backend is missing
-        except ModuleNotFoundError as error:
-            raise MissingExtra("tensorflow", need=f"training ({error.name} is missing)") from error
+        load_keras("training")  # takes seconds: only now that the folder is ours
         session = Session(
             run, prepared, recipe, listeners=listeners, tracker=tracker, signals=signals, start=start, until=until
         )
@@ -162,7 +157,7 @@ def _write_inputs(run: Run, prepared: Prepared, recipe: Recipe) -> None:
             "spec": prepared.spec.to_json(),
             "classes": prepared.classes,
             "data": prepared.fingerprint,
-            "prepared": str(prepared.folder),
+            "prepared": str(prepared.folder.absolute()),
             "counts": prepared.counts(),
             "balance": prepared.balance,
         }

@@ -18,16 +18,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.errors import MissingExtra, ModelError
+from housetrain.backend import load_keras
+from housetrain.errors import ModelError
 from housetrain.training.recipe import PRESETS, Preset, Recipe
 from housetrain.training.shapes import Cost, check_feasible
 
-try:
-    import keras  # this module is imported only where a net is built
-except ModuleNotFoundError as error:
-    raise MissingExtra("tensorflow", need=f"building a net ({error.name} is missing)") from error
+load_keras("building a net")
+import keras  # noqa: E402, TID253 - this module is imported only where a net is built
 
-from housetrain.training.augment import Augment
+from housetrain.training.augment import Augment  # noqa: E402
 
 if TYPE_CHECKING:
     from housetrain.data.decode import InputSpec

@@ -17,6 +17,8 @@ import sys
 import threading
 from typing import IO, Any
 
+from housetrain.backend import load_keras
+
 
 def main(driver: int) -> None:
     """Work until the driver closes the pipe.
@@ -31,8 +33,7 @@ def main(driver: int) -> None:
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin, jobs), daemon=True).start()
 
-    import keras  # noqa: F401 - seconds, spent before the first job is there
-
+    load_keras("training")  # seconds, spent before the first job is there
     from housetrain.training.trial import run_trial
 
     _tell(answers, {"ready": True})
