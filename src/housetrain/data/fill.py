@@ -80,7 +80,7 @@ class _Forks:
         self._marks = mmap.mmap(-1, len(items))
         self._view = np.frombuffer(self._marks, np.uint8)
         self._tokens, filled = os.pipe()
-        with open(filled, "wb") as file:
+        with os.fdopen(filled, "wb") as file:
             for start in range(0, len(items), self._chunk):
                 file.write(start.to_bytes(_TOKEN, "little"))
         self._ended, held = os.pipe()  # its other end is closed when the last fork ends

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from housetrain.errors import DecodeError
@@ -125,34 +126,54 @@ def outline(data: bytes, format_: str) -> Outline | None:
     Raises:
         DecodeError: ``truncated`` or ``damaged (...)``.
     """
-    walk = {"PNG": _png, "GIF": _gif, "WEBP": _webp, "TIFF": _tiff}.get(format_)
+    walk = {"PNG": _png, "GIF": _gif, "WEBP": _webp, "TIFF": _tiff, "AVIF": _avif}.get(format_)
     return walk(data) if walk else None
 
 
 def _png(data: bytes) -> Outline:
     """Walk the chunks: their checksums guard the picture, and Pillow does not look at those of the pixel data."""
-    view, position = memoryview(data), 8
     width = height = orientation = 0
-    while True:
-        if position + 12 > len(data):
-            raise DecodeError("truncated")
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            raise DecodeError("truncated")
-        critical = not kind[0] & 0x20 or kind == b"tRNS"  # a lower-case first letter: the picture does without it
-        if critical and zlib.crc32(view[position + 4 : end - 4]) != _big_endian(data[end - 4 : end]):
+    for kind, start, end in _chunks(data):
+        if _needed(kind) and not _whole(data, start, end):
             raise DecodeError(f"damaged (wrong checksum of {kind.decode('latin-1')})")
-        if kind == b"IHDR" and length >= 8:
-            width, height = struct.unpack_from(">II", data, position + 8)
+        if kind == b"IHDR" and end - start >= 20:
+            width, height = struct.unpack_from(">II", data, start + 8)
         elif kind == b"eXIf":
-            orientation = exif_orientation(data[position + 8 : end - 4])
-        elif kind == b"IEND":
-            break
-        position = end
+            orientation = exif_orientation(data[start + 8 : end - 4])
     if not width or not height:
         raise DecodeError("damaged (no size in the header)")
     return Outline(width, height, orientation or 1)
+
+
+def without_bad_notes(data: bytes) -> bytes:
+    """Return a PNG without the notes (texts, times, EXIF) whose checksum is wrong: Pillow would refuse the picture."""
+    bad = [(start, end) for kind, start, end in _chunks(data) if not _needed(kind) and not _whole(data, start, end)]
+    for start, end in reversed(bad):
+        data = data[:start] + data[end:]
+    return data
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and end of every chunk of a PNG (length, kind, body, checksum), to the IEND."""
+    kind, end = b"", 8
+    while kind != b"IEND":
+        start = end
+        if start + 12 > len(data):
+            raise DecodeError("truncated")
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        if end > len(data):
+            raise DecodeError("truncated")
+        yield kind, start, end
+
+
+def _needed(kind: bytes) -> bool:
+    """Whether a picture is wrong without this chunk; a lower-case first letter says that it is not (PNG, 5.4)."""
+    return not kind[0] & 0x20 or kind == b"tRNS"
+
+
+def _whole(data: bytes, start: int, end: int) -> bool:
+    return zlib.crc32(memoryview(data)[start + 4 : end - 4]) == _big_endian(data[end - 4 : end])
 
 
 def _gif(data: bytes) -> Outline:
@@ -168,6 +189,9 @@ def _gif(data: bytes) -> Outline:
         elif kind == 0x2C:
             if position + 10 > len(data):
                 raise DecodeError("truncated")
+            if not frames:  # Pillow enlarges the picture to its first frame
+                left, top, wide, high = struct.unpack_from("<HHHH", data, position + 1)
+                width, height = max(width, left + wide), max(height, top + high)
             position = _after_sub_blocks(data, position + 11 + _colour_table(data[position + 9]))
             frames += 1
         elif frames:
@@ -214,6 +238,20 @@ def _tiff(data: bytes) -> Outline | None:
     tags = _directory(data, {256, 257, 274})
     width, height = tags.get(256, 0), tags.get(257, 0)
     return Outline(width, height, _valid(tags.get(274, 1))) if width and height else None
+
+
+def _avif(data: bytes) -> None:
+    """Walk the outermost boxes: one that leads beyond the end was cut. Sizes are for the decoder to find."""
+    position = 0
+    while position + 8 <= len(data):
+        length = _big_endian(data[position : position + 4])
+        if length == 1:  # the true length follows, in eight bytes
+            length = _big_endian(data[position + 8 : position + 16])
+        if length == 0:  # to the end of the file
+            return
+        position += max(length, 8)
+    if position > len(data):
+        raise DecodeError("truncated")
 
 
 def exif_orientation(block: bytes) -> int:

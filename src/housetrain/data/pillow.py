@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from housetrain.data.formats import Outline, exif_orientation
+from housetrain.data.formats import Outline, exif_orientation, without_bad_notes
 from housetrain.data.pixels import Pixels, composite, to_uint8, turn
 from housetrain.errors import DecodeError
 
@@ -67,6 +67,8 @@ def open_picture(data: bytes, format_: str) -> ImageFile:
         DecodeError: ``truncated`` or ``damaged (...)``.
     """
     module, name = _PLUGINS[format_]
+    if format_ == "PNG":
+        data = without_bad_notes(data)
     with failures_named():
         plugin = getattr(importlib.import_module(f"PIL.{module}"), name)
         picture: ImageFile = plugin(io.BytesIO(data))
@@ -105,7 +107,11 @@ def pixels_of(picture: Image, background: tuple[int, int, int]) -> Pixels:
     with failures_named():
         mode = picture.mode
         if mode == "F" or mode.startswith("I"):
-            return _with_channel(to_uint8(np.asarray(picture)))
+            values = np.asarray(picture)
+            pixels, clear = _with_channel(to_uint8(values)), picture.info.get("transparency")
+            if clear is None:
+                return pixels
+            return composite(pixels, np.where(values == clear, np.uint8(0), np.uint8(255)), background)
         if mode in ("LA", "La"):
             both = np.asarray(picture if mode == "LA" else picture.convert("LA"))
             return composite(both[:, :, :1], both[:, :, 1], background)
