@@ -167,25 +167,17 @@ def test_the_source_is_not_touched(tmp_path: Path, root: Path) -> None:
     assert snapshot(root) == before
 
 
-def test_processes_take_over_when_there_is_much_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = make_folder(tmp_path / "pictures", 600)
+def test_forks_and_workers_prepare_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder(tmp_path / "pictures", 80)
     (root / "Cat" / "bad.jpg").write_bytes(b"<html>")
     one = divide(root)
-    threads = prepare(one, tmp_path / "threads", size=16)
-    sent: list[int] = []
-    original = filling.map_in_workers
-
-    def spy(function: Any, items: Any, **options: Any) -> Any:
-        sent.append(len(items))
-        return original(function, items, **options)
-
-    monkeypatch.setattr(filling, "map_in_workers", spy)
-    monkeypatch.setattr(filling, "FIRST_S", -1.0)
-    monkeypatch.setattr(filling, "WORTH_S", -1.0)
-    processes = prepare(one, tmp_path / "processes", size=16)
-    assert 0 < sent[0] < 601
-    assert processes.file.read_bytes() == threads.file.read_bytes()
-    assert processes.split == threads.split and processes.fingerprint == threads.fingerprint
+    one.save(tmp_path)
+    assert child(tmp_path, tmp_path / "forks", 16).communicate()[0].split() == ["go", "done"]  # it may be forked
+    monkeypatch.setattr(filling, "can_fork", lambda: False)
+    forks, workers = Prepared.load(tmp_path / "forks"), prepare(one, tmp_path / "workers", size=16)
+    assert forks.file.read_bytes() == workers.file.read_bytes() and forks.fingerprint == workers.fingerprint
+    assert forks.split == workers.split
+    assert forks.split.left_out == (LeftOut("Cat/bad.jpg", "Cat", "not a picture (HTML)"),)
 
 
 def test_one_worker_gives_the_same(tmp_path: Path, root: Path) -> None:

@@ -24,6 +24,9 @@ FRAME = struct.Struct("<Q")
 SLOT = struct.Struct("<qq")
 """Shared with the parent: the index of the item under way (or `IDLE`), and how many items were begun so far."""
 
+MEMORY_BYTES = 2 << 30
+"""What the heap of one process may grow by: a picture of the most pixels that are decoded takes a third of it."""
+
 IDLE = -1
 FLUSH_S = 0.2  # results wait for company at most this long, so that a crash loses little work
 
@@ -42,7 +45,7 @@ def main() -> None:
     function = pickle.loads(_read(items))
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
-    _bound_memory(memory_bytes)
+    bound_memory(memory_bytes)
     with contextlib.suppress(BrokenPipeError):  # the parent is gone, and so are we
         _send(results, "ready", None)
         _run(function, items, results, slot, alarm_s)
@@ -76,7 +79,7 @@ def _reason(error: Exception) -> str:
     return getattr(error, "reason", None) or f"{type(error).__name__}: {error}"
 
 
-def _bound_memory(memory_bytes: int) -> None:
+def bound_memory(memory_bytes: int = MEMORY_BYTES) -> None:
     """Let the heap grow by so much: a picture that asks for more gets a MemoryError, not the whole machine."""
     try:
         import resource

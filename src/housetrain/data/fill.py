@@ -8,8 +8,8 @@ failed, or the decoder crashed or hung, is done again by a worker, which finds o
 
 A fork is only made where it is safe: on Linux, and not in a process that has loaded TensorFlow, JAX or torch (whose
 threads may hold a lock at that moment). It reads, decodes and writes rows, touches nothing else, and ends without
-running any of this process's exit handlers. Threads would need no such care, but for pictures this small they wait for
-the interpreter's lock a third of the time.
+running any of this process's exit handlers; its memory and its time for one picture are bounded as a worker's are.
+Threads would need no such care, but for pictures this small they wait for the interpreter's lock a third of the time.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import NoReturn, overload
 
 import numpy as np
 
+from housetrain.data._worker import bound_memory
 from housetrain.data.arrays import Outcome, RowWriter
 from housetrain.data.workers import Failed, cores, map_in_workers
 
@@ -36,7 +37,7 @@ Results = Generator[tuple[int, Outcome | Failed | None], None, None]
 
 FIRST_S = 0.5  # so long forks are tried before it is known how long the rest will take
 WORTH_S = 2.0  # what must be left then, in seconds, for workers to be worth their start
-STILL_S = 10.0  # forks that finish nothing for so long hang
+PICTURE_S = 10.0  # a fork that takes so long for one picture is ended by the kernel
 _POLL_S = 0.02
 _CHUNK = 8
 _TOKEN = 4  # bytes; a pipe takes 64 KiB of them without a reader
@@ -87,11 +88,10 @@ class _Forks:
         self._pids: list[int] = []
         try:
             for _ in range(min(count, -(-len(items) // self._chunk))):
-                pid = _fork()
-                if pid == 0:
-                    self._work(os.getppid())
-                self._pids.append(pid)
-        except OSError:  # too many processes: the workers, fewer and later, may still start
+                self._start()
+        except OSError:
+            pass  # too many processes: those that there are do what they can, workers do the rest
+        except BaseException:
             self.__exit__()
             raise
         finally:
@@ -101,18 +101,13 @@ class _Forks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pid in self._pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-        self._pids.clear()
+        self._end()
         os.close(self._tokens)
         os.close(self._ended)
 
     def results(self) -> Results:
-        """Yield what is done, until the forks end, hang, or are told to leave the rest."""
-        since = still_since = time.perf_counter()
+        """Yield what is done, until the forks have ended: nothing is left, or they were told to leave the rest."""
+        since = time.perf_counter()
         told = np.zeros(len(self._items), bool)
         done, left = 0, False
         while True:
@@ -122,12 +117,9 @@ class _Forks:
             done += len(fresh)
             for place in fresh.tolist():
                 yield place, None
-            now = time.perf_counter()
-            if len(fresh):
-                still_since = now
-            if ended or now - still_since > STILL_S:
+            if ended:
                 return
-            passed = now - since
+            passed = time.perf_counter() - since
             if not left and passed > FIRST_S and passed * (len(self._items) - done) > WORTH_S * done:
                 left = True
                 while os.read(self._tokens, _TOKEN * 1024):  # they finish the chunk in hand and find no other
@@ -135,26 +127,45 @@ class _Forks:
 
     def undone(self) -> list[int]:
         """Return the places that no fork has finished cleanly. Call it after `results`, when no fork works any more."""
+        self._end()
+        return np.flatnonzero(self._view != _DONE).tolist()
+
+    def _start(self) -> None:
+        # Ctrl-C must not find the fork before it has left this function: it would tidy up in its parent's name
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            parent, pid = os.getpid(), _fork()
+            if pid == 0:
+                self._work(parent)
+            self._pids.append(pid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def _work(self, parent: int) -> NoReturn:
+        """Be a fork."""
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends its forks
+            for number in (signal.SIGTERM, signal.SIGALRM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            bound_memory()
+            gc.disable()  # it would copy memory that is shared
+            while (token := os.read(self._tokens, _TOKEN)) and os.getppid() == parent:
+                start = int.from_bytes(token, "little")
+                for place in range(start, min(start + self._chunk, len(self._items))):
+                    signal.setitimer(signal.ITIMER_REAL, PICTURE_S)
+                    self._marks[place] = _DONE if self._writer(self._items[place]) is None else _AGAIN
+        finally:
+            os._exit(0)
+
+    def _end(self) -> None:
+        """Leave no fork behind."""
         for pid in self._pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         self._pids.clear()
-        return np.flatnonzero(self._view != _DONE).tolist()
-
-    def _work(self, parent: int) -> NoReturn:
-        """Be a fork."""
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends its forks
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            gc.disable()  # it would copy memory that is shared
-            while (token := os.read(self._tokens, _TOKEN)) and os.getppid() == parent:
-                start = int.from_bytes(token, "little")
-                for place in range(start, min(start + self._chunk, len(self._items))):
-                    self._marks[place] = _DONE if self._writer(self._items[place]) is None else _AGAIN
-        finally:
-            os._exit(0)
 
 
 def _fork() -> int:

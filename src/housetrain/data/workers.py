@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from housetrain.data._worker import FRAME, IDLE, SLOT, Result
+from housetrain.data._worker import FRAME, IDLE, MEMORY_BYTES, SLOT, Result
 from housetrain.errors import HousetrainError
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def map_in_workers(
     *,
     workers: int | None = None,
     timeout_s: float = 10.0,
-    memory_bytes: int = 2 << 30,
+    memory_bytes: int = MEMORY_BYTES,
     chunk: int = 32,
     progress: Callable[[int], None] | None = None,
 ) -> Generator[tuple[int, R | Failed], None, None]:
@@ -104,8 +104,7 @@ def map_in_workers(
     count = min(workers, len(items)) if workers else min(cores(), -(-len(items) // 16))
     pool = _Pool(_pickled(function), items, count, chunk, timeout_s=timeout_s, memory_bytes=memory_bytes)
     try:
-        for _ in range(count):
-            pool.start()
+        pool.fill()
         done = 0
         while done < len(items):
             for index, result in pool.step():
@@ -222,6 +221,18 @@ class _Pool:
         self._looked = time.monotonic()
         self._idle_deaths = 0
 
+    def fill(self) -> None:
+        """Start as many workers as were asked for, or as the system allows."""
+        while len(self._workers) < self._count:
+            try:
+                self.start()
+            except OSError as error:  # too many processes, too little memory
+                if not self._workers:
+                    raise HousetrainError(
+                        "the worker processes do not start", do="close other programs", said=str(error)
+                    ) from error
+                self._count = len(self._workers)
+
     def start(self) -> None:
         """Start one more worker."""
         worker = _Worker((self._memory_bytes, 2 * self._timeout_s + 5), self._log)
@@ -308,7 +319,7 @@ class _Pool:
             if self._idle_deaths >= _GIVE_UP:
                 raise HousetrainError("the worker processes keep dying", said=self._last_words() or code)
         self._again.extend(worker.given)
-        self.start()
+        self.fill()
 
     def _feed(self, worker: _Worker) -> None:
         while worker.chunks < _AHEAD and (indices := self._take()):
