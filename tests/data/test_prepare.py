@@ -522,25 +522,6 @@ def test_room_that_runs_out_later_keeps_the_old(tmp_path: Path, root: Path, monk
         assert content(out) == before
 
 
-@pytest.fixture
-def read_only(tmp_path: Path) -> Iterator[Any]:
-    """Make a folder read-only, also for root."""
-    mounted: list[Path] = []
-
-    def make(folder: Path) -> None:
-        if os.geteuid() != 0:
-            folder.chmod(0o555)
-            return
-        commands = (["mount", "--bind", folder, folder], ["mount", "-o", "remount,ro,bind", folder])
-        if any(subprocess.run(command, capture_output=True).returncode for command in commands):
-            pytest.skip("this needs the right to mount")
-        mounted.append(folder)
-
-    yield make
-    for folder in mounted:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
 def test_a_read_only_output_is_refused_and_still_read(tmp_path: Path, root: Path, read_only: Any) -> None:
     one, out = divide(root), tmp_path / "out"
     first = prepare(one, out, size=16)

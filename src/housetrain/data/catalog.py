@@ -327,7 +327,7 @@ def _load(store: Path) -> dict[str, Picture]:
         if value["version"] != VERSION:
             return {}
         return {picture.path: picture for picture in _from_columns(value["pictures"])}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         warnings.warn(f"the saved catalogue is not used: {store}: {error}", stacklevel=3)
