@@ -35,14 +35,21 @@ def prepared_of(
 
 
 def digits(
-    folder: Path, *, classes: int = 10, shuffled: bool = False, balance: str = "weights", most: int = 1797
+    folder: Path,
+    *,
+    classes: int = 10,
+    shuffled: bool = False,
+    balance: str = "weights",
+    most: int = 1797,
+    enlarged: int = 1,
 ) -> Prepared:
-    """Return scikit-learn's real handwritten digits, 8x8 gray, as `Prepared`."""
+    """Return scikit-learn's real handwritten digits, 8x8 gray or ``enlarged`` times that, as `Prepared`."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     keep = np.flatnonzero(bunch.target < classes)[:most]
     pictures = (bunch.images[keep] * 255 / 16).round().astype(np.uint8)[..., None]
+    pictures = pictures.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
     labels = bunch.target[keep]
     if shuffled:
         labels = np.random.default_rng(0).permutation(labels)

@@ -8,7 +8,9 @@ terminal: it tells a `Narrator` what is going on.
 from __future__ import annotations
 
 import json
+import math
 import os
+import statistics
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
     from housetrain.data.checks import Finding
+    from housetrain.data.decode import InputSpec
     from housetrain.data.prepare import Prepared
     from housetrain.data.split import Split, SplitOptions
     from housetrain.results.evaluate import Evaluation
@@ -111,7 +114,7 @@ def run(
         out: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
             this very run.
         recipe: What to train; the ``best`` preset by default. Its size, colour and balance decide how pictures
-            are prepared.
+            are prepared; see `suited` for what it leaves open.
         sweep: Train many recipes instead, and go on with the one of the best validation loss; ``out`` is then the
             sweep folder.
         prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
@@ -129,7 +132,6 @@ def run(
         FolderError: The folder cannot be used; nothing was written.
         HousetrainError: Any other error of the tree in `housetrain.errors`.
     """
-    from housetrain.data.decode import InputSpec
     from housetrain.data.output import refuse_inside
     from housetrain.data.prepare import default_prepared_folder, prepare
     from housetrain.deploy.export import export_bundle
@@ -143,18 +145,19 @@ def run(
     if sweep is not None:
         recipe = first_recipe(sweep)
     recipe = recipe or RecipeType.of("best")
-    options = recipe.prepare_options
-    spec = InputSpec(height=options["size"], width=options["size"], colour=options["colour"], resize=options["resize"])
     source = Path(folder)
     for output in (out, prepared):
         if output is not None:
             refuse_inside(source, Path(output))
     if sweep is None:
-        check_feasible(recipe, spec)
+        check_feasible(recipe, spec_of(recipe))  # before the pictures are read
     catalog, findings, division = look(
         source, seed=seed, validation=validation, test=test, test_per_class=test_per_class, balance=recipe.balance,
         workers=workers, narrator=narrator,
     )  # fmt: skip
+    if sweep is None:
+        recipe = suited(recipe, catalog)
+    spec = spec_of(recipe)
     arrays_folder = Path(prepared) if prepared else default_prepared_folder(source, spec, division)
     with narrator.counting("Preparing") as progress:
         arrays = prepare(
@@ -176,6 +179,32 @@ def run(
     bundle = export_bundle(trained)
     report = write_report(trained, catalog=catalog, findings=findings, evaluation=evaluation)
     return Outcome(catalog, findings, arrays, trained, evaluation, report, bundle, board)
+
+
+def spec_of(recipe: Recipe) -> InputSpec:
+    """Return how pictures are prepared for a recipe."""
+    from housetrain.data.decode import InputSpec
+
+    options = recipe.prepare_options
+    return InputSpec(height=options["size"], width=options["size"], colour=options["colour"], resize=options["resize"])
+
+
+def suited(recipe: Recipe, catalog: Catalog) -> Recipe:
+    """Return the ``best`` recipe with the size and colour that it leaves open set by the pictures.
+
+    Small pictures are not enlarged to the preset's size for nothing (the side is the median of their longer sides, up
+    to the next multiple of 16), and gray ones do not become three equal channels. The other presets are what the
+    tutorials say they are.
+    """
+    if recipe.model != "best" or not catalog.usable:
+        return recipe
+    changes: dict[str, Any] = {}
+    side = 16 * math.ceil(statistics.median(max(one.width, one.height) for one in catalog.usable) / 16)
+    if recipe.size is None and side < recipe.prepare_options["size"]:
+        changes["size"] = side
+    if recipe.colour is None and all(one.mode in ("1", "L", "LA", "I;16") for one in catalog.usable):
+        changes["colour"] = "gray"
+    return recipe.but(**changes)
 
 
 def first_recipe(sweep: Plan) -> Recipe:

@@ -8,7 +8,7 @@ import pytest
 
 from housetrain.training.augment import Augment
 
-EVERYTHING = {"flip": "both", "shift": 0.1, "rotate": 0.1, "zoom": 0.2, "stretch": 0.1, "contrast": 0.3}
+EVERYTHING = {"flip": "both", "shift": 0.1, "rotate": 0.1, "zoom": 0.2, "stretch": 0.1, "contrast": 0.3, "erase": 0.5}
 
 
 def pictures(count: int = 6, height: int = 16, width: int = 12, channels: int = 3) -> np.ndarray:
@@ -123,3 +123,28 @@ def test_the_layer_survives_its_config() -> None:
     layer = Augment(**EVERYTHING, seed=3, name="augment")
     again = Augment.from_config(layer.get_config())
     assert np.array_equal(np.asarray(again(pictures(), training=True)), np.asarray(layer(pictures(), training=True)))
+
+
+def test_a_box_of_the_mean_colour_is_painted_over_some_pictures() -> None:
+    batch = np.repeat(pictures(1, 40, 40), 400, axis=0)
+    changed = np.asarray(Augment(erase=0.3)(batch, training=True))
+    painted = (changed != batch).any(axis=-1)
+    share = painted.any(axis=(1, 2)).mean()
+    assert 0.2 < share < 0.4
+    mean = batch[0].mean(axis=(0, 1))
+    for picture, mask in zip(changed[:40], painted[:40], strict=True):
+        assert np.allclose(picture[mask], mean, atol=1e-3)
+        rows, columns = mask.any(axis=1), mask.any(axis=0)
+        assert mask.sum() == rows.sum() * columns.sum(), "a box"
+        assert rows.sum() <= 20 and columns.sum() <= 20
+
+
+def test_pictures_shrink_while_training_asks_for_it_and_only_then() -> None:
+    batch, layer = gradient(8, 32), Augment()
+    layer.side = 16
+    small = np.asarray(layer(batch, training=True))
+    assert small.shape == (8, 16, 16, 3)
+    assert small.mean() == pytest.approx(batch.mean(), rel=0.01), "shrunk, not cut"
+    assert np.array_equal(np.asarray(layer(batch)), batch)
+    layer.side = 32
+    assert np.array_equal(np.asarray(layer(batch, training=True)), batch)

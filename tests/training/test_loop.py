@@ -22,7 +22,7 @@ from housetrain.runs import store
 from housetrain.runs.run import Run
 from housetrain.training import checkpoint
 from housetrain.training.interrupt import Interrupted
-from housetrain.training.loop import steps_per_execution, train
+from housetrain.training.loop import Session, steps_per_execution, train
 from housetrain.training.recipe import Recipe
 from housetrain.training.tracking import NullTracker
 
@@ -285,6 +285,28 @@ def test_after_a_crash_it_goes_on_as_if_nothing_had_happened(
     )
     assert [row["epoch"] for row in again.history] == [1, 2, 3, 4, 5]
     same(again, uninterrupted)
+
+
+def test_pictures_grow_while_it_trains_and_a_pause_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = digits(tmp_path / "few", classes=2, most=150, enlarged=3)
+    recipe = Recipe.of("best", epochs=4, warmup_epochs=1, progressive=0.5, deterministic=True)
+    assert [recipe.side(epoch, 24) for epoch in range(4)] == [16, 16, 16, 24]
+    traced: list[int] = []
+    resize = Session._resize
+
+    def spy(self: Session, epoch: int) -> None:
+        resize(self, epoch)
+        traced.append(self.model.get_layer("augment").side)
+
+    monkeypatch.setattr(Session, "_resize", spy)
+    whole = train(few, recipe, tmp_path / "whole", tracker=NullTracker())
+    assert traced == [16, 16, 16, 24]
+    train(few, recipe, tmp_path / "parts", tracker=NullTracker(), until=2)
+    parts = train(few, recipe, tmp_path / "parts", tracker=NullTracker())
+    assert traced[4:] == [16, 16, 16, 24]
+    same(whole, parts)
 
 
 def test_a_rotten_checkpoint_costs_one_more_epoch(few: Prepared, tmp_path: Path, uninterrupted: Run) -> None:

@@ -8,6 +8,7 @@ import keras  # noqa: TID253 - these tests are about Keras
 import numpy as np
 import pytest
 
+from housetrain.training.muon import ConvMuon
 from housetrain.training.optimizers import FusedAdam, Schedule, exempt_from_decay, optimizer_of
 from housetrain.training.recipe import Recipe
 
@@ -70,8 +71,8 @@ def test_a_recipe_becomes_an_optimizer() -> None:
     assert isinstance(plain, FusedAdam)
     assert float(plain.learning_rate) == pytest.approx(1e-3)
     best = optimizer_of(Recipe.of("best", ema=0.99), steps_per_epoch=10)
-    assert isinstance(best, FusedAdam)
-    assert best.weight_decay == 0.05
+    assert isinstance(best, ConvMuon)
+    assert best.weight_decay == Recipe.of("best").weight_decay
     assert best.use_ema
     assert best.ema_momentum == 0.99
     sgd = optimizer_of(Recipe.of("cnn", optimizer="sgd"), steps_per_epoch=10)

@@ -1,7 +1,7 @@
 """Augment: pictures changed a little at random, while training only.
 
-In: a batch of pictures, values 0 to 255. Out: float32 pictures of the same shape, values 0 to 255.
-Does not know: classes, recipes (it takes the five amounts as numbers), scaling.
+In: a batch of pictures, values 0 to 255. Out: float32 pictures of the same shape, values 0 to 255; shrunk to a smaller
+side while a training asks for it. Does not know: classes, recipes (it takes the amounts as numbers), epochs, scaling.
 
 Mirror, shift, turn, zoom and stretch are one affine map, so a picture is resampled once: sharper than a chain of Keras'
 layers, and at a third of their cost. Contrast and brightness are one multiply-add after it.
@@ -19,7 +19,7 @@ from keras import ops  # noqa: TID253
 
 @keras.saving.register_keras_serializable(package="housetrain")
 class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no types
-    """Random mirror, window, turn, contrast and brightness; the identity outside training.
+    """Random mirror, window, turn, contrast, brightness and erasing; the identity outside training.
 
     What falls outside the picture is filled by reflection. Each picture of a batch is drawn anew, from a
     `keras.random.SeedGenerator` whose state is a variable: with it restored, training goes on with the same pictures.
@@ -32,6 +32,8 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
             2014, arXiv:1409.4842) and lie anywhere inside the picture.
         stretch: Largest change of width against height, as a natural logarithm, 0 to 0.5.
         contrast: Contrast factor from ``1 - contrast`` to ``1 + contrast``; brightness by as much of half the range.
+        erase: Share of the pictures in which a box is painted over with their mean colour, 0 to 1 (Zhong et al. 2017,
+            arXiv:1708.04896). Its sides are 0.15 to 0.5 of the picture's.
         seed: Seed of the draws.
         **kwargs: Of `keras.layers.Layer`.
     """
@@ -45,12 +47,14 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
         zoom: float = 0.0,
         stretch: float = 0.0,
         contrast: float = 0.0,
+        erase: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.flip, self.shift, self.rotate, self.zoom = flip, shift, rotate, zoom
-        self.stretch, self.contrast, self.seed = stretch, contrast, seed
+        self.stretch, self.contrast, self.erase, self.seed = stretch, contrast, erase, seed
+        self.side: int | None = None  # set by the training loop, which then traces its step anew
         self.seed_generator = keras.random.SeedGenerator(seed)
         # TensorFlow's kernel of the affine map is no XLA operation; JAX without compilation would be many times slower.
         self.supports_jit = keras.backend.backend() != "tensorflow"
@@ -65,6 +69,8 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
         pictures = ops.cast(pictures, "float32")
         if not training:
             return pictures
+        if self.side is not None and self.side < min(pictures.shape[1:3]):
+            pictures = ops.image.resize(pictures, (self.side, self.side), antialias=True, data_format="channels_last")
         batch, height, width = ops.shape(pictures)[0], pictures.shape[1], pictures.shape[2]
         if any((self.shift, self.rotate, self.zoom, self.stretch)):
             transform = self._transform(batch, float(height), float(width))
@@ -78,6 +84,8 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
             brighter = 127.5 * self._draw((batch, 1, 1, 1), self.contrast)
             mean = ops.mean(pictures, axis=(1, 2, 3), keepdims=True)
             pictures = ops.clip((pictures - mean) * factor + (mean + brighter), 0.0, 255.0)
+        if self.erase:
+            pictures = self._erased(pictures, batch)
         return pictures
 
     def compute_output_spec(self, pictures: Any, training: bool = False) -> Any:
@@ -87,7 +95,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs."""
-        own = ("flip", "shift", "rotate", "zoom", "stretch", "contrast", "seed")
+        own = ("flip", "shift", "rotate", "zoom", "stretch", "contrast", "erase", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
     def _draw(self, shape: tuple[Any, ...], amount: float) -> Any:
@@ -101,6 +109,21 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
         for axis in axes:
             pictures = ops.where(self._draw((batch, 1, 1, 1), 1.0) < 0.0, ops.flip(pictures, axis=axis), pictures)
         return pictures
+
+    def _erased(self, pictures: Any, batch: Any) -> Any:
+        """Paint a box over some of the pictures. It may lie partly outside."""
+
+        def inside(sides: int, axis: int) -> Any:
+            one = (batch, 1, 1, 1)
+            middle = keras.random.uniform(one, 0.0, float(sides), seed=self.seed_generator)
+            half = keras.random.uniform(one, 0.075 * sides, 0.25 * sides, seed=self.seed_generator)
+            shape = [sides if each == axis else 1 for each in range(4)]
+            return ops.abs(ops.reshape(ops.arange(sides, dtype="float32"), shape) - middle) < half
+
+        chosen = keras.random.uniform((batch, 1, 1, 1), seed=self.seed_generator) < self.erase
+        box = ops.logical_and(inside(pictures.shape[1], 1), inside(pictures.shape[2], 2))
+        mean = ops.mean(pictures, axis=(1, 2), keepdims=True)
+        return ops.where(ops.logical_and(chosen, box), mean, pictures)
 
     def _transform(self, batch: Any, height: float, width: float) -> Any:
         """Return (batch, 8): for each output pixel (x, y) the input pixel it is taken from."""

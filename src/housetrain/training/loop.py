@@ -290,9 +290,17 @@ class Session:
     # ---------------------------------------------------------------------------------- what fit tells
     def _on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.feed.begin_epoch(epoch)
+        self._resize(epoch)
         self._epoch_start = self._tick = time.monotonic()
         self._tick_step = self._step = 0
         self._tell_progress("train", {}, 0.0)
+
+    def _resize(self, epoch: int) -> None:
+        """Set the side of this epoch's training pictures. Another size needs the step to be traced anew."""
+        side = self.recipe.side(epoch, self.prepared.spec.height)
+        if self.recipe.progressive < 1 and (augment := self.model.get_layer("augment")).side != side:
+            augment.side = side
+            self.model.make_train_function(force=True)
 
     def _on_batch_end(self, step: int, logs: Mapping[str, float]) -> None:
         self.signals.check()

@@ -196,8 +196,8 @@ def build(
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     layers = Layers(recipe, dtype)
     inputs = x = keras.Input(spec.shape, dtype="uint8", name="picture")
-    if recipe.augments:
-        amounts = recipe.model_dump(include={"flip", "shift", "rotate", "zoom", "stretch", "contrast"})
+    if recipe.augments or recipe.progressive < 1:
+        amounts = recipe.model_dump(include={"flip", "shift", "rotate", "zoom", "stretch", "contrast", "erase"})
         x = Augment(**amounts, seed=layers.seed_of("augment"), name="augment", dtype="float32")(x)
     scale, offset = _SCALES[recipe.model]
     x = keras.layers.Rescaling(scale, offset, name="scale", dtype=dtype)(x)

@@ -32,7 +32,7 @@ class Preset(NamedTuple):
         size: Side of the square picture in pixels that the model is meant for.
         colour: ``"gray"`` or ``"rgb"``.
         settings: Recipe fields that differ from the field defaults.
-        uses: Which of ``conv``, ``nodes`` and ``dense`` the net listens to.
+        uses: Which of ``conv``, ``nodes``, ``dense`` and ``progressive`` the net listens to.
     """
 
     about: str
@@ -59,7 +59,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "best": Preset(
         "a small residual net with batch norm and augmentation, trained from nothing",
-        80,
+        96,
         "rgb",
         {
             "epochs": 40,
@@ -76,7 +76,10 @@ PRESETS: dict[str, Preset] = {
             "stretch": 0.1,
             "rotate": 0.04,
             "contrast": 0.25,
+            "erase": 0.3,
+            "progressive": 0.65,
         },
+        uses=("progressive",),
     ),
 }
 """Model name -> what it stands for. `models.register` adds to it; `Recipe` refuses names that are not here."""
@@ -121,6 +124,13 @@ class Recipe(BaseModel):
     stretch: float = Field(0.0, ge=0, le=0.5, description="Largest random change of width against height, as a share.")
     contrast: float = Field(
         0.0, ge=0, le=1, description="Largest random change of contrast and brightness, as a share."
+    )
+    erase: float = Field(0.0, ge=0, le=1, description="Share of the training pictures in which a box is painted over.")
+    progressive: float = Field(
+        1.0,
+        ge=0.25,
+        le=1,
+        description="best only: training begins with pictures of this share of their side, and ends with all of it.",
     )
 
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training pictures.")
@@ -202,7 +212,24 @@ class Recipe(BaseModel):
     @property
     def augments(self) -> bool:
         """Whether pictures are changed at random while training."""
-        return self.flip != "none" or any((self.shift, self.rotate, self.zoom, self.stretch, self.contrast))
+        return self.flip != "none" or any((self.shift, self.rotate, self.zoom, self.stretch, self.contrast, self.erase))
+
+    def side(self, epoch: int, full: int) -> int:
+        """Return the side of the pictures that an epoch trains on: progressive resizing.
+
+        Half of the epochs use the smallest pictures, a quarter the mean of both, the last quarter the full size (after
+        Howard 2018, https://www.fast.ai/posts/2018-04-30-dawnbench-fastai.html).
+
+        Args:
+            epoch: From 0.
+            full: Side of the prepared pictures, pixels.
+
+        Returns:
+            Pixels, a multiple of 8 where it is not ``full``.
+        """
+        done = epoch / self.epochs
+        share = self.progressive if done < 0.5 else (1 + self.progressive) / 2 if done < 0.75 else 1.0
+        return full if share == 1 else min(full, max(16, 8 * round(full * share / 8)))
 
     @property
     def differences(self) -> dict[str, Any]:
@@ -257,7 +284,7 @@ def _contradictions(values: Mapping[str, Any]) -> dict[str, str]:
             f"no model named {model!r}{_nearest(model, PRESETS)}; there are {', '.join(sorted(PRESETS))}"
         )
     elif isinstance(model, str):
-        for name in ("conv", "nodes", "dense"):
+        for name in ("conv", "nodes", "dense", "progressive"):
             default = Recipe.model_fields[name].default
             if name in values and name not in PRESETS[model].uses and _number(values[name]) != default:
                 problems[name] = f"the model {model!r} does not use it"
