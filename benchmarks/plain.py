@@ -1,0 +1,66 @@
+"""The tutorials' net and training, as a learner writes them in Keras: what the other benchmarks are held against."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from housetrain import Prepared
+
+
+def plain_model(dense_layers: int, layer_size: int, conv_layers: int, shape: tuple[int, ...]) -> Any:
+    """Build the net as the tutorials do."""
+    from keras.layers import Activation, Conv2D, Dense, Flatten, Input, MaxPooling2D
+    from keras.models import Sequential
+
+    model = Sequential()
+    model.add(Input(shape))
+    for _ in range(conv_layers):
+        model.add(Conv2D(layer_size, (3, 3)))
+        model.add(Activation("relu"))
+        model.add(MaxPooling2D(pool_size=(2, 2)))
+    model.add(Flatten())
+    for _ in range(dense_layers):
+        model.add(Dense(layer_size))
+        model.add(Activation("relu"))
+    model.add(Dense(1))
+    model.add(Activation("sigmoid"))
+    model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+    return model
+
+
+def plain_training(
+    prepared: Prepared, cell: tuple[int, int, int], logs: Path, *, epochs: int, batch: int, seed: int = 0
+) -> dict[str, Any]:
+    """Train one net as the tutorials do, and return its best epoch and what it took.
+
+    Args:
+        prepared: For its arrays; they are copied into memory as the tutorials have them, outside of the time.
+        cell: Dense layers, nodes, convolutions.
+        logs: Folder for the TensorBoard callback.
+        epochs: How many.
+        batch: Pictures a step.
+        seed: Of Keras' global generators.
+    """
+    import keras
+
+    X, y = np.asarray(prepared.pictures("train")) / 255.0, prepared.labels("train")
+    X_val, y_val = np.asarray(prepared.pictures("validation")) / 255.0, prepared.labels("validation")
+    keras.utils.set_random_seed(seed)
+    begin = time.perf_counter()
+    model = plain_model(*cell, prepared.spec.shape)
+    board = keras.callbacks.TensorBoard(log_dir=str(logs))
+    history = model.fit(
+        X, y, batch_size=batch, epochs=epochs, validation_data=(X_val, y_val), callbacks=[board], verbose=0
+    ).history
+    seconds = time.perf_counter() - begin
+    best = int(np.argmin(history["val_loss"]))
+    return {
+        "seconds": round(seconds, 2),
+        "pictures_per_s": round(epochs * len(X) / seconds, 1),
+        "val_loss": history["val_loss"][best],
+        "val_accuracy": history["val_accuracy"][best],
+    }

@@ -1,0 +1,138 @@
+"""`housetrain sweep` against the tutorials' loop: 27 nets, the same pictures, split, epochs and batch size.
+
+    python benchmarks/sweep.py plain --models 3   # the loop in plain Keras; again and again, until all 27 are done
+    python benchmarks/sweep.py sweep              # `housetrain sweep`, whole
+    python benchmarks/sweep.py halving            # `housetrain sweep --halving`, whole
+    python benchmarks/sweep.py report             # both wall times, their ratio, both winners
+
+The plain loop takes the better part of an hour, so it can be run model by model: the time of each is kept as a line of
+``plain.jsonl``, and the wall time of the loop is their sum and one import of TensorFlow. A model's time holds what the
+tutorials' loop does for it: building, compiling and ``fit`` with a TensorBoard callback, with TensorFlow's own choice of
+threads. The sweep's time is that of the command, from the shell and back.
+
+Pictures: cats and dogs, gray 50x50, the split of `housetrain prepare` (70 % train, 15 % validation), 10 epochs, batches
+of 32. Expected: the sweep 4x as fast as the loop, with halving 10x, the winners equally good: the best validation
+losses differ by less than their standard error. The script fails where that is not so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from plain import plain_training
+
+from housetrain import Prepared
+from housetrain.runs import store
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+EPOCHS, BATCH = 10, 32
+SWEEP_LEAST, HALVING_LEAST = 4.0, 10.0
+GRID = [(dense, nodes, conv) for dense in (0, 1, 2) for nodes in (32, 64, 128) for conv in (1, 2, 3)]
+
+
+# ------------------------------------------------------------------------------------------------- the tutorials' way
+def plain(prepared: Prepared, work: Path, *, models: int) -> None:
+    """Train the next ``models`` of the loop, and keep a line for each."""
+    begin = time.perf_counter()
+    import keras  # noqa: F401 - timed
+
+    imported = time.perf_counter() - begin
+    lines = work / "plain.jsonl"
+    done = {line["name"] for line in store.read_lines(lines)}
+    for dense, nodes, conv in GRID:
+        name = f"{conv}-conv-{nodes}-nodes-{dense}-dense"
+        if name in done or not models:
+            continue
+        models -= 1
+        found = plain_training(prepared, (dense, nodes, conv), work / "plain-logs" / name, epochs=EPOCHS, batch=BATCH)
+        store.append_line(
+            lines, {"name": name, **found, "import_s": round(imported, 2), "load": round(os.getloadavg()[0], 2)}
+        )
+        print(f"{name:26s} {found['seconds']:7.1f} s   val_loss {found['val_loss']:.4f}")
+
+
+# ------------------------------------------------------------------------------------------------- housetrain
+def ours(prepared: Prepared, work: Path, *, halving: bool) -> None:
+    """Run the command, from nothing, and keep its wall time."""
+    name = "halving" if halving else "sweep"
+    shutil.rmtree(work / name, ignore_errors=True)
+    command = [sys.executable, "-m", "housetrain", "sweep", str(prepared.folder), "--out", str(work / name), "--quiet"]
+    begin = time.perf_counter()
+    subprocess.run([*command, *(["--halving"] if halving else [])], check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - begin
+    store.write_json_atomic(work / f"{name}.json", {"seconds": round(seconds, 1), "commit": commit()})
+    print(f"housetrain {name}: {seconds:.0f} s")
+
+
+def commit() -> str:
+    """Return the commit of this checkout, with a + where files differ from it."""
+    said = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--abbrev=9"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    return said.stdout.strip() or "unknown"
+
+
+# ------------------------------------------------------------------------------------------------- the verdict
+def report(work: Path, pictures: int) -> int:
+    """Print what is known. Return 0 where all that was expected is so."""
+    rows = store.read_lines(work / "plain.jsonl")
+    best = min(rows, key=lambda row: row["val_loss"])
+    loop = sum(row["seconds"] for row in rows) + float(np.median([row["import_s"] for row in rows]))
+    print(f"{pictures} train pictures, {EPOCHS} epochs, batches of {BATCH}; {len(rows)} of 27 plain models")
+    line = "{:20s} {:7.0f} s  {:5.1f}x   best {} val_loss {:.4f} accuracy {:.4f}"
+    print(line.format("plain Keras loop", loop, 1.0, best["name"], best["val_loss"], best["val_accuracy"]))
+    good = len(rows) == len(GRID)
+    for name, least in (("sweep", SWEEP_LEAST), ("halving", HALVING_LEAST)):
+        if not (work / f"{name}.json").exists():
+            print(f"{name}: not run yet")
+            good = False
+            continue
+        took = store.read_json(work / f"{name}.json")
+        board = store.read_json(work / name / "leaderboard.json")
+        winner = board["rows"][0]
+        ratio = loop / took["seconds"]
+        words = line.format(
+            f"housetrain {name}", took["seconds"], ratio, winner["name"], winner["val_loss"], winner["val_accuracy"]
+        )
+        print(f"{words}   ({took['commit']})")
+        good &= ratio >= least
+    return 0 if good else 1
+
+
+def main() -> int:
+    """Run one step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=("plain", "sweep", "halving", "report"))
+    parser.add_argument("--models", type=int, default=27, help="with plain: how many to train now")
+    parser.add_argument("--pictures", type=Path, default=SHARED / "PetImages")
+    parser.add_argument("--work", type=Path, default=Path("benchmark-sweep"), help="where pictures and results are kept")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    folder = options.work / "prepared"
+    if not (folder / "prepared.json").exists():
+        from housetrain import prepare
+
+        prepare(options.pictures, folder, size=50, colour="gray")
+    prepared = Prepared.load(folder)
+    if options.step == "plain":
+        plain(prepared, options.work, models=options.models)
+    elif options.step in ("sweep", "halving"):
+        ours(prepared, options.work, halving=options.step == "halving")
+    return report(options.work, len(prepared.labels("train")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""One net, trained by housetrain and by plain Keras: accuracy, pictures a second, and how far from the limit.
+
+    python benchmarks/train.py [--seeds 1]     # both, in turn, each in a process of its own
+    python benchmarks/train.py --share         # how much of a step is spent inside oneDNN's primitives
+    python benchmarks/train.py --lines 800 8000   # seconds and memory by the number of pictures
+
+The net is the tutorials' 3-conv-64-nodes-0-dense on gray 50x50 cats and dogs: Adam, batches of 32, 10 epochs, 70 % of
+the pictures to train on and 30 % to look at, as the tutorials split them; all cores for both. Every result is kept as a
+line of ``train.jsonl``, and the verdict is over all lines. Expected: housetrain's mean best validation accuracy is at
+least plain Keras' less one standard error of their difference, in less time.
+
+The limit: oneDNN says how long each of its primitives took (``ONEDNN_VERBOSE=profile_exec``); what is not inside them
+is not convolution, pooling or multiplication. One thread, as in a sweep. Reach for 0.8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from plain import plain_training
+
+from housetrain import Prepared, Recipe, prepare, train
+from housetrain.runs import store
+from housetrain.training.executors import worker_environment
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+CELL = {"conv": 3, "nodes": 64, "dense": 0}
+EPOCHS, BATCH = 10, 32
+STEPS = 40
+
+
+def arrays(pictures: Path, work: Path) -> Prepared:
+    """Return the pictures, 70 % train and 30 % validation but for a few that housetrain keeps for a test."""
+    folder = work / "prepared-70-30"
+    if not (folder / "prepared.json").exists():
+        prepare(pictures, folder, size=50, colour="gray", validation=0.295, test=0.005)
+    return Prepared.load(folder)
+
+
+def one(kind: str, seed: int, pictures: Path, work: Path) -> dict[str, float]:
+    """Train once, in this process."""
+    prepared = arrays(pictures, work)
+    with tempfile.TemporaryDirectory() as scratch:
+        if kind == "plain":
+            import keras  # noqa: F401 - its import is not part of either time
+
+            cell = (CELL["dense"], CELL["nodes"], CELL["conv"])
+            return plain_training(prepared, cell, Path(scratch), epochs=EPOCHS, batch=BATCH, seed=seed)
+        import keras  # noqa: F401
+
+        begin = time.perf_counter()
+        run = train(prepared, Recipe.of("cnn", **CELL, epochs=EPOCHS, batch_size=BATCH, seed=seed), Path(scratch) / "r")
+        seconds = time.perf_counter() - begin
+        result = run.result or {}
+        return {
+            "seconds": round(seconds, 2),
+            "pictures_per_s": round(EPOCHS * len(prepared.labels("train")) / seconds, 1),
+            "val_loss": result["val_loss"],
+            "val_accuracy": result["val_accuracy"],
+        }
+
+
+def verdict(work: Path) -> int:
+    """Print the means of all lines. Return 0 where housetrain is at least as good."""
+    kinds = collections.defaultdict(list)
+    for line in store.read_lines(work / "train.jsonl"):
+        kinds[line["kind"]].append(line)
+    if len(kinds) < 2:
+        return 1
+    mean = {}
+    for kind, lines in kinds.items():
+        mean[kind] = {key: statistics.mean(line[key] for line in lines) for key in ("seconds", "val_accuracy")}
+        rate = statistics.median(line["pictures_per_s"] for line in lines)
+        losses = statistics.mean(line["val_loss"] for line in lines)
+        print(
+            f"{kind:10s} {len(lines)} seeds   accuracy {mean[kind]['val_accuracy']:.4f}   val_loss {losses:.4f}   "
+            f"{rate:,.0f} pictures/s"
+        )
+    spread = [
+        statistics.stdev(line["val_accuracy"] for line in lines) / math.sqrt(len(lines)) if len(lines) > 1 else 0.0
+        for lines in kinds.values()
+    ]
+    error, gap = math.hypot(*spread), mean["housetrain"]["val_accuracy"] - mean["plain"]["val_accuracy"]
+    ratio = mean["plain"]["seconds"] / mean["housetrain"]["seconds"]
+    passed = gap >= -error and ratio > 1
+    print(f"accuracy differs by {gap:+.4f} (standard error {error:.4f}), {ratio:.2f}x as fast: {passed=}")
+    return 0 if passed else 1
+
+
+# ------------------------------------------------------------------------------------------------- the limit
+def share(pictures: Path, work: Path) -> int:
+    """Print what share of a training step oneDNN's primitives take, by kind."""
+    for precision in ("bfloat16", "float32"):
+        command = [sys.executable, __file__, "--steps", precision, "--pictures", str(pictures), "--work", str(work)]
+        timed = {}
+        for verbose in ("none", "profile_exec"):  # without it for the time, with it for the parts
+            env = {**worker_environment(os.environ), "ONEDNN_VERBOSE": verbose}
+            said = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+            _, body, rest = said.split("MARK")
+            timed[verbose] = float(rest.split()[0])
+        kinds: collections.Counter[str] = collections.Counter()
+        for line in body.splitlines():
+            fields = line.split(",")
+            if line.startswith("onednn_verbose") and "exec" in fields:
+                at = fields.index("exec")
+                kinds[f"{fields[at + 2]} {fields[at + 4]}"] += float(fields[-1]) / STEPS
+        inside = sum(kinds.values())
+        print(
+            f"{precision}: a step takes {timed['none']:.1f} ms ({timed['profile_exec']:.1f} while counted); "
+            f"{inside:.1f} ms inside oneDNN, a share of {inside / timed['profile_exec']:.2f}"
+        )
+        for kind, took in kinds.most_common(8):
+            print(f"   {took:6.2f} ms  {kind}")
+    return 0
+
+
+def steps(precision: str, pictures: Path, work: Path) -> None:
+    """Train some steps of the very net, between two marks on standard output."""
+    from housetrain.backend import load_keras
+
+    load_keras("a benchmark")
+    from housetrain.training.batches import Feed
+    from housetrain.training.models import build
+    from housetrain.training.objective import loss_and_metrics
+    from housetrain.training.optimizers import optimizer_of
+
+    prepared = arrays(pictures, work)
+    recipe = Recipe.of("cnn", **CELL)
+    feed = Feed(prepared, batch_size=BATCH, seed=0)
+    model = build(recipe, spec=prepared.spec, classes=prepared.classes, precision=precision)  # type: ignore[arg-type]
+    loss, metrics = loss_and_metrics(2)
+    optimizer = optimizer_of(recipe, steps_per_epoch=feed.steps)
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics, steps_per_execution=10)
+    some = feed.train.take(STEPS)
+    for _ in range(2):
+        model.fit(some, verbose=0, shuffle=False)
+    print("MARK", flush=True)
+    begin = time.perf_counter()
+    model.fit(some, verbose=0, shuffle=False)
+    print(f"MARK {1000 * (time.perf_counter() - begin) / STEPS}", flush=True)
+
+
+# ------------------------------------------------------------------------------------------------- growth
+def lines(counts: list[int], pictures: Path, work: Path) -> int:
+    """Train three epochs on so many pictures, each in a process of its own; print seconds and the peak of memory."""
+    found = {}
+    for count in counts:
+        command = [sys.executable, __file__, "--line", str(count), "--pictures", str(pictures), "--work", str(work)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found[count] = json.loads(said.splitlines()[-1])
+        print(f"{count:6d} pictures: {found[count]['seconds']:.1f} s, peak {found[count]['peak_mb']:.0f} MB")
+    few, many = found[min(counts)], found[max(counts)]
+    times = many["seconds"] / few["seconds"]
+    print(f"{max(counts) / min(counts):.1f} times the pictures took {times:.2f} times the time")
+    return 0 if times <= 1.05 * max(counts) / min(counts) and many["peak_mb"] <= 1.1 * few["peak_mb"] else 1
+
+
+def line(count: int, pictures: Path, work: Path) -> None:
+    """Train on ``count`` pictures in this process, and print what it took."""
+    import resource
+    import shutil
+
+    folder = work / f"prepared-{count}"
+    if not (folder / "prepared.json").exists():
+        with tempfile.TemporaryDirectory() as scratch:
+            for label in ("Cat", "Dog"):
+                (Path(scratch) / label).mkdir()
+                for path in sorted((pictures / label).glob("*.jpg"))[: count // 2]:
+                    shutil.copyfile(path, Path(scratch) / label / path.name)
+            prepare(Path(scratch), folder, size=50, colour="gray")
+    with tempfile.TemporaryDirectory() as scratch:
+        run = train(Prepared.load(folder), Recipe.of("cnn", **CELL, epochs=3), Path(scratch) / "run")
+        seconds = sum(row["seconds"] for row in run.history)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "peak_mb": peak}))
+
+
+def main() -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds to add")
+    parser.add_argument("--share", action="store_true")
+    parser.add_argument("--lines", type=int, nargs="+", default=[])
+    parser.add_argument("--pictures", type=Path, default=SHARED / "PetImages")
+    parser.add_argument("--work", type=Path, default=Path("benchmark-train"), help="where results are kept")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--steps", help=argparse.SUPPRESS)
+    parser.add_argument("--line", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    if options.one:
+        print(json.dumps(one(options.one[0], int(options.one[1]), options.pictures, options.work)))
+        return 0
+    if options.steps:
+        steps(options.steps, options.pictures, options.work)
+        return 0
+    if options.line:
+        line(options.line, options.pictures, options.work)
+        return 0
+    arrays(options.pictures, options.work)
+    if options.share:
+        return share(options.pictures, options.work)
+    if options.lines:
+        return lines(options.lines, options.pictures, options.work)
+    done = {row["seed"] for row in store.read_lines(options.work / "train.jsonl") if row["kind"] == "housetrain"}
+    for seed in range(len(done), len(done) + options.seeds):
+        for kind in ("plain", "housetrain"):
+            command = [sys.executable, __file__, "--one", kind, str(seed)]
+            places = ["--pictures", str(options.pictures), "--work", str(options.work)]
+            said = subprocess.run([*command, *places], check=True, capture_output=True, text=True).stdout
+            found = {"kind": kind, "seed": seed, **json.loads(said.splitlines()[-1])}
+            store.append_line(options.work / "train.jsonl", found)
+            print(found)
+    return verdict(options.work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
