@@ -1,14 +1,16 @@
-"""The tutorials' net and training, as a learner writes them in Keras: what the other benchmarks are held against."""
+"""What the benchmarks share: the tutorials' net and training as a learner writes them in Keras, and fewer pictures."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from housetrain import Prepared
+from housetrain import Prepared, prepare
 
 
 def plain_model(dense_layers: int, layer_size: int, conv_layers: int, shape: tuple[int, ...]) -> Any:
@@ -47,20 +49,35 @@ def plain_training(
     """
     import keras
 
-    X, y = np.asarray(prepared.pictures("train")) / 255.0, prepared.labels("train")
-    X_val, y_val = np.asarray(prepared.pictures("validation")) / 255.0, prepared.labels("validation")
+    x, y = np.asarray(prepared.pictures("train")) / 255.0, prepared.labels("train")
+    x_val, y_val = np.asarray(prepared.pictures("validation")) / 255.0, prepared.labels("validation")
     keras.utils.set_random_seed(seed)
     begin = time.perf_counter()
     model = plain_model(*cell, prepared.spec.shape)
-    board = keras.callbacks.TensorBoard(log_dir=str(logs))
+    board, ends = keras.callbacks.TensorBoard(log_dir=str(logs)), list[float]()
+    clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     history = model.fit(
-        X, y, batch_size=batch, epochs=epochs, validation_data=(X_val, y_val), callbacks=[board], verbose=0
+        x, y, batch_size=batch, epochs=epochs, validation_data=(x_val, y_val), callbacks=[board, clock], verbose=0
     ).history
     seconds = time.perf_counter() - begin
     best = int(np.argmin(history["val_loss"]))
     return {
         "seconds": round(seconds, 2),
-        "pictures_per_s": round(epochs * len(X) / seconds, 1),
+        "epoch_s": round((ends[-1] - ends[0]) / max(1, epochs - 1), 3),
+        "pictures_per_s": round(epochs * len(x) / seconds, 1),
         "val_loss": history["val_loss"][best],
         "val_accuracy": history["val_accuracy"][best],
     }
+
+
+def some_of(pictures: Path, work: Path, *, count: int) -> Prepared:
+    """Return the first ``count`` cats and dogs, half of each, prepared gray 50x50 in ``work``."""
+    folder = work / f"prepared-{count}"
+    if not (folder / "prepared.json").exists():
+        with tempfile.TemporaryDirectory() as scratch:
+            for label in ("Cat", "Dog"):
+                (Path(scratch) / label).mkdir()
+                for path in sorted((pictures / label).glob("*.jpg"))[: count // 2]:
+                    shutil.copyfile(path, Path(scratch) / label / path.name)
+            prepare(Path(scratch), folder, size=50, colour="gray")
+    return Prepared.load(folder)

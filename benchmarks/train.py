@@ -29,7 +29,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from plain import plain_training
+from plain import plain_training, some_of
 
 from housetrain import Prepared, Recipe, prepare, train
 from housetrain.runs import store
@@ -51,15 +51,13 @@ def arrays(pictures: Path, work: Path) -> Prepared:
 
 def one(kind: str, seed: int, pictures: Path, work: Path) -> dict[str, float]:
     """Train once, in this process."""
+    import keras  # noqa: F401 - its import is not part of either time
+
     prepared = arrays(pictures, work)
     with tempfile.TemporaryDirectory() as scratch:
         if kind == "plain":
-            import keras  # noqa: F401 - its import is not part of either time
-
             cell = (CELL["dense"], CELL["nodes"], CELL["conv"])
             return plain_training(prepared, cell, Path(scratch), epochs=EPOCHS, batch=BATCH, seed=seed)
-        import keras  # noqa: F401
-
         begin = time.perf_counter()
         run = train(prepared, Recipe.of("cnn", **CELL, epochs=EPOCHS, batch_size=BATCH, seed=seed), Path(scratch) / "r")
         seconds = time.perf_counter() - begin
@@ -170,18 +168,10 @@ def lines(counts: list[int], pictures: Path, work: Path) -> int:
 def line(count: int, pictures: Path, work: Path) -> None:
     """Train on ``count`` pictures in this process, and print what it took."""
     import resource
-    import shutil
 
-    folder = work / f"prepared-{count}"
-    if not (folder / "prepared.json").exists():
-        with tempfile.TemporaryDirectory() as scratch:
-            for label in ("Cat", "Dog"):
-                (Path(scratch) / label).mkdir()
-                for path in sorted((pictures / label).glob("*.jpg"))[: count // 2]:
-                    shutil.copyfile(path, Path(scratch) / label / path.name)
-            prepare(Path(scratch), folder, size=50, colour="gray")
+    prepared = some_of(pictures, work, count=count)
     with tempfile.TemporaryDirectory() as scratch:
-        run = train(Prepared.load(folder), Recipe.of("cnn", **CELL, epochs=3), Path(scratch) / "run")
+        run = train(prepared, Recipe.of("cnn", **CELL, epochs=3), Path(scratch) / "run")
         seconds = sum(row["seconds"] for row in run.history)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": seconds, "peak_mb": peak}))
