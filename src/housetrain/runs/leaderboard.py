@@ -502,10 +502,12 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
     states = [row.state for row in board.rows]
     done = sum(state in _FINISHED for state in states)
     failed, unfinished = states.count("failed"), len(states) - done - states.count("failed")
-    counted = f"{done} of {len(states)} models are trained" if done < len(states) else f"{done} models are trained"
+    counted = f"{done} of {len(states)} models are" if done < len(states) else _plural(done, "model is", "models are")
+    counted += " trained"
     counted += f", {failed} failed" if failed else ""
     counted += f", {unfinished} to go" if unfinished else ""
-    counted += f"; {len(board.infeasible)} cells do not fit the pictures" if board.infeasible else ""
+    if board.infeasible:
+        counted += f"; {_plural(len(board.infeasible), 'cell does', 'cells do')} not fit the pictures"
     yield counted + "."
     if not board.ranked:
         return
@@ -538,6 +540,10 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
     if board.epochs_saved and board.search != "grid":
         planned = sum(row.planned for row in board.rows if row.state in _FINISHED)
         yield f"Stopping the weaker ones early saved {board.epochs_saved} of {planned} epochs."
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _loss(row: Row) -> str:
