@@ -20,6 +20,7 @@ from PIL import Image  # noqa: TID253
 from housetrain.data import duplicates
 from housetrain.data.catalog import scan
 from housetrain.data.checks import FEW, LEAST, Finding, check, duplicate_groups, write_findings
+from housetrain.data.facts import perceptual_hash
 
 pytestmark = pytest.mark.usefixtures("looked")
 SIDE = 96
@@ -275,6 +276,25 @@ def test_simple_drawings_are_not_taken_for_one_another(tmp_path: Path) -> None:
         cv2.putText(drawing, str(number), (20, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (255, 255, 255), 3)
         path.write_bytes(encode(drawing, "PNG"))
     assert not [one for one in check(scan(tmp_path)) if one.kind == "near-duplicate"]
+
+
+def test_pictures_alike_only_in_the_large_are_different(tmp_path: Path) -> None:
+    """Two fences before one scene: the first hash takes them for one picture, the second does not."""
+    root, large = make(tmp_path), cv2.GaussianBlur(photo(300, 300, 600), (0, 0), 15).astype(float)
+    fence = 20 * np.cos(2 * np.pi * 7 * np.arange(300) / 300)[np.newaxis, :, np.newaxis]
+    for sign, label in ((1, "Cat"), (-1, "Dog")):
+        scene = (large + sign * fence).clip(0, 255).astype(np.uint8)
+        (root / label / "scene.png").write_bytes(encode(scene, "PNG"))
+    one = scan(root)
+    first, second = (int(picture.phash, 16) for picture in one.usable if picture.path.endswith("scene.png"))
+    assert (first ^ second).bit_count() <= duplicates.NEAR_BITS
+    assert check(one) == ()
+
+
+def test_half_of_the_bits_of_a_hash_are_set() -> None:
+    for seed in range(20):
+        bits = int(perceptual_hash(photo(64, 64, seed)[:, :, 0]), 16).bit_count()
+        assert bits in (31, 32)
 
 
 @pytest.mark.parametrize("count", [2, 50, 3000])

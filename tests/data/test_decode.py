@@ -159,6 +159,13 @@ def test_exif_turns_a_jpeg_upright_at_every_scale(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
+def test_enough_is_meant_the_right_way_up(orientation: int) -> None:
+    data = encode(np.ascontiguousarray(STORED[orientation](photo(160, 480, seed=4))), "JPEG", orientation=orientation)
+    assert decode(data, at_least=(30, 100)).shape == (80, 240, 3)
+    assert decode(data, at_least=(150, 30)).shape == (160, 480, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
 def test_avif_is_turned_as_pillow_turns_it(orientation: int) -> None:
     data = encode(np.ascontiguousarray(STORED[orientation](UPRIGHT)), "AVIF", orientation=orientation, quality=95)
     seen = examine(data)
@@ -295,8 +302,8 @@ def test_three_float_channels_go_to_another_decoder() -> None:
 @pytest.mark.parametrize("format_", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("background", [(255, 255, 255), (0, 0, 0), (10, 200, 30)])
 def test_alpha_shows_the_background(format_: str, background: tuple[int, int, int]) -> None:
-    rgb = photo(32, 32, seed=9)
-    alpha = np.linspace(0, 255, 32 * 32).astype(np.uint8).reshape(32, 32)
+    rgb = photo(150, 32, seed=9)
+    alpha = np.linspace(0, 255, 150 * 32).astype(np.uint8).reshape(150, 32)
     options = {**LOSSLESS[format_], **({"exact": True} if format_ == "WEBP" else {})}
     pixels = decode(encode(np.dstack((rgb, alpha)), format_, **options), background=background)
     weight = alpha[:, :, np.newaxis] / 255

@@ -25,7 +25,7 @@ SLOT = struct.Struct("<qq")
 """Shared with the parent: the index of the item under way (or `IDLE`), and how many items were begun so far."""
 
 MEMORY_BYTES = 2 << 30
-"""What the heap of one process may grow by: a picture of the most pixels that are decoded takes a third of it."""
+"""What the heap of one process may grow by: the largest pictures that are decoded take about half of it."""
 
 IDLE = -1
 FLUSH_S = 0.2  # results wait for company at most this long, so that a crash loses little work

@@ -11,6 +11,7 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 
 _GRAY = np.array([4899, 9617, 1868], dtype=np.uint32)  # ITU-R BT.601 weights 0.299, 0.587, 0.114 as 14-bit integers
+_ROWS = 64
 
 
 def to_gray(rgb: Pixels) -> Pixels:
@@ -52,10 +53,13 @@ def composite(pixels: Pixels, alpha: Pixels, background: tuple[int, int, int]) -
     """
     if alpha.size and alpha.min() == 255:
         return pixels
-    below = (gray_of(background),) if pixels.shape[2] == 1 else background
-    weight = alpha.astype(np.uint16)[:, :, np.newaxis]
-    mixed = pixels * weight + np.array(below, dtype=np.uint16) * (255 - weight) + 127
-    return (mixed // 255).astype(np.uint8)
+    below = np.array((gray_of(background),) if pixels.shape[2] == 1 else background, dtype=np.uint16)
+    mixed = np.empty_like(pixels)
+    for start in range(0, len(pixels), _ROWS):  # in 16 bits a whole large picture would take a gigabyte or two
+        rows = slice(start, start + _ROWS)
+        weight = alpha[rows, :, np.newaxis].astype(np.uint16)
+        mixed[rows] = (pixels[rows] * weight + below * (255 - weight) + 127) // 255
+    return mixed
 
 
 def to_uint8(values: npt.NDArray[np.generic]) -> Pixels:
