@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 DEATHS = 3
 """So many times a trial may take its process with it without finishing one more epoch before it is marked failed."""
 _LOOK_S = 1.0
+_SHARE_OF_LOOKING = 0.03  # reading a large sweep takes a while; the trials need the cores more
 Watcher = Callable[[Snapshot], None]
 
 
@@ -309,7 +310,7 @@ class _Driver:
         self, book: Book, search: Search, executor: Executor, prepared: Prepared, watch: Watcher | None
     ) -> None:
         self._book, self._search, self._executor, self._prepared = book, search, executor, prepared
-        self._watch, self._looked = watch, 0.0
+        self._watch, self._look_again = watch, 0.0
         self._busy: dict[str, Task] = {}
         self._again: list[Task] = []
         self._deaths: dict[str, int] = {}
@@ -364,9 +365,10 @@ class _Driver:
 
     def _tell(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        if self._watch is not None and (at_once or now - self._looked >= _LOOK_S):
+        if self._watch is not None and (at_once or now >= self._look_again):
             self._watch(look(self._book.folder))
-            self._looked = time.monotonic()
+            took = time.monotonic() - now
+            self._look_again = now + max(_LOOK_S, took / _SHARE_OF_LOOKING)
 
 
 # ------------------------------------------------------------------------------------------------- after
