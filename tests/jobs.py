@@ -74,7 +74,7 @@ def misbehave(how: str) -> None:
     elif how == "hang":
         time.sleep(600)
     elif how == "hog":
-        bytearray(8 << 30)
+        bytearray(3 << 30)
     elif how == "raise":
         raise ValueError("as told")
     elif how == "exit":

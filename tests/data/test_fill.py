@@ -76,7 +76,7 @@ def test_nothing_to_do_forks_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["crash", "raise", "hang", "hog", "exit", "killed"])
 def test_what_only_a_fork_cannot_do_costs_nothing(tmp_path: Path, how: str) -> None:
-    told = filled(tmp_path, 60, bad={5: how, 33: how}, once=True, picture_s=0.5 if how == "hang" else 10)
+    told = filled(tmp_path, 60, bad={5: how, 33: how}, once=True, picture_s=0.5 if how == "hang" else 60)
     assert told["wrong"] == {} and told["sha256"] == rows(60)
     assert 2 <= told["handed_over"][0] < 60
 
@@ -92,7 +92,7 @@ def test_what_only_a_fork_cannot_do_costs_nothing(tmp_path: Path, how: str) -> N
     ],
 )
 def test_what_nobody_can_do_is_told_and_costs_itself(tmp_path: Path, how: str, reason: str) -> None:
-    told = filled(tmp_path, 60, bad={5: how, 33: how}, picture_s=0.5 if how == "hang" else 10)
+    told = filled(tmp_path, 60, bad={5: how, 33: how}, picture_s=0.5 if how == "hang" else 60)
     assert told["wrong"] == {5: reason, 33: reason} and told["sha256"] == rows(60, without=(5, 33))
 
 
