@@ -22,8 +22,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.data.output import write_atomic
 from housetrain.data.tree import Entry, Tree, walk
+from housetrain.disk import write_atomic
 from housetrain.errors import DataError, FolderError
 
 if TYPE_CHECKING:

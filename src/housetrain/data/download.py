@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from housetrain.data.output import writing
+from housetrain.disk import disk_errors
 from housetrain.errors import DownloadError
 
 _ATTEMPTS = 4
@@ -68,7 +68,7 @@ def fetch(remote: RemoteFile, folder: Path, *, progress: Callable[[int, int], No
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     if urlsplit(remote.url).scheme not in ("http", "https"):  # urllib would open file:// as well
         raise DownloadError("not an address to download from", expected="http or https", url=remote.url)
-    with writing(target, bytes_needed=remote.bytes):
+    with disk_errors(target, bytes_needed=remote.bytes):
         folder.mkdir(parents=True, exist_ok=True)
         if target.is_file():
             if target.stat().st_size == remote.bytes and _sha256(target) == remote.sha256:
@@ -217,7 +217,7 @@ def _is_whole(target: Path, member: zipfile.ZipInfo) -> bool:
 def _unpack(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    with writing(target, bytes_needed=member.file_size):
+    with disk_errors(target, bytes_needed=member.file_size):
         try:
             # zipfile reads no more than the size in the directory and checks the CRC at the end.
             with bundle.open(member) as source, part.open("wb") as file:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from housetrain.data.output import write_atomic, writing
+from housetrain.disk import disk_errors, write_atomic
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Picture
@@ -67,7 +67,7 @@ def write_findings(findings: Iterable[Finding], path: Path) -> None:
         for name, reason in zip(one.paths or ("",), reasons, strict=True):
             writer.writerow((one.kind, one.severity, name, "yes" if name in left_out else "no", reason, one.do))
     data = table.getvalue().encode("utf-8", "surrogateescape")
-    with writing(path, bytes_needed=len(data)):
+    with disk_errors(path, bytes_needed=len(data)):
         write_atomic(path, data)
 
 

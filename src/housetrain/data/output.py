@@ -1,7 +1,6 @@
-"""Writing beside the pictures without harm: outputs never inside the source, one writer, errors in one line.
+"""Writing beside the pictures without harm: outputs never inside the source, and one writer at a time.
 
-In: paths. Out: files that are the old or the new, ``DiskFull`` with the path and the bytes needed, a lock that waits.
-It does not know what is written.
+In: paths. Out: a refusal, or a lock that waits. It does not know what is written.
 """
 
 from __future__ import annotations
@@ -10,12 +9,10 @@ import contextlib
 import errno
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from housetrain.errors import DiskFull, FolderError
+from housetrain.errors import FolderError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -35,62 +32,6 @@ def refuse_inside(root: Path, folder: Path) -> None:
             output=folder,
             pictures=root,
         )
-
-
-@contextlib.contextmanager
-def writing(path: Path, *, bytes_needed: int) -> Iterator[None]:
-    """Turn a full disk, a quota, a read-only place or a missing permission into one clear line.
-
-    Raises:
-        DiskFull: Any of them; it names ``path`` and ``bytes_needed``.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_ROOM | _NO_PERMISSION:
-            raise
-        full = error.errno in _NO_ROOM
-        received: dict[str, Any] = {"path": path, "bytes_needed": bytes_needed}
-        if full:
-            received["bytes_free"] = bytes_free(path)
-        raise DiskFull(
-            f"cannot write {path}: {os.strerror(error.errno)}",
-            do=f"{'free some space' if full else 'allow writing there'} or choose another folder; "
-            "what was there before is intact",
-            **received,
-        ) from error
-
-
-def bytes_free(path: Path) -> int | None:
-    """Return the free bytes of the file system that ``path`` lies on or would lie on; ``None`` if unknown."""
-    for place in (path, *path.absolute().parents):
-        with contextlib.suppress(OSError):
-            return shutil.disk_usage(place).free
-    return None
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, even after a power cut."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can (Windows and some network disks cannot)."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextlib.contextmanager

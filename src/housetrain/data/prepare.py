@@ -30,8 +30,9 @@ import numpy as np
 from housetrain.data import arrays
 from housetrain.data import split as splits
 from housetrain.data.decode import InputSpec
-from housetrain.data.output import lock, refuse_inside, write_atomic, writing
+from housetrain.data.output import lock, refuse_inside
 from housetrain.data.split import LeftOut, Row, Split, SplitName, SplitOptions
+from housetrain.disk import disk_errors, is_temporary, write_atomic
 from housetrain.errors import CorruptError, FolderError, HousetrainError, IncompleteError, RecipeError, SourceChanged
 
 MANIFEST = "prepared.json"
@@ -271,7 +272,7 @@ def _prepare_split(
         return found
     _refuse_foreign(target)
     needed = arrays.file_bytes(len(split.rows), spec)
-    with writing(target, bytes_needed=needed):
+    with disk_errors(target, bytes_needed=needed):
         target.mkdir(parents=True, exist_ok=True)
         with lock(target):
             found = _cached(target, "split", key)  # by the process this one waited for
@@ -509,7 +510,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _is_leftover(name: str) -> bool:
-    return name.endswith(".part") or name.startswith(("pictures-", "split-"))
+    return name.endswith(".part") or name.startswith(("pictures-", "split-")) or is_temporary(name)
 
 
 def _remove_leftovers(folder: Path) -> None:

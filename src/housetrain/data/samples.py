@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from housetrain.data.download import RemoteFile, fetch, plan_unzip, unzip
-from housetrain.data.output import write_atomic, writing
+from housetrain.disk import disk_errors, write_atomic
 from housetrain.errors import DownloadError, FolderError, RecipeError
 
 SampleName = Literal["digits", "fashion-mnist", "mnist", "cats-vs-dogs"]
@@ -281,7 +281,7 @@ def _cats_vs_dogs(dest: Path, *, source: Path | None, progress: Progress | None)
 def _marked(dest: Path, name: str, total: int) -> Iterator[None]:
     """Say in ``dest`` whose it is and, at the end, that it is complete."""
     mark = {"name": name, "pictures": total, "complete": False}
-    with writing(dest, bytes_needed=4096 * total):
+    with disk_errors(dest, bytes_needed=4096 * total):
         dest.mkdir(parents=True, exist_ok=True)
         write_atomic(dest / MARK, json.dumps(mark).encode())
         yield

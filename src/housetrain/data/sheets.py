@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from housetrain.data.decode import InputSpec, decode, load, read_bytes
-from housetrain.data.output import refuse_inside, write_atomic, writing
+from housetrain.data.output import refuse_inside
 from housetrain.data.split import position
+from housetrain.disk import disk_errors, write_atomic
 from housetrain.errors import DecodeError, RecipeError, one_line
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def contact_sheet(
             top += layout.class_height(len(chosen[name]))
             number += 1
     data = _png(image)
-    with writing(path, bytes_needed=len(data)):
+    with disk_errors(path, bytes_needed=len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
     return path

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
+from housetrain.disk import write_atomic
 from housetrain.errors import CorruptError, FolderError, IncompleteError, RecipeError
 
 if TYPE_CHECKING:
@@ -125,15 +125,7 @@ class Split:
 
     def write(self, path: Path) -> Path:
         """Write the split as the file ``path`` in one step (temporary file, fsync, rename)."""
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                file.write(self.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_atomic(path, self.to_bytes())
         return path
 
     def to_bytes(self) -> bytes:

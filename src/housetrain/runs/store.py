@@ -24,10 +24,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from housetrain.errors import CorruptError, DiskFull, IncompleteError, RunLocked
+from housetrain.disk import disk_errors as disk_errors
+from housetrain.disk import ensure_room as ensure_room
+from housetrain.disk import fsync_file, fsync_folder, write_atomic
+from housetrain.disk import replace_durably as replace_durably
+from housetrain.disk import temporary_beside as temporary_beside
+from housetrain.errors import CorruptError, IncompleteError, RunLocked
 
 MANIFEST = "manifest.json"
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 _active: set[str] = set()  # temporary folders of this very process that are still being written
 
 
@@ -57,89 +61,7 @@ def encode(value: Any, *, indent: int | None = 2) -> bytes:
     return (json.dumps(plain(value), indent=indent, allow_nan=False) + "\n").encode("ascii")
 
 
-# ------------------------------------------------------------------------------------------------- room
-@contextlib.contextmanager
-def disk_errors(path: Path, *, bytes_needed: int | None = None) -> Iterator[None]:
-    """Turn "no room" and "no permission" for ``path`` into one clear line.
-
-    Raises:
-        DiskFull: The disk is full, read-only, over quota or not ours to write.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise _disk_full(path, bytes_needed, os.strerror(error.errno)) from error
-
-
-def ensure_room(path: Path, bytes_needed: int) -> None:
-    """Refuse up front what could not be written: ``path`` (or its nearest existing parent) lacks room or permission.
-
-    Raises:
-        DiskFull: Fewer than ``bytes_needed`` bytes are free, or the place is not writable.
-    """
-    place = path.absolute()
-    while not place.exists():
-        place = place.parent
-    if not os.access(place, os.W_OK):
-        raise _disk_full(path, bytes_needed, "not writable")
-    if shutil.disk_usage(place).free < bytes_needed:
-        raise _disk_full(path, bytes_needed, os.strerror(errno.ENOSPC))
-
-
-def _disk_full(path: Path, bytes_needed: int | None, why: str) -> DiskFull:
-    received: dict[str, Any] = {"path": str(path)}
-    if bytes_needed is not None:
-        received["bytes_needed"] = bytes_needed
-    with contextlib.suppress(OSError):
-        place = path.absolute()
-        while not place.exists():
-            place = place.parent
-        received["bytes_free"] = shutil.disk_usage(place).free
-    return DiskFull(
-        f"Cannot write {path}: {why}",
-        do="free some space, or choose another output folder; what was there before is intact",
-        **received,
-    )
-
-
 # ------------------------------------------------------------------------------------------------- files
-def fsync_folder(folder: Path) -> None:
-    """Make the names inside ``folder`` durable. Some file systems (and Windows) cannot: then it does nothing."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(handle)
-
-
-def fsync_file(path: Path) -> None:
-    """Make the content of ``path`` durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def temporary_beside(path: Path) -> Path:
-    """Return a hidden name in the same folder, for a file that will be renamed to ``path``."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-
-
-def replace_durably(temporary: Path, path: Path) -> None:
-    """Rename the finished file ``temporary`` to ``path``: afterwards ``path`` is the new one, come what may."""
-    fsync_file(temporary)
-    temporary.replace(path)
-    fsync_folder(path.parent)
-
-
 def write_bytes_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write ``path`` so that a reader sees the old content or the new, never a part.
 
@@ -153,16 +75,7 @@ def write_bytes_atomic(path: Path, data: bytes, *, durable: bool = True) -> None
     """
     with disk_errors(path, bytes_needed=len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_beside(path)
-        try:
-            temporary.write_bytes(data)
-            if durable:
-                replace_durably(temporary, path)
-            else:
-                temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_atomic(path, data, durable=durable)
 
 
 def write_json_atomic(path: Path, value: Any, *, durable: bool = True) -> None:
