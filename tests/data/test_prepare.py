@@ -23,7 +23,8 @@ import housetrain.data.fill as filling
 import housetrain.data.prepare as module
 from housetrain.data.catalog import scan
 from housetrain.data.decode import InputSpec, load
-from housetrain.data.prepare import MANIFEST, Prepared, default_prepared_folder, prepare
+from housetrain.data.prepare import default_prepared_folder, prepare
+from housetrain.data.prepared import MANIFEST, Prepared
 from housetrain.data.split import SPLITS, LeftOut, Row, Split, position, split
 from housetrain.errors import (
     CorruptError,

@@ -11,7 +11,6 @@ content are copied from there instead of being decoded again.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import functools
 import hashlib
@@ -20,7 +19,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
@@ -31,113 +29,14 @@ from housetrain.data import arrays
 from housetrain.data import split as splits
 from housetrain.data.decode import InputSpec
 from housetrain.data.output import lock, refuse_inside
-from housetrain.data.split import LeftOut, Row, Split, SplitName, SplitOptions
+from housetrain.data.prepared import FORMAT, MANIFEST, bounds, read_manifest
+from housetrain.data.prepared import Prepared as Prepared
+from housetrain.data.split import LeftOut, Row, Split, SplitOptions
 from housetrain.disk import disk_errors, is_temporary, write_atomic
 from housetrain.errors import CorruptError, FolderError, HousetrainError, IncompleteError, RecipeError, SourceChanged
 
-MANIFEST = "prepared.json"
-_FORMAT = 1
 _NAMED = 5  # so many file names fit a one-line message
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Pictures ready for training, in a folder. Make one with `prepare`, open one with `Prepared.load`.
-
-    Attributes:
-        folder: Where it lies.
-        spec: Size, colour and resize rule of the pictures; a model trained on them carries it along.
-        classes: Names of the classes, sorted; a label is an index into it.
-        split: What each picture is, and what was left out.
-        fingerprint: 64 hex digits over split and spec: equal content has an equal fingerprint.
-        file: The array file, ``(N, height, width, channels)`` uint8.
-    """
-
-    folder: Path
-    spec: InputSpec
-    classes: tuple[str, ...]
-    split: Split
-    fingerprint: str
-    file: Path
-
-    def pictures(self, name: SplitName) -> np.memmap[Any, np.dtype[np.uint8]]:
-        """Return the pictures of a split: read-only ``(N, height, width, channels)`` uint8, mapped, not loaded."""
-        start, stop = self._range(name)
-        everything = np.load(self.file, mmap_mode="r")
-        return everything[start:stop]  # type: ignore[no-any-return]
-
-    def labels(self, name: SplitName) -> np.ndarray:
-        """Return the labels of a split: ``(N,)`` int64, each an index into ``classes``."""
-        index = {label: number for number, label in enumerate(self.classes)}
-        return np.array([index[row.label] for row in self._rows(name)], dtype=np.int64)
-
-    def paths(self, name: SplitName) -> tuple[str, ...]:
-        """Return where each picture of a split came from, relative to ``split.root``, in the order of the arrays."""
-        return tuple(row.path for row in self._rows(name))
-
-    def sha256(self, name: SplitName) -> tuple[str, ...]:
-        """Return the sha256 of each file of a split, in the order of the arrays."""
-        return tuple(row.sha256 for row in self._rows(name))
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Return how many pictures each split has of each class."""
-        return self.split.counts()
-
-    @property
-    def balance(self) -> str:
-        """How classes of unequal size are treated: ``"weights"``, ``"trim"`` or ``"none"``."""
-        return str(self.split.options.get("balance", "weights"))
-
-    @classmethod
-    def load(cls, folder: Path) -> Prepared:
-        """Open a prepared folder.
-
-        Raises:
-            IncompleteError: There is none, or preparing it was cut off.
-            CorruptError: A file is missing, or is not what was written.
-        """
-        folder = Path(folder)
-        manifest = _read_manifest(folder)
-        try:
-            return cls._open(folder, manifest)
-        except CorruptError:
-            # Another process may just have replaced the content that this manifest named.
-            newer = _read_manifest(folder)
-            if newer == manifest:
-                raise
-            return cls._open(folder, newer)
-
-    @classmethod
-    def _open(cls, folder: Path, manifest: dict[str, Any]) -> Prepared:
-        file, listing = folder / manifest["pictures"]["file"], folder / manifest["split"]["file"]
-        try:
-            size, data = file.stat().st_size, listing.read_bytes()
-        except OSError as error:
-            raise CorruptError(
-                "a prepared folder lacks a file", do="prepare again", folder=folder, cause=str(error)
-            ) from error
-        if size != manifest["pictures"]["bytes"] or hashlib.sha256(data).hexdigest() != manifest["split"]["sha256"]:
-            raise CorruptError(
-                "a prepared folder was changed after it was written",
-                do="delete it and prepare again",
-                folder=folder,
-                file=(listing if size == manifest["pictures"]["bytes"] else file).name,
-            )
-        split = Split.from_bytes(data, name=str(listing))
-        spec = InputSpec.from_json(manifest["spec"])
-        return cls(folder, spec, split.classes, split, manifest["fingerprint"], file)
-
-    def _rows(self, name: SplitName) -> Sequence[Row]:
-        start, stop = self._range(name)
-        return self.split.rows[start:stop]
-
-    def _range(self, name: SplitName) -> tuple[int, int]:
-        if name not in splits.SPLITS:
-            raise ValueError(f"no such split: {name!r}; one of {', '.join(splits.SPLITS)}")
-        bounds = _bounds(self.split)
-        place = splits.SPLITS.index(name)
-        return bounds[place], bounds[place + 1]
 
 
 @overload
@@ -250,7 +149,7 @@ def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> 
     name, ending = absolute.name or "pictures", "-".join(details)
     plain = Path("prepared") / f"{name}-{ending}"
     with contextlib.suppress(HousetrainError):
-        if _read_manifest(plain)["root"] != str(absolute):
+        if read_manifest(plain)["root"] != str(absolute):
             digits = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:6]
             return Path("prepared") / f"{name}-{digits}-{ending}"
     return plain
@@ -311,7 +210,7 @@ def _write(
         write_atomic(rows, listing)
         seconds = time.perf_counter() - began
         manifest = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "fingerprint": fingerprint,
             "root": str(split.root.resolve()),
             "spec": spec.to_json(),
@@ -323,7 +222,7 @@ def _write(
                 "bytes": pictures.stat().st_size,
                 "dtype": "uint8",
                 "shape": [len(final.rows), *spec.shape],
-                "rows": dict(zip(splits.SPLITS, np.diff(_bounds(final)).tolist(), strict=True)),
+                "rows": dict(zip(splits.SPLITS, np.diff(bounds(final)).tolist(), strict=True)),
             },
             "split": {"file": rows.name, "bytes": len(listing), "sha256": hashlib.sha256(listing).hexdigest()},
             "request": {
@@ -448,10 +347,10 @@ def _without(split: Split, failed: dict[int, str]) -> Split:
 def _copy_known(folder: Path, part: Path, split: Split, *, spec: InputSpec) -> set[int]:
     """Copy the rows that the folder's present content already has; return their numbers."""
     try:
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         if InputSpec.from_json(manifest["spec"]) != spec or manifest["decoder"] != _decoder():
             return set()
-        old = Prepared._open(folder, manifest)
+        old = Prepared.of_manifest(folder, manifest)
     except (IncompleteError, CorruptError, KeyError):
         return set()  # nothing usable: decode everything
     place = {row.sha256: number for number, row in enumerate(old.split.rows)}
@@ -460,31 +359,10 @@ def _copy_known(folder: Path, part: Path, split: Split, *, spec: InputSpec) -> s
     return {number for _, number in pairs}
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-        if not isinstance(manifest, dict) or manifest["format"] != _FORMAT:
-            raise ValueError("another format")
-        for name in ("pictures", "split"):
-            # The names come from a file: none may lead out of the folder.
-            if Path(manifest[name]["file"]).name != manifest[name]["file"]:
-                raise ValueError("a file outside of the folder")
-        return manifest
-    except (FileNotFoundError, NotADirectoryError):
-        raise IncompleteError(
-            "no prepared pictures here", expected=f"the file {MANIFEST}", do="run housetrain prepare", folder=folder
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(
-            f"{MANIFEST} cannot be read", do="delete the folder and prepare again", folder=folder, cause=str(error)
-        ) from error
-
-
 def _cached(folder: Path, what: str, key: str) -> Prepared | None:
     """Return the folder's content if it is the answer to the request ``key``."""
     try:
-        if _read_manifest(folder)["request"][what] != key:
+        if read_manifest(folder)["request"][what] != key:
             return None
         return Prepared.load(folder)
     except (IncompleteError, CorruptError, KeyError):
@@ -517,18 +395,11 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove what the manifest does not name: of a killed process, or the content that was just replaced."""
     named = set()
     with contextlib.suppress(IncompleteError, CorruptError):
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         named = {manifest["pictures"]["file"], manifest["split"]["file"]}
     for item in folder.iterdir():
         if _is_leftover(item.name) and item.name not in named:
             item.unlink(missing_ok=True)
-
-
-def _bounds(split: Split) -> list[int]:
-    """Return where train, validation and test begin among the rows, and where the last ends."""
-    place = {name: number for number, name in enumerate(splits.SPLITS)}
-    starts = range(len(splits.SPLITS) + 1)
-    return [bisect.bisect_left(split.rows, start, key=lambda row: place[row.split]) for start in starts]
 
 
 def _request_key(of: str, *, root: Path, spec: InputSpec, options: dict[str, Any] | None = None) -> str:
@@ -537,7 +408,7 @@ def _request_key(of: str, *, root: Path, spec: InputSpec, options: dict[str, Any
 
 
 def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps([_FORMAT, *parts], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([FORMAT, *parts], sort_keys=True).encode()).hexdigest()
 
 
 @functools.cache

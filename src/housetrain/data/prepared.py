@@ -1,0 +1,165 @@
+"""A folder of prepared pictures, opened: what training, its test and the studio read.
+
+In: a folder that `housetrain.data.prepare` wrote. Out: `Prepared`: memory-mapped pictures, labels, names. It writes
+nothing, and checks sizes and checksums before it believes a manifest.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from housetrain.data import split as splits
+from housetrain.data.decode import InputSpec
+from housetrain.data.split import Row, Split, SplitName
+from housetrain.errors import CorruptError, IncompleteError
+
+MANIFEST = "prepared.json"
+"""Written last: where it is, the folder is complete."""
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pictures ready for training, in a folder. Make one with `prepare`, open one with `Prepared.load`.
+
+    Attributes:
+        folder: Where it lies.
+        spec: Size, colour and resize rule of the pictures; a model trained on them carries it along.
+        classes: Names of the classes, sorted; a label is an index into it.
+        split: What each picture is, and what was left out.
+        fingerprint: 64 hex digits over split and spec: equal content has an equal fingerprint.
+        file: The array file, ``(N, height, width, channels)`` uint8.
+    """
+
+    folder: Path
+    spec: InputSpec
+    classes: tuple[str, ...]
+    split: Split
+    fingerprint: str
+    file: Path
+
+    def pictures(self, name: SplitName) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """Return the pictures of a split: read-only ``(N, height, width, channels)`` uint8, mapped, not loaded."""
+        start, stop = self._range(name)
+        everything = np.load(self.file, mmap_mode="r")
+        return everything[start:stop]  # type: ignore[no-any-return]
+
+    def labels(self, name: SplitName) -> np.ndarray:
+        """Return the labels of a split: ``(N,)`` int64, each an index into ``classes``."""
+        index = {label: number for number, label in enumerate(self.classes)}
+        return np.array([index[row.label] for row in self._rows(name)], dtype=np.int64)
+
+    def paths(self, name: SplitName) -> tuple[str, ...]:
+        """Return where each picture of a split came from, relative to ``split.root``, in the order of the arrays."""
+        return tuple(row.path for row in self._rows(name))
+
+    def sha256(self, name: SplitName) -> tuple[str, ...]:
+        """Return the sha256 of each file of a split, in the order of the arrays."""
+        return tuple(row.sha256 for row in self._rows(name))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many pictures each split has of each class."""
+        return self.split.counts()
+
+    @property
+    def balance(self) -> str:
+        """How classes of unequal size are treated: ``"weights"``, ``"trim"`` or ``"none"``."""
+        return str(self.split.options.get("balance", "weights"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Prepared:
+        """Open a prepared folder.
+
+        Raises:
+            IncompleteError: There is none, or preparing it was cut off.
+            CorruptError: A file is missing, or is not what was written.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        try:
+            return cls.of_manifest(folder, manifest)
+        except CorruptError:
+            # Another process may just have replaced the content that this manifest named.
+            newer = read_manifest(folder)
+            if newer == manifest:
+                raise
+            return cls.of_manifest(folder, newer)
+
+    @classmethod
+    def of_manifest(cls, folder: Path, manifest: dict[str, Any]) -> Prepared:
+        """Open what a manifest names.
+
+        Raises:
+            CorruptError: A file is missing, or is not what was written.
+        """
+        file, listing = folder / manifest["pictures"]["file"], folder / manifest["split"]["file"]
+        try:
+            size, data = file.stat().st_size, listing.read_bytes()
+        except OSError as error:
+            raise CorruptError(
+                "a prepared folder lacks a file", do="prepare again", folder=folder, cause=str(error)
+            ) from error
+        if size != manifest["pictures"]["bytes"] or hashlib.sha256(data).hexdigest() != manifest["split"]["sha256"]:
+            raise CorruptError(
+                "a prepared folder was changed after it was written",
+                do="delete it and prepare again",
+                folder=folder,
+                file=(listing if size == manifest["pictures"]["bytes"] else file).name,
+            )
+        split = Split.from_bytes(data, name=str(listing))
+        spec = InputSpec.from_json(manifest["spec"])
+        return cls(folder, spec, split.classes, split, manifest["fingerprint"], file)
+
+    def _rows(self, name: SplitName) -> Sequence[Row]:
+        start, stop = self._range(name)
+        return self.split.rows[start:stop]
+
+    def _range(self, name: SplitName) -> tuple[int, int]:
+        if name not in splits.SPLITS:
+            raise ValueError(f"no such split: {name!r}; one of {', '.join(splits.SPLITS)}")
+        starts = bounds(self.split)
+        place = splits.SPLITS.index(name)
+        return starts[place], starts[place + 1]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what a folder says it holds.
+
+    Raises:
+        IncompleteError: It says nothing: there is none, or preparing it was cut off.
+        CorruptError: It is not a manifest of this format, or names files elsewhere.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        if not isinstance(manifest, dict) or manifest["format"] != FORMAT:
+            raise ValueError("another format")
+        for name in ("pictures", "split"):
+            # The names come from a file: none may lead out of the folder.
+            if Path(manifest[name]["file"]).name != manifest[name]["file"]:
+                raise ValueError("a file outside of the folder")
+        return manifest
+    except (FileNotFoundError, NotADirectoryError):
+        raise IncompleteError(
+            "no prepared pictures here", expected=f"the file {MANIFEST}", do="run housetrain prepare", folder=folder
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(
+            f"{MANIFEST} cannot be read", do="delete the folder and prepare again", folder=folder, cause=str(error)
+        ) from error
+
+
+def bounds(split: Split) -> list[int]:
+    """Return where train, validation and test begin among the rows, and where the last ends."""
+    place = {name: number for number, name in enumerate(splits.SPLITS)}
+    starts = range(len(splits.SPLITS) + 1)
+    return [bisect.bisect_left(split.rows, start, key=lambda row: place[row.split]) for start in starts]
