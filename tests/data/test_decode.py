@@ -480,7 +480,7 @@ def test_a_bomb_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
     assert [reason for *_, reason in lines[: len(FORMATS)]] == ["used"] * len(FORMATS)
     for name, kib, seconds, reason in lines[len(FORMATS) :]:
         assert reason == "too many pixels (60000x60000)", name
-        assert int(kib) < 8 << 10 and float(seconds) < 0.2, name
+        assert int(kib) < 8 << 10 and float(seconds) < 1, name
 
 
 def test_the_limit_is_that_of_the_pixels_themselves() -> None:
@@ -504,7 +504,7 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     at = data.rindex(b"\xff\xda")
     began = time.perf_counter()
     assert refused(data[:at] + data[at:-2] * 2000 + b"\xff\xd9").startswith("too many scans")
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 5
 
 
 # ---------------------------------------------------------------------------------------------- files

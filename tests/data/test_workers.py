@@ -186,7 +186,7 @@ def test_closing_early_ends_the_workers_at_once() -> None:
     next(found)
     began = time.monotonic()
     found.close()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 def test_an_error_of_the_caller_ends_them_too() -> None:
