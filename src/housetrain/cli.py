@@ -173,6 +173,10 @@ def check(
     csv: Annotated[
         Path | None, typer.Option(help="Write one row per finding and picture to this file.", show_default=False)
     ] = None,
+    catalog_: Annotated[
+        Path | None,
+        typer.Option("--catalog", help="Write what every picture is to this file (JSON).", show_default=False),
+    ] = None,
     workers: Workers = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -185,15 +189,19 @@ def check(
     from housetrain import terminal
     from housetrain.data.checks import write_findings
     from housetrain.data.output import refuse_inside
+    from housetrain.runs import store
 
-    if csv is not None:
-        refuse_inside(folder, csv)
+    for output in (csv, catalog_):
+        if output is not None:
+            refuse_inside(folder, output)
     narrator = terminal.Terminal(quiet=quiet)
     with narrator.counting("Reading") as progress:
         catalog = ht.scan(folder, workers=workers, progress=progress)
     findings = ht.check(catalog)
     if csv is not None:
         write_findings(findings, csv)
+    if catalog_ is not None:
+        store.write_json_atomic(catalog_, catalog.to_json())
     if json_:
         _print_json(
             {
@@ -551,6 +559,20 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example:  housetrain export runs/PetImages")
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to make; by default bundle/ in the run.", show_default=False)
+    ] = None,
+) -> None:
+    """Make a bundle of a run: the model with its class names and all that is needed to use and to check it."""
+    import housetrain as ht
+    from housetrain import terminal
+
+    terminal.out(f"Model    {ht.export_bundle(ht.Run.open(run), out)}")
+
+
 @app.command(
     epilog="Examples:  housetrain sample digits sample/digits  ·  housetrain sample mnist mnist --source ../mnist-files"
 )
@@ -581,6 +603,33 @@ def board(
     from housetrain.training.tracking import board as open_board
 
     open_board(runs, port=port)
+
+
+@app.command(epilog="Examples:  housetrain studio PetImages  ·  housetrain studio --data-root ~/Pictures --no-browser")
+def studio(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of class folders to begin with.", metavar="[FOLDER]")
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folders are chosen below this one, and nowhere else; by default the current folder.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8501,
+    address: Annotated[
+        str, typer.Option(help="Another than this machine's own needs HOUSETRAIN_STUDIO_PASSWORD.")
+    ] = "127.0.0.1",
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
+) -> None:
+    """Open the studio: the whole job on a web page, on this machine only.
+
+    It works in the current folder, as the other commands do, and shows what they do. Closing it stops no training.
+    """
+    from housetrain.studio.launch import launch
+
+    launch(folder, data_root=data_root, address=address, port=port, browser=not no_browser)
 
 
 @app.command(epilog="Example:  housetrain doctor --json")

@@ -6,16 +6,17 @@ Holds no decisions about pictures or models. Colour follows NO_COLOR and whether
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import one_line
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
     from housetrain.data.catalog import Catalog
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from housetrain.results.evaluate import Evaluation
     from housetrain.runs.leaderboard import Leaderboard
     from housetrain.runs.watch import Snapshot
+
+
+PROGRESS_FILE = "HOUSETRAIN_PROGRESS_FILE"
+"""Environment variable: a file that is kept up to date with how far the work on pictures is, for whoever watches."""
+_NOTED_EVERY_S = 0.2
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -51,6 +57,9 @@ class Terminal:
     @contextmanager
     def counting(self, title: str) -> Iterator[Progress | None]:
         """Show a bar; the value of the context is called with (done, total)."""
+        if file := os.environ.get(PROGRESS_FILE):
+            yield _noting(Path(file), title)
+            return
         if not self.live or not self._console.is_terminal:
             yield None
             return
@@ -96,6 +105,23 @@ class Terminal:
 
         with Live(console=self._console, transient=True, auto_refresh=False) as live:
             yield lambda snapshot: live.update(sweep_table(snapshot, self._console.height), refresh=True)
+
+
+def _noting(file: Path, title: str) -> Progress:
+    """Return what writes progress down for a page that watches this process."""
+    from housetrain.runs import store
+
+    started, last = time.monotonic(), -_NOTED_EVERY_S
+
+    def note(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _NOTED_EVERY_S or done >= total:
+            last = now
+            value = {"title": title, "done": done, "total": total, "seconds": round(now - started, 2)}
+            store.write_json_atomic(file, value, durable=False)
+
+    return note
 
 
 def _left(seconds: float | None) -> str:

@@ -13,7 +13,11 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from housetrain.data.decode import InputSpec
+    from housetrain.training.recipe import Recipe
 
 Shape = tuple[int, ...]
 _LARGEST_CONFIG = 64 << 20
@@ -233,3 +237,54 @@ def _mark_main(layers: Sequence[Layer]) -> tuple[Layer, ...]:
         main.add(name)
         name = before.get(name)
     return tuple(replace(layer, main=layer.name in main) for layer in layers)
+
+
+# ------------------------------------------------------------------------------------------------- before it is built
+def planned_layers(recipe: Recipe, spec: InputSpec, classes: int) -> tuple[Layer, ...]:
+    """Return the layers of a net that is not built yet, as `read_layers` would give them once it is saved.
+
+    Args:
+        recipe: A feasible recipe.
+        spec: What the net eats.
+        classes: Two or more.
+
+    Returns:
+        The layers of the nets that have a closed form (mlp, cnn, deep); () for others.
+    """
+    if recipe.model == "cnn":
+        maps, padding, units = [recipe.nodes] * recipe.conv, "valid", [recipe.nodes] * recipe.dense
+    elif recipe.model == "deep":
+        maps, padding, units = [64, 128, 256], "same", [128, 64]
+    elif recipe.model == "mlp":
+        maps, padding, units = [], "valid", [128, 128]
+    else:
+        return ()
+    planned = _Planned(spec.shape)
+    planned.add("scale", "Rescaling", scale=1 / 255)
+    for number, filters in enumerate(maps, 1):
+        planned.add(f"conv_{number}", "Conv2D", filters=filters, kernel_size=[3, 3], strides=[1, 1], padding=padding)
+        planned.add(f"pool_{number}", "MaxPooling2D", pool_size=[2, 2], strides=[2, 2], padding="valid")
+        planned.add(f"relu_{number}", "Activation", activation="relu")
+    planned.add("flatten_1", "Flatten")
+    for number, count in enumerate(units, 1):
+        if recipe.model == "deep" and recipe.dropout and number == 2:
+            planned.add("dropout_1", "Dropout", rate=recipe.dropout)
+        planned.add(f"dense_{number}", "Dense", units=count, activation="relu")
+    if recipe.model != "deep" and recipe.dropout:
+        planned.add("dropout_1", "Dropout", rate=recipe.dropout)
+    final = {"units": 1, "activation": "sigmoid"} if classes == 2 else {"units": classes, "activation": "softmax"}
+    planned.add("probability", "Dense", **final)
+    return tuple(planned.layers)
+
+
+class _Planned:
+    """Layers in a row, each described as its saved config would be."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.layers = [Layer("picture", "InputLayer", (), shape, 0, *_in_words("InputLayer", {}))]
+
+    def add(self, name: str, kind: str, **config: Any) -> None:
+        before = self.layers[-1]
+        shape = _shape_after(kind, config, before.shape)
+        parameters = _parameters(kind, config, before.shape)
+        self.layers.append(Layer(name, kind, (before.name,), shape, parameters, *_in_words(kind, config)))

@@ -1,0 +1,237 @@
+"""The settings of a training as a form in plain words: what a person chose becomes a `Recipe`.
+
+In: clicks, the prepared pictures they are for. Out: a checked `Recipe`, or one sentence. A field that the form does not
+show keeps the preset's value; a test holds the form against `Recipe`, so that none is forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from housetrain.studio import widgets
+from housetrain.studio.shelf import Arrays
+from housetrain.studio.widgets import readable
+from housetrain.training.recipe import PRESETS, Recipe
+
+
+class Field(NamedTuple):
+    """How one setting is called on the page, and what it means."""
+
+    label: str
+    help: str
+
+
+FIELDS: dict[str, Field] = {
+    "model": Field("Model", "The kind of net. “best” is the strongest from scratch; “cnn” is the classic to learn by."),
+    "conv": Field("Conv layers", "Convolutions: each looks for patterns in small windows, then halves the picture."),
+    "nodes": Field("Nodes", "Patterns per convolution layer, and numbers per dense layer. More can learn more."),
+    "dense": Field("Dense layers", "Layers before the answer in which every number sees every other."),
+    "epochs": Field("Epochs", "Passes over all training pictures. Too few: it has not learned; too many: by heart."),
+    "batch_size": Field("Batch size", "Pictures looked at before the weights change once. 32 is a good start."),
+    "learning_rate": Field(
+        "Learning rate", "How far the weights move in one step. Too large: it never settles; too small: it takes ages."
+    ),
+    "time_limit_s": Field("Time limit, minutes", "Stop after so long and keep the best; 0 for no limit."),
+    "patience": Field(
+        "Patience", "Stop after so many epochs in a row that did not improve the validation loss; 0 never stops early."
+    ),
+    "flip": Field("Mirror", "Show pictures mirrored at random. Not for digits, letters or anything with a left side."),
+    "shift": Field("Shift", "Move pictures at random by up to this share of their side."),
+    "rotate": Field("Turn", "Turn pictures at random, either way, by up to this share of a full turn: 0.05 is 18°."),
+    "zoom": Field("Zoom", "Show random windows of the picture: 0.4 shows 60 % to all of its side."),
+    "stretch": Field("Stretch", "Change width against height at random by up to this share."),
+    "contrast": Field("Contrast", "Change contrast and brightness at random by up to this share."),
+    "dropout": Field(
+        "Dropout", "Share of numbers silenced at random while training, so that the net does not lean on a few."
+    ),
+    "label_smoothing": Field(
+        "Label smoothing", "Do not ask for complete certainty: share of the target spread over all classes."
+    ),
+    "weight_decay": Field("Weight decay", "Pull weights gently towards zero. Not with the optimiser adam."),
+    "ema": Field(
+        "Averaging", "Keep a moving average of the weights, often a little better: 0.99, say. 0 for no averaging."
+    ),
+    "optimizer": Field("Optimiser", "The rule by which weights move. adam works nearly everywhere."),
+    "schedule": Field("Schedule", "How the learning rate changes over the training: flat, or falling to zero."),
+    "warmup_epochs": Field("Warm-up epochs", "Let the learning rate rise slowly over the first epochs."),
+    "seed": Field("Seed", "Another number gives other starting weights and another order: another throw of the dice."),
+    "deterministic": Field("Bit-equal", "The same bits every time on this machine, a little slower."),
+    "precision": Field("Precision", "auto computes in short numbers where the processor is made for them."),
+}
+DECIDED = {"size", "colour", "resize", "balance"}
+"""What was decided when the pictures were prepared."""
+_BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+_PREFIX = "recipe-"
+
+
+def choose_arrays(arrays: list[Arrays]) -> Arrays:
+    """Let prepared pictures be chosen."""
+    names = {one.name: one for one in arrays}
+    arrived = st.session_state.pop("choose-arrays", None)
+    if arrived in names:
+        st.session_state["prepared"] = arrived
+    elif st.session_state.get("prepared") not in names:
+        st.session_state.pop("prepared", None)
+    name = st.selectbox(
+        "Prepared pictures",
+        list(names),
+        key="prepared",
+        bind="query-params",
+        format_func=readable,
+        help="Made on the Data page, or by `housetrain prepare`.",
+    )
+    chosen = names.get(name) or arrays[0]
+    total = [f"{chosen.total(split):,}" for split in ("train", "validation", "test")]
+    spec = chosen.spec
+    st.caption(
+        f"{total[0]} training, {total[1]} validation and {total[2]} test pictures of {len(chosen.classes):,} classes, "
+        f"{spec.height} × {spec.width} pixels, {'gray' if spec.channels == 1 else 'in colour'}."
+    )
+    return chosen
+
+
+def recipe(arrays: Arrays) -> Recipe | None:
+    """Draw the form and return the recipe; where it is none, say why and return ``None``."""
+    widgets.section("Settings")
+    names = list(PRESETS)
+    model = st.selectbox(
+        FIELDS["model"].label,
+        names,
+        index=names.index("cnn"),
+        key=f"{_PREFIX}model",
+        persist_state="session",
+        help=FIELDS["model"].help,
+    )
+    preset = PRESETS[model]
+    st.caption(f"{preset.about[:1].upper()}{preset.about[1:]}.")
+    if (preset.size, preset.colour) != (arrays.spec.height, arrays.spec.colour):
+        st.caption(
+            f"It is meant for {preset.size} × {preset.size} pixels, "
+            f"{'gray' if preset.colour == 'gray' else 'in colour'}; other pictures work as well."
+        )
+    base = Recipe.of(model)
+    found: dict[str, Any] = {}
+    if preset.uses:
+        found |= _grid(base, model, preset.uses)
+    found |= _basics(base, model)
+    with st.expander("Augmentation: changed pictures, to learn more from few", icon=":material/auto_awesome:"):
+        found |= _augmentation(base, model)
+    with st.expander("More settings", icon=":material/tune:"):
+        found |= _more(base, model)
+    with widgets.in_one_sentence():
+        return Recipe.of(model, **found)
+    return None
+
+
+def _key(model: str, name: str) -> dict[str, Any]:
+    """Each model has its own boxes, so that another preset shows its own values."""
+    return {"key": f"{_PREFIX}{model}-{name}", "persist_state": "session", "help": FIELDS[name].help}
+
+
+def _grid(base: Recipe, model: str, uses: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    places = st.columns(len(uses))
+    for place, name in zip(places, uses, strict=True):
+        with place:
+            if name == "nodes":
+                found[name] = st.number_input(FIELDS[name].label, 1, 4096, base.nodes, 16, **_key(model, name))
+            else:
+                low, high = (1, 12) if name == "conv" else (0, 8)
+                found[name] = st.number_input(FIELDS[name].label, low, high, getattr(base, name), **_key(model, name))
+    return found
+
+
+def _basics(base: Recipe, model: str) -> dict[str, Any]:
+    one, two = st.columns(2)
+    with one:
+        epochs = st.number_input(FIELDS["epochs"].label, 1, 100_000, base.epochs, **_key(model, "epochs"))
+        rate = st.number_input(
+            FIELDS["learning_rate"].label,
+            1e-7,
+            100.0,
+            base.learning_rate,
+            step=base.learning_rate / 10,
+            format="%.6g",
+            **_key(model, "learning_rate"),
+        )
+    with two:
+        batch = st.selectbox(
+            FIELDS["batch_size"].label, _BATCHES, _BATCHES.index(base.batch_size), **_key(model, "batch_size")
+        )
+        minutes = st.number_input(
+            FIELDS["time_limit_s"].label, 0.0, 10_000.0, 0.0, step=1.0, format="%g", **_key(model, "time_limit_s")
+        )
+    found = {"epochs": int(epochs), "learning_rate": float(rate), "batch_size": int(batch)}
+    return {**found, "time_limit_s": float(minutes) * 60 or None}
+
+
+def _augmentation(base: Recipe, model: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    flips = ["none", "horizontal", "both"]
+    words = {"none": "no", "horizontal": "left and right", "both": "also upside down"}
+    found["flip"] = st.selectbox(
+        FIELDS["flip"].label, flips, flips.index(base.flip), format_func=words.__getitem__, **_key(model, "flip")
+    )
+    places = st.columns(2)
+    for number, (name, most) in enumerate(
+        (("shift", 0.5), ("rotate", 0.5), ("zoom", 0.9), ("stretch", 0.5), ("contrast", 1.0))
+    ):
+        with places[number % 2]:
+            found[name] = float(
+                st.slider(FIELDS[name].label, 0.0, most, float(getattr(base, name)), 0.01, **_key(model, name))
+            )
+    return found
+
+
+def _more(base: Recipe, model: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    one, two = st.columns(2)
+    choices = {
+        "optimizer": ["adam", "adamw", "muon", "sgd"],
+        "schedule": ["constant", "cosine", "one-cycle"],
+        "precision": ["auto", "float32", "bfloat16"],
+    }
+    with one:
+        for name in ("optimizer", "schedule"):
+            listed = choices[name]
+            found[name] = st.selectbox(
+                FIELDS[name].label, listed, listed.index(getattr(base, name)), **_key(model, name)
+            )
+        found["warmup_epochs"] = st.number_input(
+            FIELDS["warmup_epochs"].label,
+            0.0,
+            1000.0,
+            float(base.warmup_epochs),
+            format="%g",
+            **_key(model, "warmup_epochs"),
+        )
+        found["weight_decay"] = st.number_input(
+            FIELDS["weight_decay"].label,
+            0.0,
+            10.0,
+            float(base.weight_decay),
+            0.01,
+            format="%g",
+            **_key(model, "weight_decay"),
+        )
+        found["patience"] = int(
+            st.number_input(FIELDS["patience"].label, 0, 1000, base.patience, **_key(model, "patience"))
+        )
+    with two:
+        listed = choices["precision"]
+        found["precision"] = st.selectbox(
+            FIELDS["precision"].label, listed, listed.index(base.precision), **_key(model, "precision")
+        )
+        for name, most in (("dropout", 0.95), ("label_smoothing", 0.95), ("ema", 0.9999)):
+            found[name] = float(
+                st.number_input(
+                    FIELDS[name].label, 0.0, most, float(getattr(base, name)), 0.05, format="%g", **_key(model, name)
+                )
+            )
+        found["seed"] = int(st.number_input(FIELDS["seed"].label, 0, 2**31 - 1, base.seed, **_key(model, "seed")))
+    found["deterministic"] = st.toggle(
+        FIELDS["deterministic"].label, base.deterministic, **_key(model, "deterministic")
+    )
+    return found

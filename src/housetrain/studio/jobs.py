@@ -1,0 +1,266 @@
+"""The processes that the page started: begun, watched, stopped, found again after a reload or a restart.
+
+In: the words of a `housetrain` command. Out: a `Job`, which is a folder of plain files, so that any tab and any later
+page server sees the same. It does not know what the commands do.
+
+```
+job.json       verb, words, target (the folder it works on), started
+process.json   pid and birth of the process, written by itself
+progress.json  how far it is, where the command says so
+out, err       what it printed
+asked.json     it was asked to stop
+ended.json     its exit code; missing = it runs, or was killed
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from housetrain.disk import disk_errors
+from housetrain.errors import IncompleteError, StoreError
+from housetrain.runs import store
+from housetrain.runs.run import Run
+from housetrain.studio.settings import PASSWORD
+from housetrain.terminal import PROGRESS_FILE
+
+State = Literal["starting", "running", "done", "failed", "stopped", "killed"]
+_STARTS_S = 20.0  # so long a process may take before it says that it is there
+_KEPT = 60
+_TAIL = 20_000
+_KILLED = "The process ended without a word: it was killed, ran out of memory, or the machine went down."
+_children: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command under way, or over.
+
+    Attributes:
+        folder: Its notes.
+        verb: ``prepare``, ``train``, ...
+        words: All words after ``housetrain``.
+        target: The folder it works on, ``""`` for none.
+        started: Time, in s since the epoch.
+    """
+
+    folder: Path
+    verb: str
+    words: tuple[str, ...]
+    target: str
+    started: float
+
+    @classmethod
+    def open(cls, folder: Path) -> Job:
+        """Return the job in a folder.
+
+        Raises:
+            IncompleteError: There is none.
+        """
+        value = store.read_json(folder / "job.json")
+        return cls(folder, value["verb"], tuple(value["words"]), value["target"], float(value["started"]))
+
+    @property
+    def state(self) -> State:
+        """What has become of it, as the files and the system say now."""
+        ended = self._note("ended.json")
+        if ended is not None:
+            code = int(ended["code"])
+            # `check` leaves with 1 where it found something; that is no failure
+            fine = code == 0 or (self.verb == "check" and code == 1)
+            return "done" if fine else "stopped" if code == 130 else "failed"
+        process = self._note("process.json")
+        if process is None:
+            return "starting" if time.time() - self.started < _STARTS_S else "killed"
+        if is_alive(int(process["pid"]), born=float(process["born"])):
+            return "running"
+        if self._note("ended.json") is not None:  # written between two looks
+            return self.state
+        return "stopped" if self._note("asked.json") else "killed"
+
+    @property
+    def active(self) -> bool:
+        """Whether it is still at work."""
+        return self.state in ("starting", "running")
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """``title``, ``done`` and ``total``, where the command says so."""
+        return self._note("progress.json")
+
+    @property
+    def output(self) -> str:
+        """What it printed as its result."""
+        return _text(self.folder / "out")
+
+    @property
+    def error(self) -> str:
+        """Why it failed, in one sentence; ``""`` when it did not."""
+        state = self.state
+        if state not in ("failed", "killed"):
+            return ""
+        lines = [line.strip() for line in _text(self.folder / "err").splitlines() if line.strip()]
+        said = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
+        if state == "killed":
+            return said[-1] if said else _KILLED
+        return said[-1] if said else lines[-1] if lines else "It failed without saying why."
+
+    @property
+    def pid(self) -> int | None:
+        """Number of its process, once it has one."""
+        process = self._note("process.json")
+        return None if process is None else int(process["pid"])
+
+    def stop(self) -> None:
+        """Ask it to stop.
+
+        Raises:
+            IncompleteError: It is not there any more.
+        """
+        if self.pid is None:
+            raise IncompleteError("The process is not there yet", do="try again")
+        # It may not yet have got so far as to note its own end.
+        store.write_json_atomic(self.folder / "asked.json", {"time": time.time()}, durable=False)
+        stop(self.pid)
+
+    def _note(self, name: str) -> dict[str, Any] | None:
+        try:
+            value = json.loads((self.folder / name).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+
+def start(jobs: Path, words: Sequence[str | Path], *, target: Path | None = None, work: Path) -> Job:
+    """Start `housetrain` with ``words`` as a process that outlives the page.
+
+    Args:
+        jobs: Where notes of jobs lie.
+        words: The verb and what follows it.
+        target: The folder it works on: asked for again while it runs, the job that is under way is returned.
+        work: The working folder.
+
+    Raises:
+        DiskFull: Its notes cannot be written.
+    """
+    named = "" if target is None else str(target.absolute())
+    if named and (found := newest(jobs, target=target)) is not None and found.active and found.verb == str(words[0]):
+        return found
+    _prune(jobs)
+    plain = [str(word) for word in words]
+    folder = jobs / f"{time.time_ns():020}-{plain[0]}-{secrets.token_hex(2)}"
+    store.write_json_atomic(
+        folder / "job.json", {"verb": plain[0], "words": plain, "target": named, "started": time.time()}, durable=False
+    )
+    environment = {name: value for name, value in os.environ.items() if name != PASSWORD}
+    environment |= {PROGRESS_FILE: str(folder / "progress.json"), "COLUMNS": "400", "PYTHONUNBUFFERED": "1"}
+    with disk_errors(folder), (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "housetrain.studio.job", str(folder), *plain],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=work,
+            env=environment,
+            start_new_session=True,  # Ctrl-C in the page's terminal is not for it
+        )
+    with contextlib.suppress(psutil.Error):  # it has ended already
+        note = {"pid": process.pid, "born": psutil.Process(process.pid).create_time()}
+        store.write_json_atomic(folder / "process.json", note, durable=False)
+    _children[:] = [child for child in _children if child.poll() is None] + [process]
+    return Job.open(folder)
+
+
+def all_of(jobs: Path) -> tuple[Job, ...]:
+    """Return the jobs, newest first."""
+    found = []
+    for folder in sorted(jobs.glob("*-*"), reverse=True) if jobs.is_dir() else ():
+        with contextlib.suppress(StoreError, KeyError, TypeError, ValueError):  # being made, or not ours
+            found.append(Job.open(folder))
+    return tuple(found)
+
+
+def newest(jobs: Path, *, target: Path | None = None, verb: str = "") -> Job | None:
+    """Return the newest job on a folder, or of a verb."""
+    named = None if target is None else str(target.absolute())
+    for job in all_of(jobs):
+        if (named is None or job.target == named) and (not verb or job.verb == verb):
+            return job
+    return None
+
+
+def stop(pid: int, *, at_once: bool = False) -> None:
+    """Ask a `housetrain` process to stop where it is safe; ``at_once`` ends it as a power cut would.
+
+    Raises:
+        IncompleteError: There is no such process of ours.
+    """
+    if not _is_ours(pid):
+        raise IncompleteError("The process is not there any more", do="look again: it may have ended", pid=pid)
+    os.kill(pid, signal.SIGKILL if at_once else signal.SIGINT)
+
+
+def stop_run(folder: Path, *, at_once: bool = False) -> None:
+    """Stop whatever process trains into a run folder, whoever started it.
+
+    Raises:
+        IncompleteError: None does on this machine.
+    """
+    holder = store.Lock.holder(folder) if store.Lock.held(folder) else None
+    if holder is None or holder.get("host") != socket.gethostname():
+        where = f" It runs on {holder['host']}." if holder and holder.get("host") else ""
+        raise IncompleteError(f"No process on this machine trains into this run.{where}", run=Run(folder).name)
+    stop(int(holder["pid"]), at_once=at_once)
+
+
+def is_alive(pid: int, *, born: float | None = None) -> bool:
+    """Return whether a process runs (a zombie does not), and is the one that was born then."""
+    for child in _children:
+        if child.pid == pid:
+            child.poll()  # takes it out of the system's table once it has ended
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return born is None or abs(process.create_time() - born) < 1.0
+    except psutil.Error:
+        return False
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether the process is a housetrain's: a number in a file may by now be anybody's."""
+    try:
+        return pid > 1 and is_alive(pid) and any("housetrain" in word for word in psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
+
+
+def _prune(jobs: Path) -> None:
+    for job in all_of(jobs)[_KEPT:]:
+        if not job.active:
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - (_TAIL if path.name == "err" else 1 << 26)))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

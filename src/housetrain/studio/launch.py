@@ -1,0 +1,144 @@
+"""Start the page's server: Streamlit, on this machine only unless a password guards it.
+
+In: the options of `housetrain studio`. Out: this process becomes the server. It does not know the pages.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import socket
+import sys
+from pathlib import Path
+
+from housetrain.errors import FolderError, HousetrainError, MissingExtra
+from housetrain.studio.places import Places
+from housetrain.studio.settings import PASSWORD, Settings
+from housetrain.studio.uploads import MOST_MEGABYTES, clear_leftovers
+
+SHORTEST_PASSWORD = 8
+_ACCENT = {"light": "#2563eb", "dark": "#3b82f6"}
+
+
+def settings_of(folder: Path | None, data_root: Path | None) -> Settings:
+    """Return what the studio works with.
+
+    Args:
+        folder: The folder of pictures to begin with.
+        data_root: Folders of pictures are chosen below it. By default the working folder; where ``folder`` lies outside
+            of that, ``folder`` itself and nothing else.
+
+    Raises:
+        FolderError: A folder is missing, or ``folder`` does not lie below ``data_root``.
+    """
+    work = Path.cwd()
+    if folder is not None and not folder.is_dir():
+        raise FolderError("There is no such folder", expected="a folder of class folders", folder=str(folder))
+    if data_root is None:
+        inside = folder is None or Places(work).holds(folder)
+        data_root = work if inside or folder is None else folder
+    if not data_root.is_dir():
+        raise FolderError("There is no such data root", expected="a folder", data_root=str(data_root))
+    if folder is not None and not Places(data_root).holds(folder):
+        raise FolderError(
+            "The folder does not lie below the data root",
+            do="leave --data-root out, or name one that holds the folder",
+            folder=str(folder),
+            data_root=str(data_root),
+        )
+    return Settings(work, Path(os.path.realpath(data_root)), None if folder is None else Path(os.path.realpath(folder)))
+
+
+def check_address(address: str) -> None:
+    """Refuse an address that others can reach, unless a password is set.
+
+    Raises:
+        HousetrainError: It is not one, or there is no password, or a short one.
+    """
+    try:
+        loopback = ipaddress.ip_address("127.0.0.1" if address == "localhost" else address).is_loopback
+    except ValueError:
+        raise HousetrainError(
+            "This is not an address to listen on", expected="such as 127.0.0.1", address=address
+        ) from None
+    if not loopback and len(os.environ.get(PASSWORD, "")) < SHORTEST_PASSWORD:
+        raise HousetrainError(
+            "Others could reach the studio at this address, and no password guards it",
+            expected=f"a password of at least {SHORTEST_PASSWORD} letters in {PASSWORD}",
+            do="set it, or leave --address out",
+            address=address,
+        )
+
+
+def free_port(address: str, port: int) -> int:
+    """Return ``port`` if nobody listens there, a free one for 0.
+
+    Raises:
+        HousetrainError: It is taken.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise HousetrainError(
+                "The studio cannot listen there", do="choose another --port", port=port, reason=error.strerror
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def command(*, address: str, port: int, browser: bool) -> list[str]:
+    """Return the command that serves the page, with every safe setting said aloud."""
+    options = {
+        "server.address": address,
+        "server.port": port,
+        "server.headless": str(not browser).lower(),
+        "server.showEmailPrompt": "false",
+        "server.enableXsrfProtection": "true",
+        "server.enableCORS": "true",
+        "server.maxUploadSize": MOST_MEGABYTES,
+        "server.fileWatcherType": "none",
+        "server.runOnSave": "false",
+        "server.enableStaticServing": "false",
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": "false",
+        "logger.hideWelcomeMessage": "true",
+        "theme.light.primaryColor": _ACCENT["light"],
+        "theme.dark.primaryColor": _ACCENT["dark"],
+        "theme.baseRadius": "0.6rem",
+        "theme.showSidebarBorder": "true",
+    }
+    page = Path(__file__).with_name("app.py")
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    return [sys.executable, "-m", "streamlit", "run", str(page), *flags]
+
+
+def launch(
+    folder: Path | None = None,
+    *,
+    data_root: Path | None = None,
+    address: str = "127.0.0.1",
+    port: int = 8501,
+    browser: bool = True,
+) -> None:
+    """Become the server of the page.
+
+    Raises:
+        MissingExtra: Streamlit is not installed.
+        FolderError: A folder cannot be used as asked.
+        HousetrainError: The address or port cannot be used.
+    """
+    if importlib.util.find_spec("streamlit") is None:
+        raise MissingExtra("studio", need="The studio")
+    settings = settings_of(folder, data_root)
+    check_address(address)
+    port = free_port(address, port)
+    clear_leftovers(settings.uploads)
+    words = command(address=address, port=port, browser=browser)
+    environment = {**os.environ, **settings.to_environment()}
+    sys.stderr.write(f"Studio   http://{address}:{port}   (Ctrl-C ends the page; trainings go on)\n")
+    sys.stderr.flush()
+    os.execve(words[0], words, environment)

@@ -1,0 +1,148 @@
+"""What the Data page knows of a folder: its catalogue, findings and samples, kept between two redraws.
+
+In: a folder of pictures. Out: what `housetrain check` found, read from the file it wrote; small pictures. The page
+itself never scans: a hostile picture can only hurt the process that scans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from housetrain.data import decode, sheets
+from housetrain.data.catalog import Catalog
+from housetrain.data.decode import InputSpec
+from housetrain.data.findings import Finding
+from housetrain.data.split import Split, SplitOptions
+from housetrain.data.split import split as divide
+from housetrain.errors import DecodeError
+from housetrain.studio import jobs
+from housetrain.studio.jobs import Job
+from housetrain.studio.places import Places
+from housetrain.studio.settings import Settings
+from housetrain.studio.shelf import stamp
+from housetrain.studio.widgets import Tile, as_address, readable
+
+_SIDE = 168
+_PIXELS_BELOW = 120
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of a folder."""
+
+    catalog: Catalog
+    findings: tuple[Finding, ...]
+    key: str
+
+
+def places() -> Places:
+    """Return which folders may be named."""
+    settings = Settings.of()
+    return Places(settings.data_root, (settings.uploads, settings.samples))
+
+
+def begin(folder: Path) -> Job:
+    """Start looking through a folder, unless that is under way."""
+    settings = Settings.of()
+    words: list[str | Path] = ["check", folder, "--json", "--catalog", _file(folder)]
+    return jobs.start(settings.jobs, words, target=folder, work=settings.work)
+
+
+def job_of(folder: Path) -> Job | None:
+    """Return the newest look at a folder."""
+    return jobs.newest(Settings.of().jobs, target=folder, verb="check")
+
+
+def look(folder: Path, job: Job) -> Look:
+    """Return what a finished look found."""
+    return _look(str(_file(folder)), stamp(_file(folder)), job.folder.name)
+
+
+def _file(folder: Path) -> Path:
+    name = hashlib.sha256(str(folder).encode("utf-8", "surrogateescape")).hexdigest()[:20]
+    return Settings.of().scratch / "looks" / f"{name}.json"
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _look(file: str, when: str, job: str) -> Look:
+    catalog = Catalog.from_json(json.loads(Path(file).read_bytes()))
+    from housetrain.data.checks import check
+
+    return Look(catalog, check(catalog), f"{file}/{when}")
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _divide(key: str, options: tuple[tuple[str, object], ...], _look: Look) -> Split:
+    return divide(_look.catalog, findings=_look.findings, **dict(options))  # type: ignore[arg-type]
+
+
+def division(found: Look, options: SplitOptions) -> Split:
+    """Return how the pictures would be divided.
+
+    Raises:
+        FolderError: They cannot be.
+    """
+    return _divide(found.key, tuple(sorted(options.items())), found)
+
+
+def samples(found: Look, spec: InputSpec, *, per_class: int, seed: int, classes: int) -> dict[str, list[Tile]]:
+    """Return samples of each class, as they are and as the model would see them."""
+    chosen = sheets.samples_of(found.catalog, per_class=per_class, seed=seed)
+    allowed = places()
+    return {
+        name: [before_after(found.catalog.root / picture.path, spec, allowed) for picture in pictures]
+        for name, pictures in list(chosen.items())[:classes]
+    }
+
+
+def before_after(path: Path, spec: InputSpec, allowed: Places) -> Tile:
+    """Return a picture as it is and as the model would see it."""
+    if not allowed.holds(path):
+        return Tile(("", ""), path.name, "lies outside of what the studio may open")
+    before, after, note = _views(str(path), stamp(path), spec)
+    return Tile((before, after), path.name, note, pixels=max(spec.height, spec.width) < _PIXELS_BELOW)
+
+
+def thumbnail(path: Path, allowed: Places, note: str = "") -> Tile:
+    """Return a small picture of a file; where that cannot be, the reason."""
+    if not allowed.holds(path):
+        return Tile(("",), path.name, "lies outside of what the studio may open")
+    view, problem = _thumbnail(str(path), stamp(path))
+    return Tile((view,), f"{path.parent.name}/{path.name}", problem or note)
+
+
+@st.cache_data(max_entries=400, show_spinner=False)
+def _thumbnail(path: str, when: str) -> tuple[str, str]:
+    try:
+        return as_address(sheets.thumbnail_jpeg(Path(path), _SIDE)), ""
+    except DecodeError as error:
+        return "", error.reason
+
+
+@st.cache_data(max_entries=400, show_spinner=False)
+def _views(path: str, when: str, spec: InputSpec) -> tuple[str, str, str]:
+    try:
+        data = decode.read_bytes(Path(path))
+        before = as_address(sheets.thumbnail_jpeg(data, _SIDE))
+        return before, as_address(png(decode.load(data, spec)), "png"), ""
+    except DecodeError as error:
+        return "", "", readable(error.reason)
+
+
+def png(picture: object) -> bytes:
+    """Return a uint8 picture (height, width, 1 or 3) as PNG."""
+    import cv2
+    import numpy as np
+
+    pixels = np.ascontiguousarray(picture, dtype=np.uint8)
+    if pixels.shape[2] == 3:
+        pixels = np.ascontiguousarray(pixels[:, :, ::-1])
+    made, data = cv2.imencode(".png", pixels)
+    if not made:
+        raise DecodeError("cannot be shown")
+    return data.tobytes()

@@ -1,0 +1,123 @@
+"""What lies in the working folder: prepared pictures, runs, sweeps.
+
+In: the working folder. Out: short lists, newest first, as the files are now; a terminal may have made them. It reads
+names and small files only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from housetrain.data.decode import InputSpec
+from housetrain.errors import HousetrainError
+from housetrain.runs import store
+from housetrain.runs.run import Run
+
+_MOST = 200
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A prepared folder, by its manifest alone.
+
+    Attributes:
+        folder: Where it lies.
+        spec: What the pictures are.
+        classes: Their names.
+        counts: Pictures, by split and class.
+        root: The folder of pictures it came from.
+        fingerprint: Of its content.
+        written: Time, in s since the epoch.
+    """
+
+    folder: Path
+    spec: InputSpec
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    root: Path
+    fingerprint: str
+    written: float
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    def total(self, split: str) -> int:
+        """Return how many pictures a split has."""
+        return sum(self.counts[split].values())
+
+    @classmethod
+    def open(cls, folder: Path) -> Arrays:
+        """Read the manifest.
+
+        Raises:
+            StoreError: There is none, or it is not ours.
+        """
+        value: dict[str, Any] = store.read_json(folder / "prepared.json")
+        return cls(
+            folder,
+            InputSpec.from_json(value["spec"]),
+            tuple(value["classes"]),
+            value["counts"],
+            Path(value["root"]),
+            str(value["fingerprint"]),
+            (folder / "prepared.json").stat().st_mtime,
+        )
+
+
+def prepared_in(work: Path) -> list[Arrays]:
+    """Return the prepared folders, newest first."""
+    found = []
+    for manifest in (work / "prepared").glob("*/prepared.json"):
+        with contextlib.suppress(
+            HousetrainError, OSError, KeyError, TypeError, ValueError
+        ):  # not finished, or not ours
+            found.append(Arrays.open(manifest.parent))
+    return sorted(found, key=lambda one: -one.written)[:_MOST]
+
+
+def runs_in(work: Path, *, trials: bool = False) -> list[Run]:
+    """Return the runs, newest first; with ``trials`` also those of sweeps, after them."""
+    found = _newest_first(list((work / "runs").glob("*/recipe.json")))
+    if trials:
+        found += _newest_first(list((work / "sweeps").glob("*/trials/*/recipe.json")))
+    return [Run(path.parent) for path in found[:_MOST]]
+
+
+def sweeps_in(work: Path) -> list[Path]:
+    """Return the sweep folders, newest first."""
+    return [path.parent for path in _newest_first(list((work / "sweeps").glob("*/sweep.json")))[:_MOST]]
+
+
+def label_of(run: Run, work: Path) -> str:
+    """Return how a run is called on the page: by its place below the working folder, short."""
+    try:
+        parts = run.folder.resolve().relative_to(work.resolve()).parts
+    except ValueError:
+        return run.name
+    return " / ".join(part for part in parts if part not in ("runs", "sweeps", "trials"))
+
+
+def stamp(*paths: Path) -> str:
+    """Return a word that changes when one of the files does."""
+    found = []
+    for path in paths:
+        try:
+            status = path.stat()
+            found.append(f"{status.st_mtime_ns:x}.{status.st_size:x}")
+        except OSError:
+            found.append("-")
+    return "/".join(found)
+
+
+def _newest_first(files: list[Path]) -> list[Path]:
+    def written(path: Path) -> float:
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime
+        return 0.0
+
+    return sorted(files, key=written, reverse=True)

@@ -1,0 +1,375 @@
+"""Data: choose pictures, look at them, make them ready."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from housetrain.data.decode import InputSpec
+from housetrain.data.findings import Finding
+from housetrain.data.prepare import default_prepared_folder
+from housetrain.data.split import Split, SplitOptions
+from housetrain.errors import HousetrainError
+from housetrain.studio import charts, jobs, looking, shelf, uploads, widgets
+from housetrain.studio.looking import Look
+from housetrain.studio.settings import Settings
+from housetrain.studio.widgets import plain, readable
+
+_SHOWN = 24  # pictures of one finding
+_CLASSES = 12  # classes of samples
+_ICONS = {"error": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
+_BALANCES = {
+    "weights": "rare classes count more",
+    "trim": "leave surplus pictures out",
+    "none": "leave as it is",
+}
+_RESIZES = {"stretch": "stretch", "pad": "pad with white", "crop": "crop the middle"}
+
+
+def show() -> None:
+    """Draw the page."""
+    widgets.header("Data", "Choose a folder of pictures, look at what is in it, and make it ready for training.")
+    with widgets.in_one_sentence():
+        folder = _choose()
+        if folder is None:
+            return
+        job = looking.job_of(folder)
+        if job is None:
+            looking.places().refuse_links_outside(folder)
+            job = looking.begin(folder)
+        if job.active:
+            widgets.watch(job, "Looking at every picture")
+            return
+        if not widgets.outcome(job):
+            if st.button("Look again", icon=":material/refresh:"):
+                looking.begin(folder)
+                st.rerun()
+            return
+        found = looking.look(folder, job)
+        _overview(folder, found)
+        _findings(found)
+        spec = _size()
+        _samples(found, spec)
+        _prepare(folder, found, spec)
+
+
+# ------------------------------------------------------------------------------------------------- choose
+def _choose() -> Path | None:
+    places = looking.places()
+    settings = Settings.of()
+    names = {places.name(folder): folder for folder in places.folders()}
+    if settings.folder is not None:
+        names = {places.name(settings.folder): settings.folder} | names
+    arrived = st.session_state.pop("arrived", None)
+    if arrived in names:
+        st.session_state["folder"] = arrived
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.selectbox(
+            "Folder of pictures",
+            [*names],
+            index=0 if settings.folder is not None and names else None,
+            key="folder",
+            bind="query-params",
+            accept_new_options=True,
+            format_func=readable,
+            placeholder="Choose one, or type a path",
+            help=f"One folder per class inside, such as cats and dogs. Offered is what lies below {places.root}; "
+            "nothing else can be opened from this page.",
+        )
+        with st.popover("Upload a zip", icon=":material/upload:"):
+            _upload()
+    if not name:
+        if names:
+            widgets.empty("Choose a folder to begin", "It needs one folder of pictures per class.", icon="🖼️")
+        else:
+            widgets.empty(
+                "No folder of pictures here yet",
+                "Put one below the folder the studio was started in, upload a zip, or try it with a sample.",
+                icon="🖼️",
+            )
+        _sample()
+        return None
+    return names.get(name) or places.resolve(name)
+
+
+def _upload() -> None:
+    given = st.file_uploader(
+        "A zip of class folders",
+        type=["zip"],
+        help="For instance pets.zip with cats/1.jpg, dogs/1.jpg. It is checked before anything of it is kept.",
+    )
+    if given is None:
+        st.caption(f"Up to {uploads.MOST_MEGABYTES:,} MB. Larger: put the folder below the data root.")
+        return
+    if st.session_state.get("unpacked") == given.file_id:
+        st.success("Unpacked.", icon=":material/check:")
+        return
+    bar = st.progress(0.0, text="Unpacking …")
+    settings = Settings.of()
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    with widgets.in_one_sentence(), tempfile.NamedTemporaryFile(dir=settings.scratch, suffix=".zip") as file:
+        file.write(given.getbuffer())
+        file.flush()
+
+        def advance(done: int, total: int) -> None:
+            if done % 50 == 0 or done == total:
+                bar.progress(done / total, text=f"Unpacking {done:,} of {total:,} files")
+
+        folder = uploads.unpack(Path(file.name), given.name, settings.uploads, progress=advance)
+        st.session_state["unpacked"] = given.file_id
+        st.session_state["arrived"] = looking.places().name(folder)
+        st.rerun()
+
+
+def _sample() -> None:
+    settings = Settings.of()
+    target = settings.samples / "digits"
+    job = jobs.newest(settings.jobs, target=target)
+    if job is not None and job.active:
+        widgets.watch(job, "Writing the sample", stoppable=False)
+        return
+    if job is not None and job.state != "done":
+        widgets.outcome(job)
+    with st.container(horizontal_alignment="center"):
+        words = "Try it with 1,797 handwritten digits"
+        if st.button(words, icon=":material/experiment:", help="Real ones, which come along with housetrain."):
+            widgets.start(["sample", "digits", target], target=target)
+            st.session_state["arrived"] = looking.places().name(target)
+            st.rerun()
+
+
+# ------------------------------------------------------------------------------------------------- look
+def _overview(folder: Path, found: Look) -> None:
+    catalog, usable = found.catalog, found.catalog.counts()
+    left_out = {path for finding in found.findings for path in finding.leaves_out}
+    widgets.metrics(
+        ("pictures", f"{len(catalog.pictures):,}", "Files that are or should be pictures."),
+        ("classes", f"{len(usable):,}", "A class is what a picture can show; each has a folder of its name."),
+        ("left out", f"{len(left_out):,}", "Pictures that training will not see, each with its reason below."),
+        (
+            "largest : smallest class",
+            _ratio(list(usable.values())),
+            "How uneven the classes are. Training can make up for it: see balance below.",
+        ),
+    )
+    lost = dict.fromkeys(usable, 0)
+    for picture in catalog.pictures:
+        lost[picture.label] = lost.get(picture.label, 0) + (picture.path in left_out)
+    kept = {name: sum(1 for one in catalog.pictures if one.label == name) - lost[name] for name in lost}
+    widgets.chart(
+        charts.class_counts({"usable": kept, "left out": lost}), key="class-counts", alt="Pictures of each class."
+    )
+    if catalog.ignored:
+        listed = ", ".join(f"{count:,} {name}" for name, count in catalog.ignored.items())
+        st.caption(f"Passed over: {plain(listed)}")
+    if st.button("Look again", icon=":material/refresh:", help="After you changed something in the folder."):
+        looking.begin(folder)
+        st.rerun()
+
+
+def _ratio(counts: list[int]) -> str:
+    smallest = min(counts, default=0)
+    return f"{max(counts) / smallest:.1f} : 1" if smallest else "–"
+
+
+def _findings(found: Look) -> None:
+    widgets.section("What was found", "Things about the pictures that may matter. Nothing in the folder is changed.")
+    if not found.findings:
+        st.success("Nothing to complain about.", icon=":material/check_circle:")
+        return
+    kinds: dict[str, list[Finding]] = {}
+    for finding in found.findings:
+        kinds.setdefault(finding.kind, []).append(finding)
+    for kind, alike in kinds.items():
+        out = sum(len(finding.leaves_out) for finding in alike)
+        words = _capital(alike[0].message) if len(alike) == 1 else _capital(f"{kind.replace('-', ' ')}: {len(alike)}")
+        title = plain(words) + (f" · {out:,} left out" if out else "")
+        with st.expander(title, icon=_ICONS[alike[0].severity], key=f"finding-{kind}", on_change="rerun") as box:
+            if box.open:
+                _details(alike, found.catalog.root)
+
+
+def _details(alike: list[Finding], root: Path) -> None:
+    """Show the findings of one kind: what to do, then each with its pictures."""
+    allowed, room = looking.places(), _SHOWN
+    st.markdown(plain(_capital(alike[0].do)))
+    for finding in alike:
+        if len(alike) > 1:
+            st.caption(plain(_capital(finding.message)))
+        notes = finding.details or ("",) * len(finding.paths)
+        shown = list(zip(finding.paths, notes, strict=True))[:room]
+        room -= len(shown)
+        if shown:
+            widgets.gallery([looking.thumbnail(root / path, allowed, note) for path, note in shown])
+    more = sum(len(finding.paths) for finding in alike) - (_SHOWN - room)
+    if more:
+        st.caption(f"and {more:,} more pictures")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+# ------------------------------------------------------------------------------------------------- prepare
+def _size() -> InputSpec:
+    widgets.section(
+        "What the model will see", "All pictures are brought to one size. Smaller is faster; larger shows more."
+    )
+    one, two, three = st.columns([2, 1, 1], vertical_alignment="bottom")
+    side = one.select_slider(
+        "Size in pixels",
+        options=[16, 28, 32, 50, 64, 80, 96, 100, 128, 160, 200, 256],
+        value=50,
+        key="size",
+        persist_state="session",
+        help="Height and width of every picture after preparing. The model “best” is meant for 80, “deep” for 256.",
+    )
+    colour: Any = two.segmented_control(
+        "Colour",
+        ["gray", "rgb"],
+        default="gray",
+        key="colour",
+        required=True,
+        persist_state="session",
+        format_func=lambda name: {"gray": "gray", "rgb": "colour"}[name],
+        help="Gray needs a third of the work. Choose colour where colour tells the classes apart.",
+    )
+    resize: Any = three.selectbox(
+        "Make square by",
+        list(_RESIZES),
+        key="resize",
+        persist_state="session",
+        format_func=_RESIZES.__getitem__,
+        help="What happens to pictures that are not square.",
+    )
+    return InputSpec(height=side, width=side, colour=colour, resize=resize)
+
+
+def _samples(found: Look, spec: InputSpec) -> None:
+    seed = st.session_state.setdefault("sheet", 0)
+    wide = 4
+    drawn = looking.samples(found, spec, per_class=wide, seed=seed, classes=_CLASSES)
+    st.caption(f"Each sample as it is, and as the model sees it at {spec.height} × {spec.width} pixels.")
+    for name, tiles in drawn.items():
+        st.markdown(f"**{plain(name)}**")
+        widgets.gallery(tiles, side=196)
+    if len(found.catalog.classes) > _CLASSES:
+        st.caption(f"and {len(found.catalog.classes) - _CLASSES:,} more classes")
+    if st.button("Other samples", icon=":material/shuffle:"):
+        st.session_state["sheet"] = seed + 1
+        st.rerun()
+
+
+def _prepare(folder: Path, found: Look, spec: InputSpec) -> None:
+    widgets.section(
+        "Who learns, who steers, who judges",
+        "Training pictures teach the model. Validation pictures choose its best moment. Test pictures are set aside "
+        "and judge it once, at the end. Copies of one picture never stand on two sides.",
+    )
+    options = _options(ready_made=found.catalog.ready_made)
+    division = looking.division(found, options)
+    counts = division.counts()
+    widgets.chart(charts.class_counts(counts), key="split-counts", alt="Pictures of each class in each split.")
+    total = {name: sum(per_class.values()) for name, per_class in counts.items()}
+    st.caption(
+        f"{total['train']:,} to learn from, {total['validation']:,} to steer by, {total['test']:,} set aside for the "
+        f"test; {len(division.left_out):,} left out."
+    )
+    _left_out(division)
+    _begin(folder, spec, options=options, division=division)
+
+
+def _options(*, ready_made: bool) -> SplitOptions:
+    if ready_made:
+        st.info("The folder comes divided into train, validation and test: that is kept.", icon=":material/info:")
+    one, two, three = st.columns(3, vertical_alignment="bottom")
+    validation = one.slider("Validation, %", 5, 40, 15, key="validation", persist_state="session", disabled=ready_made)
+    test = two.slider("Test, %", 5, 40, 15, key="test", persist_state="session", disabled=ready_made)
+    balance: Any = three.selectbox(
+        "Uneven classes",
+        list(_BALANCES),
+        key="balance",
+        persist_state="session",
+        format_func=_BALANCES.__getitem__,
+        help="Where one class has more pictures than another: let the rare ones count more while training, leave "
+        "the surplus out, or do nothing.",
+    )
+    with st.expander("More"):
+        seed = st.number_input(
+            "Split number", 0, 10_000, 0, key="split-seed", help="Another number sets other pictures aside."
+        )
+        per_class = st.number_input(
+            "Test pictures per class",
+            0,
+            100_000,
+            0,
+            key="per-class",
+            help="Set aside exactly so many of each class instead of a share; 0 takes the share.",
+        )
+    options: SplitOptions = {
+        "seed": int(seed),
+        "validation": validation / 100,
+        "test": test / 100,
+        "test_per_class": int(per_class) or None,
+        "balance": balance,
+    }
+    return options
+
+
+def _left_out(division: Split) -> None:
+    if not division.left_out:
+        return
+    with st.expander(
+        f"{len(division.left_out):,} pictures left out, and why", on_change="rerun", key="left-out"
+    ) as box:
+        if box.open:
+            rows = [
+                {"picture": readable(one.path), "class": readable(one.label), "reason": readable(one.reason)}
+                for one in division.left_out[:2000]
+            ]
+            st.dataframe(rows, hide_index=True, height=280)
+
+
+def _begin(folder: Path, spec: InputSpec, *, options: SplitOptions, division: Split) -> None:
+    settings = Settings.of()
+    target = settings.work / default_prepared_folder(folder, spec, division)
+    job = jobs.newest(settings.jobs, target=target, verb="prepare")
+    if job is not None and job.active:
+        widgets.watch(job, "Preparing")
+        return
+    done = widgets.outcome(job) if job is not None else False
+    made = _made(target)
+    if made is not None and (done or job is None):
+        words = f"Ready: {made.total('train'):,} training pictures of {spec.height} × {spec.width} in {made.name}"
+        st.success(plain(words), icon=":material/check_circle:")
+    with st.container(horizontal=True):
+        if st.button(
+            "Prepare" if made is None else "Prepare again",
+            type="primary" if made is None else "secondary",
+            icon=":material/play_arrow:",
+            help="Makes arrays of one size, once. The pictures are only read.",
+        ):
+            widgets.start(_words(folder, spec, options, target), target=target)
+            st.rerun()
+        if made is not None and st.button("Go on to training", type="primary", icon=":material/arrow_forward:"):
+            st.session_state["choose-arrays"] = made.name
+            widgets.go_to("train")
+
+
+def _words(folder: Path, spec: InputSpec, options: SplitOptions, target: Path) -> list[str | Path]:
+    words: list[Any] = ["prepare", folder, "--size", spec.height, "--colour", spec.colour, "--resize", spec.resize]
+    words += ["--validation", options["validation"], "--test", options["test"], "--balance", options["balance"]]
+    words += ["--split-seed", options["seed"], "--out", target]
+    if options["test_per_class"]:
+        words += ["--test-per-class", options["test_per_class"]]
+    return words
+
+
+def _made(target: Path) -> shelf.Arrays | None:
+    try:
+        return shelf.Arrays.open(target)
+    except (HousetrainError, KeyError, TypeError, ValueError, OSError):
+        return None

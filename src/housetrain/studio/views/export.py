@@ -1,0 +1,140 @@
+"""Export: a model to take away."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from housetrain.deploy import verify
+from housetrain.runs import store
+from housetrain.runs.run import Run
+from housetrain.studio import jobs, shelf, widgets
+from housetrain.studio.settings import Settings
+from housetrain.studio.widgets import plain, readable
+
+
+def show() -> None:
+    """Draw the page."""
+    widgets.header("Export", "Take the model away: one folder with everything needed to use it and to check it.")
+    run = widgets.choose_run("Model", keep=lambda one: (one.folder / "model.keras").is_file())
+    if run is None:
+        widgets.empty("No model yet", "Train one first.", icon="📦")
+        with st.container(horizontal_alignment="center"):
+            if st.button("Go to Train", type="primary", icon=":material/arrow_back:"):
+                widgets.go_to("train")
+        return
+    with widgets.in_one_sentence():
+        job = jobs.newest(Settings.of().jobs, target=run.folder / "bundle", verb="export")
+        if job is not None and job.active:
+            widgets.watch(job, "Making the bundle and checking its answers", stoppable=False)
+            return
+        if job is not None and job.state != "done":
+            widgets.outcome(job)
+        bundle = run.folder / "bundle"
+        about = _about(bundle)
+        fresh = about is not None and _is_of(about, run)
+        if about is None:
+            widgets.empty("Not exported yet", "Making the bundle takes a few seconds; it is checked.", icon="📦")
+        elif not fresh:
+            st.warning("The bundle is of an earlier model of this run: make it again.", icon=":material/history:")
+        if not fresh:
+            with st.container(horizontal_alignment="center" if about is None else "left"):
+                if st.button("Make the bundle", type="primary", icon=":material/package_2:"):
+                    widgets.start(["export", run.folder], target=bundle)
+                    st.rerun()
+            return
+        _bundle(run, bundle, about or {})
+
+
+def _about(bundle: Path) -> dict[str, Any] | None:
+    if not (bundle / store.MANIFEST).is_file():
+        return None
+    return dict(store.read_json(bundle / verify.ABOUT))
+
+
+def _is_of(about: dict[str, Any], run: Run) -> bool:
+    model = run.folder / "model.keras"
+    return bool(about["run"]["model_sha256"] == _sha256(str(model), shelf.stamp(model)))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _sha256(path: str, when: str) -> str:
+    return store.file_sha256(Path(path))
+
+
+def _bundle(run: Run, bundle: Path, about: dict[str, Any]) -> None:
+    test = (about.get("metrics") or {}).get("test") or {}
+    files = store.read_json(bundle / store.MANIFEST)["files"]
+    size = sum(int(facts["bytes"]) for facts in files.values())
+    spec = about["spec"]
+    widgets.metrics(
+        ("format", "Keras", "model.keras: the model as Keras saves it, without anything that runs code."),
+        ("size", f"{size / 1e6:,.1f} MB", "All files together."),
+        (
+            "test accuracy",
+            f"{test['accuracy'] * 100:.1f} %" if test.get("accuracy") is not None else "not tested",
+            "Of these very weights, from the Test page.",
+        ),
+        (
+            "pictures",
+            f"{spec['height']} × {spec['width']} {spec['colour']}",
+            "It takes pictures of any size and brings them to this one itself.",
+        ),
+    )
+    _parity(about)
+    content = _zipped(str(bundle), shelf.stamp(bundle / store.MANIFEST))
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download the bundle",
+            content,
+            file_name=f"{run.name}-bundle.zip",
+            mime="application/zip",
+            type="primary",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        if st.button("Make it again", icon=":material/refresh:"):
+            widgets.start(["export", run.folder], target=bundle)
+            st.rerun()
+    widgets.section("What is in it")
+    rows = [{"file": readable(name), "kB": int(facts["bytes"]) / 1000} for name, facts in sorted(files.items())]
+    st.dataframe(rows, hide_index=True, column_config={"kB": st.column_config.NumberColumn(format="%.1f")})
+    widgets.section("How to use it")
+    st.code(f"housetrain predict {run.name}-bundle photo.jpg", language="sh")
+    st.code(
+        "from pathlib import Path\nfrom housetrain import Predictor\n\n"
+        f'predictor = Predictor.load(Path("{run.name}-bundle"))\n'
+        'prediction = predictor.predict(Path("photo.jpg"))\n'
+        'print(prediction.label, f"{prediction.probability:.1%}")',
+        language="python",
+    )
+
+
+def _parity(about: dict[str, Any]) -> None:
+    widgets.section(
+        "Does it still answer the same?",
+        "Golden pictures travel with the model; each time it is loaded its answers are held against theirs.",
+    )
+    rows = [
+        {
+            "format": about.get("engine", "keras"),
+            "checked on": f"{about.get('golden', 'validation')} pictures",
+            "may differ by": f"{float(about['tolerance']):.0e}",
+            "made with": f"Keras {plain(about.get('keras', '?'))}".replace("\\", ""),
+        }
+    ]
+    st.dataframe(rows, hide_index=True)
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _zipped(bundle: str, when: str) -> bytes:
+    buffer = io.BytesIO()
+    folder = Path(bundle)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+            archive.write(path, f"{folder.parent.name}-bundle/{path.relative_to(folder).as_posix()}")
+    return buffer.getvalue()

@@ -1,0 +1,186 @@
+"""Predict: drop photos, see names."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from housetrain.deploy.sources import expand
+from housetrain.errors import FolderError
+from housetrain.runs.run import Run
+from housetrain.studio import charts, desk, looking, shelf, widgets
+from housetrain.studio.settings import Settings
+from housetrain.studio.widgets import Tile, plain, readable
+
+_LARGE = 6  # so many pictures get a card with bars each
+_SHOWN = 60
+_MOST = 2000
+_MEGABYTES = 30
+_KINDS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
+_SEEN = {
+    "train": "This picture was in the training set: the model has seen it, so the answer proves nothing.",
+    "validation": "This picture was in the validation set: it helped to choose the model's best moment.",
+    "test": "This picture was in the test set.",
+}
+
+
+def show() -> None:
+    """Draw the page."""
+    widgets.header("Predict", "Drop photos and see what the model takes them for, and how sure it is.")
+    run = widgets.choose_run("Model", keep=lambda one: (one.folder / "model.keras").is_file())
+    if run is None:
+        widgets.empty("No model yet", "Train one first; it can be used from its first epoch on.", icon="🔎")
+        with st.container(horizontal_alignment="center"):
+            if st.button("Go to Train", type="primary", icon=":material/arrow_back:"):
+                widgets.go_to("train")
+        return
+    with widgets.in_one_sentence():
+        st.caption(f"It tells apart: {plain(', '.join(run.classes))}.")
+        clerk = _desk(run)  # starts to load now, while the person looks for a photo
+        photos = _ask()
+        if photos:
+            _show(run, _predict(run, clerk, photos))
+
+
+def _desk(run: Run) -> desk.Desk:
+    when = shelf.stamp(run.folder / "model.keras", run.folder / "bundle" / "manifest.json")
+    return desk.desk_of(run.folder, stamp=when, work=Settings.of().work)
+
+
+def _ask() -> list[tuple[str, bytes | Path]]:
+    """Return what shall be named: (name, content or place)."""
+    how = st.segmented_control(
+        "From",
+        ["photos", "camera", "path"],
+        default="photos",
+        required=True,
+        key="from",
+        format_func=lambda one: {"photos": "Photos", "camera": "Camera", "path": "A path on this computer"}[one],
+        label_visibility="collapsed",
+    )
+    if how == "camera":
+        taken = st.camera_input("Take a photo")
+        return [("camera.jpg", taken.getvalue())] if taken else []
+    if how == "path":
+        typed = st.text_input(
+            "Photo or folder", placeholder="Cat/1.jpg", help=f"Below {looking.places().root}, or a folder in it."
+        )
+        return [(path.name, path) for path in _paths(typed)] if typed else []
+    given = st.file_uploader(
+        "Photos", type=_KINDS, accept_multiple_files=True, max_upload_size=_MEGABYTES, help="One, or many at once."
+    )
+    return [(one.name, one.getvalue()) for one in given]
+
+
+def _paths(typed: str) -> list[Path]:
+    allowed = looking.places()
+    place = allowed.root / typed
+    if not allowed.holds(place):
+        raise FolderError("That is not a place the studio may open", expected=f"a photo or folder below {allowed.root}")
+    found = [path for path in expand([str(place)]) if allowed.holds(path)]
+    return found[:_MOST]
+
+
+def _predict(run: Run, clerk: desk.Desk, photos: list[tuple[str, bytes | Path]]) -> list[dict[str, Any]]:
+    """Name the pictures that are not named yet; answers are kept while the page is open."""
+    when = shelf.stamp(run.folder / "model.keras")
+    kept: dict[str, dict[str, Any]] = st.session_state.setdefault("answers", {})
+    if len(kept) > 2 * _MOST:
+        kept.clear()
+    keys = [f"{run.folder}/{when}/{_digest(content)}" for _, content in photos]
+    todo = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in kept]
+    if todo:
+        words = "Naming …" if clerk.ready else "Loading the model …"
+        bar = st.progress(0.0, text=words)
+        scratch = Settings.of().scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="photos-") as folder:
+            for number, (key, (name, content)) in enumerate(todo, 1):
+                path = _placed(Path(folder), number, name, content)
+                [answer] = clerk.predict([path], top=5)
+                kept[key] = {**answer, "name": name}
+                bar.progress(number / len(todo), text=f"Naming {number:,} of {len(todo):,}")
+        bar.empty()
+    return [kept[key] for key in keys]
+
+
+def _digest(content: bytes | Path) -> str:
+    if isinstance(content, Path):
+        return f"{content}/{shelf.stamp(content)}"
+    return hashlib.sha256(content).hexdigest()
+
+
+def _placed(folder: Path, number: int, name: str, content: bytes | Path) -> Path:
+    if isinstance(content, Path):
+        return content
+    path = folder / f"{number}{Path(name).suffix[:8]}"
+    path.write_bytes(content)
+    return path
+
+
+# ------------------------------------------------------------------------------------------------- answers
+def _show(run: Run, answers: list[dict[str, Any]]) -> None:
+    failed = [one for one in answers if one.get("error")]
+    if len(answers) <= _LARGE:
+        for number, answer in enumerate(answers):
+            _card(number, answer)
+    else:
+        named = len(answers) - len(failed)
+        widgets.metrics(
+            ("named", f"{named:,}", "Pictures that got a name."),
+            ("unreadable", f"{len(failed):,}", "Pictures that could not be read."),
+        )
+        widgets.gallery([_tile(one) for one in answers[:_SHOWN]])
+        if len(answers) > _SHOWN:
+            st.caption(f"and {len(answers) - _SHOWN:,} more, in the table")
+    st.download_button(
+        "Download as CSV",
+        _csv(run, answers),
+        file_name=f"{run.name}-names.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _card(number: int, answer: dict[str, Any]) -> None:
+    with st.container(border=True):
+        if answer.get("error"):
+            st.error(plain(f"{answer['name']} could not be read: {answer['error']}"), icon=":material/broken_image:")
+            return
+        left, right = st.columns([2, 5], vertical_alignment="center", gap="medium")
+        left.image(base64.b64decode(answer["thumbnail"]), width="stretch", alt=readable(answer["name"]))
+        with right:
+            sure = f"{answer['probability'] * 100:.1f} %"
+            st.markdown(f"### {plain(answer['label'])} \n{plain(sure)} sure · {plain(answer['name'])}")
+            top = [(one["label"], float(one["probability"])) for one in answer["top"]]
+            widgets.chart(
+                charts.probabilities(top), key=f"bars-{number}-{answer['name']}", alt=f"{answer['label']}, {sure}"
+            )
+            if answer.get("seen") in _SEEN:
+                st.warning(_SEEN[answer["seen"]], icon=":material/visibility:")
+
+
+def _tile(answer: dict[str, Any]) -> Tile:
+    if answer.get("error"):
+        return Tile(("",), answer["name"], answer["error"])
+    seen = " · seen in training" if answer.get("seen") == "train" else ""
+    words = f"{answer['label']} {answer['probability'] * 100:.1f} %{seen}"
+    return Tile((f"data:image/jpeg;base64,{answer['thumbnail']}",), words, answer["name"])
+
+
+def _csv(run: Run, answers: list[dict[str, Any]]) -> bytes:
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["picture", "label", "probability", "margin", "seen_in_training", "error"])
+    for one in answers:
+        numbers = ["", ""] if one.get("error") else [f"{one['probability']:.6f}", f"{one['margin']:.6f}"]
+        writer.writerow([one["name"], one.get("label") or "", *numbers, one.get("seen") or "", one.get("error") or ""])
+    return table.getvalue().encode("utf-8", "surrogateescape")

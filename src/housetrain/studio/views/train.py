@@ -1,0 +1,349 @@
+"""Train: settings in plain words, then a training to watch, stop and go on with."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from housetrain import pipeline
+from housetrain.data.prepare import Prepared
+from housetrain.errors import IncompleteError
+from housetrain.results.plots import curve_table
+from housetrain.runs import store
+from housetrain.runs.overfitting import overfitting, overfitting_in_words
+from housetrain.runs.run import Run
+from housetrain.studio import charts, diagrams, forms, jobs, shelf, widgets
+from housetrain.studio.jobs import Job
+from housetrain.studio.settings import Settings
+from housetrain.studio.shelf import Arrays
+from housetrain.studio.widgets import plain, readable
+from housetrain.training.progress import in_words
+from housetrain.training.recipe import PRESETS, Recipe
+from housetrain.training.shapes import check_feasible, cost
+
+_BALANCES = {"weights": "rare count more", "trim": "surplus left out", "none": "as they are"}
+_EVERY_S = 1.0
+_PATIENCE_S = 20.0
+
+
+def show() -> None:
+    """Draw the page."""
+    widgets.header("Train", "Choose a model and teach it. Training goes on when you close this page.")
+    work = Settings.of().work
+    runs = shelf.runs_in(work)
+    arrays = shelf.prepared_in(work)
+    if not runs and not arrays:
+        widgets.empty("Nothing to train on yet", "Prepare a folder of pictures first.", icon="🧠")
+        with st.container(horizontal_alignment="center"):
+            if st.button("Go to Data", type="primary", icon=":material/arrow_back:"):
+                widgets.go_to("data")
+        return
+    if "choose-arrays" in st.session_state:
+        st.session_state["view"] = "new"
+    if st.session_state.pop("to-watch", False) or "choose-run" in st.session_state:
+        st.session_state["view"] = "watch"
+    busy = any(run.state == "running" for run in runs)
+    view = st.segmented_control(
+        "View",
+        ["new", "watch"],
+        default=None if "view" in st.session_state else "watch" if busy else "new",
+        required=True,
+        key="view",
+        bind="query-params",
+        format_func=lambda one: {"new": "New training", "watch": f"Trainings ({len(runs)})"}[one],
+        label_visibility="collapsed",
+    )
+    with widgets.in_one_sentence():
+        if view == "watch":
+            _watch()
+        else:
+            _new(arrays)
+
+
+# ------------------------------------------------------------------------------------------------- new
+def _new(arrays: list[Arrays]) -> None:
+    if not arrays:
+        st.info("Prepare a folder of pictures on the Data page first.", icon=":material/info:")
+        return
+    chosen = forms.choose_arrays(arrays)
+    left, right = st.columns([6, 5], gap="large")
+    with left:
+        recipe = forms.recipe(chosen)
+    if recipe is None:
+        return
+    with right:
+        drawn = diagrams.diagram(recipe, chosen.spec, chosen.classes)
+        _numbers(recipe, chosen, drawn)
+        _train(recipe, chosen)
+    if drawn is not None:
+        widgets.section("The model", "What happens to a picture on its way to an answer.")
+        address = widgets.as_address(drawn.svg.encode(), "svg+xml")
+        st.html(f'<div class="ht-scroll"><img src="{address}" alt="The layers of the model"></div>')
+
+
+def _numbers(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> None:
+    widgets.section("What that means")
+    known = cost(recipe, arrays.spec, len(arrays.classes))
+    balance = _balance(str(arrays.folder), arrays.fingerprint)
+    weights = known.parameters if known else drawn.parameters if drawn else None
+    widgets.metrics(
+        (
+            "weights",
+            f"{weights:,}" if weights is not None else "–",
+            "Numbers that training adjusts. More can learn more, need more pictures and take longer.",
+        ),
+        (
+            "steps an epoch",
+            f"{-(-arrays.total('train') // recipe.batch_size):,}",
+            "An epoch is one pass over all training pictures; after each step the weights change a little.",
+        ),
+    )
+    widgets.metrics(
+        (
+            "work per picture",
+            f"{known.flops / 1e6:,.0f} MFLOP" if known else "–",
+            "Millions of multiplications and additions to name one picture.",
+        ),
+        ("uneven classes", _BALANCES.get(balance, balance), "Chosen on the Data page, at Prepare."),
+    )
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _balance(folder: str, fingerprint: str) -> str:
+    return Prepared.load(Path(folder)).balance
+
+
+def _train(recipe: Recipe, arrays: Arrays) -> None:
+    others = [run for run in shelf.runs_in(Settings.of().work, trials=True) if run.state == "running"]
+    if others:
+        st.caption(f"{len(others)} training under way: side by side, each is slower.")
+    with widgets.in_one_sentence():
+        check_feasible(recipe, arrays.spec)
+        if st.button("Train", type="primary", icon=":material/play_arrow:", width="stretch"):
+            folder = begin(recipe, arrays)
+            st.session_state["begun"] = folder.name
+            st.session_state["choose-run"] = shelf.label_of(Run(folder), Settings.of().work)
+            st.session_state["to-watch"] = True
+            st.rerun()
+
+
+def begin(recipe: Recipe, arrays: Arrays) -> Path:
+    """Start a training, or go on with the same one if it was begun before.
+
+    Raises:
+        HousetrainError: It cannot be started.
+    """
+    settings = Settings.of()
+    prepared = Prepared.load(arrays.folder)
+    name = f"{arrays.folder.name}-{recipe.name}"
+    folder = settings.work / pipeline.free_run_folder(Path(name), prepared, recipe)
+    key = hashlib.sha256(str(recipe.to_json()).encode()).hexdigest()[:16]
+    file = settings.scratch / "recipes" / f"{key}.json"
+    store.write_json_atomic(file, recipe.to_json(), durable=False)
+    words: list[str | Path] = ["train", arrays.folder, "--recipe", file, "--out", folder]
+    jobs.start(settings.jobs, words, target=folder, work=settings.work)
+    return folder
+
+
+# ------------------------------------------------------------------------------------------------- watch
+def _watch() -> None:
+    settings = Settings.of()
+    starting = st.session_state.get("begun")
+    folder = settings.work / "runs" / str(starting)
+    if starting and not (folder / "recipe.json").is_file() and _starting(folder):
+        return
+    st.session_state.pop("begun", None)
+    run = widgets.choose_run("Training", trials=False)
+    if run is None:
+        widgets.empty("No training yet", "Choose New training above.", icon="📈")
+        return
+    live(run)
+    _after(run)
+
+
+def _starting(folder: Path) -> bool:
+    """Show that a training is about to begin; return whether there is nothing else to show yet."""
+    job = jobs.newest(Settings.of().jobs, target=folder)
+    if job is None:
+        return False
+    if job.active:
+
+        @st.fragment(run_every=0.5)
+        def wait() -> None:
+            if (folder / "recipe.json").is_file() or not job.active:
+                st.rerun()
+            st.progress(0.0, text="Starting …")
+
+        wait()
+        return True
+    widgets.outcome(job)
+    return job.state != "done"
+
+
+def live(run: Run) -> None:
+    """Show a run as it is, drawn anew every second while it trains."""
+    running = run.state == "running" or _job_active(run)
+
+    @st.fragment(run_every=_EVERY_S if running else None, key=f"live-{run.folder.name}")
+    def panel() -> None:
+        with widgets.in_one_sentence():
+            _panel(run)
+        if running and not (run.state == "running" or _job_active(run)):
+            st.rerun()  # it has ended: the buttons below change
+
+    panel()
+
+
+def _job_active(run: Run) -> bool:
+    job = jobs.newest(Settings.of().jobs, target=run.folder, verb="train")
+    return job is not None and job.active
+
+
+def _panel(run: Run) -> None:
+    state, history, progress = run.state, run.history, run.progress or {}
+    recipe = run.recipe_json
+    _status(run, state, progress, history)
+    last = history[-1] if history else {}
+    best = min((row for row in history if row.get("val_loss") is not None), key=lambda row: row["val_loss"], default={})
+    result = run.result or {}
+    speed = progress.get("pictures_per_s") if state == "running" else last.get("pictures_per_s")
+    left = progress.get("eta_s")
+    took = result.get("seconds") or sum(float(row["seconds"]) for row in history)
+    widgets.metrics(
+        (
+            "validation accuracy",
+            _percent(best.get("val_accuracy")),
+            "Share of the validation pictures named rightly at the best epoch so far. Training never saw them.",
+        ),
+        (
+            "validation loss",
+            _loss(best.get("val_loss")),
+            "How wrong and how sure of it the model is on the validation pictures; smaller is better. The epoch where "
+            "it is smallest is the one that is kept.",
+        ),
+        ("speed", f"{speed:,.0f} /s" if speed else "–", "Training pictures a second."),
+        ("time left", in_words(left), "At most; it may stop earlier.")
+        if state == "running" and left is not None
+        else ("time", in_words(took) if took else "–", "Spent on training."),
+    )
+    if history:
+        table = curve_table(history, best=result.get("best_epoch"), overfitting=overfitting(history))
+        one, two = st.columns(2)
+        for place, name in ((one, "loss"), (two, "accuracy")):
+            with place:
+                st.markdown(f"**{name.capitalize()}**")
+                widgets.chart(
+                    charts.curves(table, name, epochs=int(recipe["epochs"])),
+                    key=f"curves-{name}-{run.folder.name}",
+                    alt=f"{name} over the epochs, on training and validation pictures",
+                )
+        if words := overfitting_in_words(history):
+            st.warning(plain(words), icon=":material/trending_up:")
+    elif state == "running":
+        st.caption("The curves begin when the first epoch is done.")
+
+
+def _status(run: Run, state: str, progress: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    epochs = int(run.recipe_json["epochs"])
+    job = jobs.newest(Settings.of().jobs, target=run.folder, verb="train")
+    if state == "running":
+        epoch, step, steps = progress.get("epoch", 1), progress.get("step") or 0, progress.get("steps") or 0
+        share = (len(history) + (step / steps if steps else 0.0)) / epochs
+        words = {"train": f"batch {step:,} of {steps:,}", "validate": "checking on the validation pictures"}
+        now = words.get(str(progress.get("phase")), "getting ready")
+        st.progress(min(1.0, share), text=f"Epoch {epoch} of {epochs}, {now}")
+        _stopping(run)
+    elif job is not None and job.active:
+        st.progress(0.0, text="Starting …")
+    elif state == "complete":
+        result = run.result or {}
+        told = f"Finished: {result.get('epochs_run', len(history))} of {epochs} epochs"
+        told += f", {result['reason']}" if result.get("reason") not in (None, "all epochs") else ""
+        best = f". The weights of epoch {result['best_epoch']}, the best, are kept." if "best_epoch" in result else "."
+        st.success(plain(told + best), icon=":material/check_circle:")
+    elif state == "failed":
+        st.error(plain(f"Training stopped by itself: {run.failure}. The last good weights are kept."))
+    else:
+        _interrupted(job, progress, done=len(history), epochs=epochs)
+
+
+def _interrupted(job: Job | None, progress: dict[str, Any], *, done: int, epochs: int) -> None:
+    kept = f"{done} of {epochs} epochs are kept; Resume goes on from there."
+    if job is not None and job.state == "failed":
+        st.error(plain(job.error), icon=":material/error:")
+    elif progress.get("phase") == "stopped":
+        st.info(f"Stopped. {kept}", icon=":material/pause_circle:")
+    else:
+        words = "The training ended without a word: it was killed, or the machine went down."
+        st.warning(f"{words} {kept}", icon=":material/power_off:")
+
+
+def _stopping(run: Run) -> None:
+    """Draw Stop; after that, and some patience, Stop at once."""
+    key = f"asked-{run.folder.name}"
+    since = st.session_state.get(key)
+    if since is None or run.state != "running":
+        st.session_state.pop(key, None)
+        if st.button("Stop", icon=":material/stop:", key=f"stop-{run.folder.name}", help="The weights are kept."):
+            jobs.stop_run(run.folder)
+            st.session_state[key] = time.time()
+            st.rerun(scope="fragment")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("Stopping after the step that is under way …")
+        if time.time() - since > _PATIENCE_S and st.button(
+            "Stop at once", icon=":material/dangerous:", help="Costs the epoch that is under way, nothing else."
+        ):
+            jobs.stop_run(run.folder, at_once=True)
+
+
+def _after(run: Run) -> None:
+    """Draw what can be done next."""
+    state = run.state
+    if state == "running" or _job_active(run):
+        return
+    with st.container(horizontal=True):
+        if state in ("stopped", "failed", "new") and st.button("Resume", type="primary", icon=":material/play_arrow:"):
+            with widgets.in_one_sentence():
+                resume(run)
+                st.rerun()
+        if state == "complete":
+            if st.button("Test it", type="primary", icon=":material/fact_check:"):
+                widgets.go_to("test", run)
+            if st.button("Name pictures", icon=":material/image_search:"):
+                widgets.go_to("predict", run)
+    with st.expander("Settings of this training"):
+        recipe = run.recipe_json
+        uses = PRESETS[recipe["model"]].uses if recipe.get("model") in PRESETS else ()
+        rows = [
+            {"setting": name.replace("_", " "), "value": "–" if value is None else readable(value)}
+            for name, value in recipe.items()
+            if name not in ("conv", "nodes", "dense") or name in uses
+        ]
+        st.dataframe(rows, hide_index=True, height=300)
+
+
+def resume(run: Run) -> None:
+    """Go on with a training.
+
+    Raises:
+        IncompleteError: Its prepared pictures are not known.
+    """
+    settings = Settings.of()
+    prepared = run.input_json.get("prepared") if (run.folder / "input.json").is_file() else None
+    if not prepared:
+        raise IncompleteError("The run does not say which pictures it trains on", do="begin a new training")
+    words: list[str | Path] = ["train", str(prepared), "--recipe", run.folder / "recipe.json", "--out", run.folder]
+    jobs.start(settings.jobs, words, target=run.folder, work=settings.work)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value * 100:.1f} %"
+
+
+def _loss(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,90 @@
+"""A working folder with pictures, arrays, runs and a sweep, made by hand: no Keras, no server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from results.conftest import fill_run, made_up_evaluation, split_of, write_pictures
+
+from housetrain.data.prepare import prepare
+from housetrain.runs import store
+from housetrain.runs.run import Run
+from housetrain.studio.settings import VARIABLE, Settings
+
+pytest.importorskip("streamlit", reason="the studio is an extra: pip install 'housetrain[studio]'")
+from streamlit.testing.v1 import AppTest
+
+Page = Callable[..., AppTest]
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder that the pages work in; ``work/pets`` is where pictures go."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    settings = Settings(work=folder, data_root=folder)
+    monkeypatch.setenv(VARIABLE, settings.to_environment()[VARIABLE])
+    import streamlit as st
+
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    return folder
+
+
+@pytest.fixture
+def pets(work: Path) -> Path:
+    """A folder of 60 small pictures of two classes."""
+    write_pictures(work / "pets", ("cats", "dogs"), per_class=30)
+    return work / "pets"
+
+
+@pytest.fixture
+def finished(pets: Path, work: Path) -> Run:
+    """A finished run on prepared pictures, tested."""
+    division = split_of(pets, ("cats", "dogs"))
+    prepared = prepare(division, work / "prepared" / "pets-12x12-gray", size=12, workers=1)
+    run = fill_run(work / "runs" / "pets", division, prepared=prepared)
+    write_recipe(run.folder)
+    made_up_evaluation(run).save(run.folder / "evaluation")
+    return run
+
+
+def write_recipe(folder: Path, **changes: Any) -> None:
+    """Give a run a whole recipe."""
+    from housetrain.training.recipe import Recipe
+
+    recipe = Recipe.of("cnn", conv=1, nodes=8, epochs=6, **changes)
+    store.write_json_atomic(folder / "recipe.json", recipe.to_json())
+
+
+@pytest.fixture
+def page() -> Page:
+    """Return a function that draws one page: name -> what is on it."""
+
+    def draw(name: str, *, state: dict[str, Any] | None = None) -> AppTest:
+        script = f"from housetrain.studio.views import {name}\n{name}.show()"
+        test = AppTest.from_string(script, default_timeout=30)
+        for key, value in (state or {}).items():
+            test.session_state[key] = value
+        return test.run()
+
+    return draw
+
+
+def texts(test: AppTest) -> str:
+    """Return all words of a page, Markdown's backslashes taken away."""
+    found = [element.value for kind in ("title", "subheader", "markdown", "caption") for element in test.get(kind)]
+    found += [element.value for kind in ("error", "warning", "info", "success") for element in getattr(test, kind)]
+    found += [f"{element.label} {element.value}" for element in test.metric]
+    found += [element.proto.body for element in test.get("html")]
+    found += [element.label for element in (*test.button, *test.selectbox)]
+    return "\n".join(map(str, found)).replace("\\", "")
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())

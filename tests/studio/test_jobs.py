@@ -1,0 +1,146 @@
+"""Commands as processes: what becomes of them is told truly, also after a kill and by another page server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from studio.test_views import wait
+
+from housetrain.errors import IncompleteError
+from housetrain.studio import jobs
+from housetrain.studio.settings import PASSWORD
+
+
+def sleeper(folder: Path, work: Path) -> jobs.Job:
+    """A command that takes long: a sample from a server that never answers would; here TensorBoard's waiting."""
+    (work / "tb").mkdir(exist_ok=True)
+    (work / "tb" / "events.out.tfevents.0").write_bytes(b"")
+    job = jobs.start(folder, ["board", work, "--port", "0"], target=work, work=work)
+    until = time.monotonic() + 30
+    while job.state == "starting" and time.monotonic() < until:
+        time.sleep(0.05)
+    assert job.state == "running", job.error
+    return job
+
+
+def end(pid: int | None) -> None:
+    """Kill a process and those it began."""
+    if pid is None or not psutil.pid_exists(pid):
+        return
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for one in family:
+        one.kill()
+    psutil.wait_procs(family, timeout=5)
+
+
+def test_a_command_that_ends_well(work: Path) -> None:
+    job = wait(jobs.start(work / "jobs", ["doctor"], work=work))
+    assert job.state == "done" and job.error == ""
+    assert "instruction sets" in job.output
+    assert jobs.newest(work / "jobs", verb="doctor") == job
+
+
+def test_a_command_that_fails_says_why_in_one_sentence(work: Path) -> None:
+    job = wait(jobs.start(work / "jobs", ["prepare", work / "nowhere"], work=work))
+    assert job.state == "failed"
+    assert job.error.startswith("the folder does not exist") and "\n" not in job.error
+
+
+def test_a_killed_command_is_told_as_killed(work: Path) -> None:
+    job = sleeper(work / "jobs", work)
+    try:
+        assert job.pid is not None
+        family = psutil.Process(job.pid).children(recursive=True)
+        os.kill(job.pid, signal.SIGKILL)
+        wait(job, 10)
+        assert job.state == "killed"
+        assert "killed" in job.error
+    finally:
+        for one in family:
+            one.kill()
+
+
+def test_the_same_command_on_the_same_folder_is_not_started_twice(work: Path) -> None:
+    job = sleeper(work / "jobs", work)
+    try:
+        assert jobs.start(work / "jobs", ["board", work, "--port", "0"], target=work, work=work) == job
+    finally:
+        end(job.pid)
+
+
+def test_stop_asks_with_ctrl_c(work: Path) -> None:
+    job = sleeper(work / "jobs", work)
+    family = psutil.Process(job.pid).children(recursive=True)
+    try:
+        job.stop()
+        wait(job, 20)
+        assert job.state in ("done", "stopped")
+        psutil.wait_procs(family, timeout=10)
+        assert not any(one.is_running() for one in family)
+    finally:
+        end(job.pid)
+
+
+def test_a_job_outlives_the_server_that_began_it(work: Path) -> None:
+    """Another process begins it and is killed; this one finds it by its folder."""
+    (work / "tb").mkdir()
+    (work / "tb" / "events.out.tfevents.0").write_bytes(b"")
+    script = (
+        "import sys, time; from pathlib import Path; from housetrain.studio import jobs\n"
+        "work = Path(sys.argv[1])\n"
+        "jobs.start(work / 'jobs', ['board', work, '--port', '0'], target=work, work=work)\n"
+        "print('begun', flush=True); time.sleep(60)\n"
+    )
+    server = subprocess.Popen([sys.executable, "-c", script, str(work)], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None and server.stdout.readline() == "begun\n"
+    os.killpg(server.pid, signal.SIGKILL) if os.getpgid(server.pid) == server.pid else server.kill()
+    server.wait()
+    server.stdout.close()
+    job = jobs.newest(work / "jobs", target=work)
+    assert job is not None
+    try:
+        until = time.monotonic() + 30
+        while job.state == "starting" and time.monotonic() < until:
+            time.sleep(0.05)
+        assert job.state == "running"
+        job.stop()
+        assert wait(job, 20).state in ("done", "stopped")
+    finally:
+        end(job.pid)
+
+
+def test_a_number_that_is_somebody_elses_is_not_killed(work: Path) -> None:
+    other = subprocess.Popen(["sleep", "30"])
+    try:
+        with pytest.raises(IncompleteError, match="not there any more"):
+            jobs.stop(other.pid, at_once=True)
+        assert other.poll() is None
+        with pytest.raises(IncompleteError, match="No process"):
+            jobs.stop_run(work)
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_password_does_not_travel(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSWORD, "open sesame, please")
+    job = sleeper(work / "jobs", work)
+    try:
+        assert PASSWORD not in psutil.Process(job.pid).environ()
+    finally:
+        end(job.pid)
+
+
+def test_a_note_that_is_damaged_hides_no_other(work: Path) -> None:
+    job = wait(jobs.start(work / "jobs", ["doctor"], work=work))
+    (work / "jobs" / "1-odd").mkdir()
+    (work / "jobs" / "2-odd").mkdir()
+    (work / "jobs" / "2-odd" / "job.json").write_text("{torn")
+    assert jobs.all_of(work / "jobs") == (job,)
