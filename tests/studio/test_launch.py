@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from housetrain.errors import FolderError, HousetrainError
-from housetrain.studio import forms, launch
+from housetrain.studio import launch
 from housetrain.studio.settings import PASSWORD, Settings
-from housetrain.training.recipe import PRESETS, Recipe
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "10.0.0.1"])
@@ -78,10 +77,3 @@ def test_the_data_root_is_as_small_as_may_be(tmp_path: Path, monkeypatch: pytest
 def test_settings_travel_through_the_environment(tmp_path: Path) -> None:
     settings = Settings(tmp_path, tmp_path / "data", tmp_path / "data" / "pets")
     assert Settings.of(settings.to_environment()) == settings
-
-
-def test_every_setting_of_a_recipe_is_on_the_form_with_words() -> None:
-    """What the tutorials set by hand, and all the rest: nothing of `Recipe` is forgotten."""
-    assert set(forms.FIELDS) | forms.DECIDED == set(Recipe.model_fields)
-    assert all(len(field.help.split()) >= 5 for field in forms.FIELDS.values())
-    assert {"best", "cnn", "deep", "mlp"} <= set(PRESETS)

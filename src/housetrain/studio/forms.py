@@ -6,7 +6,7 @@ show keeps the preset's value; a test holds the form against `Recipe`, so that n
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import streamlit as st
 
@@ -42,6 +42,7 @@ FIELDS: dict[str, Field] = {
     "rotate": Field("Turn", "Turn pictures at random, either way, by up to this share of a full turn: 0.05 is 18°."),
     "zoom": Field("Zoom", "Show random windows of the picture: 0.4 shows 60 % to all of its side."),
     "stretch": Field("Stretch", "Change width against height at random by up to this share."),
+    "erase": Field("Erase", "Paint a box over in this share of the pictures, so that the net looks at the whole."),
     "contrast": Field("Contrast", "Change contrast and brightness at random by up to this share."),
     "dropout": Field(
         "Dropout", "Share of numbers silenced at random while training, so that the net does not lean on a few."
@@ -113,8 +114,9 @@ def recipe(arrays: Arrays) -> Recipe | None:
         )
     base = Recipe.of(model)
     found: dict[str, Any] = {}
-    if preset.uses:
-        found |= _grid(base, model, preset.uses)
+    grid = [name for name in ("conv", "nodes", "dense") if name in preset.uses]
+    if grid:
+        found |= _grid(base, model, grid)
     found |= _basics(base, model)
     with st.expander("Augmentation: changed pictures, to learn more from few", icon=":material/auto_awesome:"):
         found |= _augmentation(base, model)
@@ -130,7 +132,7 @@ def _key(model: str, name: str) -> dict[str, Any]:
     return {"key": f"{_PREFIX}{model}-{name}", "persist_state": "session", "help": FIELDS[name].help}
 
 
-def _grid(base: Recipe, model: str, uses: tuple[str, ...]) -> dict[str, Any]:
+def _grid(base: Recipe, model: str, uses: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     places = st.columns(len(uses))
     for place, name in zip(places, uses, strict=True):
@@ -176,7 +178,7 @@ def _augmentation(base: Recipe, model: str) -> dict[str, Any]:
     )
     places = st.columns(2)
     for number, (name, most) in enumerate(
-        (("shift", 0.5), ("rotate", 0.5), ("zoom", 0.9), ("stretch", 0.5), ("contrast", 1.0))
+        (("shift", 0.5), ("rotate", 0.5), ("zoom", 0.9), ("stretch", 0.5), ("contrast", 1.0), ("erase", 1.0))
     ):
         with places[number % 2]:
             found[name] = float(
@@ -231,7 +233,31 @@ def _more(base: Recipe, model: str) -> dict[str, Any]:
                 )
             )
         found["seed"] = int(st.number_input(FIELDS["seed"].label, 0, 2**31 - 1, base.seed, **_key(model, "seed")))
+    elsewhere = {name for preset in PRESETS.values() for name in preset.uses} - set(PRESETS[model].uses)
+    for name in (one for one in Recipe.model_fields if one not in {*FIELDS, *DECIDED, *elsewhere}):
+        found[name] = _other(name, getattr(base, name), model)
     found["deterministic"] = st.toggle(
         FIELDS["deterministic"].label, base.deterministic, **_key(model, "deterministic")
     )
     return found
+
+
+def _other(name: str, value: Any, model: str) -> Any:
+    """Draw a setting that has no words of its own here yet, by what `Recipe` says of it."""
+    field = Recipe.model_fields[name]
+    label = name.replace("_", " ").capitalize()
+    options: dict[str, Any] = {
+        "key": f"{_PREFIX}{model}-{name}",
+        "persist_state": "session",
+        "help": field.description,
+    }
+    choices = list(get_args(field.annotation)) if get_origin(field.annotation) is Literal else []
+    if choices:
+        return st.selectbox(label, choices, choices.index(value), **options)
+    if isinstance(value, bool):
+        return st.toggle(label, value, **options)
+    if isinstance(value, int):
+        return int(st.number_input(label, value=value, step=1, **options))
+    if isinstance(value, float):
+        return float(st.number_input(label, value=value, step=0.05, format="%g", **options))
+    return value  # nothing to choose from: the preset's
