@@ -23,7 +23,7 @@ def test_every_setting_is_on_the_form_and_begins_with_the_presets_value(model: s
     shown = {
         str(one.key).removeprefix(f"recipe-{model}-"): one for one in widgets if str(one.key).startswith("recipe-")
     }
-    uses = {"conv", "nodes", "dense"} - set(PRESETS[model].uses)
+    uses = {name for preset in PRESETS.values() for name in preset.uses} - set(PRESETS[model].uses)
     wanted = set(Recipe.model_fields) - forms.DECIDED - uses - {"model", "size"}
     assert wanted <= set(shown)
     base = Recipe.of(model)

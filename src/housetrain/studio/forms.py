@@ -114,7 +114,7 @@ def recipe(arrays: Arrays) -> Recipe | None:
         )
     base = Recipe.of(model)
     found: dict[str, Any] = {}
-    grid = [name for name in ("conv", "nodes", "dense") if name in preset.uses]
+    grid: list[str] = [name for name in ("conv", "nodes", "dense") if name in preset.uses]
     if grid:
         found |= _grid(base, model, grid)
     found |= _basics(base, model)
