@@ -142,11 +142,13 @@ def generate(folder: Path, count: int) -> None:
         (folder / label).mkdir(parents=True)
     for number in range(count):
         picture = cv2.resize(random.integers(0, 256, (8, 8, 3), dtype=np.uint8), (64, 64))
-        cv2.imwrite(str(folder / ("left", "right")[number % 2] / f"{number}.jpg"), picture)
+        path = folder / ("left", "right")[number % 2] / f"{number}.jpg"
+        cv2.imwrite(str(path), picture)
+        os.utime(path, (1e9, 1e9))  # a file of this very second is read twice: it might still be being written
 
 
 class Peak:
-    """The largest resident memory of this process and of any of its children while the block runs, in MB."""
+    """The largest memory while the block runs, in MB: resident of this process, and a child's own (not shared)."""
 
     def __init__(self) -> None:
         self.parent = self.worker = 0.0
@@ -169,7 +171,7 @@ class Peak:
             self.parent = max(self.parent, me.memory_info().rss / 1e6)
             for child in me.children(recursive=True):
                 try:
-                    self.worker = max(self.worker, child.memory_info().rss / 1e6)
+                    self.worker = max(self.worker, child.memory_full_info().uss / 1e6)
                 except psutil.Error:
                     continue
 
@@ -200,7 +202,7 @@ def memory_child(folder: Path, target: Path) -> None:
         took = timed(lambda: prepare(division, target))
     again = timed(lambda: prepare(folder, target))
     print(
-        f"workers {peak.worker:.0f} MB each at most, parent {before:.0f} MB before and {peak.parent:.0f} MB at most, "
+        f"workers {peak.worker:.0f} MB of their own each at most, parent {before:.0f} MB before and {peak.parent:.0f} MB at most, "
         f"{len(division.rows) / took:,.0f} pictures/s, second call with the folder {again:.2f} s"
     )
 
