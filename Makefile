@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help run test lint types imports proofs kill-test bench lock docs clean
+.PHONY: help run test lint types imports proofs kill-test bench lock docs screenshots clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ bench: .venv/ready-dev  ## measure against the plain Keras way; results go to be
 
 docs: .venv/ready-dev  ## write docs/cli.md from the command line's own help
 	$(BIN)/python tools/write_cli_docs.py
+
+screenshots: .venv/ready-dev  ## take the docs' pictures of the studio anew (needs chromium)
+	$(BIN)/python tools/studio_pictures.py
 
 lock:  ## resolve requirements/*.txt anew (no registry address goes into them)
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \

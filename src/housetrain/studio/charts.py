@@ -389,7 +389,7 @@ def parallel(rows: Sequence[Row], found: Sequence[Factor]) -> Spec:
         **_base(values, height=320),
         "layer": [
             {
-                "mark": {"type": "line", "interpolate": "monotone"},
+                "mark": {"type": "line", "interpolate": "linear"},
                 "encoding": {
                     "x": x,
                     "y": y,

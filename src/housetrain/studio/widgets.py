@@ -231,6 +231,34 @@ def choose_run(
     return found[name] if name in found else found[names[0]]
 
 
+def choose_view(words: dict[str, str], *, key: str, default: str) -> str:
+    """Let one of a few parts of a page be chosen; the choice stands in the address.
+
+    Streamlit's own binding would write the words into the address, and these hold a number that changes.
+
+    Args:
+        words: Part -> what it is called now.
+        key: Of the widget; ``view`` in the address.
+        default: Where neither the session nor the address says.
+    """
+    asked = st.query_params.get("view", default)
+    options: dict[str, Any] = {} if key in st.session_state else {"default": asked if asked in words else default}
+    chosen = st.segmented_control(
+        "View",
+        list(words),
+        required=True,
+        key=key,
+        persist_state="session",
+        format_func=words.__getitem__,
+        label_visibility="collapsed",
+        **options,
+    )
+    view = str(chosen or default)
+    if st.query_params.get("view") != view:
+        st.query_params["view"] = view
+    return view
+
+
 def go_to(page: str, run: Run | None = None) -> None:
     """Open another page, with a run chosen there."""
     if run is not None:

@@ -39,16 +39,8 @@ def show() -> None:
         return
     if st.session_state.pop("to-sweep", False):
         st.session_state["compare-view"] = "watch"
-    view = st.segmented_control(
-        "View",
-        ["new", "watch"],
-        default=None if "compare-view" in st.session_state else "watch" if sweeps else "new",
-        required=True,
-        key="compare-view",
-        bind="query-params",
-        format_func=lambda one: {"new": "New comparison", "watch": f"Comparisons ({len(sweeps)})"}[one],
-        label_visibility="collapsed",
-    )
+    names = {"new": "New comparison", "watch": f"Comparisons ({len(sweeps)})"}
+    view = widgets.choose_view(names, key="compare-view", default="watch" if sweeps else "new")
     with widgets.in_one_sentence():
         if view == "new":
             _new(arrays)
@@ -138,7 +130,7 @@ def _watch(sweeps: list[Path]) -> None:
         st.session_state.pop("sweep", None)
     name = st.selectbox("Comparison", list(names), key="sweep", bind="query-params", format_func=readable)
     folder = names.get(name) or sweeps[0]
-    running = _running(folder)
+    running, board = _running(folder), Leaderboard.read(folder)
 
     @st.fragment(run_every=_EVERY_S if running else None, key=f"sweep-{folder.name}")
     def panel() -> None:
@@ -149,7 +141,7 @@ def _watch(sweeps: list[Path]) -> None:
 
     panel()
     with widgets.in_one_sentence():
-        _after(folder, running=running)
+        _after(board, running=running)
 
 
 def _wait(folder: Path, job: jobs.Job) -> None:
@@ -225,7 +217,7 @@ def _leaderboard(snapshot: Snapshot) -> None:
     st.dataframe(
         rows,
         hide_index=True,
-        height=min(420, 38 * len(rows) + 40),
+        height=min(420, 35 * (len(rows) + 1) + 3),
         column_config={
             "accuracy": st.column_config.NumberColumn(format="percent"),
             "loss": st.column_config.NumberColumn(format="%.4f"),
@@ -277,8 +269,8 @@ def _curves(folder: Path, board: Leaderboard) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- after
-def _after(folder: Path, *, running: bool) -> None:
-    board = Leaderboard.read(folder)
+def _after(board: Leaderboard, *, running: bool) -> None:
+    folder = board.folder
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if board.ranked:
             names = [row.name for row in board.ranked]

@@ -25,7 +25,7 @@ from housetrain.training.progress import in_words
 from housetrain.training.recipe import PRESETS, Recipe
 from housetrain.training.shapes import check_feasible, cost
 
-_BALANCES = {"weights": "rare count more", "trim": "surplus left out", "none": "as they are"}
+_BALANCES = {"weights": "rare ones count more", "trim": "the surplus is left out", "none": "left as they are"}
 _EVERY_S = 1.0
 _PATIENCE_S = 20.0
 
@@ -47,16 +47,8 @@ def show() -> None:
     if st.session_state.pop("to-watch", False) or "choose-run" in st.session_state:
         st.session_state["view"] = "watch"
     busy = any(run.state == "running" for run in runs)
-    view = st.segmented_control(
-        "View",
-        ["new", "watch"],
-        default=None if "view" in st.session_state else "watch" if busy else "new",
-        required=True,
-        key="view",
-        bind="query-params",
-        format_func=lambda one: {"new": "New training", "watch": f"Trainings ({len(runs)})"}[one],
-        label_visibility="collapsed",
-    )
+    names = {"new": "New training", "watch": f"Trainings ({len(runs)})"}
+    view = widgets.choose_view(names, key="view", default="watch" if busy else "new")
     with widgets.in_one_sentence():
         if view == "watch":
             _watch()
@@ -101,15 +93,13 @@ def _numbers(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> 
             f"{-(-arrays.total('train') // recipe.batch_size):,}",
             "An epoch is one pass over all training pictures; after each step the weights change a little.",
         ),
-    )
-    widgets.metrics(
         (
             "work per picture",
             f"{known.flops / 1e6:,.0f} MFLOP" if known else "–",
             "Millions of multiplications and additions to name one picture.",
         ),
-        ("uneven classes", _BALANCES.get(balance, balance), "Chosen on the Data page, at Prepare."),
     )
+    st.caption(f"Uneven classes: {_BALANCES.get(balance, balance)}, as chosen when the pictures were prepared.")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

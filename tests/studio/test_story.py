@@ -1,0 +1,166 @@
+"""The whole job in a real browser, as a person would do it who never opens a terminal. On real cats and dogs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from studio.browser import Server, browser, ends
+
+from housetrain.runs.run import Run
+from housetrain.runs.store import Lock
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytest.importorskip("playwright", reason="the browser's driver is not installed")
+SLOW = 120_000  # ms; a machine that does other things as well
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.1)
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=ends(name)).first.click(timeout=SLOW)
+
+
+def words(page: Page) -> str:
+    return page.inner_text("body")
+
+
+@pytest.mark.timeout(900)
+def test_from_a_folder_to_right_names(tmp_path: Path, petimages: Path) -> None:
+    server = Server(tmp_path, str(petimages))
+    with browser() as chromium:
+        page = chromium.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        try:
+            _prepare(page, server)
+            run = _train(page, server)
+            _reload_and_second_tab(page, run)
+            _killed_server(page, server, run)
+            _finished(page, run)
+            _test(page, run)
+            _predict(page, server, run, petimages)
+            assert not problems
+            assert "Traceback" not in server.said(), server.said()[-3000:]
+        finally:
+            server.kill()
+
+
+def _prepare(page: Page, server: Server) -> None:
+    page.goto(server.url)
+    page.get_by_text("What was found").wait_for(timeout=SLOW)  # every picture has been decoded once
+    assert "8,004" in words(page)
+    page.get_by_text("Unreadable: 3").click()
+    page.get_by_text("not a picture (HTML)").first.wait_for(timeout=SLOW)
+    press(page, "Prepare")
+    page.get_by_text("Ready:").wait_for(timeout=SLOW)
+    [manifest] = (server.work / "prepared").glob("*/prepared.json")
+    trained_on = sum(json.loads(manifest.read_text())["counts"]["train"].values())
+    assert f"{trained_on:,} training pictures" in words(page)
+    press(page, "Go on to training")
+
+
+def _train(page: Page, server: Server) -> Run:
+    epochs = page.get_by_label("Epochs", exact=True)
+    epochs.wait_for(timeout=SLOW)
+    epochs.fill("2")
+    epochs.press("Enter")
+    page.wait_for_timeout(1500)
+    press(page, "Train")
+    until(lambda: bool(list((server.work / "runs").glob("*/progress.json"))), "a training begins")
+    [folder] = (server.work / "runs").iterdir()
+    run = Run(folder)
+    assert (run.recipe_json["model"], run.recipe_json["epochs"]) == ("cnn", 2)
+    page.get_by_text(re.compile(r"Epoch 1 of 2, batch")).wait_for(timeout=SLOW)
+    first = words(page)
+    until(lambda: words(page) != first, "the batches move on the page")
+    return run
+
+
+def _reload_and_second_tab(page: Page, run: Run) -> None:
+    assert run.state == "running", "it was over before the page could be reloaded"
+    pid = Lock.holder(run.folder)
+    page.reload()
+    page.get_by_text(re.compile(r"Epoch \d of 2")).wait_for(timeout=SLOW)
+    other = page.context.new_page()
+    other.goto(f"{page.url.split('?')[0]}")
+    other.get_by_text(re.compile(r"Epoch \d of 2|Finished: 2 of 2")).first.wait_for(timeout=SLOW)
+    other.close()
+    assert Lock.holder(run.folder) == pid, "another process took over"
+
+
+def _killed_server(page: Page, server: Server, run: Run) -> None:
+    """The page's server dies; training does not notice, and the next server finds it."""
+    holder = Lock.holder(run.folder)
+    server.kill()
+    assert holder is not None and (run.complete or _alive(int(holder["pid"])))
+    server.start()
+    page.goto(f"{server.url}/train?view=watch")
+    page.get_by_text(re.compile(r"Epoch \d of 2|Finished: 2 of 2")).first.wait_for(timeout=SLOW)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _finished(page: Page, run: Run) -> None:
+    page.get_by_text("Finished: 2 of 2 epochs").wait_for(timeout=SLOW)
+    page.locator("canvas, svg.marks").first.wait_for(timeout=SLOW)
+    best = min(run.history, key=lambda row: row["val_loss"])
+    shown = words(page)
+    assert len(run.history) == 2
+    assert f"{best['val_accuracy'] * 100:.1f} %" in shown and f"{best['val_loss']:.4f}" in shown
+    press(page, "Test it")
+
+
+def _test(page: Page, run: Run) -> None:
+    press(page, "Open the test …")
+    assert not (run.folder / "evaluations.jsonl").exists(), "it was opened before anybody agreed"
+    press(page, "Open it")
+    page.get_by_text("The worst mistakes").wait_for(timeout=SLOW)
+    kept = json.loads((run.folder / "evaluation" / "evaluation.json").read_text())
+    assert kept["accuracy"] > kept["baseline"]["accuracy"] + 0.05, "two epochs taught it nothing"
+    shown = words(page)
+    assert f"{kept['accuracy'] * 100:.1f} %" in shown and "1 ×" in shown
+    assert kept["opened"] == 1
+
+
+def _predict(page: Page, server: Server, run: Run, petimages: Path) -> None:
+    """Upload the cat and the dog of the test that it was surest of and right about: the page must say the same.
+
+    Two epochs make no expert, so not any photo will do; these two it never saw while it learned.
+    """
+    with (run.folder / "evaluation" / "predictions.csv").open() as file:
+        right = [row for row in csv.DictReader(file) if row["label"] == row["predicted"]]
+    right.sort(key=lambda row: -float(row["probability"]))
+    chosen = [next(row for row in right if row["label"] == label) for label in ("Cat", "Dog")]
+    page.goto(f"{server.url}/predict")
+    page.locator("input[type=file]").set_input_files([petimages / row["path"] for row in chosen], timeout=SLOW)
+    page.get_by_text("Download as CSV").wait_for(timeout=SLOW)
+    names = page.locator("h3").all_inner_texts()
+    assert names == ["Cat", "Dog"]
+    shown = words(page)
+    for row in chosen:
+        assert f"{float(row['probability']) * 100:.1f} % sure" in shown
+    assert "This picture was in the test set" in shown and "in the training set" not in shown
+    [seen] = [row for row in run.split.of("train") if row.label == "Dog"][:1]
+    page.locator("input[type=file]").set_input_files([petimages / seen.path], timeout=SLOW)
+    page.get_by_text("This picture was in the training set").first.wait_for(timeout=SLOW)
