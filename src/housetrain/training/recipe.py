@@ -128,7 +128,7 @@ class Recipe(BaseModel):
     erase: float = Field(0.0, ge=0, le=1, description="Share of the training pictures in which a box is painted over.")
     progressive: float = Field(
         1.0,
-        ge=0.25,
+        ge=0.5,
         le=1,
         description="best only: training begins with pictures of this share of their side, and ends with all of it.",
     )
