@@ -13,7 +13,7 @@ from housetrain.errors import MissingExtra
 
 
 def test_start_up_notes_are_held_back_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
-    with backend._without_start_up_notes():
+    with backend.without_start_up_notes():
         os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
         os.write(2, b"I0000 00:00:1795263621.160171    4515 port.cc:153] oneDNN custom operations are on.\n")
         os.write(2, b"E0000 00:00:1795263621.160171    4515 cuda.cc:1] the driver is too old\n")

@@ -144,6 +144,12 @@ def test_check_writes_a_row_per_picture(call: Call, tmp_path: Path) -> None:
         (("train", "x"), "prepare"),
         (("evaluate", "x"), "run folder"),
         (("predict", "x", "nothing-here.jpg"), "nothing-here.jpg"),
+        (("export", "x"), "run folder"),
+        (("export", "x", "--format", "zip"), "keras, onnx, openvino, litert, saved-model"),
+        (("export", "x", "--precision", "fp8"), "fp32, bf16, fp16, int8"),
+        (("export", "x", "--format", "onnx", "--precision", "fp16"), "does not come in fp16"),
+        (("benchmark", "x"), "run folder"),
+        (("explain", "x", "photo.jpg"), "run folder"),
         (("sample", "cifar", "x"), "digits"),
     ],
 )

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from housetrain.data.sheets import contact_sheet as contact_sheet
     from housetrain.data.split import Split as Split
     from housetrain.data.split import split as split
+    from housetrain.deploy.bulk import predict_into as predict_into
+    from housetrain.deploy.export import export as export
     from housetrain.deploy.export import export_bundle as export_bundle
     from housetrain.deploy.predictor import Prediction as Prediction
     from housetrain.deploy.predictor import Predictor as Predictor
@@ -58,7 +60,8 @@ _HOME = {
     "data.samples": ("sample",),
     "data.sheets": ("contact_sheet",),
     "data.split": ("Split", "split"),
-    "deploy.export": ("export_bundle",),
+    "deploy.bulk": ("predict_into",),
+    "deploy.export": ("export", "export_bundle"),
     "deploy.predictor": ("Prediction", "Predictor"),
     "errors": ("HousetrainError",),
     "pipeline": ("run",),

@@ -19,7 +19,9 @@ from housetrain.errors import MissingExtra
 
 # What TensorFlow 2.21 prints while it is imported, whatever TF_CPP_MIN_LOG_LEVEL says: it writes these before its
 # logging is set up. They tell nothing that a person who trains can use.
-_START_UP_NOTES = re.compile(r"^(WARNING: All log messages before absl|[IW]\d{4} \S+ +\d+ \S+\.cc:\d+\])")
+_START_UP_NOTES = re.compile(
+    r"^(WARNING: All log messages before absl|[IW]\d{4} \S+ +\d+ \S+\.cc:\d+\]|INFO: Created TensorFlow Lite)"
+)
 
 # the ones Keras has
 _BACKENDS = ("tensorflow", "jax", "torch")
@@ -38,7 +40,7 @@ def load_keras(need: str) -> ModuleType:
     if loaded is not None:
         return loaded
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _without_start_up_notes():
+    with without_start_up_notes():
         try:
             import keras
         except ModuleNotFoundError as error:
@@ -51,7 +53,7 @@ def load_keras(need: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _without_start_up_notes() -> Iterator[None]:
+def without_start_up_notes() -> Iterator[None]:
     """Hold standard error back (the C++ side writes to the file descriptor), then let through all but the notes."""
     try:
         sys.stderr.flush()

@@ -7,6 +7,7 @@ that ``housetrain --help`` is quick.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from housetrain import cli_deploy
 from housetrain.options import (
     BALANCES,
     COLOURS,
@@ -37,7 +39,6 @@ from housetrain.options import (
     Quiet,
     RecipeFile,
     Resize,
-    RunArg,
     Seed,
     Set,
     Size,
@@ -529,50 +530,6 @@ def evaluate(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="
     terminal.out(f"Report   {report}")
 
 
-@app.command(epilog="Examples:  housetrain predict RUN photo.jpg  ·  housetrain predict RUN holiday/ --csv names.csv")
-def predict(
-    run: RunArg,
-    pictures: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PICTURE...")],
-    top: Annotated[int, typer.Option(help="Name this many classes.", min=1)] = 1,
-    csv: Annotated[
-        Path | None, typer.Option(help="Write one row per picture to this file.", show_default=False)
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Pictures per step.", min=1)] = 64,
-    workers: Workers = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture and line.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Name what is in pictures, with the probability.
-
-    Says when a picture was one of those the model was trained on.
-    """
-    import housetrain as ht
-    from housetrain import terminal
-    from housetrain.deploy.predictor import expand
-
-    sources = expand(pictures)
-    predictor = ht.Predictor.load(run)
-    results = predictor.predict_many(sources, batch_size=batch_size, workers=workers)
-    with terminal.Terminal(quiet=quiet or len(sources) < 200).counting("Predicting") as progress:
-        failed = terminal.predictions(results, total=len(sources), top=top, csv=csv, as_json=json_, progress=progress)
-    if failed:
-        raise typer.Exit(1)
-
-
-@app.command(epilog="Example:  housetrain export runs/PetImages")
-def export(
-    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
-    out: Annotated[
-        Path | None, typer.Option(help="The folder to make; by default bundle/ in the run.", show_default=False)
-    ] = None,
-) -> None:
-    """Make a bundle of a run: the model with its class names and all that is needed to use and to check it."""
-    import housetrain as ht
-    from housetrain import terminal
-
-    terminal.out(f"Model    {ht.export_bundle(ht.Run.open(run), out)}")
-
-
 @app.command(
     epilog="Examples:  housetrain sample digits sample/digits  ·  housetrain sample mnist mnist --source ../mnist-files"
 )
@@ -647,6 +604,10 @@ def doctor(json_: Json = False) -> None:
         raise typer.Exit(1)
 
 
+# predict, export, benchmark, explain
+app.registered_commands += cli_deploy.app.registered_commands
+
+
 # --- from values to words ----------------------------------------------------------------------------------------
 def vars_of(value: Any) -> dict[str, Any]:
     """Return a frozen dataclass as JSON-plain values."""
@@ -665,13 +626,23 @@ def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
+def _asked_for(verb: list[str]) -> typer.Typer:
+    """Return the app with no other verb than the one asked for: Typer builds every option of every verb, 0.1 s."""
+    named = [one for one in app.registered_commands if [str(one.name or one.callback.__name__)] == verb]  # type: ignore[union-attr]
+    if not named:
+        return app
+    small = copy.copy(app)
+    small.registered_commands = named
+    return small
+
+
 def main() -> NoReturn:
     """Run the command line: errors become one line and an exit code, Ctrl-C becomes 130."""
     from housetrain.errors import HousetrainError
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are not for the user
     try:
-        app(standalone_mode=True)
+        _asked_for(sys.argv[1:2])(standalone_mode=True)
     except HousetrainError as error:
         from housetrain.terminal import fail
 

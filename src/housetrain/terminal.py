@@ -6,6 +6,8 @@ Holds no decisions about pictures or models. Colour follows NO_COLOR and whether
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import sys
 import time
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from housetrain.data.catalog import Catalog
     from housetrain.data.checks import Finding
+    from housetrain.deploy.parity import Parity
     from housetrain.deploy.predictor import Prediction
     from housetrain.doctor import Diagnosis
     from housetrain.pipeline import Progress
@@ -47,7 +50,10 @@ class Terminal:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.live = not quiet
-        self._console = console(stderr=True)
+
+    @functools.cached_property
+    def _console(self) -> Console:
+        return console(stderr=True)  # Rich takes 0.1 s to import: not for who says nothing
 
     def say(self, text: str) -> None:
         """Print one line of news."""
@@ -269,50 +275,38 @@ def comparison(found: Comparison) -> None:
     out(found.in_words())
 
 
-def predictions(
-    results: Iterable[Prediction],
-    *,
-    total: int,
-    top: int,
-    csv: Path | None,
-    as_json: bool,
-    progress: Progress | None,
-) -> int:
-    """Print or write predictions as they come, flat in memory; return how many pictures could not be read."""
-    from contextlib import nullcontext
-
+def predictions(results: Iterable[Prediction], *, top: int, as_json: bool) -> int:
+    """Print predictions as they come; return how many pictures could not be read."""
     failed = 0
-    with csv.open("w", newline="", encoding="utf-8", errors="surrogateescape") if csv else nullcontext() as file:
-        writer = None
-        if file is not None:
-            from csv import writer as csv_writer
-
-            writer = csv_writer(file)
-            writer.writerow(["picture", "label", "probability", "margin", "seen_in_training", "error"])
-        for number, one in enumerate(results, 1):
-            failed += one.error is not None
-            if writer:
-                writer.writerow(
-                    [
-                        one.source,
-                        one.label,
-                        f"{one.probability:.6f}",
-                        f"{one.margin:.6f}",
-                        one.seen or "",
-                        one.error or "",
-                    ]
-                )
-            if as_json:
-                import json
-
-                out(json.dumps(one.to_json()))
-            elif not writer:
-                out(_prediction_line(one, top))
-            if progress:
-                progress(number, total)
-    if csv and not as_json:
-        out(f"{total:,} pictures named in {csv}" + (f", {failed:,} could not be read" if failed else ""))
+    for one in results:
+        failed += one.error is not None
+        if as_json:
+            print_prediction(one)
+        else:
+            out(_prediction_line(one, top))
     return failed
+
+
+def print_prediction(one: Prediction) -> None:
+    """Print a prediction as one line of JSON."""
+    out(json.dumps(one.to_json()))
+
+
+def parity(table_: Sequence[Parity]) -> None:
+    """Print how the forms of a model compare with the Keras model."""
+    from housetrain.deploy.parity import COLUMNS, rows
+
+    marks = ["" if row.good else "not good enough" for row in table_]
+    drawn = [[*cells, mark] for cells, mark in zip(rows(table_), marks, strict=True)]
+    columns = [*COLUMNS, ""] if any(marks) else list(COLUMNS)
+    table("", columns, [row[: len(columns)] for row in drawn], right=COLUMNS[1:])
+    if table_:
+        out(f"Compared on {table_[0].pictures:,} {table_[0].kind} pictures.")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    out(json.dumps(value, indent=2, default=str))
 
 
 def _prediction_line(one: Prediction, top: int) -> str:
@@ -321,7 +315,8 @@ def _prediction_line(one: Prediction, top: int) -> str:
         return f"{source}\tcould not be read: {one.error}"
     names = "  ".join(f"{name} {probability:.1%}" for name, probability in one.top[:top])
     seen = {"train": "  (it was trained on this picture)", "validation": "  (this picture was in validation)"}
-    return f"{source}\t{names}{seen.get(one.seen or '', '')}"
+    unsure = "  (unsure)" if one.unsure else ""
+    return f"{source}\t{names}{unsure}{seen.get(one.seen or '', '')}"
 
 
 def diagnosis(found: Diagnosis) -> None:

@@ -23,14 +23,18 @@ from housetrain.deploy import export, verify
 from housetrain.errors import DiskFull, IncompleteError, ModelError
 from housetrain.runs import store
 
-FILES = {"model.keras", "bundle.json", "golden.npz", "seen.npz", "README.md", "manifest.json"}
+FILES = {"model.keras", "model.xml", "model.bin", "bundle.json", "golden.npz", "seen.npz", "README.md", "manifest.json"}
 
 
 def test_a_bundle_is_whole_and_says_what_it_is(digits: Any, bundle: Path) -> None:
     assert {path.name for path in bundle.iterdir()} == FILES
     store.verify_folder(bundle)
     about = json.loads((bundle / "bundle.json").read_bytes())
-    assert about["format"] == 1 and about["engine"] == "keras" and about["keras"][0] == "3"
+    assert about["format"] == 2 and about["keras"][0] == "3"
+    assert [(form["engine"], form["model"]) for form in about["forms"]] == [
+        ("openvino", "model.xml"),
+        ("keras", "model.keras"),
+    ]
     assert about["classes"] == [str(digit) for digit in range(10)]
     assert about["spec"] == digits.prepared.spec.to_json()
     assert about["recipe"] == digits.run.recipe_json
@@ -190,7 +194,7 @@ def test_the_snippets_in_the_readme_run_as_they_stand(
     bundle = ht.export_bundle(digits.run, tmp_path / "it's mine")
     photo = next(digits.pictures.rglob("*.png"))
     shutil.copyfile(photo, tmp_path / "photo.jpg")
-    blocks = dict(re.findall(r"```(sh|python)\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL))
+    blocks = dict(reversed(re.findall(r"```(sh|python)\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)))
     expected = ht.Predictor.load(bundle).predict(photo)
     said = f"{expected.label} {expected.probability:.1%}"
     done = subprocess.run(
@@ -201,7 +205,7 @@ def test_the_snippets_in_the_readme_run_as_they_stand(
     from housetrain import cli
 
     install, command = blocks["sh"].strip().splitlines()
-    assert install == "pip install 'housetrain[tensorflow]'"
+    assert install == "pip install 'housetrain[openvino]'"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with contextlib.suppress(SystemExit):
@@ -223,7 +227,7 @@ def test_a_bundle_works_wherever_it_is_moved(bundle: Path, digits: Any, tmp_path
 
 def test_golden_rows_are_spread_over_the_classes() -> None:
     labels = ["a"] * 50 + ["b"] * 3 + ["c"] * 20
-    chosen = [labels[place] for place in export._spread(labels)]
+    chosen = [labels[place] for place in export._spread(labels, 12)]
     assert len(chosen) == 12 and chosen.count("b") == 3 and abs(chosen.count("a") - chosen.count("c")) <= 1
-    assert export._spread(labels[:2]) == [0, 1]
-    assert len(set(export._spread([str(number) for number in range(100)]))) == 12
+    assert export._spread(labels[:2], 12) == [0, 1]
+    assert len(set(export._spread([str(number) for number in range(100)], 12))) == 12

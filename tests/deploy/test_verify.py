@@ -366,13 +366,39 @@ def test_a_description_that_makes_no_sense_is_refused(bundle: Path, about: bytes
 
 def test_a_bundle_of_a_newer_housetrain_says_so(bundle: Path) -> None:
     with pytest.raises(ModelError, match="newer housetrain"):
-        verify.read_bundle(remade(bundle, bundle_json=b'{"format": 2, "classes": ["a", "b"], "spec": {}}'))
+        verify.read_bundle(remade(bundle, bundle_json=b'{"format": 3, "classes": ["a", "b"], "spec": {}}'))
 
 
 def test_a_model_elsewhere_is_refused(bundle: Path) -> None:
     about = b'{"format": 1, "classes": ["a", "b"], "spec": {}, "model": "../model.keras"}'
     with pytest.raises(CorruptError, match="does not list its model"):
         verify.read_bundle(remade(bundle, bundle_json=about))
+
+
+@pytest.mark.parametrize(
+    ("form", "word"),
+    [
+        ({"model": "../model.keras", "files": ["../model.keras"]}, "does not list its model"),
+        ({"model": "/etc/passwd"}, "does not say what"),
+        ({"files": []}, None),
+        ({"files": "model.keras"}, "does not say what"),
+        ({"files": [3]}, "does not say what"),
+        ({"model": "saved_model", "files": ["saved_model/x"]}, "does not list its model"),
+        ({"tolerance": 7}, "does not say what"),
+        ({"tolerance": float("nan")}, "does not say what"),
+        ({"engine": ["keras"]}, "does not say what"),
+        ({"engine": "pickle"}, "kind of model"),
+    ],
+)
+def test_forms_that_make_no_sense_are_refused(bundle: Path, form: dict[str, Any], word: str | None) -> None:
+    whole = {"engine": "keras", "model": "model.keras", "tolerance": 0.002, "files": ["model.keras"], **form}
+    about = {"format": 2, "classes": ["a", "b"], "spec": {}, "forms": [whole]}
+    changed = remade(bundle, bundle_json=json.dumps(about).encode())
+    if word is None:
+        assert verify.read_bundle(changed).form.files == ("model.keras",)
+        return
+    with pytest.raises((CorruptError, ModelError), match=word):
+        verify.read_bundle(changed)
 
 
 def test_arrays_that_would_be_unpickled_or_make_no_sense_are_refused(bundle: Path, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ class Knows:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Knows:
     knows = Knows()
-    monkeypatch.setattr(predictor.Predictor, "load", classmethod(lambda cls, path: knows))
+    monkeypatch.setattr(predictor.Predictor, "load", classmethod(lambda cls, path, **_: knows))
     return knows
 
 

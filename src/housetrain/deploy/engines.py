@@ -8,6 +8,7 @@ TensorFlow or another Keras backend is imported when a Keras engine is made, and
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -98,6 +99,7 @@ class KerasEngine:
 
         check_keras_file(path, checksums=not trusted)
         keras = load_keras("predicting with a Keras model")
+        logging.getLogger("tensorflow").addFilter(_not_about_retracing)
         try:
             # safe_mode is a block-list; the allow-list of check_keras_file is what keeps code out.
             model = keras.models.load_model(path.absolute(), compile=False, safe_mode=True)
@@ -134,6 +136,11 @@ class KerasEngine:
         if len(pictures) == 0:
             return np.empty((0, self.classes), np.float32)
         return class_probabilities(self.model.predict_on_batch(np.ascontiguousarray(pictures)), self.classes)
+
+
+def _not_about_retracing(record: logging.LogRecord) -> bool:
+    """Two models and a few batch sizes are enough for TensorFlow to warn that it compiles often. It must, once each."""
+    return "tf.function retracing" not in str(record.msg)
 
 
 def _first_line(error: Exception) -> str:

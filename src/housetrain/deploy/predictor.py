@@ -2,7 +2,8 @@
 
 In: a bundle or run folder; then photos as paths, bytes, arrays or PIL pictures. Out: a `Prediction` each.
 It decodes with ``data.decode``, like everything else here, so training and predicting cannot disagree. It does not
-know how the model was made. Importing this module imports no Keras; `Predictor.load` does, for a Keras bundle only.
+know how the model was made. Importing this module imports no Keras; `Predictor.load` does, where a bundle holds
+nothing else that this machine can run.
 
     housetrain predict runs/pets photo.jpg holiday/
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from housetrain.data.decode import InputSpec
 from housetrain.data.workers import Failed
 from housetrain.deploy import verify
 from housetrain.deploy.engines import Engine, KerasEngine, Pictures, Probabilities
+from housetrain.deploy.runtimes import ENGINES
 from housetrain.deploy.sources import Reader, Source, name_of, read_many
 from housetrain.deploy.sources import expand as expand
 from housetrain.errors import CorruptError, DecodeError, HousetrainError, IncompleteError, ModelError
@@ -33,8 +35,6 @@ from housetrain.runs.run import Run
 
 BATCH = 64
 """Pictures a step by default: more gains nothing on a CPU, and a GPU takes what it is given."""
-ENGINES: dict[str, Callable[..., Engine]] = {"keras": KerasEngine.load}
-"""Kind of model, as ``bundle.json`` names it -> what loads it, with the arguments of `KerasEngine.load`."""
 _AHEAD = 2  # batches the model may lag behind the decoders
 
 
@@ -48,6 +48,8 @@ class Prediction:
         probability: Its probability, 0 to 1; NaN where the picture could not be read.
         top: (name, probability) of the classes, most probable first.
         margin: Probability of the first less that of the second, 0 to 1: small means unsure. NaN as above.
+        unsure: Whether the probability is below the threshold that was found on validation pictures; see
+            `housetrain.deploy.unsure`.
         seen: ``"train"``, ``"validation"`` or ``"test"`` if this very file (by content) was in that split when the
             model was made; ``None`` if not, or where there is no file to compare (arrays and PIL pictures).
         error: Why the picture could not be read, or ``None``.
@@ -60,6 +62,7 @@ class Prediction:
     margin: float
     seen: str | None = None
     error: str | None = None
+    unsure: bool = False
 
     @classmethod
     def failed(cls, source: str, reason: str) -> Prediction:
@@ -75,6 +78,7 @@ class Prediction:
             "probability": None if missing else self.probability,
             "top": [{"label": name, "probability": probability} for name, probability in self.top],
             "margin": None if missing else self.margin,
+            "unsure": None if missing else self.unsure,
             "seen": self.seen,
             "error": self.error,
         }
@@ -104,10 +108,11 @@ class Predictor:
         self.spec = spec
         self.classes = tuple(classes)
         self.about = dict(about or {})
+        self.threshold = float((self.about.get("unsure") or {}).get("threshold") or 0.0)
         self._seen = seen or verify.Seen({})
 
     @classmethod
-    def load(cls, path: Path | str | Run) -> Predictor:
+    def load(cls, path: Path | str | Run, *, engine: str | None = None) -> Predictor:
         """Load a bundle, or a run: its bundle if that holds the run's present model, else the run's model itself.
 
         A bundle is checked in full: sizes and sha256 of every file, only known layer classes, and the answers to its
@@ -115,6 +120,8 @@ class Predictor:
 
         Args:
             path: A bundle folder, a run folder, or a `Run`.
+            engine: Insist on this form of the model, such as ``"keras"``; by default the first of the bundle's that
+                this machine can run.
 
         Raises:
             ModelError: There is no model there, or it is refused, or it no longer answers as when it was saved.
@@ -125,11 +132,13 @@ class Predictor:
         if (folder / "recipe.json").is_file():
             run = Run.open(folder)
             bundle = folder / "bundle"
-            return _from_bundle(bundle) if _holds_model_of(bundle, run) else _from_run(run)
+            if engine == "keras" or not _holds_model_of(bundle, run):
+                return _from_run(run)
+            return _from_bundle(bundle, engine)
         if folder.is_dir() and any((folder / name).is_file() for name in (store.MANIFEST, verify.ABOUT)):
-            return _from_bundle(folder)
+            return _from_bundle(folder, engine)
         if folder.is_dir() and (folder / "bundle" / store.MANIFEST).is_file():
-            return _from_bundle(folder / "bundle")
+            return _from_bundle(folder / "bundle", engine)
         if folder.suffix.lower() != ".keras":
             verify.refuse_other_formats(folder)
         raise ModelError(
@@ -262,11 +271,13 @@ class Predictor:
     def _named(self, asked: list[_Asked], given: Probabilities, top: int | None) -> list[tuple[int, Prediction]]:
         order = np.argsort(-given, axis=1, kind="stable")  # equal probabilities: the first name by alphabet
         rows = []
-        for (index, name, prefix), places, row in zip(asked, order, given, strict=True):
-            best, second = float(row[places[0]]), float(row[places[1]])
-            listed = tuple((self.classes[place], float(row[place])) for place in places[:top])
+        for (index, name, prefix), places, values in zip(asked, order, given, strict=True):
+            best, second = float(values[places[0]]), float(values[places[1]])
+            listed = tuple((self.classes[place], float(values[place])) for place in places[:top])
             seen = None if prefix is None else self._seen.split_of(prefix)
-            rows.append((index, Prediction(name, self.classes[places[0]], best, listed, best - second, seen)))
+            unsure = best < self.threshold
+            row = Prediction(name, self.classes[places[0]], best, listed, best - second, seen, unsure=unsure)
+            rows.append((index, row))
         return rows
 
 
@@ -284,45 +295,45 @@ def _holds_model_of(bundle: Path, run: Run) -> bool:
         return True  # no model in the run, or a damaged bundle: let the bundle itself say what is wrong with it
 
 
-def _from_bundle(folder: Path) -> Predictor:
+def _from_bundle(folder: Path, engine: str | None) -> Predictor:
     """Load a bundle; once more if it was replaced by a new one while it was read."""
     while True:
         manifest = _bytes_or_none(folder / store.MANIFEST)
         try:
-            return _from_whole_bundle(folder)
+            return _from_whole_bundle(folder, engine)
         except (CorruptError, ModelError):
             if _bytes_or_none(folder / store.MANIFEST) == manifest:
                 raise
 
 
-def _from_whole_bundle(folder: Path) -> Predictor:
-    contents = verify.read_bundle(folder)
-    about = contents.about
+def _from_whole_bundle(folder: Path, engine: str | None) -> Predictor:
+    contents = verify.read_bundle(folder, engine=engine)
+    about, form = contents.about, contents.form
     try:
         spec = InputSpec.from_json(about["spec"])
-        tolerance = float(about["tolerance"])
-        kind = str(about["engine"])
     except (KeyError, TypeError, ValueError, HousetrainError) as error:
         raise CorruptError("bundle.json does not say what the model eats", path=str(folder)) from error
-    if kind not in ENGINES:
+    if form.engine not in ENGINES:
         raise ModelError(
-            "This housetrain cannot run the bundle's kind of model",
-            expected=" or ".join(sorted(ENGINES)),
-            do="update housetrain: pip install -U housetrain",
-            engine=kind,
+            f"A {form.engine} bundle is for other programs: loading such a model can run code",
+            expected=f"a bundle for {', '.join(ENGINES)}",
+            do="use it as its README.md says, or export the run in another format",
+            path=str(folder),
         )
     classes = tuple(about["classes"])
-    engine = ENGINES[kind](contents.model, classes=len(classes), input_shape=spec.shape, trusted=True)
+    load = ENGINES[form.engine]
+    loaded = load(contents.model, classes=len(classes), input_shape=spec.shape, precision=form.precision)
     if contents.golden.pictures.shape[1:] != spec.shape:
         raise CorruptError("The bundle's golden pictures are not of its input size", path=str(folder))
-    verify.check_golden(engine, contents.golden, tolerance=tolerance)
-    return Predictor(engine, spec, classes=classes, seen=contents.seen, about=about)
+    verify.check_golden(loaded, contents.golden, tolerance=form.tolerance)
+    return Predictor(loaded, spec, classes=classes, seen=contents.seen, about={**about, "engine": form.engine})
 
 
 def _from_run(run: Run) -> Predictor:
     spec, classes = run.spec, run.classes
     engine = KerasEngine.load(run.model_path, classes=len(classes), input_shape=spec.shape)
     about = {"classes": list(classes), "spec": spec.to_json(), "recipe": run.recipe_json, "engine": "keras"}
+    about["weights"] = store.file_sha256(run.model_path)
     return Predictor(engine, spec, classes=classes, seen=verify.Seen.of(run.split), about=about)
 
 

@@ -101,40 +101,70 @@ def read_many(
         begin += len(window)
 
 
-def expand(paths: Iterable[Path | str]) -> list[Path]:
-    """Return the picture files that photos, folders and globs stand for, in the order given, each once.
+class Listing:
+    """The picture files that photos, folders and globs stand for, in the order given, each once, found as they come.
 
     A folder stands for every file below it, sorted by name, but those that `scan` ignores too (``Thumbs.db``, hidden
     files and the like). A name that exists is taken as it is, so ``cat[1].jpg`` needs no quoting; ``**`` in a pattern
-    goes through folders.
+    goes through folders. Of a million files in many folders, only the names of one folder are in memory.
+
+    Args:
+        paths: Photos, folders, patterns.
 
     Raises:
-        FolderError: One of them stands for nothing, or a folder cannot be read.
+        FolderError: One of them stands for nothing. A folder that cannot be read is noticed when it is reached.
     """
-    found: dict[Path, None] = {}
-    for given in paths:
-        path = Path(given)
-        if os.path.lexists(path):
-            matches = _files_of(path)
-        else:
-            matches = []
-            for match in sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207 - patterns may be absolute
-                matches += _files_of(Path(match))
-        if not matches:
-            raise FolderError(
-                "The folder holds no pictures" if path.is_dir() else "There is no such picture, folder or pattern",
-                expected="photos, folders of photos, or patterns like 'holiday/*.jpg'",
-                given=str(given),
-            )
-        found.update(dict.fromkeys(matches))
-    return list(found)
+
+    def __init__(self, paths: Iterable[Path | str]) -> None:
+        self.paths = [Path(given) for given in paths]
+        for path in self.paths:
+            if next(_below(path), None) is None:
+                raise FolderError(
+                    "The folder holds no pictures" if path.is_dir() else "There is no such picture, folder or pattern",
+                    expected="photos, folders of photos, or patterns like 'holiday/*.jpg'",
+                    given=str(path),
+                )
+
+    def __iter__(self) -> Iterator[Path]:
+        """Yield the files, each once."""
+        if len(self.paths) == 1:  # then nothing can come twice
+            yield from _below(self.paths[0])
+            return
+        seen: set[Path] = set()
+        for path in self.paths:
+            for found in _below(path):
+                if found not in seen:
+                    seen.add(found)
+                    yield found
+
+    def at_least(self, count: int) -> bool:
+        """Return whether there are so many, without finding them all."""
+        return next(itertools.islice(self, count - 1, None), None) is not None
 
 
-def _files_of(path: Path) -> list[Path]:
-    """Return ``path`` itself, or the files below it if it is a folder. Linked folders are followed, each once."""
+def expand(paths: Iterable[Path | str]) -> list[Path]:
+    """Return all of a `Listing`."""
+    return list(Listing(paths))
+
+
+def _below(given: Path) -> Iterator[Path]:
+    """Yield what one path or pattern stands for."""
+    if os.path.lexists(given):
+        yield from _files_of(given)
+        return
+    seen: set[Path] = set()
+    for match in sorted(glob.glob(str(given), recursive=True)):  # noqa: PTH207 - patterns may be absolute
+        for found in _files_of(Path(match)):
+            if found not in seen:  # ** finds a folder and the files in it
+                seen.add(found)
+                yield found
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    """Yield ``path`` itself, or the files below it if it is a folder. Linked folders are followed, each once."""
     if not path.is_dir():
-        return [path]
-    found: list[Path] = []
+        yield path
+        return
     seen: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(path, onerror=_refuse, followlinks=True):
         status = Path(folder).stat()
@@ -143,8 +173,9 @@ def _files_of(path: Path) -> list[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not litter(name, folder=True))
-        found += [Path(folder, name) for name in sorted(files) if not litter(name, folder=False)]
-    return found
+        for name in sorted(files):
+            if not litter(name, folder=False):
+                yield Path(folder, name)
 
 
 def _refuse(error: OSError) -> None:

@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 
 from housetrain.data.split import SPLITS
 from housetrain.deploy.engines import Engine, Pictures, Probabilities
+from housetrain.deploy.forms import TOLERANCES, Form, choose
 from housetrain.errors import CorruptError, IncompleteError, ModelError
 from housetrain.runs import store
 
 if TYPE_CHECKING:
     from housetrain.data.split import Split
 
-FORMAT = 1
+FORMAT = 2
 """Version of the bundle's layout. A reader refuses a newer one."""
 ABOUT, GOLDEN, SEEN, MODEL = "bundle.json", "golden.npz", "seen.npz", "model.keras"
 
@@ -236,37 +237,62 @@ class Contents:
         about: The value of ``bundle.json``.
         golden: Pictures with the answers expected.
         seen: Which pictures the model was made with.
-        model: Path of the model file.
+        form: The form of the model that was chosen.
+        model: Path of its file.
     """
 
     about: dict[str, Any]
     golden: Golden
     seen: Seen
+    form: Form
     model: Path
 
 
-def read_bundle(folder: Path) -> Contents:
-    """Check every file of a bundle against its manifest and return what is in it. Nothing is unpickled.
+def read_bundle(folder: Path, *, engine: str | None = None) -> Contents:
+    """Check the files of a bundle against its manifest and return what is in it. Nothing is unpickled.
+
+    Of a model that is there in several forms, the first that this machine can run is chosen.
+
+    Args:
+        folder: The bundle.
+        engine: Insist on this form.
 
     Raises:
-        ModelError: It is not a bundle, or was made by a newer housetrain.
+        ModelError: It is not a bundle, or was made by a newer housetrain, or has no such form.
         CorruptError: A file is missing, changed or torn, or a name in the manifest leads out of the folder.
+        MissingExtra: No library for any of its forms is installed.
     """
     files = _manifest(folder)
     for name in (ABOUT, GOLDEN, SEEN):
         if name not in files:
             raise CorruptError(f"The bundle's manifest does not list {name}", do=_ANEW, path=str(folder))
     about = _about(_checked_bytes(folder, ABOUT, files.pop(ABOUT)), folder)
-    model = str(about.get("model", MODEL))
-    if model not in files:
-        raise CorruptError("The bundle's manifest does not list its model", do=_ANEW, path=str(folder), model=model)
+    forms = _forms(about, folder)
+    for form in forms:
+        if absent := sorted(set(form.files) - set(files)):
+            raise CorruptError(
+                "The bundle's manifest does not list its model", do=_ANEW, path=str(folder), model=absent
+            )
     golden = _golden(_checked_bytes(folder, GOLDEN, files.pop(GOLDEN)), folder)
     seen = _seen(_checked_bytes(folder, SEEN, files.pop(SEEN)), folder)
+    chosen = choose(forms, engine)
     for name, (size, sha256) in files.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size or store.file_sha256(path) != sha256:
             raise _not_what_was_written(name, folder)
-    return Contents(about, golden, seen, folder / model)
+    return Contents(about, golden, seen, chosen, folder / chosen.model)
+
+
+def _forms(about: dict[str, Any], folder: Path) -> list[Form]:
+    """Return the forms a bundle offers; before format 2 there was one, and it lay open in ``bundle.json``."""
+    single = {"engine": "keras", "model": MODEL, "tolerance": TOLERANCES["fp32"], **about}
+    try:
+        forms = [Form.from_json(value) for value in about.get("forms", [single])]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptError(f"{ABOUT} does not say what the bundle's model is", do=_ANEW, path=str(folder)) from error
+    if not forms:
+        raise CorruptError(f"{ABOUT} of the bundle names no model", do=_ANEW, path=str(folder))
+    return forms
 
 
 def check_golden(engine: Engine, golden: Golden, *, tolerance: float) -> None:

@@ -183,7 +183,7 @@ def _probabilities(run: Run, count: int) -> np.ndarray:
     from housetrain.deploy.predictor import Predictor
 
     pictures = prepared_of(run).pictures("validation")
-    return Predictor.load(run.folder).probabilities(pictures)
+    return Predictor.load(run.folder, engine="keras").probabilities(pictures)
 
 
 def _side(run: Run) -> Side:

@@ -169,7 +169,7 @@ def evaluate(
             do="prepare again with test above 0, then train and evaluate",
             prepared=str(prepared.folder),
         )
-    predictor = Predictor.load(run.folder)
+    predictor = Predictor.load(run.folder, engine="keras")
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     opening = {"when": now, "weights": weights, "data": prepared.fingerprint, "pictures": len(labels)}
     store.append_line(run.folder / OPENINGS, opening)

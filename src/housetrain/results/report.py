@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError, one_line
-from housetrain.results import bars, diagram, plots, words
+from housetrain.results import bars, diagram, explain, plots, words
 from housetrain.results.evaluate import FOLDER, prepared_of
 from housetrain.results.evaluation import Evaluation
 from housetrain.results.layers import read_layers
@@ -193,6 +193,7 @@ def _render(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) -
         "use": _use_section(run, evaluation),
         "made": _made_section(run, evaluation),
         "sweep": section_of(run),
+        "explain": explain.section_of(run),
         "words": words,
     }
     return environment.get_template("report.html.j2").render(context)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "leaderboard.html"
 TOP = 5
-_TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write_leaderboard(board: Leaderboard) -> Path:
@@ -40,7 +40,7 @@ def write_leaderboard(board: Leaderboard) -> Path:
     """
     from markupsafe import Markup
 
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     context = {
         "board": board,
         "sweep": section(board),
@@ -49,11 +49,11 @@ def write_leaderboard(board: Leaderboard) -> Path:
         "written": time.strftime("%-d %B %Y"),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "style": Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         "words": words,
         "alone": True,
     }
-    page = _environment().get_template("leaderboard.html.j2").render(context)
+    page = environment().get_template("leaderboard.html.j2").render(context)
     store.write_bytes_atomic(board.folder / NAME, page.encode("utf-8", errors="backslashreplace"))
     return board.folder / NAME
 
@@ -119,11 +119,12 @@ def _effects(found: Sequence[plots.Factor]) -> str:
     return f"By how far the mean validation loss moves with each setting: {listed}."
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """Return the Jinja environment of the pages: everything is escaped, nothing may be undefined."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

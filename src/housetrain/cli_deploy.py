@@ -1,0 +1,181 @@
+"""The verbs that use a model: predict, export, benchmark, explain. See `housetrain.cli` for what a verb is.
+
+In: words. Out: calls of the functions of the same names, their results on standard output. Holds no decisions;
+everything heavy is imported inside the verbs: a prediction begins in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from housetrain.options import Json, Quiet, RunArg, Workers, one_of
+
+app = typer.Typer()
+_RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+
+
+@app.command(
+    epilog="Examples:  housetrain predict RUN photo.jpg  ·  housetrain predict RUN holiday/ --csv names.csv. "
+    "A table that was interrupted goes on with the same command."
+)
+def predict(
+    run: RunArg,
+    pictures: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PICTURE...")],
+    top: Annotated[int, typer.Option(help="Name this many classes.", min=1)] = 1,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write one row per picture to this file.", show_default=False)
+    ] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option(help="Write one JSON object per picture to this file.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures per step.", min=1)] = 64,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Run this form of the model; by default the first of the bundle's that can run here.",
+            metavar="keras|openvino|onnx|litert",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Workers = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture and line.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Name what is in pictures, with the probability.
+
+    Says when the model is unsure, and when a picture was one of those it was trained on.
+    """
+    from housetrain import terminal
+    from housetrain.deploy.predictor import Predictor
+    from housetrain.deploy.sources import Listing
+    from housetrain.errors import RecipeError
+
+    if csv and jsonl:
+        raise RecipeError("Two tables were asked for", do="give --csv or --jsonl", csv=str(csv), jsonl=str(jsonl))
+    sources = Listing(pictures)
+    predictor = Predictor.load(run, engine=engine)
+    path = csv or jsonl
+    if path is None:
+        results = predictor.predict_many(sources, batch_size=batch_size, workers=workers)
+        failed = terminal.predictions(results, top=top, as_json=json_)
+    else:
+        from housetrain.deploy.bulk import predict_into
+
+        live = not quiet and sources.at_least(200)
+        with terminal.Terminal(quiet=not live).counting("Predicting") as progress:
+            total = sum(1 for _ in sources) if progress else 0
+            tally = predict_into(
+                path,
+                predictor,
+                sources,
+                kind="csv" if csv else "jsonl",
+                top=top,
+                batch_size=batch_size,
+                workers=workers,
+                each=terminal.print_prediction if json_ else None,
+                progress=(lambda done: progress(done, total)) if progress else None,
+            )
+        failed = tally.failed
+        if not json_:
+            terminal.out(tally.in_words())
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples:  housetrain export RUN  ·  housetrain export RUN --format litert --precision int8 --out phone"
+)
+def export(
+    run: _RUN,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="What runs it; by default Keras, and OpenVINO where it is installed, in one bundle.",
+            metavar="keras|onnx|openvino|litert|saved-model",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="What it computes in.", metavar="fp32|bf16|fp16|int8")] = "fp32",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder to make; by default bundle/, or exports/FORMAT-PRECISION/, in the run.", show_default=False
+        ),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Write the model for another library, compared with the Keras model on validation pictures.
+
+    The bundle holds the class names, the input size, checksums and a README with lines of Python to start from. Eight
+    bits are calibrated on training pictures. What does not say what the Keras model says is not kept.
+    """
+    from housetrain import terminal
+    from housetrain.deploy.export import export as export_run
+    from housetrain.deploy.export import export_bundle
+    from housetrain.deploy.forms import FORMATS
+
+    bits = one_of("precision", precision, _BITS)
+    if format_ is None:
+        folder = export_bundle(run, out)
+        if json_:
+            terminal.print_json({"bundle": str(folder)})
+        else:
+            terminal.out(f"Model    {folder}")
+        return
+    made = export_run(run, out, to=one_of("format", format_, FORMATS), precision=bits)
+    if json_:
+        terminal.print_json(made.to_json())
+        return
+    terminal.parity(made.parity)
+    terminal.out(f"Model    {made.folder}")
+    terminal.out(f"Read     {made.folder / 'README.md'}")
+
+
+_BITS = ("fp32", "bf16", "fp16", "int8")
+
+
+@app.command(epilog="Example:  housetrain benchmark RUN")
+def benchmark(run: _RUN, json_: Json = False) -> None:
+    """Compare the model in every format and precision that this machine can make. Keeps none of them."""
+    from housetrain import terminal
+    from housetrain.deploy.export import benchmark as benchmark_run
+
+    table, left_out = benchmark_run(run)
+    if json_:
+        terminal.print_json({"parity": [row.to_json() for row in table], "left_out": left_out})
+        return
+    terminal.parity(table)
+    for name, reason in left_out.items():
+        terminal.out(f"left out: {name}: {reason}")
+
+
+@app.command(epilog="Examples:  housetrain explain RUN photo.jpg  ·  housetrain explain RUN photo.jpg --name Dog")
+def explain(
+    run: _RUN,
+    pictures: Annotated[list[Path], typer.Argument(help="One photo or a few.", metavar="PHOTO...")],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; by default explained/ in the run.", show_default=False)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Explain this class; by default the one it names.", show_default=False)
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Show where the model looked: heat maps over the photo, and what each layer makes of it.
+
+    Writes PNG pictures and a page, and adds a section to the run's report.
+    """
+    from housetrain import terminal
+    from housetrain.results.explain import explain as explain_run
+
+    made = explain_run(run, pictures, out, name=name)
+    if json_:
+        terminal.print_json(made.to_json())
+        return
+    for line in made.in_words():
+        terminal.out(line)
+    terminal.out(f"Page     {made.page}")
