@@ -13,7 +13,7 @@ import pytest
 from sweep_by_hand import answers, labels, write_sweep
 
 from housetrain.runs import store
-from housetrain.runs.chance import expected_maximum
+from housetrain.runs.chance import at_least, expected_maximum
 from housetrain.runs.leaderboard import Leaderboard
 from housetrain.runs.watch import look, work
 
@@ -96,6 +96,10 @@ def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> No
     assert not board.beats_majority
     assert "Nothing beats the majority class: always naming “dog” would be right on 70.0%" in board.in_words()
     assert "looks better than it is" not in board.in_words()
+    needed = board.needed
+    assert needed is not None and f"{needed}, {needed / 200:.1%}, would be more" in board.in_words()
+    enough = [18 * at_least(right, 200, 0.7) <= 0.05 for right in (needed - 1, needed)]
+    assert enough == [False, True]
     better = {"one": {"outputs": [answers(truth, right=0.9)]}}
     assert Leaderboard.read(write_sweep(tmp_path / "t", better, truth=truth)).beats_majority
 

@@ -191,8 +191,6 @@ def draw_parallel(rows: Sequence[Row], found: Sequence[Factor]) -> Markup:
         at = left + index * step
         drawing.line(at, top - 6, at, height - bottom + 6, "axis")
         drawing.text(at, top - 16, factor.name.replace("_", " "), "strong", anchor="middle")
-        for level in factor.levels if not factor.continuous else (factor.levels[0], factor.levels[-1]):
-            drawing.text(at - 8, scales[index](level) + 4, shorten(_shown(level), 52), "halo", anchor="end")
     end = left + len(found) * step
     drawing.line(end, top - 6, end, height - bottom + 6, "axis")
     drawing.text(end, top - 16, "validation loss", "strong", anchor="middle")
@@ -207,6 +205,10 @@ def draw_parallel(rows: Sequence[Row], found: Sequence[Factor]) -> Markup:
             middle = (x0 + x1) / 2
             steps += f"C{middle:.2f} {y0:.2f} {middle:.2f} {y1:.2f} {x1:.2f} {y1:.2f}"
         drawing.path(steps, f"thread {style}", tip=f"{row.rank}. {row.name}: {row.val_loss:.4f}")
+    for index, factor in enumerate(found):  # last, so that no thread crosses them out
+        for level in factor.levels if not factor.continuous else (factor.levels[0], factor.levels[-1]):
+            place = left + index * step - 8, scales[index](level) + 4
+            drawing.text(*place, shorten(_shown(level), 52), "halo", anchor="end")
     return drawing.markup()
 
 

@@ -225,9 +225,20 @@ class Leaderboard:
         found = [row for row in self.ranked if row.val_accuracy is not None]
         if not found:
             return False
-        chances = max(1, sum(row.epochs for row in self.rows))
         right = max(round((row.val_accuracy or 0.0) * self.pictures) for row in found)
-        return chances * chance.at_least(right, self.pictures, self.majority_share) <= SUSPICION
+        return self._chances * chance.at_least(right, self.pictures, self.majority_share) <= SUSPICION
+
+    @property
+    def needed(self) -> int | None:
+        """How many validation pictures a row must name rightly to beat the majority; ``None`` if all are too few."""
+        for right in range(round(self.majority_share * self.pictures), self.pictures + 1):
+            if self._chances * chance.at_least(right, self.pictures, self.majority_share) <= SUSPICION:
+                return right
+        return None
+
+    @property
+    def _chances(self) -> int:
+        return max(1, sum(row.epochs for row in self.rows))
 
     @property
     def epochs_saved(self) -> int:
@@ -529,7 +540,7 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
         yield (
             f"Nothing beats the majority class: always naming “{board.majority}” would be right on "
             f"{board.majority_share:.1%} of the {board.pictures:,} validation pictures, and no model is right on more "
-            "than luck explains. Do not use any of them; look at the labels first."
+            f"than luck explains{_needed(board)}. Do not use any of them: look at the labels, and get more pictures."
         )
     elif board.optimism:
         yield (
@@ -540,6 +551,12 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
     if board.epochs_saved and board.search != "grid":
         planned = sum(row.planned for row in board.rows if row.state in _FINISHED)
         yield f"Stopping the weaker ones early saved {board.epochs_saved} of {planned} epochs."
+
+
+def _needed(board: Leaderboard) -> str:
+    """Return how many it would take, after so many tries."""
+    needed = board.needed
+    return "" if needed is None else f" (after so many tries {needed:,}, {needed / board.pictures:.1%}, would be more)"
 
 
 def _plural(count: int, one: str, many: str) -> str:
