@@ -266,6 +266,28 @@ def test_export_says_that_there_is_no_bundle(page: Page, finished: Run) -> None:
     assert [button for button in test.button if button.label == "Make the bundle"]
 
 
+def test_export_shows_every_form_of_the_bundle(page: Page, finished: Run) -> None:
+    forms = [
+        {"engine": "openvino", "model": "model.xml", "precision": "bf16", "tolerance": 0.03, "files": ["model.xml"]},
+        {"engine": "keras", "model": "model.keras", "precision": "fp32", "tolerance": 0.002, "files": ["model.keras"]},
+    ]
+    sha256 = store.file_sha256(finished.folder / "model.keras")
+    about = {
+        "format": 2, "forms": forms, "parity": {"openvino": {"agreement": 1.0}}, "run": {"model_sha256": sha256},
+        "spec": finished.spec.to_json(), "metrics": {"test": None}, "keras": "3.15.1", "golden": "validation",
+    }  # fmt: skip
+    with store.commit_folder(finished.folder, "bundle") as inside:
+        store.write_json_atomic(inside / "bundle.json", about)
+    test = page("export")
+    assert not test.exception
+    assert "OpenVINO, Keras" in [metric.value for metric in test.metric]
+    shown = test.dataframe[0].value
+    assert list(shown["format"]) == ["openvino bf16", "keras fp32"] and list(shown["may differ by"]) == [
+        "3e-02",
+        "2e-03",
+    ]
+
+
 def test_predict_refuses_paths_outside(page: Page, finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from housetrain.studio.views import predict
 

@@ -71,8 +71,10 @@ def _bundle(run: Run, bundle: Path, about: dict[str, Any]) -> None:
     files = store.read_json(bundle / store.MANIFEST)["files"]
     size = sum(int(facts["bytes"]) for facts in files.values())
     spec = about["spec"]
+    names = {"keras": "Keras", "openvino": "OpenVINO", "onnx": "ONNX", "litert": "LiteRT", "saved-model": "TensorFlow"}
+    engines = [names.get(form.get("engine", "keras"), "?") for form in about.get("forms", [about])]
     widgets.metrics(
-        ("format", "Keras", "model.keras: the model as Keras saves it, without anything that runs code."),
+        ("format", ", ".join(engines), "The first one whose library is installed is used. None can run code."),
         ("size", f"{size / 1e6:,.1f} MB", "All files together."),
         (
             "test accuracy",
@@ -119,13 +121,16 @@ def _parity(about: dict[str, Any]) -> None:
         "Does it still answer the same?",
         "Golden pictures travel with the model; each time it is loaded its answers are held against theirs.",
     )
+    parity = about.get("parity", {})
     rows = [
         {
-            "format": about.get("engine", "keras"),
+            "format": f"{form.get('engine', 'keras')} {form.get('precision', 'fp32')}",
             "checked on": f"{about.get('golden', 'validation')} pictures",
-            "may differ by": f"{float(about['tolerance']):.0e}",
+            "may differ by": f"{float(form['tolerance']):.0e}",
+            "same names as Keras": f"{parity[form['engine']]['agreement']:.1%}" if form.get("engine") in parity else "",
             "made with": f"Keras {plain(about.get('keras', '?'))}".replace("\\", ""),
         }
+        for form in about.get("forms", [about])
     ]
     st.dataframe(rows, hide_index=True)
 
