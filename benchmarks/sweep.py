@@ -6,10 +6,10 @@
     python benchmarks/sweep.py report             # both wall times, their ratio, both winners
 
 The plain loop takes the better part of an hour, so it can be run model by model: the time of each is kept as a line of
-``plain.jsonl``, and the wall time of the loop is their sum and one import of TensorFlow. With ``--epochs 3`` a model is
-trained for three epochs and the time of the other seven is reckoned from the last two; the report says of how many. A
-model's time holds what the tutorials' loop does for it: building, compiling and ``fit`` with a TensorBoard callback,
-with TensorFlow's own choice of threads. The sweep's time is that of the command, from the shell and back.
+``plain.jsonl``, and the wall time of the loop is their sum and one import of TensorFlow. With ``--reckon-from 3`` a
+model is trained for three epochs and the time of the other seven is reckoned from the last two; the report says of how
+many. A model's time holds what the tutorials' loop does for it: building, compiling and ``fit`` with a TensorBoard
+callback, with TensorFlow's own choice of threads. The sweep's time is that of the command, from the shell and back.
 
 Pictures: cats and dogs, gray 50x50, the split of `housetrain prepare` (70 % train, 15 % validation), 10 epochs, batches
 of 32. Expected: the sweep 4x as fast as the loop, with halving 10x, the winners equally good: the best validation
@@ -19,6 +19,8 @@ losses differ by less than their standard error. The script fails where that is 
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import os
 import shutil
 import subprocess
@@ -35,40 +37,44 @@ from housetrain import Prepared
 from housetrain.runs import store
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-EPOCHS, BATCH = 10, 32
+BATCH = 32
 SWEEP_LEAST, HALVING_LEAST = 4.0, 10.0
-GRID = [(dense, nodes, conv) for dense in (0, 1, 2) for nodes in (32, 64, 128) for conv in (1, 2, 3)]
+Axes = dict[str, list[int]]
+AXES: Axes = {"dense": [0, 1, 2], "nodes": [32, 64, 128], "conv": [1, 2, 3]}
 
 
 # ------------------------------------------------------------------------------------------------- the tutorials' way
-def plain(prepared: Prepared, work: Path, *, models: int, epochs: int) -> None:
-    """Train the next ``models`` of the loop, and keep a line for each."""
+def plain(prepared: Prepared, work: Path, axes: Axes, *, models: int, epochs: int, trained: int) -> None:
+    """Train the next ``models`` of the loop for ``trained`` of ``epochs`` epochs, and keep a line for each."""
     begin = time.perf_counter()
     import keras  # noqa: F401 - timed
 
     imported = time.perf_counter() - begin
     lines = work / "plain.jsonl"
     done = {line["name"] for line in store.read_lines(lines)}
-    for dense, nodes, conv in GRID:
+    for dense, nodes, conv in itertools.product(axes["dense"], axes["nodes"], axes["conv"]):
         name = f"{conv}-conv-{nodes}-nodes-{dense}-dense"
         if name in done or not models:
             continue
         models -= 1
-        found = plain_training(prepared, (dense, nodes, conv), work / "plain-logs" / name, epochs=epochs, batch=BATCH)
-        found["seconds"] += round((EPOCHS - epochs) * found["epoch_s"], 2)
-        about = {"epochs": epochs, "import_s": round(imported, 2), "load": round(os.getloadavg()[0], 2)}
+        found = plain_training(prepared, (dense, nodes, conv), work / "plain-logs" / name, epochs=trained, batch=BATCH)
+        found["seconds"] += round((epochs - trained) * found["epoch_s"], 2)
+        about = {"epochs": trained, "import_s": round(imported, 2), "load": round(os.getloadavg()[0], 2)}
         store.append_line(lines, {"name": name, **found, **about})
         print(f"{name:26s} {found['seconds']:7.1f} s   val_loss {found['val_loss']:.4f}")
 
 
 # ------------------------------------------------------------------------------------------------- housetrain
-def ours(prepared: Prepared, work: Path, *, halving: bool) -> None:
+def ours(prepared: Prepared, work: Path, axes: Axes, *, epochs: int, halving: bool) -> None:
     """Run the command, from nothing, and keep its wall time."""
     name = "halving" if halving else "sweep"
     shutil.rmtree(work / name, ignore_errors=True)
     command = [sys.executable, "-m", "housetrain", "sweep", str(prepared.folder), "--out", str(work / name), "--quiet"]
+    for axis, values in axes.items():
+        command += [f"--{axis}", ",".join(map(str, values))]
+    command += ["--epochs", str(epochs), "--batch-size", str(BATCH), *(["--halving"] if halving else [])]
     begin = time.perf_counter()
-    subprocess.run([*command, *(["--halving"] if halving else [])], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - begin
     store.write_json_atomic(
         work / f"{name}.json", {"seconds": round(seconds, 1), "commit": commit(), "load": round(os.getloadavg()[0], 2)}
@@ -89,19 +95,19 @@ def commit() -> str:
 
 
 # ------------------------------------------------------------------------------------------------- the verdict
-def report(work: Path, pictures: int) -> int:
+def report(work: Path, pictures: int, *, models: int, epochs: int) -> int:
     """Print what is known. Return 0 where all that was expected is so."""
     rows = store.read_lines(work / "plain.jsonl")
-    whole = [row for row in rows if row.get("epochs", EPOCHS) == EPOCHS]
-    best = min(whole, key=lambda row: row["val_loss"])
+    whole = [row for row in rows if row.get("epochs", epochs) == epochs]
+    best = min(whole or rows, key=lambda row: row["val_loss"])
     loop = sum(row["seconds"] for row in rows) + float(np.median([row["import_s"] for row in rows]))
     print(
-        f"{pictures} train pictures, {EPOCHS} epochs, batches of {BATCH}; {len(rows)} of 27 plain models"
+        f"{pictures} train pictures, {epochs} epochs, batches of {BATCH}; {len(rows)} of {models} plain models"
         + (f", {len(rows) - len(whole)} of them by the time of fewer epochs" if len(whole) < len(rows) else "")
     )
     line = "{:20s} {:7.0f} s  {:5.1f}x   best {} val_loss {:.4f} accuracy {:.4f}"
     print(line.format("plain Keras loop", loop, 1.0, best["name"], best["val_loss"], best["val_accuracy"]))
-    good = len(rows) == len(GRID)
+    good = len(rows) == models
     for name, least in (("sweep", SWEEP_LEAST), ("halving", HALVING_LEAST)):
         if not (work / f"{name}.json").exists():
             print(f"{name}: not run yet")
@@ -132,7 +138,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("plain", "sweep", "halving", "report"))
     parser.add_argument("--models", type=int, default=27, help="with plain: how many to train now")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="with plain: train fewer, and reckon the time of 10")
+    parser.add_argument("--reckon-from", type=int, help="with plain: train so many epochs, and reckon the time of all")
+    parser.add_argument("--epochs", type=int, default=10, help="of both ways; less for a quick look")
+    for axis, values in AXES.items():
+        parser.add_argument(
+            f"--{axis}", type=int, nargs="+", default=values, help="of both ways; fewer for a quick look"
+        )
     parser.add_argument("--pictures", type=Path, default=SHARED / "PetImages")
     parser.add_argument(
         "--work", type=Path, default=Path("benchmark-sweep"), help="where pictures and results are kept"
@@ -145,11 +156,14 @@ def main() -> int:
 
         prepare(options.pictures, folder, size=50, colour="gray")
     prepared = Prepared.load(folder)
+    axes = {axis: getattr(options, axis) for axis in AXES}
     if options.step == "plain":
-        plain(prepared, options.work, models=options.models, epochs=options.epochs)
+        trained = options.reckon_from or options.epochs
+        plain(prepared, options.work, axes, models=options.models, epochs=options.epochs, trained=trained)
     elif options.step in ("sweep", "halving"):
-        ours(prepared, options.work, halving=options.step == "halving")
-    return report(options.work, len(prepared.labels("train")))
+        ours(prepared, options.work, axes, epochs=options.epochs, halving=options.step == "halving")
+    models = math.prod(len(values) for values in axes.values())
+    return report(options.work, len(prepared.labels("train")), models=models, epochs=options.epochs)
 
 
 if __name__ == "__main__":
