@@ -204,7 +204,8 @@ def memory_child(folder: Path, target: Path) -> None:
         took = timed(lambda: prepare(division, target))
     again = timed(lambda: prepare(folder, target))
     print(
-        f"workers {peak.worker:.0f} MB of their own each at most, parent {before:.0f} MB before and {peak.parent:.0f} MB at most, "
+        f"workers {peak.worker:.0f} MB of their own each at most, "
+        f"parent {before:.0f} MB before and {peak.parent:.0f} MB at most, "
         f"{len(division.rows) / took:,.0f} pictures/s, second call with the folder {again:.2f} s"
     )
 
