@@ -101,7 +101,7 @@ def main() -> int:
     """Compare on MNIST's 10,000 test digits (8,000 and 2,000) and on Fashion-MNIST (60,000 and 10,000)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, default=Path(__file__).resolve().parents[2] / "shared/data/mnist-t10k")
-    parser.add_argument("--fashion", type=Path, default=Path("/usr/share/dataset-fashion-mnist"))
+    parser.add_argument("--fashion", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
         "--work", type=Path, help="where to keep pictures and runs; by default a folder that is removed"
