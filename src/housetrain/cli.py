@@ -642,7 +642,14 @@ def main() -> NoReturn:
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are not for the user
     try:
-        _asked_for(sys.argv[1:2])(standalone_mode=True)
+        words = sys.argv[1:]
+        if words[:1] == ["predict"] and len(words) > 2 and not any(word.startswith("-") for word in words):
+            # Nothing to convert: Typer would import pydantic for it, which takes longer than the model to answer.
+            cli_deploy.predict(Path(words[1]), words[2:])
+        else:
+            _asked_for(words[:1])(standalone_mode=True)
+    except typer.Exit as left:
+        sys.exit(left.exit_code)
     except HousetrainError as error:
         from housetrain.terminal import fail
 

@@ -276,6 +276,21 @@ except MissingExtra as error:
     assert "housetrain[tensorflow]" in keras and "housetrain[openvino]" in either
 
 
+def test_naming_one_photo_imports_nothing_it_does_not_need(bundle: Path, digits: Any) -> None:
+    photo = next(digits.pictures.rglob("*.png"))
+    code = (
+        "import sys; from housetrain import cli\n"
+        f"sys.argv = ['housetrain', 'predict', {str(bundle)!r}, {str(photo)!r}]\n"
+        "try: cli.main()\n"
+        "except SystemExit as left: print(left.code)\n"
+        "heavy = ('tensorflow', 'keras', 'pydantic', 'rich', 'openvino.tools.ovc', 'matplotlib')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said, exit_code, heavy = done.stdout.splitlines()
+    assert said.startswith(str(photo)) and exit_code == "0" and heavy == "[]"
+
+
 def test_a_bundle_predicts_without_tensorflow_and_keras(bundle: Path, digits: Any) -> None:
     photo = next(digits.pictures.rglob("*.png"))
     code = (

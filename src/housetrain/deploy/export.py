@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from housetrain.deploy import readme, unsure, verify
 from housetrain.deploy.convert import convert
-from housetrain.deploy.engines import Engine, KerasEngine, Pictures, class_probabilities
+from housetrain.deploy.engines import Engine, KerasEngine, Pictures, Probabilities, class_probabilities
 from housetrain.deploy.forms import FORMATS, NAMES, PRECISIONS, TOLERANCES, Form, Format, Precision, is_installed, need
 from housetrain.deploy.parity import PICTURES, Parity, Yardstick, compare, in_batches
 from housetrain.deploy.runtimes import ENGINES, load_saved_model_engine
@@ -164,19 +164,18 @@ class _Source:
         path, classes = run.model_path, len(run.classes)
         engine = KerasEngine.load(path, classes=classes, input_shape=run.spec.shape)
         rows = run.split.of("validation")
-        found: list[Yardstick] = []
-        for count in (GOLDEN_PICTURES, pictures):
-            wanted = _spread([row.label for row in rows], count)
-            shown, kind = _pictures(run, "validation", wanted)
-            labels = None
-            if kind == "validation" and len(shown) == len(wanted):
-                labels = np.array([run.classes.index(rows[at].label) for at in wanted], np.int64)
-            # the golden answers come from one call, as they are asked for when a bundle is loaded
-            answers = engine.probabilities(shown) if count == GOLDEN_PICTURES else in_batches(engine, shown)
-            if not np.isfinite(answers).all():
-                raise ModelError("The model's answers are not numbers", do="train it anew", run=str(run.folder))
-            found.append(Yardstick(shown, answers, labels, kind))
-        return cls(run, engine, *found)
+        labels = [row.label for row in rows]
+        wanted = _spread(labels, max(pictures, GOLDEN_PICTURES))
+        shown, kind = _pictures(run, "validation", wanted)
+        answers = in_batches(engine, shown)  # one size of batch: every other one costs a large net seconds
+        if not np.isfinite(answers).all():
+            raise ModelError("The model's answers are not numbers", do="train it anew", run=str(run.folder))
+        whole = kind == "validation" and len(shown) == len(wanted)
+        true = np.array([run.classes.index(labels[at]) for at in wanted], np.int64) if whole else None
+        few = [wanted.index(at) for at in _spread(labels, GOLDEN_PICTURES)] if whole else [*range(len(shown))]
+        few = few[:GOLDEN_PICTURES]
+        golden = Yardstick(shown[few], answers[few], None if true is None else true[few], kind)
+        return cls(run, engine, golden, Yardstick(shown, answers, true, kind))
 
     @property
     def model(self) -> Any:
@@ -196,7 +195,7 @@ class _Source:
 class _Made:
     form: Form
     row: Parity
-    engine: Engine
+    golden: Probabilities  # what it says of the golden pictures
 
 
 def _make(source: _Source, folder: Path, to: Format, precision: Precision, *, timed: bool = True) -> _Made:
@@ -225,9 +224,10 @@ def _make(source: _Source, folder: Path, to: Format, precision: Precision, *, ti
     size = sum((folder / name).stat().st_size for name in files)
     row, engine = compare(load, source.yardstick, engine=to, precision=precision, size=size, timed=timed)
     # Where a processor lacks bfloat16, the same file computes in float32: its answers are then nearer to Keras's.
-    apart = float(np.max(np.abs(engine.probabilities(source.golden.pictures) - source.golden.probabilities)))
+    golden = source.golden.probabilities if to == "keras" else engine.probabilities(source.golden.pictures)
+    apart = float(np.max(np.abs(golden - source.golden.probabilities)))
     usual = source.engine.tolerance if to == "keras" else TOLERANCES[precision]
-    return _Made(Form(to, NAMES[to], precision, min(0.99, max(usual, round(2 * apart, 3))), files), row, engine)
+    return _Made(Form(to, NAMES[to], precision, min(0.99, max(usual, round(2 * apart, 3))), files), row, golden)
 
 
 def _write(
@@ -248,7 +248,7 @@ def _write(
         for to, precision in wanted:
             made[to] = _make(source, inside, to, precision, timed=not welcome)
             made[to].row.must_be_good()
-        answers = made[wanted[0][0]].engine.probabilities(source.golden.pictures)
+        answers = made[wanted[0][0]].golden
         for to, precision in welcome:
             scratch = inside / f"making-{to}"
             scratch.mkdir()

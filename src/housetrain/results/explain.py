@@ -155,8 +155,8 @@ def explain(
     run = run if isinstance(run, Run) else Run.open(Path(run))
     if name is not None and name not in run.classes:
         raise ModelError("The model knows no such class", expected=", ".join(run.classes[:20]), name=name)
-    predictor = Predictor.load(run, engine="keras")
-    model = getattr(predictor.engine, "model", None)
+    model = getattr(Predictor.load(run, engine="keras").engine, "model", None)
+    predictor = Predictor.load(run)  # what `predict` uses: the hundred pictures of an occlusion map want speed
     target = Path(folder) if folder is not None else run.folder / FOLDER
     weights = store.file_sha256(run.model_path)
     made = []
