@@ -38,6 +38,18 @@ def mnist_t10k() -> Path:
     return _shared("data", "mnist-t10k")
 
 
+@pytest.fixture(scope="session")
+def xception_weights() -> Path:
+    """ImageNet's weights of Xception without its top. Never written."""
+    return _shared("weights", "xception_notop.weights.h5")
+
+
+@pytest.fixture(scope="session")
+def class_index() -> Path:
+    """The names of ImageNet's classes, as Keras downloads them. Never written."""
+    return _shared("weights", "imagenet_class_index.json")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the catalogue cache of the person running the tests out of it."""

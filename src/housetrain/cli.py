@@ -21,6 +21,7 @@ from housetrain.options import (
     BALANCES,
     COLOURS,
     RESIZES,
+    Augment,
     Balance,
     BatchSize,
     Colour,
@@ -47,6 +48,7 @@ from housetrain.options import (
     TestPerClass,
     TimeLimit,
     Validation,
+    Weights,
     Workers,
     one_of,
     plan_from,
@@ -80,6 +82,8 @@ def _root(
 def run(
     folder: Folder,
     model: Model = "best",
+    weights: Weights = None,
+    augment: Augment = None,
     out: Out = None,
     prepared: Annotated[
         Path | None, typer.Option(help="Where the arrays are kept; by default in prepared/.", show_default=False)
@@ -130,6 +134,8 @@ def run(
         "time_limit_s": seconds(time_limit),
         "seed": seed,
         "deterministic": deterministic or None,
+        "weights": weights,
+        "views": augment,
     }
     chosen = plan = None
     if sweep or halving:
@@ -333,6 +339,8 @@ def prepare(
 def train(
     prepared: Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")],
     model: Model = "cnn",
+    weights: Weights = None,
+    augment: Augment = None,
     out: Out = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -367,6 +375,8 @@ def train(
         time_limit_s=seconds(time_limit),
         seed=seed,
         deterministic=deterministic or None,
+        weights=weights,
+        views=augment,
         settings=set_,
     )
     target = out or pipeline.free_run_folder(
@@ -512,6 +522,82 @@ def compare(
         _print_json(found.to_json())
     else:
         terminal.comparison(found)
+
+
+@app.command(epilog="Example:  housetrain finetune runs/PetImages --layers 30 --epochs 5")
+def finetune(
+    run: Annotated[Path, typer.Argument(help="A finished run of a pretrained model.", metavar="RUN")],
+    layers: Annotated[int, typer.Option(help="Train this many of the net's last layers.", min=1)] = 30,
+    out: Annotated[
+        Path | None, typer.Option(help="The new run folder; by default <RUN>-finetuned.", show_default=False)
+    ] = None,
+    epochs: Epochs = 5,
+    learning_rate: Annotated[float, typer.Option(help="Step size of the optimizer.")] = 1e-5,
+    batch_size: BatchSize = None,
+    patience: Patience = None,
+    time_limit: TimeLimit = None,
+    seed: Seed = None,
+    deterministic: Deterministic = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on from a pretrained model's run: train the top of its net as well, with tiny steps. A new run.
+
+    Batch norm stays in inference mode. The best epoch by validation loss is kept.
+    """
+    import housetrain as ht
+    from housetrain import pipeline, terminal
+
+    flags = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "patience": patience,
+        "time_limit_s": seconds(time_limit),
+        "seed": seed,
+        "deterministic": deterministic or None,
+    }
+    before = ht.Run.open(run)
+    settings: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    tuned = pipeline.finetune(before, out, layers=layers, progress=None if quiet else "rich", **settings)
+    if json_:
+        _print_json({"run": str(tuned.folder), "result": tuned.result, "history": tuned.history})
+        return
+    old, new = ((item.result or {}).get("val_loss", float("nan")) for item in (before, tuned))
+    terminal.out(f"Run      {tuned.folder}")
+    terminal.out(f"         val_loss {old:.4f} before, {new:.4f} now{'' if new < old else ': keep the run before'}")
+    terminal.out(f"Next     housetrain evaluate {_quoted(tuned.folder if new < old else before.folder)}")
+
+
+@app.command(epilog="Example:  housetrain classify photo.jpg --model xception --top 5")
+def classify(
+    pictures: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PICTURE...")],
+    model: Annotated[
+        str, typer.Option(help="xception, efficientnetv2-b0, mobilenetv3-large, resnet50 or convnext-tiny.")
+    ] = "xception",
+    top: Annotated[int, typer.Option(help="Name this many classes.", min=1, max=1000)] = 5,
+    weights: Annotated[
+        str,
+        typer.Option(help="imagenet (downloaded once), or a file of weights with the top.", metavar="imagenet|PATH"),
+    ] = "imagenet",
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture and line.")] = False,
+) -> None:
+    """Name what is in pictures with the thousand names of ImageNet. Nothing is trained."""
+    from housetrain import terminal
+    from housetrain.deploy.predictor import expand
+    from housetrain.training.classify import classify as guesses
+
+    failed = 0
+    for guess in guesses([Path(path) for path in expand(pictures)], model, weights=weights, top=top):
+        failed += bool(guess.error)
+        if json_:
+            typer.echo(json.dumps(guess.to_json()))
+            continue
+        terminal.out(f"{guess.source}" + (f": {guess.error}" if guess.error else ""))
+        for name, probability in guess.names:
+            terminal.out(f"  {probability:7.2%}  {name}")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example:  housetrain evaluate runs/PetImages")

@@ -58,7 +58,30 @@ Resize = Annotated[
 Size = Annotated[
     int | None, typer.Option(help="Side of the prepared pictures in pixels.", min=8, max=2048, show_default=False)
 ]
-Model = Annotated[str, typer.Option(help="Preset: best, cnn, mlp or deep.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Preset: best, cnn, mlp, deep; pretrained: xception, efficientnetv2-b0, mobilenetv3-large, resnet50, "
+        "convnext-tiny."
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="Pretrained models: imagenet (downloaded), a weights file, or none to train from nothing.",
+        metavar="imagenet|none|PATH",
+        show_default=False,
+    ),
+]
+Augment = Annotated[
+    int | None,
+    typer.Option(
+        "--augment",
+        help="Pretrained models: learn from this many augmented views of each picture as well.",
+        min=0,
+        show_default=False,
+    ),
+]
 Conv = Annotated[int | None, typer.Option(help="cnn: convolution layers.", min=1, show_default=False)]
 Nodes = Annotated[int | None, typer.Option(help="cnn: filters and dense units per layer.", min=1, show_default=False)]
 Dense = Annotated[int | None, typer.Option(help="cnn: dense layers before the output.", min=0, show_default=False)]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -205,6 +205,73 @@ def suited(recipe: Recipe, catalog: Catalog) -> Recipe:
     if recipe.colour is None and all(one.mode in ("1", "L", "LA", "I;16") for one in catalog.usable):
         changes["colour"] = "gray"
     return recipe.but(**changes)
+
+
+def finetune(
+    source: Run | Path | str,
+    out: Path | str | None = None,
+    *,
+    layers: int = 30,
+    prepared: Prepared | None = None,
+    progress: Literal["rich"] | None = None,
+    **settings: Any,
+) -> Run:
+    """Train the last layers of a transfer run's net as well, with tiny steps, into a run of its own.
+
+    Batch norm stays in inference mode: its statistics and scales are those of the many pictures it was trained on.
+
+    Args:
+        source: A complete run of a pretrained model.
+        out: The new run folder; ``<run>-finetuned`` by default.
+        layers: How many of the net's last layers are trained, as `keras.Model.layers` counts them.
+        prepared: The pictures; by default those that the run remembers.
+        progress: ``"rich"`` shows a live bar.
+        **settings: Recipe fields that differ: by default 5 epochs of Adam at a learning rate of 1e-5.
+
+    Returns:
+        The new complete run; its ``model.keras`` is that of the best epoch by validation loss.
+
+    Raises:
+        IncompleteError: The run is not finished, or its pictures are gone.
+        RecipeError: Its model is not a pretrained one, or the settings cannot be trained.
+    """
+    from housetrain.errors import IncompleteError, RecipeError
+    from housetrain.results.evaluate import prepared_of
+    from housetrain.runs.run import Run as RunType
+    from housetrain.training.loop import train
+    from housetrain.training.recipe import Recipe as RecipeType
+
+    run = source if isinstance(source, RunType) else RunType.open(Path(source))
+    recipe = RecipeType.from_json(run.recipe_json)
+    if not recipe.pretrained:
+        raise RecipeError(
+            "Only a run of a pretrained model can be fine-tuned",
+            expected="a run of `housetrain run --model xception` or another pretrained model",
+            run=str(run.folder),
+            model=recipe.model,
+        )
+    if not run.complete:
+        raise IncompleteError(
+            "The run is not finished", do="let it finish first: run the same command again", run=str(run.folder)
+        )
+    defaults = RecipeType.of(recipe.model)
+    tuned = recipe.but(
+        **{
+            "weights": str(run.model_path.absolute()),
+            "unfreeze": layers,
+            "head": defaults.head,
+            "views": 0,
+            "epochs": 5,
+            "optimizer": "adam",
+            "learning_rate": 1e-5,
+            "schedule": "constant",
+            "warmup_epochs": 0.0,
+            "weight_decay": 0.0,
+        }
+        | settings
+    )
+    folder = Path(out) if out is not None else run.folder.with_name(f"{run.name}-finetuned")
+    return train(prepared or prepared_of(run), tuned, folder, progress=progress)
 
 
 def first_recipe(sweep: Plan) -> Recipe:

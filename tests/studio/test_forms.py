@@ -19,7 +19,7 @@ def test_the_words_are_of_settings_that_exist() -> None:
 def test_every_setting_is_on_the_form_and_begins_with_the_presets_value(model: str, page: Page, finished: Run) -> None:
     test = page("train", state={"view": "new", "recipe-model": model})
     assert not test.exception
-    widgets = [*test.number_input, *test.selectbox, *test.slider, *test.toggle]
+    widgets = [*test.number_input, *test.selectbox, *test.slider, *test.toggle, *test.text_input]
     shown = {
         str(one.key).removeprefix(f"recipe-{model}-"): one for one in widgets if str(one.key).startswith("recipe-")
     }

@@ -12,27 +12,32 @@ import pytest
 from housetrain.data.decode import InputSpec
 from housetrain.errors import ModelError, RecipeError
 from housetrain.training.augment import Augment
+from housetrain.training.backbones import BACKBONES
 from housetrain.training.models import MODELS, Layers, build, cost_of, for_inference, register
 from housetrain.training.recipe import PRESETS, Recipe
 from housetrain.training.shapes import cost
 
 THREE = ("ant", "bee", "cow")
-MODEL_NAMES = sorted(MODELS)
+OWN_NAMES = sorted(MODELS.keys() - BACKBONES.keys())
+CASES = [(model, classes, precision) for model in OWN_NAMES for classes in (("cat", "dog"), THREE) for precision in
+         ("float32", "bfloat16")] + [
+    pytest.param(model, THREE, "bfloat16", marks=[] if model == "mobilenetv3-large" else pytest.mark.slow)
+    for model in BACKBONES
+]  # fmt: skip
 
 
 def small(model: str, **settings: object) -> tuple[Recipe, InputSpec]:
-    """A recipe and pictures as small as tests like them."""
-    smaller = {"conv": 2, "nodes": 16} if model == "cnn" else {}
-    return Recipe.of(model, **smaller, **settings), InputSpec(24, 20, PRESETS[model].colour)
+    """A recipe and pictures as small as tests like them; of a pretrained net, its shape without its weights."""
+    smaller = {"conv": 2, "nodes": 16} if model == "cnn" else {"weights": "none"} if model in BACKBONES else {}
+    side = BACKBONES[model].smallest + 4 if model in BACKBONES else 24
+    return Recipe.of(model, **smaller, **settings), InputSpec(side, max(20, side - 4), PRESETS[model].colour)
 
 
 def pictures(spec: InputSpec, count: int = 5) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *spec.shape), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("classes", [("cat", "dog"), THREE], ids=["two", "three"])
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize(("model", "classes", "precision"), CASES)
 def test_every_net_keeps_the_contract(model: str, classes: tuple[str, ...], precision: str, tmp_path: Path) -> None:
     recipe, spec = small(model)
     net = build(recipe, spec=spec, classes=classes, precision=precision)  # type: ignore[arg-type]
@@ -63,7 +68,7 @@ def test_every_net_keeps_the_contract(model: str, classes: tuple[str, ...], prec
     assert keras.config.dtype_policy().name == "float32", "the global policy is left alone"
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", [*OWN_NAMES, "mobilenetv3-large"])
 def test_initial_weights_follow_from_the_seed_alone(model: str) -> None:
     recipe, spec = small(model, seed=7)
     first = build(recipe, spec=spec, classes=THREE).get_weights()
@@ -77,7 +82,7 @@ def test_initial_weights_follow_from_the_seed_alone(model: str) -> None:
     assert np.array_equal(np.random.get_state()[1], before), "no global seed is touched"  # type: ignore[index]
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", OWN_NAMES)
 def test_every_net_learns_digits(model: str) -> None:
     from sklearn.datasets import load_digits
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from housetrain.data.prepare import Prepared
+    from housetrain.deploy.predictor import Predictor
     from housetrain.runs.run import Run
 
 __all__ = ["Answer", "Baseline", "ClassScores", "Evaluation", "evaluate", "evaluate_probabilities"]
@@ -169,21 +170,19 @@ def evaluate(
             do="prepare again with test above 0, then train and evaluate",
             prepared=str(prepared.folder),
         )
-    predictor = Predictor.load(run.folder, engine="keras")
+    predictor: Predictor | None = None
+    if run.recipe_json.get("weights", "none") == "none":
+        # Before the opening is written down: a model may not load.
+        predictor = Predictor.load(run.folder, engine="keras")
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     opening = {"when": now, "weights": weights, "data": prepared.fingerprint, "pictures": len(labels)}
     store.append_line(run.folder / OPENINGS, opening)
     openings = store.read_lines(run.folder / OPENINGS)
-    pictures = prepared.pictures("test")
-    answers = []
-    for start in range(0, len(labels), BATCH):
-        answers.append(predictor.probabilities(np.asarray(pictures[start : start + BATCH])))
-        if progress is not None:
-            progress(min(start + BATCH, len(labels)), len(labels))
+    answers = _answers(run, prepared, predictor, progress=progress)
     training = np.bincount(prepared.labels("train"), minlength=len(prepared.classes))
     found = evaluate_probabilities(
         labels,
-        np.concatenate(answers),
+        answers,
         prepared.classes,
         paths=prepared.paths("test"),
         sha256=prepared.sha256("test"),
@@ -199,6 +198,36 @@ def evaluate(
     )
     result.save(run.folder / FOLDER)
     return result
+
+
+def _answers(
+    run: Run, prepared: Prepared, predictor: Predictor | None, *, progress: Callable[[int, int], None] | None
+) -> ArrayLike:
+    """Return the probability of every class for every test picture.
+
+    A pretrained net is a heavy one: its quick engine and the features that are kept answer for it.
+    """
+    from housetrain.deploy.predictor import Predictor
+
+    if predictor is None:
+        from housetrain.deploy.engines import KerasEngine, class_probabilities
+        from housetrain.training.transfer import probabilities
+
+        def load() -> Any:
+            shape = run.spec.shape
+            return KerasEngine.load(run.model_path, classes=len(run.classes), input_shape=shape).model
+
+        found = probabilities(run, prepared, "test", load=load, progress=progress)
+        if found is not None:
+            return class_probabilities(found, len(run.classes))
+        predictor = Predictor.load(run.folder, engine="keras")
+    pictures = prepared.pictures("test")
+    answers = []
+    for start in range(0, len(pictures), BATCH):
+        answers.append(predictor.probabilities(np.asarray(pictures[start : start + BATCH])))
+        if progress is not None:
+            progress(min(start + BATCH, len(pictures)), len(pictures))
+    return np.concatenate(answers)
 
 
 def prepared_of(run: Run) -> Prepared:

@@ -260,4 +260,6 @@ def _other(name: str, value: Any, model: str) -> Any:
         return int(st.number_input(label, value=value, step=1, **options))
     if isinstance(value, float):
         return float(st.number_input(label, value=value, step=0.05, format="%g", **options))
+    if isinstance(value, str):
+        return st.text_input(label, value, **options).strip() or value
     return value  # nothing to choose from: the preset's

@@ -70,7 +70,7 @@ class Feed:
     """Training and validation batches of one run.
 
     Args:
-        prepared: The pictures.
+        prepared: The pictures; or anything with their methods, such as the features of a frozen net.
         batch_size: Pictures a step; the last step of an epoch takes what is left.
         seed: Decides, with the epoch, the order.
         smoothing: Label smoothing of the training targets.
@@ -99,7 +99,7 @@ class Feed:
         columns = [targets_of(labels, classes, smoothing=smoothing)]
         if self.weights is not None:
             columns.append(self.weights[labels])
-        large = validation_batch(train.shape[1] * train.shape[2])
+        large = validation_batch(math.prod(train.shape[1:3]))  # of pictures, or of features
         kind: Any = _Graph if keras.backend.backend() == "tensorflow" else _Arrays
         self._train = kind(train, columns, batch_size)
         self._validation = kind(validation, [], large)

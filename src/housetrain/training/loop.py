@@ -99,7 +99,12 @@ def train(
         signals = stack.enter_context(Signals())
         _write_inputs(run, prepared, recipe)
         load_keras("training")  # takes seconds: only now that the folder is ours
-        session = Session(
+        kind = Session
+        if recipe.frozen:
+            from housetrain.training.transfer import session_of
+
+            kind = session_of(recipe)
+        session = kind(
             run, prepared, recipe, listeners=listeners, tracker=tracker, signals=signals, start=start, until=until
         )
         session.train()
@@ -183,6 +188,7 @@ class Session:
     ) -> None:
         self.run, self.prepared, self.recipe = run, prepared, recipe
         self.listeners, self.signals, self.start, self.until = listeners, signals, start, until
+        self.epochs = recipe.epochs
         self.tracker = Tracking(tracker, run.folder / "tb", classes=prepared.classes, note=self._note)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
@@ -199,7 +205,6 @@ class Session:
     def train(self) -> None:
         """Train to the end and write the result, or keep what there is and raise."""
         from housetrain.training import checkpoint
-        from housetrain.training.batches import Feed
         from housetrain.training.environment import environment
         from housetrain.training.precision import make_deterministic
 
@@ -207,9 +212,7 @@ class Session:
         make_deterministic(recipe)
         found = checkpoint.newest(self.run.checkpoints)
         self._recall(found)
-        self.feed = Feed(
-            self.prepared, batch_size=recipe.batch_size, seed=recipe.seed, smoothing=recipe.label_smoothing
-        )
+        self.feed = self._opened_feed()
         self.model = self._compiled()
         if found is not None:
             found.restore(self.model)
@@ -253,17 +256,29 @@ class Session:
         if (path.read_bytes() if path.exists() else b"") != kept:  # lines of an epoch that will be trained again
             store.write_bytes_atomic(path, kept)
 
+    def _opened_feed(self) -> Any:
+        from housetrain.training.batches import Feed
+
+        recipe = self.recipe
+        return Feed(self.prepared, batch_size=recipe.batch_size, seed=recipe.seed, smoothing=recipe.label_smoothing)
+
+    def _built(self) -> Any:
+        """Return the model to train; from now on `kept` is what will be saved."""
+        from housetrain.training.models import build, for_inference
+
+        precision: Any = self.precision
+        model = build(self.recipe, spec=self.prepared.spec, classes=self.prepared.classes, precision=precision)
+        self.kept = for_inference(model)  # now: a copy of a compiled model would be compiled, optimiser and all
+        return model
+
     def _compiled(self) -> Any:
         import keras
 
-        from housetrain.training.models import build, for_inference
         from housetrain.training.objective import loss_and_metrics
         from housetrain.training.optimizers import exempt_from_decay, optimizer_of
 
         recipe, classes = self.recipe, self.prepared.classes
-        precision: Any = self.precision
-        model = build(recipe, spec=self.prepared.spec, classes=classes, precision=precision)
-        self.kept = for_inference(model)  # now: a copy of a compiled model would be compiled, optimiser and all
+        model = self._built()
         optimizer = optimizer_of(recipe, steps_per_epoch=self.feed.steps)
         loss, metrics = loss_and_metrics(len(classes), smoothed=bool(recipe.label_smoothing))
         executed = steps_per_execution(self.feed.steps) if keras.backend.backend() == "tensorflow" else 1
@@ -280,7 +295,7 @@ class Session:
         )
         self.model.fit(
             self.feed.train,
-            epochs=self.recipe.epochs,
+            epochs=self.epochs,
             initial_epoch=len(self.history),
             callbacks=[watch],
             shuffle=False,  # the feed has its own order
@@ -385,7 +400,7 @@ class Session:
             "sessions": self.sessions,
         }
         checkpoint.save(self.run.checkpoints, len(self.history), model=self.model, improved=improved, state=state)
-        self._tell("epoch", **row, epochs=self.recipe.epochs, best=improved)
+        self._tell("epoch", **row, epochs=self.epochs, best=improved)
         if words and not self._done():
             self._note(words)
         if improved and time.monotonic() - self._model_written > _LIVE_MODEL_S:
@@ -393,7 +408,7 @@ class Session:
 
     # ---------------------------------------------------------------------------------- the end
     def _done(self) -> bool:
-        return bool(self.reason) or len(self.history) >= self.recipe.epochs
+        return bool(self.reason) or len(self.history) >= self.epochs
 
     def _paused(self) -> bool:
         return self.until is not None and len(self.history) >= self.until
@@ -409,11 +424,12 @@ class Session:
             **{key: self.best[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")},
             "seconds": round(self._seconds(), 3),
             "pictures_per_s": rates[len(rates) // 2],
-            "parameters": int(self.model.count_params()),
+            "parameters": self._parameters(),
             "overfitting_epoch": overfitting(self.history),
             "overfitting": overfitting_in_words(self.history),
             "precision": self.precision,
             "sessions": self.sessions,
+            **self._more_results(),
         }
         self.tracker.end(result)
         store.write_json_atomic(self.run.folder / "result.json", result)
@@ -422,12 +438,8 @@ class Session:
 
     def _write_model(self) -> None:
         """Write ``model.keras`` with the weights of the best epoch, as a whole or not at all."""
-        from housetrain.training import checkpoint
-
-        newest = checkpoint.newest(self.run.checkpoints)
-        if newest is None:  # stopped in its first epoch
+        if not self._take_best():  # stopped in its first epoch
             return
-        newest.restore_best(self.kept)
         path = self.run.folder / "model.keras"
         temporary = store.temporary_beside(path)
         with store.disk_errors(path):
@@ -437,6 +449,21 @@ class Session:
             finally:
                 temporary.unlink(missing_ok=True)
         self._model_written = time.monotonic()
+
+    def _take_best(self) -> bool:
+        """Put the weights of the best epoch into `kept`. Return whether there are any."""
+        from housetrain.training import checkpoint
+
+        newest = checkpoint.newest(self.run.checkpoints)
+        if newest is not None:
+            newest.restore_best(self.kept)
+        return newest is not None
+
+    def _parameters(self) -> int:
+        return int(self.model.count_params())
+
+    def _more_results(self) -> dict[str, Any]:
+        return {}
 
     def _write_validation(self) -> None:
         """Write ``validation.npy``: the outputs of the best epoch, so that models can be compared picture by picture.
@@ -486,12 +513,12 @@ class Session:
             "begin",
             run=str(self.run.folder),
             name=self.recipe.name,
-            epochs=self.recipe.epochs,
+            epochs=self.epochs,
             first_epoch=len(self.history) + 1,
             steps=self.feed.steps,
             pictures=self.feed.count,
             validation=len(self.feed.labels),
-            parameters=int(self.model.count_params()),
+            parameters=self._parameters(),
             precision=self.precision,
             weights=None if weights is None else dict(zip(self.prepared.classes, weights.tolist(), strict=True)),
         )
@@ -502,7 +529,7 @@ class Session:
             "progress",
             phase=phase,
             epoch=epoch,
-            epochs=self.recipe.epochs,
+            epochs=self.epochs,
             step=self._step,
             steps=self.feed.steps,
             loss=logs.get("crossentropy", logs.get("loss")),
@@ -518,7 +545,7 @@ class Session:
             return None
         gone = time.monotonic() - self._epoch_start
         whole: float = self.history[-1]["seconds"] if self.history else gone * self.feed.steps / max(1, self._step)
-        left = max(0.0, whole * (self.recipe.epochs - len(self.history)) - gone)
+        left = max(0.0, whole * (self.epochs - len(self.history)) - gone)
         if self.recipe.time_limit_s is not None:
             left = min(left, max(0.0, self.recipe.time_limit_s - self._seconds()))
         return round(left, 1)

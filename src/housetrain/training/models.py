@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.backend import load_keras
 from housetrain.errors import ModelError
+from housetrain.training import backbones
 from housetrain.training.recipe import PRESETS, Preset, Recipe
 from housetrain.training.shapes import Cost, check_feasible
 
@@ -88,7 +89,8 @@ class Layers:
     """
 
     def __init__(self, recipe: Recipe, dtype: str) -> None:
-        self._seed, self._dtype, self._count = recipe.seed, dtype, dict[str, int]()
+        self.dtype = dtype
+        self._seed, self._count = recipe.seed, dict[str, int]()
 
     def conv(
         self,
@@ -149,11 +151,11 @@ class Layers:
         """Return ``x`` as (batch, features)."""
         return keras.layers.Flatten(**self._common(self._name("flatten")))(x)
 
-    def dropout(self, x: Tensor, rate: float) -> Tensor:
+    def dropout(self, x: Tensor, rate: float, *, name: str = "") -> Tensor:
         """Return ``x`` with a share of units silenced while training; ``x`` itself where the rate is 0."""
         if not rate:
             return x
-        name = self._name("dropout")
+        name = name or self._name("dropout")
         return keras.layers.Dropout(rate, seed=self.seed_of(name), **self._common(name))(x)
 
     def seed_of(self, name: str) -> int:
@@ -165,7 +167,7 @@ class Layers:
         return f"{kind}_{self._count[kind]}"
 
     def _common(self, name: str) -> dict[str, Any]:
-        return {"name": name, "dtype": self._dtype}
+        return {"name": name, "dtype": self.dtype}
 
 
 def build(
@@ -207,7 +209,12 @@ def build(
     output = keras.layers.Dense(
         units, activation=activation, kernel_initializer=initializer, name="probability", dtype="float32"
     )(x)
-    return keras.Model(inputs, output, name=_identifier(recipe.name))
+    model = keras.Model(inputs, output, name=_identifier(recipe.name))
+    if recipe.model in backbones.BACKBONES:
+        return backbones.finish(
+            model, recipe.model, weights=recipe.weights, unfreeze=recipe.unfreeze, seed_of=layers.seed_of
+        )
+    return model
 
 
 def for_inference(model: Any) -> Any:
@@ -221,7 +228,10 @@ def for_inference(model: Any) -> Any:
     """
 
     def in_float32(layer: Any) -> Any:
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Layer):  # else a bare operation, such as the sum of two branches
+            config["dtype"] = "float32"
+        return type(layer).from_config(config)
 
     def without_augmentation(layer: Any, *args: Any, **kwargs: Any) -> Any:
         return args[0] if isinstance(layer, Augment) else layer(*args, **kwargs)
@@ -299,6 +309,16 @@ def best(x: Tensor, recipe: Recipe, layers: Layers) -> Tensor:
         short = _kernel(layers.pool(x, kind="average", padding="same"), filters, layers, kernel=1)
         x = layers.relu(layers.add(layers.norm(short), y))
     return layers.dropout(layers.pooled(x), recipe.dropout)
+
+
+def _backbone(x: Tensor, recipe: Recipe, layers: Layers) -> Tensor:
+    """A net of `keras.applications`, pretrained or not. `build` puts its weights in."""
+    x = backbones.features_of(x, recipe.model, dtype=layers.dtype)
+    return layers.dropout(x, recipe.dropout, name=backbones.HEAD_DROPOUT)
+
+
+for _name, _facts in backbones.BACKBONES.items():
+    register(_name, scale=_facts.scale, offset=_facts.offset)(_backbone)
 
 
 def _kernel(x: Tensor, filters: int, layers: Layers, *, kernel: int = 3, strides: int = 1) -> Tensor:

@@ -20,8 +20,8 @@ Event = Mapping[str, Any]
 """What a listener of a training is told, as JSON-plain dicts with an ``event`` key:
 
 * ``begin``: run, name, epochs, first_epoch (from 1), steps, pictures, validation, parameters, precision, weights
-* ``progress``, about twice a second: phase (``train`` or ``validate``), epoch, epochs, step, steps, loss, accuracy,
-  pictures_per_s, eta_s (of the whole training, at most), pid
+* ``progress``, about twice a second: phase (``train`` or ``validate``; ``features`` before the epochs, in epoch 0),
+  epoch, epochs, step, steps, loss, accuracy, pictures_per_s, eta_s (of the whole training, at most), pid
 * ``epoch``: the row of ``history.jsonl``, with ``epochs`` and ``best`` (whether it is the best so far)
 * ``note``: text, one line for a person (overfitting, a tracker that failed)
 * ``end``: state (``complete``, ``stopped`` or ``failed``), reason, result (or ``None``), run
@@ -106,6 +106,11 @@ class Terminal:
             return
         description = f"epoch {event['epoch']}/{event['epochs']}"
         numbers = "checking on the validation pictures"
+        if event["phase"] == "features":
+            description = "features"
+            numbers = f"{event['pictures_per_s']:,.0f} pictures/s"
+            if event["eta_s"] is not None:
+                numbers += f"  {in_words(event['eta_s'])} left"
         if event["phase"] == "train":
             numbers = (
                 f"loss {_number(event['loss'])}  accuracy {_number(event['accuracy'])}  "

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from housetrain.errors import RecipeError
+from housetrain.training.backbones import BACKBONES, IMAGENET, NONE
 
 
 class Preset(NamedTuple):
@@ -81,6 +82,24 @@ PRESETS: dict[str, Preset] = {
         },
         uses=("progressive",),
     ),
+    **{
+        name: Preset(
+            backbone.about,
+            backbone.size,
+            "rgb",
+            {
+                "weights": IMAGENET,
+                "epochs": 20,
+                "patience": 5,
+                "flip": "horizontal",
+                "zoom": 0.2,
+                "rotate": 0.03,
+                "contrast": 0.2,
+            },
+            uses=("weights", "head", "views", "unfreeze"),
+        )
+        for name, backbone in BACKBONES.items()
+    },
 }
 """Model name -> what it stands for. `models.register` adds to it; `Recipe` refuses names that are not here."""
 
@@ -98,7 +117,29 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
-    model: str = Field("best", description="The net: mlp, cnn, deep, best, or a name given to models.register.")
+    model: str = Field(
+        "best",
+        description=f"The net: mlp, cnn, deep, best, {', '.join(BACKBONES)}, or a name given to models.register.",
+    )
+    weights: str = Field(
+        NONE,
+        min_length=1,
+        description="Pretrained nets only: imagenet (downloaded by Keras), a weights file, or none: all from nothing.",
+    )
+    head: Literal["logistic", "dense"] = Field(
+        "logistic",
+        description="On frozen features. logistic: logistic regression, its regularisation chosen by validation loss; "
+        "dense: a Dense layer with dropout and label smoothing, trained by epochs.",
+    )
+    views: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="On frozen features: so many augmented views of each training picture besides the picture itself.",
+    )
+    unfreeze: int = Field(
+        0, ge=0, description="Pretrained nets only: train this many of the net's last layers as well (fine-tuning)."
+    )
     conv: int = Field(3, ge=1, le=12, description="cnn only: how many 3x3 convolutions, each with ReLU and 2x2 pool.")
     nodes: int = Field(64, ge=1, le=4096, description="cnn only: filters a convolution, and units a dense layer.")
     dense: int = Field(0, ge=0, le=8, description="cnn only: how many dense layers between Flatten and the output.")
@@ -210,6 +251,16 @@ class Recipe(BaseModel):
         return {"size": self.size or preset.size, "colour": self.colour or preset.colour, "resize": self.resize}
 
     @property
+    def pretrained(self) -> bool:
+        """Whether the net starts from weights that were trained before, on other pictures."""
+        return self.model in BACKBONES and self.weights != NONE
+
+    @property
+    def frozen(self) -> bool:
+        """Whether only the head is trained: the net's features are computed once and kept."""
+        return self.pretrained and not self.unfreeze
+
+    @property
     def augments(self) -> bool:
         """Whether pictures are changed at random while training."""
         return self.flip != "none" or any((self.shift, self.rotate, self.zoom, self.stretch, self.contrast, self.erase))
@@ -288,11 +339,27 @@ def _contradictions(values: Mapping[str, Any]) -> dict[str, str]:
             default = Recipe.model_fields[name].default
             if name in values and name not in PRESETS[model].uses and _number(values[name]) != default:
                 problems[name] = f"the model {model!r} does not use it"
+    if isinstance(model, str) and model in PRESETS:
+        problems |= _transfer_contradictions(model, values)
     if values.get("optimizer") == "adam" and _number(values.get("weight_decay")) > 0:
         problems["weight_decay"] = "adam has no weight decay; use optimizer adamw"
     if {"warmup_epochs", "epochs"} <= values.keys() and _number(values["warmup_epochs"]) >= _number(values["epochs"]):
         problems["warmup_epochs"] = f"must be less than epochs ({values['epochs']})"
     return problems
+
+
+def _transfer_contradictions(model: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was asked of pretrained weights where there are none."""
+    names: tuple[str, ...] = ("head", "views", "unfreeze")
+    if model not in BACKBONES:
+        why = f"the model {model!r} has no pretrained weights; those that do are {', '.join(BACKBONES)}"
+        names = ("weights", *names)
+    elif values.get("weights", NONE) == NONE:
+        why = "with weights none everything is trained from nothing"
+    else:
+        return {}
+    defaults = {name: Recipe.model_fields[name].default for name in names}
+    return {name: why for name, default in defaults.items() if str(values.get(name, default)) != str(default)}
 
 
 def _number(value: Any) -> float:

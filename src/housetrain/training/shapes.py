@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from housetrain.errors import RecipeError
+from housetrain.training.backbones import BACKBONES
 
 if TYPE_CHECKING:
     from housetrain.data.decode import InputSpec
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 KERNEL = 3
 """Side of every convolution kernel of the cnn and deep nets."""
-_SMALLEST_SIDE = {"deep": 8, "best": 8}
+_SMALLEST_SIDE = {"deep": 8, "best": 8} | {name: backbone.smallest for name, backbone in BACKBONES.items()}
 
 
 @dataclass(frozen=True)

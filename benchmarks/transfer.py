@@ -1,0 +1,191 @@
+"""Transfer learning against the plain Keras way, on the same pictures: folder in, tested model out.
+
+    python benchmarks/transfer.py PetImages --weights xception_notop.weights.h5 --work /tmp/transfer
+
+The plain way is the tutorials': `image_dataset_from_directory`, a frozen Xception that looks at every picture in every
+epoch, `fit` with validation, `evaluate`. It is measured whole for one epoch and scaled to ten (start + 10 epochs +
+test), which is said where the number stands: ten epochs would take the better part of an hour. housetrain is measured
+whole, as a person starts it, with empty caches: check, split, prepare, features, head, test, report, bundle. Both are
+processes of their own and both import what they need.
+
+Each stage may be asked for alone (``--stage``), so that a shared machine is not taken for long; results are kept in the
+work folder, and ``--stage report`` prints them together. The benchmark fails (exit code 1) where the ratio is below
+30, or the test accuracy below ``--accuracy``, or bfloat16 costs accuracy beyond float32's interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+EPOCHS = 10
+STAGES = ("ours", "plain", "float32", "report")
+
+
+def ours(args: argparse.Namespace, *, precision: str = "") -> dict[str, float]:
+    """Run ``housetrain run --model xception`` as a person would, timed from outside."""
+    name = precision or "ours"
+    cache, out, prepared = args.work / "cache", args.work / name, args.work / "prepared"
+    shutil.rmtree(out, ignore_errors=True)
+    if not precision:
+        for old in (cache, prepared):
+            shutil.rmtree(old, ignore_errors=True)
+    command = [
+        sys.executable, "-m", "housetrain", "run", str(args.folder), "--model", "xception",
+        "--weights", str(args.weights), "--size", str(args.size), "--out", str(out),
+        "--prepared", str(prepared), "--json",
+        *(["--set", f"precision={precision}"] if precision else []),
+    ]  # fmt: skip
+    begin = time.perf_counter()
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "HOUSETRAIN_CACHE": str(cache)}
+    )
+    seconds = time.perf_counter() - begin
+    outcome = json.loads(done.stdout)
+    evaluation, result = outcome["evaluation"], outcome["result"]
+    low, high = evaluation["accuracy_interval"]
+    return {
+        "seconds": seconds, "features_s": result["features_s"], "engine": result["engine"], "tested": evaluation["n"],
+        "accuracy": evaluation["accuracy"], "low": low, "high": high,
+    }  # fmt: skip
+
+
+def lay_out(args: argparse.Namespace) -> Path:
+    """Make ``plain/{train,validation,test}/<class>`` of links to the very pictures that `ours` used."""
+    from housetrain import Prepared
+
+    prepared, folder = Prepared.load(args.work / "prepared"), args.work / "plain"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("train", "validation", "test"):
+        for path, label in zip(prepared.paths(name), prepared.labels(name), strict=True):
+            source = prepared.split.root / path
+            # TensorFlow reads neither CMYK JPEGs nor much of what is called .jpg and is not.
+            with source.open("rb") as file:
+                if file.read(3) != b"\xff\xd8\xff":
+                    continue
+            link = folder / name / prepared.classes[label] / path.replace("/", "_")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(source.absolute())
+    return folder
+
+
+def plain(args: argparse.Namespace) -> dict[str, float]:
+    """Run the tutorials' way in a process of its own, one epoch."""
+    folder = lay_out(args)
+    begin = time.perf_counter()
+    command = [sys.executable, __file__, str(folder), "--weights", str(args.weights), "--size", str(args.size)]
+    done = subprocess.run([*command, "--stage", "child"], check=True, stdout=subprocess.PIPE, text=True)
+    whole = time.perf_counter() - begin
+    found = json.loads(done.stdout.splitlines()[-1])
+    found["start_s"] = whole - found["epoch_s"] - found["test_s"]
+    found["seconds"] = found["start_s"] + EPOCHS * found["epoch_s"] + found["test_s"]
+    return dict(found)
+
+
+def child(args: argparse.Namespace) -> None:
+    """The plain way itself."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    side = (args.size, args.size)
+    parts = {}
+    for name in ("train", "validation", "test"):
+        parts[name] = keras.utils.image_dataset_from_directory(
+            args.folder / name,
+            label_mode="binary",
+            image_size=side,
+            batch_size=32,
+            shuffle=name == "train",
+            verbose=False,
+        ).prefetch(tf.data.AUTOTUNE)
+    base = keras.applications.Xception(include_top=False, weights=args.weights, input_shape=(*side, 3))
+    base.trainable = False
+    inputs = keras.Input((*side, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
+    outputs = keras.layers.Dense(1)(keras.layers.Dropout(0.2)(x))
+    model = keras.Model(inputs, outputs)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(), loss, metrics=[keras.metrics.BinaryAccuracy(threshold=0.0)])
+    begin = time.perf_counter()
+    model.fit(parts["train"], validation_data=parts["validation"], epochs=1, verbose=0)
+    epoch = time.perf_counter() - begin
+    begin = time.perf_counter()
+    _, accuracy = model.evaluate(parts["test"], verbose=0)
+    print(json.dumps({"epoch_s": epoch, "test_s": time.perf_counter() - begin, "accuracy": accuracy}))
+
+
+def report(args: argparse.Namespace) -> int:
+    """Print what the stages found, and return the exit code."""
+    found = {path.stem: json.loads(path.read_text()) for path in (args.work / "stages").glob("*.json")}
+    failures = []
+    if "ours" in found:
+        mine = found["ours"]
+        print(
+            f"housetrain run --model xception, {args.size}x{args.size}: {mine['seconds']:.1f} s whole "
+            f"({mine['features_s']:.1f} s of it features, {mine['engine']}); test accuracy {mine['accuracy']:.4f} "
+            f"({mine['low']:.4f} to {mine['high']:.4f}) on {mine['tested']:,}"
+        )
+        if mine["accuracy"] < args.accuracy:
+            failures.append(f"test accuracy {mine['accuracy']:.4f} is below {args.accuracy}")
+    if "plain" in found:
+        other = found["plain"]
+        print(
+            f"the plain way: start {other['start_s']:.1f} s, an epoch {other['epoch_s']:.1f} s, test "
+            f"{other['test_s']:.1f} s (measured for one epoch: accuracy {other['accuracy']:.4f}); "
+            f"scaled to {EPOCHS} epochs: {other['seconds']:.0f} s"
+        )
+    if {"ours", "plain"} <= found.keys():
+        ratio = found["plain"]["seconds"] / found["ours"]["seconds"]
+        print(f"ratio: {ratio:.1f}")
+        if ratio < args.ratio:
+            failures.append(f"the ratio {ratio:.1f} is below {args.ratio}")
+    if {"ours", "float32"} <= found.keys():
+        exact = found["float32"]
+        print(
+            f"float32 features: accuracy {exact['accuracy']:.4f} ({exact['low']:.4f} to {exact['high']:.4f}), "
+            f"features {exact['features_s']:.1f} s"
+        )
+        if not exact["low"] <= found["ours"]["accuracy"] <= exact["high"]:
+            failures.append("the quick features' accuracy is outside float32's interval")
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    return 1 if failures else 0
+
+
+def main() -> int:
+    """Run the stages that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("transfer-benchmark"))
+    parser.add_argument("--size", type=int, default=150)
+    parser.add_argument("--accuracy", type=float, default=0.96)
+    parser.add_argument("--ratio", type=float, default=30.0)
+    parser.add_argument("--stage", choices=(*STAGES, "child"), action="append")
+    args = parser.parse_args()
+    if args.stage == ["child"]:
+        child(args)
+        return 0
+    args.work = args.work.absolute()
+    (args.work / "stages").mkdir(parents=True, exist_ok=True)
+    for stage in args.stage or STAGES:
+        if stage == "report":
+            return report(args)
+        found = {"ours": ours, "plain": plain}[stage](args) if stage != "float32" else ours(args, precision=stage)
+        (args.work / "stages" / f"{stage}.json").write_text(json.dumps(found))
+        print(stage, json.dumps(found), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Logistic regression on features: the head of a frozen net, along a path of regularisation strengths.
+
+In: features (N, D), targets, weights of the pictures. Out: for one strength after the other, from strong to weak, the
+kernel and bias of a `Dense` layer. Does not know: Keras, pictures, which strength is the best (validation says so).
+
+Features are standardised for the fit, so that one strength suits all of them and few steps are needed; the kernel and
+bias given back take the features as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+"""L2 penalties on standardised features, against the mean loss of a picture, from strong to weak."""
+_BLOCK_BYTES = 64 << 20
+_STEPS = 200
+_TOLERANCE = 1e-5
+
+Float = NDArray[np.float32]
+
+
+class Head(NamedTuple):
+    """A `Dense` layer's weights.
+
+    Args:
+        strength: The L2 penalty they were found with.
+        kernel: float32 (D, outputs).
+        bias: float32 (outputs,).
+        steps: Steps of the optimiser.
+    """
+
+    strength: float
+    kernel: Float
+    bias: Float
+    steps: int
+
+    def probabilities(self, features: np.ndarray) -> Float:
+        """Return the outputs for ``features`` (N, D): (N, 1) sigmoid or (N, outputs) softmax, float32."""
+        found = [_activate(block @ self.kernel + self.bias) for block in _blocks(features)]
+        return np.concatenate(found).astype(np.float32) if found else np.empty((0, len(self.bias)), np.float32)
+
+
+def path(
+    features: np.ndarray,
+    targets: Float,
+    *,
+    weights: Float | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+    check: Callable[[], None] | None = None,
+) -> Iterator[Head]:
+    """Yield the best head for each strength, each found from the one before (L-BFGS on the convex loss).
+
+    Args:
+        features: float16 or float32 (N, D).
+        targets: float32 (N, 1), the probability of the second class; or (N, outputs), rows summing to 1.
+        weights: What each picture counts, float32 (N,), mean 1; all the same by default.
+        strengths: L2 penalties, strong to weak.
+        check: Called now and then; it may raise to stop.
+    """
+    from scipy.optimize import minimize
+
+    mean, spread = moments(features)
+    count, width, outputs = len(features), features.shape[1], targets.shape[1]
+    scaled = _Scaled(features, mean, spread)
+    shares = np.ones(count, np.float32) if weights is None else np.asarray(weights, dtype=np.float32)
+    point = np.zeros((width + 1) * outputs)
+
+    for strength in strengths:
+
+        def loss(flat: np.ndarray, strength: float = strength) -> tuple[float, np.ndarray]:
+            if check is not None:
+                check()
+            kernel = flat[: width * outputs].reshape(width, outputs).astype(np.float32)
+            bias = flat[width * outputs :].astype(np.float32)
+            total, start = 0.0, 0
+            slope, drift = np.zeros((width, outputs), np.float64), np.zeros(outputs, np.float64)
+            for block in scaled:
+                rows = slice(start, start + len(block))
+                start += len(block)
+                logits = block @ kernel + bias
+                value, error = _cross_entropy(logits, targets[rows])
+                total += float(shares[rows] @ value)
+                error *= shares[rows, None] / count
+                slope += block.T @ error
+                drift += error.sum(axis=0)
+            own = flat[: width * outputs]
+            value_in_all = total / count + 0.5 * strength * float(own @ own)
+            return value_in_all, np.concatenate([slope.reshape(-1) + strength * own, drift])
+
+        found = minimize(
+            loss, point, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "gtol": _TOLERANCE, "ftol": 1e-7}
+        )
+        point = found.x
+        kernel = point[: width * outputs].reshape(width, outputs) / spread[:, None]
+        bias = point[width * outputs :] - mean @ kernel
+        yield Head(strength, kernel.astype(np.float32), bias.astype(np.float32), int(found.nit))
+
+
+def moments(features: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each feature (D,); the deviation of a constant one is 1."""
+    count = max(1, len(features))
+    total = np.zeros(features.shape[1])
+    for block in _blocks(features):
+        total += block.sum(axis=0, dtype=np.float64)
+    mean = total / count
+    squares = np.zeros(features.shape[1])
+    for block in _blocks(features):
+        squares += np.square(block - mean.astype(np.float32)).sum(axis=0, dtype=np.float64)
+    spread = np.sqrt(squares / count)
+    return mean, np.where(spread > 1e-6, spread, 1.0)
+
+
+class _Scaled:
+    """Standardised blocks of features: all at once where memory allows, else made anew in each pass."""
+
+    def __init__(self, features: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> None:
+        import psutil
+
+        self._features = features
+        self._mean, self._factor = mean.astype(np.float32), (1.0 / spread).astype(np.float32)
+        fits = features.size * 4 < psutil.virtual_memory().available / 4
+        self._kept = list(self._made()) if fits else None
+
+    def __iter__(self) -> Iterator[Float]:
+        return iter(self._kept) if self._kept is not None else self._made()
+
+    def _made(self) -> Iterator[Float]:
+        for block in _blocks(self._features):
+            yield (block - self._mean) * self._factor
+
+
+def _blocks(features: np.ndarray) -> Iterator[Float]:
+    rows = max(1, _BLOCK_BYTES // max(1, features.shape[1] * 4))
+    for start in range(0, len(features), rows):
+        yield features[start : start + rows].astype(np.float32)
+
+
+def _activate(logits: Float) -> Float:
+    if logits.shape[1] == 1:
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0))), dtype=np.float32)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _cross_entropy(logits: Float, targets: Float) -> tuple[Float, Float]:
+    """Return the cross-entropy of each row (N,) in nats, and its slope in the logits."""
+    if logits.shape[1] == 1:
+        value = np.logaddexp(0.0, logits)[:, 0] - targets[:, 0] * logits[:, 0]
+    else:
+        top = logits.max(axis=1, keepdims=True)
+        value = (np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]) - (targets * logits).sum(axis=1)
+    return value.astype(np.float32), _activate(logits) - targets
