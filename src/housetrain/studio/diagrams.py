@@ -1,21 +1,31 @@
 """The model of a recipe as a drawing, before anything is trained.
 
 In: a recipe, the size of the pictures, the classes. Out: SVG in the colours of the page's theme. Nets with a closed
-form are drawn at once; for others nothing is drawn until they are built.
+form are drawn at once; others are built once, in a process of their own, and what was found is kept on disk.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
 from housetrain.data.decode import InputSpec
+from housetrain.errors import HousetrainError
 from housetrain.results.diagram import draw_model, slab_table
-from housetrain.results.layers import planned_layers
-from housetrain.training.recipe import Recipe
+from housetrain.results.layers import Layer, planned_layers
+from housetrain.runs import store
+from housetrain.studio.settings import PASSWORD, Settings
+from housetrain.training.recipe import PRESETS, Recipe
 from housetrain.training.shapes import infeasible
 
+_BUILDS_S = 120.0
 _LIGHT = {"ink": "#1f2937", "soft": "#94a3b8", "card": "#ffffff", "map": "#93c5fd", "vector": "#fdba74"}
 _DARK = {"ink": "#e5e7eb", "soft": "#64748b", "card": "#0e1117", "map": "#2563eb", "vector": "#c2570c"}
 _RULES = """
@@ -39,12 +49,13 @@ class Diagram(NamedTuple):
 
 
 def diagram(recipe: Recipe, spec: InputSpec, classes: tuple[str, ...]) -> Diagram | None:
-    """Return the drawing of a recipe's net, ``None`` where its form is not known without building it."""
-    layers = () if infeasible(recipe, spec) else planned_layers(recipe, spec, len(classes))
+    """Return the drawing of a recipe's net; ``None`` where it does not fit, or must be built first (see `build`)."""
+    if infeasible(recipe, spec):
+        return None
+    layers = planned_layers(recipe, spec, len(classes)) or _kept(_file(recipe, spec, classes))
     if not layers:
         return None
-    dark = st.context.theme.type == "dark"
-    rules = _RULES.format(**(_DARK if dark else _LIGHT))
+    rules = _RULES.format(**(_DARK if st.context.theme.type == "dark" else _LIGHT))
     counts = [layer.parameters for layer in layers]
     parameters = None if None in counts else sum(count or 0 for count in counts)
     svg = str(draw_model(slab_table(layers), classes))
@@ -52,3 +63,45 @@ def diagram(recipe: Recipe, spec: InputSpec, classes: tuple[str, ...]) -> Diagra
     start = svg.index(">") + 1
     head = svg[:start].replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
     return Diagram(f"{head}<style>{rules}</style>{svg[start:]}", parameters)
+
+
+def build(recipe: Recipe, spec: InputSpec, classes: tuple[str, ...]) -> None:
+    """Build the net in a process of its own and keep what is in it. Takes the seconds that Keras takes to load.
+
+    Raises:
+        HousetrainError: It cannot be built.
+    """
+    asked = {"recipe": recipe.to_json(), "spec": spec.to_json(), "classes": list(classes)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "housetrain.studio.describing"],
+            check=False,
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            timeout=_BUILDS_S,
+            env={name: value for name, value in os.environ.items() if name != PASSWORD},
+        )
+        answer = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        raise HousetrainError("The model cannot be drawn", do="train it all the same") from error
+    if "error" in answer:
+        raise HousetrainError(str(answer["error"]).removesuffix("."))
+    store.write_json_atomic(_file(recipe, spec, classes), answer["layers"], durable=False)
+
+
+def _file(recipe: Recipe, spec: InputSpec, classes: tuple[str, ...]) -> Path:
+    """Return where the layers of a net are kept: what decides its shape is its name."""
+    shape = [recipe.model, *(getattr(recipe, name) for name in PRESETS[recipe.model].uses), recipe.dropout]
+    key = hashlib.sha256(json.dumps([shape, spec.shape, len(classes)]).encode()).hexdigest()[:20]
+    return Settings.of().scratch / "diagrams" / f"{key}.json"
+
+
+def _kept(file: Path) -> tuple[Layer, ...]:
+    try:
+        return tuple(
+            Layer(**{**layer, "inputs": tuple(layer["inputs"]), "shape": tuple(layer["shape"])})
+            for layer in json.loads(file.read_bytes())
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()

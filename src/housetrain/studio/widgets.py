@@ -41,7 +41,7 @@ _STYLE = """
   .ht-frame img.ht-pixels { image-rendering: pixelated; }
   .ht-name { font-size: 0.8rem; margin-top: 6px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
   .ht-note { font-size: 0.76rem; opacity: 0.72; line-height: 1.3; overflow-wrap: anywhere; }
-  .ht-empty { text-align: center; padding: 2.2rem 1rem 0.6rem; }
+  .ht-empty { text-align: center; padding: 0 1rem 0.4rem; }
   .ht-empty b { display: block; font-size: 1.15rem; margin-bottom: 0.3rem; }
   .ht-empty span { opacity: 0.75; }
   .ht-scroll { overflow-x: auto; padding-bottom: 6px; }
@@ -81,10 +81,18 @@ def section(title: str, help_: str | None = None) -> None:
     st.subheader(title, anchor=False, help=help_)
 
 
-def empty(title: str, text: str, *, icon: str = "○") -> None:
-    """Say what is not there yet, and what to do about it."""
-    words = f"<b>{html.escape(title)}</b><span>{html.escape(text)}</span>"
-    st.html(f'<div class="ht-empty"><div style="font-size:2rem;opacity:.5">{icon}</div>{words}</div>')
+def empty(title: str, text: str, *, icon: str) -> None:
+    """Say what is not there yet, and what to do about it.
+
+    Args:
+        title: What is not there.
+        text: What to do.
+        icon: Name of a Material symbol; those come along with Streamlit, emoji do not.
+    """
+    with st.container(horizontal_alignment="center", gap=None):
+        st.space("small")
+        st.markdown(f"## :gray[:material/{icon}:]", width="content")
+    st.html(f'<div class="ht-empty"><b>{html.escape(title)}</b><span>{html.escape(text)}</span></div>')
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def show() -> None:
     work = Settings.of().work
     arrays, sweeps = shelf.prepared_in(work), shelf.sweeps_in(work)
     if not arrays and not sweeps:
-        widgets.empty("Nothing to compare yet", "Prepare a folder of pictures first.", icon="🏁")
+        widgets.empty("Nothing to compare yet", "Prepare a folder of pictures first.", icon="leaderboard")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Data", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("data")
@@ -123,7 +123,7 @@ def _watch(sweeps: list[Path]) -> None:
         widgets.outcome(job)
     st.session_state.pop("sweep-begun", None)
     if not sweeps:
-        widgets.empty("No comparison yet", "Choose New comparison above.", icon="🏁")
+        widgets.empty("No comparison yet", "Choose New comparison above.", icon="leaderboard")
         return
     names = {folder.name: folder for folder in sweeps}
     if st.session_state.get("sweep") not in names:

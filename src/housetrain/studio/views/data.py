@@ -83,12 +83,12 @@ def _choose() -> Path | None:
             _upload()
     if not name:
         if names:
-            widgets.empty("Choose a folder to begin", "It needs one folder of pictures per class.", icon="🖼️")
+            widgets.empty("Choose a folder to begin", "One with a folder of pictures per class.", icon="photo_library")
         else:
             widgets.empty(
                 "No folder of pictures here yet",
                 "Put one below the folder the studio was started in, upload a zip, or try it with a sample.",
-                icon="🖼️",
+                icon="photo_library",
             )
         _sample()
         return None

@@ -22,7 +22,7 @@ def show() -> None:
     widgets.header("Export", "Take the model away: one folder with everything needed to use it and to check it.")
     run = widgets.choose_run("Model", keep=lambda one: (one.folder / "model.keras").is_file())
     if run is None:
-        widgets.empty("No model yet", "Train one first.", icon="📦")
+        widgets.empty("No model yet", "Train one first.", icon="package_2")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Train", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("train")
@@ -38,7 +38,7 @@ def show() -> None:
         about = _about(bundle)
         fresh = about is not None and _is_of(about, run)
         if about is None:
-            widgets.empty("Not exported yet", "Making the bundle takes a few seconds; it is checked.", icon="📦")
+            widgets.empty("Not exported yet", "Making the bundle takes a few seconds; it is checked.", icon="package_2")
         elif not fresh:
             st.warning("The bundle is of an earlier model of this run: make it again.", icon=":material/history:")
         if not fresh:

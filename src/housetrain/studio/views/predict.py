@@ -36,7 +36,7 @@ def show() -> None:
     widgets.header("Predict", "Drop photos and see what the model takes them for, and how sure it is.")
     run = widgets.choose_run("Model", keep=lambda one: (one.folder / "model.keras").is_file())
     if run is None:
-        widgets.empty("No model yet", "Train one first; it can be used from its first epoch on.", icon="🔎")
+        widgets.empty("No model yet", "Train one first; it can be used from its first epoch on.", icon="image_search")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Train", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("train")

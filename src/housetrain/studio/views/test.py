@@ -26,7 +26,7 @@ def show() -> None:
     widgets.header("Test", "How good is it on pictures it has never seen?")
     run = widgets.choose_run("Model", keep=lambda one: one.complete)
     if run is None:
-        widgets.empty("Nothing to test yet", "A training has to be finished first.", icon="🎯")
+        widgets.empty("Nothing to test yet", "A training has to be finished first.", icon="fact_check")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Train", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("train")
@@ -77,7 +77,7 @@ def _offer(run: Run) -> None:
         f"{pictures:,} test pictures are set aside",
         "They tell the truth once. Whoever looks often and picks the best result fools himself, so each look is "
         "counted.",
-        icon="🔒",
+        icon="lock",
     )
     with st.container(horizontal_alignment="center"):
         counted = f"Opened {len(openings)} times so far for this run." if openings else "Not opened yet for this run."

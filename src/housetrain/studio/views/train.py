@@ -23,7 +23,7 @@ from housetrain.studio.shelf import Arrays
 from housetrain.studio.widgets import plain, readable
 from housetrain.training.progress import in_words
 from housetrain.training.recipe import PRESETS, Recipe
-from housetrain.training.shapes import check_feasible, cost
+from housetrain.training.shapes import check_feasible, cost, infeasible
 
 _BALANCES = {"weights": "rare ones count more", "trim": "the surplus is left out", "none": "left as they are"}
 _EVERY_S = 1.0
@@ -37,7 +37,7 @@ def show() -> None:
     runs = shelf.runs_in(work)
     arrays = shelf.prepared_in(work)
     if not runs and not arrays:
-        widgets.empty("Nothing to train on yet", "Prepare a folder of pictures first.", icon="🧠")
+        widgets.empty("Nothing to train on yet", "Prepare a folder of pictures first.", icon="model_training")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Data", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("data")
@@ -71,10 +71,21 @@ def _new(arrays: list[Arrays]) -> None:
         drawn = diagrams.diagram(recipe, chosen.spec, chosen.classes)
         _numbers(recipe, chosen, drawn)
         _train(recipe, chosen)
+    with widgets.in_one_sentence():
+        _drawing(recipe, chosen, drawn)
+
+
+def _drawing(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> None:
+    if infeasible(recipe, arrays.spec):
+        return
+    widgets.section("The model", "What happens to a picture on its way to an answer.")
     if drawn is not None:
-        widgets.section("The model", "What happens to a picture on its way to an answer.")
         address = widgets.as_address(drawn.svg.encode(), "svg+xml")
         st.html(f'<div class="ht-scroll"><img src="{address}" alt="The layers of the model"></div>')
+    elif st.button("Draw it", icon=":material/schema:", help="It has to be built for that, once; some seconds."):
+        with st.spinner("Building the model …"):
+            diagrams.build(recipe, arrays.spec, arrays.classes)
+        st.rerun()
 
 
 def _numbers(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> None:
@@ -149,7 +160,7 @@ def _watch() -> None:
     st.session_state.pop("begun", None)
     run = widgets.choose_run("Training", trials=False)
     if run is None:
-        widgets.empty("No training yet", "Choose New training above.", icon="📈")
+        widgets.empty("No training yet", "Choose New training above.", icon="show_chart")
         return
     live(run)
     _after(run)
