@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -301,3 +302,70 @@ def test_predict_refuses_paths_outside(page: Page, finished: Run, monkeypatch: p
 def test_a_recipe_of_every_kind_can_be_shown(page: Page, finished: Run) -> None:
     write_recipe(finished.folder, optimizer="adamw", weight_decay=0.1)
     assert not page("train", state={"view": "watch"}).exception
+
+
+def test_export_shows_how_a_format_compares_and_makes_another(
+    page: Page, finished: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from housetrain.deploy import verify
+    from housetrain.studio.views import export
+
+    compared = {"precision": "int8", "pictures": 512, "kind": "validation", "difference": 0.012, "agreement": 0.998}
+    about = {"parity": {"litert": {**compared, "accuracy": 0.75, "keras_accuracy": 0.76}}}
+    folder = finished.folder / "exports" / "litert-int8"
+    with store.commit_folder(folder.parent, folder.name) as inside:
+        store.write_json_atomic(inside / verify.ABOUT, about)
+        (inside / "model.tflite").write_bytes(b"x" * 12_300)
+    kept = {"forms": [{"engine": "keras", "tolerance": 0.002}], "spec": finished.spec.to_json()}
+    with store.commit_folder(finished.folder, "bundle") as inside:
+        store.write_json_atomic(inside / verify.ABOUT, kept)
+    monkeypatch.setattr(export, "_is_of", lambda about, run: True)
+    begun: list[list[str]] = []
+
+    def start(folder: Path, words: list[object], **options: object) -> None:
+        begun.append(list(map(str, words)))
+
+    monkeypatch.setattr(jobs, "start", start)
+    test = page("export", state={"export-format": "litert"})
+    assert not test.exception
+    [row] = [table.value for table in test.dataframe if "of Keras" in table.value]
+    assert row.iloc[0].to_dict() == {
+        "format": "litert int8",
+        "kB": 12.3,
+        "largest difference": "0.012",
+        "same names as Keras": "99.8%",
+        "accuracy": "75.0%",
+        "of Keras": "76.0%",
+        "compared on": "512 validation pictures",
+    }
+    [button] = [one for one in test.button if one.label == "Make litert fp32"]
+    button.click().run()
+    assert begun == [["export", str(finished.folder), "--format", "litert", "--precision", "fp32"]]
+
+
+def test_predict_shows_where_the_model_looked(page: Page, finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from housetrain.studio.views import predict
+
+    photo = next((Path.cwd() / "pets" / "cats").iterdir())
+    answer = {"source": str(photo), "label": "cats", "probability": 0.9, "margin": 0.8, "seen": "train", "error": None}
+    answer |= {
+        "top": [{"label": "cats", "probability": 0.9}],
+        "thumbnail": base64.b64encode(photo.read_bytes()).decode(),
+        "name": photo.name,
+        "kept": str(photo),
+    }
+    monkeypatch.setattr(predict, "_desk", lambda run: None)
+    monkeypatch.setattr(predict, "_ask", lambda: [(photo.name, photo)])
+    monkeypatch.setattr(predict, "_predict", lambda run, clerk, photos: [answer])
+    begun: list[list[str]] = []
+
+    def start(folder: Path, words: list[object], **options: object) -> None:
+        begun.append(list(map(str, words)))
+
+    monkeypatch.setattr(jobs, "start", start)
+    test = page("predict")
+    assert not test.exception
+    assert "in the training set" in texts(test)
+    [button] = [one for one in test.button if one.label == "Where did it look?"]
+    button.click().run()
+    assert begun[0][:3] == ["explain", str(finished.folder), str(photo)]

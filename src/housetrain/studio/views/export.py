@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from housetrain.deploy import verify
+from housetrain.deploy.forms import FORMATS, PRECISIONS
 from housetrain.runs import store
 from housetrain.runs.run import Run
 from housetrain.studio import jobs, shelf, widgets
@@ -48,6 +49,67 @@ def show() -> None:
                     st.rerun()
             return
         _bundle(run, bundle, about or {})
+        _others(run)
+
+
+def _others(run: Run) -> None:
+    """Draw the other formats: those that are made, with how they compare, and a way to make one more."""
+    widgets.section("Other formats", "For phones, other languages, other libraries. Each is compared with Keras first.")
+    rows: list[dict[str, Any]] = []
+    folders: list[Path] = []
+    for manifest in sorted((run.folder / "exports").glob(f"*/{store.MANIFEST}")):
+        about = _about(manifest.parent) or {}
+        files = store.read_json(manifest)["files"]
+        model = sum(int(facts["bytes"]) for name, facts in files.items() if name.startswith(("model", "saved_model")))
+        rows += [_compared(engine, one, model) for engine, one in (about.get("parity") or {}).items()]
+        folders.append(manifest.parent)
+    if rows:
+        st.dataframe(rows, hide_index=True)
+    one, two = st.columns(2)
+    to = one.selectbox("Format", [name for name in FORMATS if name != "keras"], key="export-format")
+    precision = two.selectbox(
+        "Precision",
+        PRECISIONS[to],
+        key=f"export-{to}",
+        help="fp32 is exact. fp16 halves the file. bf16 and int8 are faster where the processor is made for them.",
+    )
+    target = run.folder / "exports" / f"{to}-{precision}"
+    job = jobs.newest(Settings.of().jobs, target=target, verb="export")
+    if job is not None and job.active:
+        widgets.watch(job, f"Making {to} {precision} and comparing it", stoppable=False)
+        return
+    if job is not None and job.state != "done":
+        widgets.outcome(job)
+    with st.container(horizontal=True):
+        if st.button(f"Make {to} {precision}", icon=":material/transform:"):
+            widgets.start(["export", run.folder, "--format", to, "--precision", precision], target=target)
+            st.rerun()
+        for folder in folders:
+            st.download_button(
+                f"Download {folder.name}",
+                _zipped(str(folder), shelf.stamp(folder / store.MANIFEST)),
+                file_name=f"{run.name}-{folder.name}.zip",
+                mime="application/zip",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def _compared(engine: str, one: dict[str, Any], size: int) -> dict[str, Any]:
+    """Return a row of the parity table as the page shows it."""
+
+    def percent(name: str) -> str:
+        return "–" if one.get(name) is None else f"{one[name]:.1%}"
+
+    return {
+        "format": f"{engine} {one.get('precision', '')}",
+        "kB": round(size / 1000, 1),
+        "largest difference": f"{one['difference']:.3f}",
+        "same names as Keras": percent("agreement"),
+        "accuracy": percent("accuracy"),
+        "of Keras": percent("keras_accuracy"),
+        "compared on": f"{one['pictures']:,} {one['kind']} pictures",
+    }
 
 
 def _about(bundle: Path) -> dict[str, Any] | None:
@@ -135,7 +197,7 @@ def _parity(about: dict[str, Any]) -> None:
     st.dataframe(rows, hide_index=True)
 
 
-@st.cache_data(max_entries=2, show_spinner=False)
+@st.cache_data(max_entries=6, show_spinner=False)
 def _zipped(bundle: str, when: str) -> bytes:
     buffer = io.BytesIO()
     folder = Path(bundle)

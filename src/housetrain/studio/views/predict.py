@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
 import io
-import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import streamlit as st
 from housetrain.deploy.sources import expand
 from housetrain.errors import FolderError
 from housetrain.runs.run import Run
-from housetrain.studio import charts, desk, looking, shelf, widgets
+from housetrain.studio import charts, desk, jobs, looking, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.widgets import Tile, plain, readable
 
@@ -23,6 +24,7 @@ _LARGE = 6  # so many pictures get a card with bars each
 _SHOWN = 60
 _MOST = 2000
 _MEGABYTES = 30
+_LENT_S = 3600.0
 _KINDS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 _SEEN = {
     "train": "This picture was in the training set: the model has seen it, so the answer proves nothing.",
@@ -99,14 +101,14 @@ def _predict(run: Run, clerk: desk.Desk, photos: list[tuple[str, bytes | Path]])
     if todo:
         words = "Naming …" if clerk.ready else "Loading the model …"
         bar = st.progress(0.0, text=words)
-        scratch = Settings.of().scratch
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=scratch, prefix="photos-") as folder:
-            for number, (key, (name, content)) in enumerate(todo, 1):
-                path = _placed(Path(folder), number, name, content)
-                [answer] = clerk.predict([path], top=5)
-                kept[key] = {**answer, "name": name}
-                bar.progress(number / len(todo), text=f"Naming {number:,} of {len(todo):,}")
+        folder = Settings.of().scratch / "photos"
+        folder.mkdir(parents=True, exist_ok=True)
+        _forget(folder)
+        for number, (key, (name, content)) in enumerate(todo, 1):
+            path = _placed(folder, name, content)
+            [answer] = clerk.predict([path], top=5)
+            kept[key] = {**answer, "name": name, "kept": str(path)}
+            bar.progress(number / len(todo), text=f"Naming {number:,} of {len(todo):,}")
         bar.empty()
     return [kept[key] for key in keys]
 
@@ -117,12 +119,21 @@ def _digest(content: bytes | Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _placed(folder: Path, number: int, name: str, content: bytes | Path) -> Path:
+def _placed(folder: Path, name: str, content: bytes | Path) -> Path:
     if isinstance(content, Path):
         return content
-    path = folder / f"{number}{Path(name).suffix[:8]}"
+    suffix = "".join(letter for letter in Path(name).suffix[:8].lower() if letter.isalnum() or letter == ".")
+    path = folder / f"{_digest(content)[:20]}{suffix}"
     path.write_bytes(content)
     return path
+
+
+def _forget(folder: Path) -> None:
+    """Remove photos of an hour ago: they were only lent."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _LENT_S:
+                path.unlink()
 
 
 # ------------------------------------------------------------------------------------------------- answers
@@ -130,7 +141,7 @@ def _show(run: Run, answers: list[dict[str, Any]]) -> None:
     failed = [one for one in answers if one.get("error")]
     if len(answers) <= _LARGE:
         for number, answer in enumerate(answers):
-            _card(number, answer)
+            _card(run, number, answer)
     else:
         named = len(answers) - len(failed)
         widgets.metrics(
@@ -150,7 +161,7 @@ def _show(run: Run, answers: list[dict[str, Any]]) -> None:
     )
 
 
-def _card(number: int, answer: dict[str, Any]) -> None:
+def _card(run: Run, number: int, answer: dict[str, Any]) -> None:
     with st.container(border=True):
         if answer.get("error"):
             st.error(plain(f"{answer['name']} could not be read: {answer['error']}"), icon=":material/broken_image:")
@@ -164,8 +175,36 @@ def _card(number: int, answer: dict[str, Any]) -> None:
             widgets.chart(
                 charts.probabilities(top), key=f"bars-{number}-{answer['name']}", alt=f"{answer['label']}, {sure}"
             )
+            if answer.get("unsure"):
+                st.info("It is unsure: the answer is below what it should be to trust it.", icon=":material/help:")
             if answer.get("seen") in _SEEN:
                 st.warning(_SEEN[answer["seen"]], icon=":material/visibility:")
+        _where(run, number, answer)
+
+
+def _where(run: Run, number: int, answer: dict[str, Any]) -> None:
+    """Show where the model looked: asked for, because it takes the seconds that Keras takes to load."""
+    photo = Path(answer["kept"])
+    target = Settings.of().scratch / "explained" / f"{run.name}-{photo.stem}"
+    job = jobs.newest(Settings.of().jobs, target=target, verb="explain")
+    if job is not None and job.active:
+        widgets.watch(job, "Looking where it looked", stoppable=False)
+        return
+    if job is not None and widgets.outcome(job):
+        pictures = sorted(target.glob("*/grad-cam.png")) + sorted(target.glob("*/occlusion.png"))
+        if pictures:
+            words = {"grad-cam": "Warm places speak for the answer (Grad-CAM)", "occlusion": "Covering these hurts it"}
+            for place, path in zip(st.columns([2, 2, 3]), pictures[:2], strict=False):
+                place.image(path.read_bytes(), width="stretch", caption=words[path.stem], alt=words[path.stem])
+            return
+    if photo.is_file() and st.button(
+        "Where did it look?",
+        key=f"where-{number}-{photo.stem}",
+        icon=":material/filter_center_focus:",
+        help="Heat over the photo: which places speak for the answer. Takes some seconds.",
+    ):
+        widgets.start(["explain", run.folder, photo, "--out", target, "--json"], target=target)
+        st.rerun()
 
 
 def _tile(answer: dict[str, Any]) -> Tile:
