@@ -21,10 +21,13 @@ def precision_of(recipe: Recipe) -> Literal["float32", "bfloat16"]:
     """Return the compute type that ``recipe.precision`` means on this machine.
 
     ``auto`` is bfloat16 where the processor multiplies it natively (AMX-BF16 or AVX512-BF16) or the GPU does (NVIDIA,
-    compute capability 8.0 or more), else float32.
+    compute capability 8.0 or more), else float32. The mlp always computes in float32: it has no convolutions, and its
+    small matrix products gain nothing.
     """
     if recipe.precision != "auto":
         return recipe.precision
+    if recipe.model == "mlp":
+        return "float32"
     gpu = _gpu_has_bfloat16()
     return "bfloat16" if (gpu if gpu is not None else bool({"amx_bf16", "avx512_bf16"} & cpu_flags())) else "float32"
 
