@@ -155,7 +155,7 @@ def probabilities(top: Sequence[tuple[str, float]]) -> Spec:
                 },
             },
             {
-                "mark": {"type": "text", "align": "left", "dx": 5},
+                "mark": {"type": "text", "align": "left", "dx": 5, "color": QUIET},
                 "encoding": {"text": {"field": "probability", "type": "quantitative", "format": ".1%"}},
             },
         ],
