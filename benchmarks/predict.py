@@ -110,19 +110,10 @@ def many(run: ht.Run, folder: Path, work: Path) -> tuple[float, float]:
     for _ in range(3):
         count, seconds = measured(python(DECODE_ALONE, spec, str(folder)))[2].split()
         rates["decoding alone"].append(float(count) / float(seconds))
-        begin = time.perf_counter()
         _, megabytes, said = measured(housetrain("predict", str(bundle), str(folder), "--csv", str(table), "-q"))
-        del begin
         memory.append(megabytes)
         rates["housetrain"].append(float(said.rsplit("(", 1)[1].split()[0].replace(",", "")))
-    # plain Keras stops at the first damaged picture, so it gets a folder of whole ones
-    whole = work / "whole"
-    if not whole.exists():
-        whole.mkdir()
-        for number, row in enumerate(open(table, encoding="utf-8", errors="surrogateescape")):  # noqa: PTH123, SIM115
-            path, *rest = row.rstrip("\n").split(",")
-            if number and rest and rest[0] and number % max(1, int(count) // 2000) == 0:
-                (whole / f"{number}.jpg").symlink_to(Path(path).resolve())
+    whole = whole_ones(folder, work / "whole")
     count, seconds = measured(python(PLAIN_MANY, str(run.folder), str(whole)))[2].split()
     rates["plain Keras"] = [float(count) / float(seconds)]
     best = {name: statistics.median(values) for name, values in rates.items()}
@@ -132,16 +123,26 @@ def many(run: ht.Run, folder: Path, work: Path) -> tuple[float, float]:
     return best["housetrain"] / best["decoding alone"], best["housetrain"] / best["plain Keras"]
 
 
-def exports(run: ht.Run) -> None:
-    from housetrain.deploy.export import benchmark
-    from housetrain.deploy.parity import COLUMNS, rows
+def whole_ones(folder: Path, links: Path, most: int = 2000) -> Path:
+    """Link ordinary JPEGs into a folder: plain Keras stops at the first picture that it cannot read."""
+    from housetrain.data import decode
+    from housetrain.errors import DecodeError
 
-    table, left_out = benchmark(run)
-    print("  | " + " | ".join(COLUMNS) + " |\n  |" + " --- |" * len(COLUMNS))
-    for cells, row in zip(rows(table), table, strict=True):
-        print("  | " + " | ".join(cells) + (" |" if row.good else " | not good enough"))
-    for name, reason in left_out.items():
-        print(f"  left out: {name}: {reason}")
+    links.mkdir()
+    for number, path in enumerate(sorted(folder.rglob("*.jpg"))[:most]):
+        try:
+            data = decode.read_bytes(path)
+            decode.decode(data)
+            header = decode.probe(data)
+        except DecodeError:
+            continue
+        if header.format == "JPEG" and header.mode in ("RGB", "L"):
+            (links / f"{number}.jpg").symlink_to(path.resolve())
+    return links
+
+
+def exports(run: ht.Run) -> None:
+    print(measured(housetrain("benchmark", str(run.folder)))[2])
 
 
 def main() -> int:
@@ -157,12 +158,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         work = options.work or Path(scratch)
         runs = [ht.Run.open(path) for path in options.run or ()]
-        if not runs:
-            prepared = ht.prepare(options.pictures, work / "prepared", size=50, colour="gray")
-            recipe = ht.Recipe.of("cnn", conv=3, nodes=64, epochs=3)
-            runs = [ht.train(prepared, recipe, work / "run", progress=None)]
+        if not runs:  # by the command line: this process must stay small, or its children's memory looks like its own
+            arrays = str(work / "prepared")
+            measured(housetrain("prepare", str(options.pictures), "--size", "50", "--colour", "gray", "--out", arrays))
+            net = ["--model", "cnn", "--conv", "3", "--nodes", "64", "--epochs", "3"]
+            measured(housetrain("train", arrays, *net, "--out", str(work / "run")))
+            runs = [ht.Run.open(work / "run")]
         for run in runs:
-            ht.export_bundle(run)
+            measured(housetrain("export", str(run.folder)))
             spec = run.spec
             print(f"\n{run.recipe_json['model']}, {spec.height}x{spec.width} {spec.colour}")
             photo = next(path for path in sorted(options.photos.rglob("*.jpg")))
