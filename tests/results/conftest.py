@@ -115,7 +115,6 @@ def made_up_evaluation(run: Run, *, skill: float = 3.0, seed: int = 0) -> Evalua
         run.classes,
         paths=[row.path for row in rows],
         sha256=[row.sha256 for row in rows],
-        baseline_class=run.classes[0],
     )
 
 

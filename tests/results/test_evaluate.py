@@ -44,7 +44,7 @@ def random_evaluation(
 
 def test_an_evaluation_by_hand() -> None:
     given = [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7], [0.99, 0.01]]
-    result = quick([0, 0, 0, 1, 1], given, baseline_class="cat")
+    result = quick([0, 0, 0, 1, 1], given)
     assert (result.n, result.correct, result.accuracy) == (5, 2, 0.4)
     assert result.confusion == ((1, 2), (1, 1))
     assert (result.baseline.label, result.baseline.accuracy) == ("cat", 0.6)
@@ -85,10 +85,20 @@ def test_a_score_without_a_denominator_is_none_and_plain_json() -> None:
     assert result.macro_recall == 0.5
 
 
-def test_the_baseline_is_the_commonest_training_class_not_the_commonest_test_class() -> None:
+def test_the_baseline_is_the_best_that_one_class_can_do_on_these_pictures() -> None:
     given = [[0.9, 0.1]] * 4
-    assert quick([1, 1, 1, 0], given, baseline_class="cat").baseline.accuracy == 0.25
+    assert quick([1, 1, 1, 0], given).baseline.label == "dog"
     assert quick([1, 1, 1, 0], given).baseline.accuracy == 0.75
+
+
+def test_chance_alone_does_not_pass_for_skill_where_a_class_is_rare_in_the_test() -> None:
+    labels = [0] * 2 + [number % 9 + 1 for number in range(90)]
+    given = np.full((92, 10), 0.01)
+    given[np.arange(92), [9] * 81 + [1] * 11] = 0.91
+    result = quick(labels, given, tuple("0123456789"))
+    assert 8 / 92 < result.accuracy < 13 / 92
+    assert result.accuracy_interval[0] > 2 / 92, "against guessing 0 it would pass"
+    assert not result.beats_baseline
 
 
 def test_what_learned_beats_guessing_and_what_guesses_does_not() -> None:

@@ -18,7 +18,7 @@ def made_up(right: int, wrong: int, sure: float = 0.9, classes: tuple[str, ...] 
     called = np.where(np.arange(n) < right, labels, 1 - labels)
     given = np.full((n, len(classes)), (1 - sure) / (len(classes) - 1))
     given[np.arange(n), called] = sure
-    return evaluate_probabilities(labels, given, classes, paths=["p"] * n, sha256=["s"] * n, baseline_class=classes[0])
+    return evaluate_probabilities(labels, given, classes, paths=["p"] * n, sha256=["s"] * n)
 
 
 def limits(evaluation: Evaluation | None, **more: Any) -> dict[str, str]:

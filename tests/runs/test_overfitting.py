@@ -21,6 +21,7 @@ def rows(training: list[float], validation: list[float]) -> list[dict[str, float
         ([0.7, 0.5, 0.4, 0.3, 0.2], [0.7, 0.6, 0.5, 0.45, 0.4], None),  # still learning
         ([0.7, 0.5, 0.4, 0.3, 0.2], [0.7, 0.5, 0.45, 0.46, 0.455], None),  # a flat end
         ([0.7, 0.5, 0.4, 0.3, 0.2], [0.7, 0.4, 0.6, 0.42, 0.39], None),  # a wobble that came back
+        ([0.7, 0.68, 0.66, 0.64], [0.65, 0.6262, 0.6284, 0.7208], None),  # one bad epoch is no trend
         ([0.3, 0.4, 0.5, 0.6], [0.3, 0.5, 0.6, 0.8], None),  # both rise: diverging, not overfitting
         ([0.7, 0.5], [0.5, 0.9], None),  # too short to say
         ([], [], None),

@@ -22,8 +22,9 @@ from housetrain.runs import store
 from housetrain.runs.run import Run
 from housetrain.training import checkpoint
 from housetrain.training.interrupt import Interrupted
-from housetrain.training.loop import Session, steps_per_execution, train
+from housetrain.training.loop import train
 from housetrain.training.recipe import Recipe
+from housetrain.training.session import Session, steps_per_execution
 from housetrain.training.tracking import NullTracker
 
 # Everything that has a state of its own: dropout, augmentation, schedule, weight decay, averages, smoothing.

@@ -43,7 +43,6 @@ def evaluate_probabilities(
     *,
     paths: Sequence[str],
     sha256: Sequence[str],
-    baseline_class: str | None = None,
 ) -> Evaluation:
     """Compare what a model said with what is true.
 
@@ -54,8 +53,6 @@ def evaluate_probabilities(
         classes: The C class names, two or more, without repeats.
         paths: The N pictures.
         sha256: Of the content of the N pictures.
-        baseline_class: The commonest class of the TRAINING pictures. Without it the commonest of ``labels`` stands in,
-            which flatters guessing a little.
 
     Returns:
         The `Evaluation`.
@@ -87,7 +84,8 @@ def evaluate_probabilities(
     confusion = confusion_matrix(true, predicted, labels=np.arange(count))
     correct = int(right.sum())
     bins = metrics.calibration_bins(given[np.arange(n), predicted], right)
-    guess = classes[int(np.bincount(true, minlength=count).argmax())] if baseline_class is None else baseline_class
+    counts = np.bincount(true, minlength=count)
+    guess = int(counts.argmax())
     rows = tuple(
         Answer(path, digest, classes[label], classes[answer], _short(row[answer]), tuple(map(_short, row)))
         for path, digest, label, answer, row in zip(paths, sha256, true, predicted, given, strict=True)
@@ -100,7 +98,7 @@ def evaluate_probabilities(
         accuracy=correct / n,
         accuracy_interval=metrics.wilson(correct, n),
         loss=metrics.log_loss(true, given),
-        baseline=Baseline(guess, int((true == list(classes).index(guess)).sum()) / n),
+        baseline=Baseline(classes[guess], int(counts[guess]) / n),
         per_class={
             name: ClassScores.of(
                 int(confusion[index, index]),
@@ -179,14 +177,12 @@ def evaluate(
     store.append_line(run.folder / OPENINGS, opening)
     openings = store.read_lines(run.folder / OPENINGS)
     answers = _answers(run, prepared, predictor, progress=progress)
-    training = np.bincount(prepared.labels("train"), minlength=len(prepared.classes))
     found = evaluate_probabilities(
         labels,
         answers,
         prepared.classes,
         paths=prepared.paths("test"),
         sha256=prepared.sha256("test"),
-        baseline_class=prepared.classes[int(training.argmax())],
     )
     result = replace(
         found,

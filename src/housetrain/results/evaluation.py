@@ -97,7 +97,10 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Always guessing the commonest class of the training pictures.
+    """Always guessing the commonest class of the tested pictures: the best that guessing one class can do.
+
+    The commonest class of the training pictures may by chance be rare among the tested ones; a model that has learned
+    nothing would then pass for better than guessing.
 
     Attributes:
         label: That class.

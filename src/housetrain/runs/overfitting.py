@@ -13,7 +13,7 @@ def overfitting(history: Sequence[Mapping[str, Any]], *, patience: int = 2, rise
     """Return the epoch at which overfitting began: validation loss rising while training loss goes on falling.
 
     The smallest validation loss is the turning point. The validation loss wobbles from epoch to epoch, so a turn counts
-    only when at least ``patience`` epochs follow it, when the mean validation loss of those last epochs lies above the
+    only when at least ``patience`` epochs follow it, when the validation loss of each of the last ones lies above the
     smallest by more than ``rise`` of it, and when their mean training loss lies below that of the turning point.
 
     Args:
@@ -38,7 +38,7 @@ def overfitting(history: Sequence[Mapping[str, Any]], *, patience: int = 2, rise
         return None
     last = after[-patience:]
     smallest, training = epochs[turn][2], epochs[turn][1]
-    if sum(row[2] for row in last) / patience <= smallest * (1 + rise):
+    if min(row[2] for row in last) <= smallest * (1 + rise):
         return None
     if sum(row[1] for row in last) / patience >= training:
         return None

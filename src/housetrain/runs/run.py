@@ -1,7 +1,7 @@
 """One training run is one folder of plain files.
 
-In: the folder. Out: what is in it, as plain values. It does not know how a run is trained (``training/loop.py`` writes
-these files), and it never writes: any number of readers may look while one process trains.
+In: the folder. Out: what is in it, as plain values. It does not know how a run is trained (``training/session.py``
+writes these files), and it never writes: any number of readers may look while one process trains.
 
 ```
 recipe.json   input.json   split.json   env.json     what was asked for, what the model eats, which pictures, where

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import keras  # noqa: TID253 - classes need their bases; only loop.py imports this module, inside train()
+import keras  # noqa: TID253 - classes need their bases; only session.py imports this module, inside train()
 from keras import ops  # noqa: TID253
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 In: a preset's name and the settings that differ from it (from flags, a file, the web form, a Ray task).
 Out: a checked `Recipe`, or one `RecipeError` that names every problem at once.
 Does not know: Keras, the pictures, the folder, the machine. `shapes.py` says whether a recipe fits a picture size;
-`models.py` builds the net; `loop.py` trains it.
+`models.py` builds the net; `loop.py` and `session.py` train it.
 
     Recipe.of("cnn", conv=3, nodes=64, dense=0).name        # "3-conv-64-nodes-0-dense"
     Recipe.of("best", epochs=30, flip="none")               # digits and letters must not be mirrored

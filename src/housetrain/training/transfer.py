@@ -21,8 +21,8 @@ from housetrain.training import features, logistic
 from housetrain.training.backbones import base_layers, fingerprint
 from housetrain.training.batches import class_weights, targets_of
 from housetrain.training.interrupt import Interrupted
-from housetrain.training.loop import Session
 from housetrain.training.recipe import Recipe
+from housetrain.training.session import Session
 from housetrain.training.views import View
 
 if TYPE_CHECKING:
