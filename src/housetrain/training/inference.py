@@ -141,13 +141,15 @@ class OpenVinoInference:
             done[number] = request.get_output_tensor(0).data.copy()
 
         self._queue.set_callback(take)
-        for number, pictures in enumerate(batches):
-            counts.append(len(pictures))
-            self._queue.start_async({0: _padded(pictures, BATCH)}, number)  # waits while all requests are busy
-            while first in done:
-                yield done.pop(first)[: counts.popleft()]
-                first += 1
-        self._queue.wait_all()
+        try:
+            for number, pictures in enumerate(batches):
+                counts.append(len(pictures))
+                self._queue.start_async({0: _padded(pictures, BATCH)}, number)  # waits while all requests are busy
+                while first in done:
+                    yield done.pop(first)[: counts.popleft()]
+                    first += 1
+        finally:  # also where the reader stops early: a process must not end while requests call back into it
+            self._queue.wait_all()
         while first in done:
             yield done.pop(first)[: counts.popleft()]
             first += 1
