@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -307,6 +308,11 @@ def parity(table_: Sequence[Parity]) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
     out(json.dumps(value, indent=2, default=str))
+
+
+def quoted(path: Path) -> str:
+    """Return a path as a shell takes it."""
+    return shlex.quote(str(path))
 
 
 def _prediction_line(one: Prediction, top: int) -> str:

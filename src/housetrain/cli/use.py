@@ -1,4 +1,4 @@
-"""The verbs that use a model: predict, export, benchmark, explain. See `housetrain.cli` for what a verb is.
+"""The verbs that use a model: predict, classify, export, benchmark, explain. See `housetrain.cli` for what a verb is.
 
 In: words. Out: calls of the functions of the same names, their results on standard output. Holds no decisions;
 everything heavy is imported inside the verbs: a prediction begins in a fraction of a second.
@@ -6,12 +6,13 @@ everything heavy is imported inside the verbs: a prediction begins in a fraction
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from housetrain.options import Json, Quiet, RunArg, Workers, one_of
+from housetrain.cli.options import Json, Quiet, RunArg, Workers, one_of
 
 app = typer.Typer()
 _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
@@ -179,3 +180,34 @@ def explain(
     for line in made.in_words():
         terminal.out(line)
     terminal.out(f"Page     {made.page}")
+
+
+@app.command(epilog="Example:  housetrain classify photo.jpg --model xception --top 5")
+def classify(
+    pictures: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PICTURE...")],
+    model: Annotated[
+        str, typer.Option(help="xception, efficientnetv2-b0, mobilenetv3-large, resnet50 or convnext-tiny.")
+    ] = "xception",
+    top: Annotated[int, typer.Option(help="Name this many classes.", min=1, max=1000)] = 5,
+    weights: Annotated[
+        str,
+        typer.Option(help="imagenet (downloaded once), or a file of weights with the top.", metavar="imagenet|PATH"),
+    ] = "imagenet",
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture and line.")] = False,
+) -> None:
+    """Name what is in pictures with the thousand names of ImageNet. Nothing is trained."""
+    from housetrain import terminal
+    from housetrain.deploy.predictor import expand
+    from housetrain.training.classify import classify as guesses
+
+    failed = 0
+    for guess in guesses([Path(path) for path in expand(pictures)], model, weights=weights, top=top):
+        failed += bool(guess.error)
+        if json_:
+            typer.echo(json.dumps(guess.to_json()))
+            continue
+        terminal.out(f"{guess.source}" + (f": {guess.error}" if guess.error else ""))
+        for name, probability in guess.names:
+            terminal.out(f"  {probability:7.2%}  {name}")
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,213 @@
+"""The verbs that look at pictures and make arrays of them: check, show, prepare, sample. See `housetrain.cli`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from housetrain.cli.options import (
+    BALANCES,
+    COLOURS,
+    RESIZES,
+    Balance,
+    Colour,
+    Folder,
+    Json,
+    Quiet,
+    Resize,
+    Size,
+    SplitSeed,
+    Test,
+    TestPerClass,
+    Validation,
+    Workers,
+    one_of,
+)
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Exit code: 0 clean, 1 findings, 2 unusable.  Example:  housetrain check PetImages --csv findings.csv"
+)
+def check(
+    folder: Folder,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write one row per finding and picture to this file.", show_default=False)
+    ] = None,
+    catalog_: Annotated[
+        Path | None,
+        typer.Option("--catalog", help="Write what every picture is to this file (JSON).", show_default=False),
+    ] = None,
+    workers: Workers = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what is wrong with the pictures. Changes nothing.
+
+    Broken, duplicated, mislabelled and unbalanced pictures are listed with what to do about them.
+    """
+    import housetrain as ht
+    from housetrain import terminal
+    from housetrain.data.checks import write_findings
+    from housetrain.data.output import refuse_inside
+    from housetrain.runs import store
+
+    for output in (csv, catalog_):
+        if output is not None:
+            refuse_inside(folder, output)
+    narrator = terminal.Terminal(quiet=quiet)
+    with narrator.counting("Reading") as progress:
+        catalog = ht.scan(folder, workers=workers, progress=progress)
+    findings = ht.check(catalog)
+    if csv is not None:
+        write_findings(findings, csv)
+    if catalog_ is not None:
+        store.write_json_atomic(catalog_, catalog.to_json())
+    if json_:
+        terminal.print_json(
+            {
+                "folder": str(catalog.root),
+                "pictures": len(catalog.pictures),
+                "usable": catalog.counts(),
+                "ignored": catalog.ignored,
+                "fingerprint": catalog.fingerprint,
+                "findings": [asdict(finding) for finding in findings],
+            }
+        )
+    else:
+        terminal.findings(catalog, findings)
+    if findings:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example:  housetrain show PetImages --out sheet.png")
+def show(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option(help="The PNG to write; by default <folder>-sheet.png here.", show_default=False)
+    ] = None,
+    per_class: Annotated[int, typer.Option(help="Samples per class.", min=1, max=100)] = 8,
+    sizes: Annotated[str, typer.Option(help="Sizes to show the prepared picture at, in pixels.")] = "50,100",
+    colour: Colour = "gray",
+    seed: Annotated[int, typer.Option(help="Another number shows other samples.")] = 0,
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw contact sheets, before and after preparing."""
+    import housetrain as ht
+    from housetrain import terminal
+    from housetrain.data.output import refuse_inside
+    from housetrain.errors import RecipeError
+
+    try:
+        pixels = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise RecipeError("The sizes are not numbers", expected="pixels, such as 50,100", sizes=sizes) from None
+    target = out or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
+    refuse_inside(folder, target)
+    with terminal.Terminal(quiet=quiet).counting("Reading") as progress:
+        catalog = ht.scan(folder, workers=workers, progress=progress)
+    terminal.out(
+        str(
+            ht.contact_sheet(
+                catalog, target, per_class=per_class, sizes=pixels, colour=one_of("colour", colour, COLOURS), seed=seed
+            )
+        )
+    )
+
+
+@app.command(epilog="Example:  housetrain prepare PetImages --size 50 --colour gray")
+def prepare(
+    folder: Folder,
+    size: Size = 50,
+    colour: Colour = "gray",
+    resize: Resize = "stretch",
+    out: Annotated[
+        Path | None, typer.Option(help="Where the arrays are kept; by default in prepared/.", show_default=False)
+    ] = None,
+    balance: Balance = "weights",
+    split_seed: SplitSeed = 0,
+    validation: Validation = 0.15,
+    test: Test = 0.15,
+    test_per_class: TestPerClass = None,
+    workers: Workers = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make arrays of one size, split three ways, once."""
+    import housetrain as ht
+    from housetrain import pipeline, terminal
+    from housetrain.data.output import refuse_inside
+    from housetrain.data.prepare import default_prepared_folder
+
+    if out is not None:
+        refuse_inside(folder, out)
+    spec = ht.InputSpec(
+        height=size or 50,
+        width=size or 50,
+        colour=one_of("colour", colour, COLOURS),
+        resize=one_of("resize", resize, RESIZES),
+    )
+    narrator = terminal.Terminal(quiet=quiet)
+    _, _, division = pipeline.look(
+        folder,
+        seed=split_seed,
+        validation=validation,
+        test=test,
+        test_per_class=test_per_class,
+        balance=one_of("balance", balance, BALANCES),
+        workers=workers,
+        narrator=narrator,
+    )
+    target = out or default_prepared_folder(folder, spec, division)
+    with narrator.counting("Preparing") as progress:
+        prepared = ht.prepare(
+            division,
+            target,
+            size=(spec.height, spec.width),
+            colour=spec.colour,
+            resize=spec.resize,
+            workers=workers,
+            progress=progress,
+        )
+    if json_:
+        terminal.print_json(
+            {
+                "prepared": str(prepared.folder),
+                "fingerprint": prepared.fingerprint,
+                "counts": prepared.split.counts(),
+                "left_out": [asdict(row) for row in prepared.split.left_out],
+            }
+        )
+        return
+    terminal.out(f"{pipeline.counts_in_words(prepared.split)}; balance: {one_of('balance', balance, BALANCES)}")
+    for row in prepared.split.left_out:
+        narrator.say(f"left out: {row.path} ({row.reason})")
+    terminal.out(f"Arrays   {prepared.folder}")
+    terminal.out(f"Next     housetrain train {terminal.quoted(prepared.folder)} --model cnn")
+
+
+@app.command(
+    epilog="Examples:  housetrain sample digits sample/digits  ·  housetrain sample mnist mnist --source ../mnist-files"
+)
+def sample(
+    name: Annotated[str, typer.Argument(help="digits, fashion-mnist, mnist or cats-vs-dogs.", metavar="NAME")],
+    dest: Annotated[Path, typer.Argument(help="The folder to make.", metavar="DEST")],
+    source: Annotated[
+        Path | None, typer.Option(help="A folder that already has the data set's files.", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make a ready-made data set into class folders of pictures."""
+    import housetrain as ht
+    from housetrain import terminal
+
+    with terminal.Terminal(quiet=quiet).counting("Writing") as progress:
+        made = ht.sample(name, dest, source=source, progress=progress)
+    terminal.out(f"Pictures {made}")
+    terminal.out(f"Next     housetrain run {terminal.quoted(made)}")

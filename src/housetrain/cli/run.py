@@ -1,0 +1,139 @@
+"""The verb that does the whole job. See `housetrain.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from housetrain.cli.options import (
+    Augment,
+    Balance,
+    BatchSize,
+    Colour,
+    Conv,
+    Dense,
+    Deterministic,
+    Epochs,
+    Folder,
+    Halving,
+    Json,
+    LearningRate,
+    Model,
+    Nodes,
+    Out,
+    Patience,
+    Quiet,
+    RecipeFile,
+    Resize,
+    Seed,
+    Set,
+    Size,
+    SplitSeed,
+    Test,
+    TestPerClass,
+    TimeLimit,
+    Validation,
+    Weights,
+    Workers,
+    plan_from,
+    recipe_from,
+    seconds,
+)
+
+app = typer.Typer()
+
+
+@app.command(epilog="Examples:  housetrain run PetImages  ·  housetrain run PetImages --model cnn --time-limit 10m")
+def run(
+    folder: Folder,
+    model: Model = "best",
+    weights: Weights = None,
+    augment: Augment = None,
+    out: Out = None,
+    prepared: Annotated[
+        Path | None, typer.Option(help="Where the arrays are kept; by default in prepared/.", show_default=False)
+    ] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    conv: Conv = None,
+    nodes: Nodes = None,
+    dense: Dense = None,
+    size: Size = None,
+    colour: Colour = None,
+    resize: Resize = None,
+    balance: Balance = None,
+    patience: Patience = None,
+    time_limit: TimeLimit = None,
+    seed: Seed = None,
+    deterministic: Deterministic = False,
+    set_: Set = None,
+    recipe: RecipeFile = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Train the tutorials' 27 models, choose the best, test that one.")
+    ] = False,
+    halving: Halving = False,
+    split_seed: SplitSeed = 0,
+    validation: Validation = 0.15,
+    test: Test = 0.15,
+    test_per_class: TestPerClass = None,
+    workers: Workers = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Do the whole job, from folder to report and model.
+
+    Check, split, prepare, train, test, report, bundle. Call it again after an interruption and it goes on where it was.
+    """
+    from housetrain import pipeline, terminal
+
+    flags: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "size": size,
+        "colour": colour,
+        "resize": resize,
+        "balance": balance,
+        "patience": patience,
+        "time_limit_s": seconds(time_limit),
+        "seed": seed,
+        "deterministic": deterministic or None,
+        "weights": weights,
+        "views": augment,
+    }
+    chosen = plan = None
+    if sweep or halving:
+        axes = {"conv": conv, "nodes": nodes, "dense": dense}
+        words = {name: None if value is None else str(value) for name, value in axes.items()}
+        net = "cnn" if model == "best" else model
+        plan = plan_from(net, axes=words, settings=set_, halving=halving, **flags)
+    else:
+        chosen = recipe_from(recipe, model, conv=conv, nodes=nodes, dense=dense, settings=set_, **flags)
+    outcome = pipeline.run(
+        folder,
+        out,
+        recipe=chosen,
+        sweep=plan,
+        prepared=prepared,
+        seed=split_seed,
+        validation=validation,
+        test=test,
+        test_per_class=test_per_class,
+        workers=workers,
+        narrator=terminal.Terminal(quiet=quiet),
+    )
+    if json_:
+        terminal.print_json(outcome.to_json())
+        return
+    if outcome.leaderboard is not None:
+        terminal.leaderboard(outcome.leaderboard)
+    terminal.out("")
+    terminal.out(outcome.evaluation.in_words())
+    terminal.out("")
+    terminal.out(f"Report   {outcome.report}")
+    terminal.out(f"Model    {outcome.bundle}")
+    terminal.out(f"Next     housetrain predict {terminal.quoted(outcome.run.folder)} PHOTO.jpg")
+    terminal.out(f"         housetrain board {terminal.quoted(outcome.run.folder)}")
