@@ -151,7 +151,7 @@ def test_the_time_left_is_that_of_the_work_left(tmp_path: Path) -> None:
 def test_work_orders_trials_as_they_take_time() -> None:
     from sweep_by_hand import SPEC
 
-    from housetrain.runs.leaderboard import Trial
+    from housetrain.runs.sweep_folder import Trial
     from housetrain.training.recipe import Recipe
     from housetrain.training.shapes import cost
 

@@ -15,7 +15,7 @@ from housetrain.errors import IncompleteError, SourceChanged
 from housetrain.results.evaluate import prepared_of
 from housetrain.results.words import NBSP, duration, number, percent, size
 from housetrain.runs import chance
-from housetrain.runs.leaderboard import losses_of
+from housetrain.runs.cells import losses_of
 
 if TYPE_CHECKING:
     from housetrain.runs.run import Run

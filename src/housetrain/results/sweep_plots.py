@@ -19,7 +19,7 @@ from housetrain.results.svg import Drawing, shorten, ticks
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from housetrain.runs.leaderboard import Row
+    from housetrain.runs.cells import Row
 
 STYLES = ("one", "two", "three", "four", "five")
 _FEW_LEVELS = 6

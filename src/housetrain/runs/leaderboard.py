@@ -2,15 +2,6 @@
 
 In: a sweep folder, finished or not. Out: ranked rows, and the words that go with them. It never opens the test split,
 does not know how trials are chosen or trained, and needs no Keras. A running sweep may be read at any time.
-
-```
-sweep.json          what was asked for: data, search, trials by name and order, cells that do not fit
-asked.jsonl         trials that a search proposed, one line each
-decisions.jsonl     trials that were stopped early, and why
-labels.npy          class numbers of the validation pictures
-trials/<name>/      one run folder a trial; trial.json beside its result: latency
-leaderboard.json    written last: its presence means complete
-```
 """
 
 from __future__ import annotations
@@ -20,88 +11,21 @@ import io
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import IncompleteError
 from housetrain.runs import chance, store
+from housetrain.runs.cells import FINISHED, Cell, Row, differing_in, kept_losses
 from housetrain.runs.run import Run
+from housetrain.runs.sweep_folder import Trial, dropped_in, labels_of, read_sweep, trials_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-RowState = Literal["complete", "pruned", "failed", "stopped", "running", "waiting"]
 SUSPICION = 0.05
 """How unlikely luck must be, over all epochs of all trials together, before a trial is said to beat the majority."""
-_FINISHED = ("complete", "pruned")
-_SMALLEST_PROBABILITY = 1e-7  # as Keras clips, so that these losses are the val_loss of the history
-
-
-class Trial(NamedTuple):
-    """One run of a sweep: its name, the cell it belongs to (all seeds of a cell share it), recipe and cost."""
-
-    name: str
-    cell: str
-    recipe: dict[str, Any]
-    parameters: int | None = None
-    flops: int | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One cell of a sweep: a recipe, trained with one seed or several.
-
-    Attributes:
-        name: The cell's name.
-        state: ``complete``, ``pruned`` (stopped early because others did better), ``failed``, ``running``, ``stopped``
-            or ``waiting``.
-        rank: From 1, by ``val_loss``; ``None`` while there is nothing to rank.
-        val_loss: Best validation loss; the mean over seeds.
-        val_loss_error: Its standard error: over the seeds, or with one seed over the validation pictures.
-        behind: ``val_loss`` minus that of the best row.
-        behind_error: Standard error of ``behind``: over the seeds, or of the paired differences of the same pictures.
-        tied: Whether ``behind`` lies within one standard error: luck alone may have put the two in this order.
-        val_accuracy: Share of the validation pictures named rightly at that epoch; the mean over seeds.
-        val_accuracy_error: Its standard error.
-        spread: Standard deviation of ``val_loss`` over the seeds; ``None`` with one.
-        best_epoch: Epoch with that loss, of the best seed.
-        epochs: Epochs trained, all seeds together.
-        planned: Epochs that were planned, all seeds together.
-        parameters: Weights.
-        flops: Floating-point operations of one forward pass of one picture.
-        seconds: Time that training took, all seeds together.
-        pictures_per_s: Training pictures a second; the median over seeds.
-        model_bytes: Size of ``model.keras``.
-        latency_ms: Time to name one picture, one thread.
-        reason: Why it failed or was stopped.
-        settings: What differs between the cells of this sweep.
-        runs: Names of its trials, the best seed first.
-    """
-
-    name: str
-    state: RowState
-    rank: int | None = None
-    val_loss: float | None = None
-    val_loss_error: float | None = None
-    behind: float | None = None
-    behind_error: float | None = None
-    tied: bool = False
-    val_accuracy: float | None = None
-    val_accuracy_error: float | None = None
-    spread: float | None = None
-    best_epoch: int | None = None
-    epochs: int = 0
-    planned: int = 0
-    parameters: int | None = None
-    flops: int | None = None
-    seconds: float | None = None
-    pictures_per_s: float | None = None
-    model_bytes: int | None = None
-    latency_ms: float | None = None
-    reason: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,8 +37,8 @@ class Leaderboard:
         rows: Ranked cells first, then those that failed or are still to come.
         infeasible: Cell -> why its net does not fit the pictures.
         pictures: Validation pictures.
-        majority: The commonest class of the training pictures.
-        majority_share: Its share of the validation pictures: what always naming it would get.
+        majority: The commonest class of the validation pictures: the best that naming one class can do.
+        majority_share: Its share of them.
         search: How trials were chosen: ``grid``, ``halving`` or ``optuna``.
         complete: Whether the sweep has ended.
     """
@@ -141,11 +65,11 @@ class Leaderboard:
         for trial in trials_of(folder, sweep):
             cells.setdefault(trial.cell, []).append(trial)
         dropped = dropped_in(folder)
-        differing = _differing([trial.recipe for trials in cells.values() for trial in trials])
-        read = [_Cell(folder, name, trials, dropped, differing) for name, trials in cells.items()]
+        differing = differing_in([trial.recipe for trials in cells.values() for trial in trials])
+        read = [Cell(folder, name, trials, dropped, differing) for name, trials in cells.items()]
         return cls(
             folder,
-            _ranked(read, _labels(folder)),
+            _ranked(read, labels_of(folder)),
             {
                 **sweep["infeasible"],
                 **{a["name"]: a["infeasible"] for a in store.read_lines(folder / "asked.jsonl") if a.get("infeasible")},
@@ -243,7 +167,7 @@ class Leaderboard:
     @property
     def epochs_saved(self) -> int:
         """Epochs of the plan that were not trained, because trials were stopped early."""
-        return sum(row.planned - row.epochs for row in self.rows if row.state in _FINISHED)
+        return sum(row.planned - row.epochs for row in self.rows if row.state in FINISHED)
 
     def in_words(self) -> str:
         """Return what a person should know of this sweep, as a few sentences."""
@@ -281,170 +205,9 @@ class Leaderboard:
         return buffer.getvalue()
 
 
-# ------------------------------------------------------------------------------------------------- the folder
-def read_sweep(folder: Path) -> dict[str, Any]:
-    """Return what a sweep was asked for.
-
-    Raises:
-        IncompleteError: It is not a sweep folder.
-    """
-    path = folder / "sweep.json"
-    if not path.is_file():
-        raise IncompleteError(
-            "This is not a sweep folder" if folder.is_dir() else "There is no such sweep folder",
-            expected="a folder with sweep.json, as `housetrain sweep` writes it",
-            folder=str(folder),
-        )
-    return dict(store.read_json(path))
-
-
-def trials_of(folder: Path, sweep: Mapping[str, Any]) -> list[Trial]:
-    """Return the trials of a sweep in their order: those of its grid, then those a search asked for."""
-    entries = [*sweep["trials"], *store.read_lines(folder / "asked.jsonl")]
-    return [
-        Trial(entry["name"], entry["cell"], entry["recipe"], entry.get("parameters"), entry.get("flops"))
-        for entry in entries
-        if not entry.get("infeasible")
-    ]
-
-
-def dropped_in(folder: Path) -> dict[str, str]:
-    """Return trial -> why it was stopped early."""
-    decisions = store.read_lines(folder / "decisions.jsonl")
-    return {name: str(line["reason"]) for line in decisions for name in line["dropped"]}
-
-
-def _labels(folder: Path) -> np.ndarray | None:
-    import numpy as np
-
-    path = folder / "labels.npy"
-    return np.load(path) if path.is_file() else None
-
-
-def losses_of(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the cross-entropy of each picture in nats, float64 ``(n,)``.
-
-    Args:
-        outputs: Probabilities, ``(n, 1)`` of the second class, or ``(n, classes)``.
-        labels: Class numbers, ``(n,)``.
-    """
-    import numpy as np
-
-    given = outputs.astype(np.float64)
-    given = np.concatenate([1 - given, given], axis=1) if given.shape[1] == 1 else given
-    of_truth = np.clip(given[np.arange(len(labels)), labels], _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
-    return np.asarray(-np.log(of_truth))
-
-
-def _kept_losses(run: Run, labels: np.ndarray) -> np.ndarray | None:
-    """Return the losses of the validation pictures at the best epoch, ``None`` if they are not kept."""
-    import numpy as np
-
-    path = run.folder / "validation.npy"
-    if not path.is_file():
-        return None
-    outputs = np.load(path, allow_pickle=False)
-    return losses_of(outputs, labels) if len(outputs) == len(labels) else None
-
-
-def _differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the settings, but for the seed, in which the recipes of a sweep are not all alike."""
-    names = dict.fromkeys(name for recipe in recipes for name in recipe)
-    return [name for name in names if name != "seed" and len({str(recipe.get(name)) for recipe in recipes}) > 1]
-
-
-class _Cell:
-    """What is known of one cell: its trials, read once."""
-
-    def __init__(
-        self, folder: Path, name: str, trials: Sequence[Trial], dropped: Mapping[str, str], differing: Iterable[str]
-    ) -> None:
-        self.name, self.trials = name, trials
-        self.settings = {key: trials[0].recipe.get(key) for key in differing}
-        self.read = [_read_trial(folder, trial, dropped) for trial in trials]
-        self.scored = [one for one in self.read if one.state in _FINISHED and one.best is not None]
-        self.scored.sort(key=lambda one: float(one.best["val_loss"]))
-
-    @property
-    def val_loss(self) -> float:
-        return statistics.fmean(float(one.best["val_loss"]) for one in self.scored)
-
-    @property
-    def state(self) -> RowState:
-        states = [one.state for one in self.read]
-        order: tuple[RowState, ...] = ("running", "stopped", "waiting", "complete", "pruned", "failed")
-        return next(state for state in order if state in states)
-
-    def row(self) -> Row:
-        reasons = list(dict.fromkeys(one.reason for one in self.read if one.reason))
-        trial, runs = self.trials[0], [*self.scored, *(one for one in self.read if one not in self.scored)]
-        rates = [one.rate for one in self.read if one.rate]
-        seconds = [one.seconds for one in self.read if one.seconds is not None]
-        return Row(
-            self.name,
-            self.state,
-            epochs=sum(one.epochs for one in self.read),
-            planned=sum(int(one.trial.recipe["epochs"]) for one in self.read),
-            parameters=trial.parameters or next((one.parameters for one in self.read if one.parameters), None),
-            flops=trial.flops,
-            seconds=sum(seconds) if seconds else None,
-            pictures_per_s=statistics.median(rates) if rates else None,
-            model_bytes=next((one.model_bytes for one in runs if one.model_bytes), None),
-            latency_ms=next((one.latency_ms for one in runs if one.latency_ms), None),
-            reason="; ".join(reasons),
-            settings=self.settings,
-            runs=tuple(one.trial.name for one in runs),
-        )
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What the files of one trial say."""
-
-    trial: Trial
-    run: Run
-    state: RowState
-    reason: str
-    best: Any
-    epochs: int
-    seconds: float | None
-    rate: float | None
-    parameters: int | None
-    model_bytes: int | None
-    latency_ms: float | None
-
-
-def _read_trial(folder: Path, trial: Trial, dropped: Mapping[str, str]) -> _Read:
-    run = Run(folder / "trials" / trial.name)
-    history, result = run.history, run.result or {}
-    known = [row for row in history if row.get("val_loss") is not None]
-    state: RowState = "waiting" if (now := run.state) == "new" else now
-    reason = run.failure or "" if state == "failed" else ""
-    if trial.name in dropped and state in ("stopped", "waiting"):
-        state, reason = "pruned", dropped[trial.name]
-    if state == "complete" and result.get("reason") not in (None, "all epochs"):
-        reason = str(result["reason"])
-    rates = [float(row["pictures_per_s"]) for row in history if row.get("pictures_per_s")]
-    measured = store.read_json(run.folder / "trial.json") if (run.folder / "trial.json").is_file() else {}
-    model = run.folder / "model.keras"
-    return _Read(
-        trial,
-        run,
-        state,
-        reason,
-        min(known, key=lambda row: float(row["val_loss"])) if known else None,
-        len(history),
-        result.get("seconds") or (sum(float(row["seconds"]) for row in history) if history else None),
-        statistics.median(rates) if rates else None,
-        result.get("parameters"),
-        model.stat().st_size if model.is_file() else None,
-        measured.get("latency_ms"),
-    )
-
-
 # ------------------------------------------------------------------------------------------------- ranking
-def _ranked(cells: Sequence[_Cell], labels: np.ndarray | None) -> tuple[Row, ...]:
-    scored = [cell for cell in cells if cell.scored and cell.state in _FINISHED]
+def _ranked(cells: Sequence[Cell], labels: np.ndarray | None) -> tuple[Row, ...]:
+    scored = [cell for cell in cells if cell.scored and cell.state in FINISHED]
     # What was stopped early stands behind what was not: its loss is one of fewer epochs.
     scored.sort(key=lambda cell: (cell.state != "complete", cell.val_loss))
     pictures = len(labels) if labels is not None else 0
@@ -481,16 +244,16 @@ def _ranked(cells: Sequence[_Cell], labels: np.ndarray | None) -> tuple[Row, ...
     return (*rows, *sorted(rest, key=lambda row: order.get(row.state, 1)))
 
 
-def _cell_losses(cell: _Cell, labels: np.ndarray | None) -> np.ndarray | None:
+def _cell_losses(cell: Cell, labels: np.ndarray | None) -> np.ndarray | None:
     """Return the loss of each validation picture, the mean over the seeds."""
     if labels is None:
         return None
-    found = [_kept_losses(one.run, labels) for one in cell.scored]
+    found = [kept_losses(one.run, labels) for one in cell.scored]
     kept = [losses for losses in found if losses is not None]
     return sum(kept[1:], kept[0]) / len(kept) if kept and len(kept) == len(found) else None
 
 
-def _behind(best: _Cell, cell: _Cell, losses: Mapping[str, np.ndarray | None]) -> chance.Difference:
+def _behind(best: Cell, cell: Cell, losses: Mapping[str, np.ndarray | None]) -> chance.Difference:
     """Return by how much a cell's loss lies above the best one's, and the standard error of that."""
     gap = cell.val_loss - best.val_loss
     if cell is best:
@@ -511,7 +274,7 @@ def _known(value: float) -> float | None:
 # ------------------------------------------------------------------------------------------------- words
 def _sentences(board: Leaderboard) -> Iterable[str]:
     states = [row.state for row in board.rows]
-    done = sum(state in _FINISHED for state in states)
+    done = sum(state in FINISHED for state in states)
     failed, unfinished = states.count("failed"), len(states) - done - states.count("failed")
     counted = f"{done} of {len(states)} models are" if done < len(states) else _plural(done, "model is", "models are")
     counted += " trained"
@@ -549,7 +312,7 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
             "chose nothing, says how good it is."
         )
     if board.epochs_saved and board.search != "grid":
-        planned = sum(row.planned for row in board.rows if row.state in _FINISHED)
+        planned = sum(row.planned for row in board.rows if row.state in FINISHED)
         yield f"Stopping the weaker ones early saved {board.epochs_saved} of {planned} epochs."
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from housetrain.runs.leaderboard import Leaderboard, Trial, read_sweep, trials_of
+from housetrain.runs.leaderboard import Leaderboard
 from housetrain.runs.run import Run
+from housetrain.runs.sweep_folder import Trial, read_sweep, trials_of
 
 _FLOPS_A_SECOND = 60e9  # of one core; only the ratio to the next line matters, and only for the order and the time left
 _WEIGHTS_A_SECOND = 0.35e9  # weights that one core's Adam updates

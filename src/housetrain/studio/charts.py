@@ -12,7 +12,7 @@ from typing import Any
 from housetrain.results.metrics import CalibrationBin
 from housetrain.results.plots import Curves
 from housetrain.results.sweep_plots import Curve, Factor
-from housetrain.runs.leaderboard import Row
+from housetrain.runs.cells import Row
 
 Spec = dict[str, Any]
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from housetrain.errors import MissingExtra, RecipeError
 from housetrain.runs import store
-from housetrain.runs.leaderboard import Trial, dropped_in
 from housetrain.runs.run import Run
+from housetrain.runs.sweep_folder import Trial, dropped_in
 from housetrain.training.recipe import PRESETS, Recipe
 from housetrain.training.shapes import cost, infeasible
 

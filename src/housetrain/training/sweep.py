@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from housetrain.errors import RecipeError, StoreError
 from housetrain.runs import store
-from housetrain.runs.leaderboard import Leaderboard, Trial, trials_of
+from housetrain.runs.leaderboard import Leaderboard
+from housetrain.runs.sweep_folder import Trial, trials_of
 from housetrain.runs.watch import Snapshot, look, work
 from housetrain.training.executors import Executor, InProcess, Processes
 from housetrain.training.grid import Grid
@@ -209,7 +210,7 @@ def _begin(
 
     classes = prepared.classes
     labels, training = prepared.labels("validation"), prepared.labels("train")
-    majority = int(np.bincount(training, minlength=len(classes)).argmax())
+    majority = int(np.bincount(labels, minlength=len(classes)).argmax())
     value = {
         "format": 1,
         "data": prepared.fingerprint,

@@ -12,7 +12,8 @@ import streamlit as st
 from housetrain.errors import RecipeError
 from housetrain.results.sweep_plots import Curve, factors
 from housetrain.runs import watch
-from housetrain.runs.leaderboard import Leaderboard, Row
+from housetrain.runs.cells import Row
+from housetrain.runs.leaderboard import Leaderboard
 from housetrain.runs.watch import Snapshot
 from housetrain.studio import charts, forms, jobs, shelf, widgets
 from housetrain.studio.settings import Settings
