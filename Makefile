@@ -44,7 +44,7 @@ screenshots: .venv/ready-dev  ## take the docs' pictures of the studio anew (nee
 
 lock:  ## resolve requirements/*.txt anew (no registry address goes into them)
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --extra tensorflow --upgrade -q -o requirements/run.txt
+	  --extra tensorflow --extra openvino --upgrade -q -o requirements/run.txt
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --extra tensorflow --extra sweep --extra openvino --extra export --extra studio --group dev --upgrade -q -o requirements/dev.txt
 
@@ -61,7 +61,7 @@ define setup
 endef
 
 .venv/ready: requirements/run.txt pyproject.toml
-	@echo "Setting up .venv (about 600 MB, once) ..."
+	@echo "Setting up .venv (about 650 MB to fetch, once) ..."
 	@if [ ! -e .venv/ready-dev ] || [ -n "$$(find $^ -newer .venv/ready-dev)" ]; then $(call setup,requirements/run.txt); fi
 	@touch $@
 
