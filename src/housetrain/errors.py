@@ -60,11 +60,11 @@ class FolderError(DataError):
 
 
 class DecodeError(DataError):
-    """One picture cannot be read. Catch it to leave the picture out; ``reason`` is a short stable phrase."""
+    """One picture cannot be read. Catch it to leave the picture out; ``reason`` is a short stable phrase, one line."""
 
     def __init__(self, reason: str, **received: Any) -> None:
-        self.reason = reason
-        super().__init__(reason, **received)
+        self.reason = one_line(reason)  # it may quote the file
+        super().__init__(self.reason, **received)
 
     def __reduce__(self) -> tuple[type[DecodeError], tuple[str]]:
         return type(self), (self.reason,)

@@ -748,6 +748,14 @@ def picture_or_reason(data: bytes) -> None:
     assert fit(seen.pixels, spec).shape == (8, 8, 3)
 
 
+def test_a_reason_quotes_no_control_character() -> None:
+    data = bytearray(saved(Image.new("L", (8, 8)), "PNG"))
+    data[data.index(b"IHDR") + 1] = 0
+    with pytest.raises(DecodeError, match=r"wrong checksum of I\\x00DR") as caught:
+        decode(bytes(data))
+    assert caught.value.reason.isprintable()
+
+
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_picture_or_a_reason(data: bytes) -> None:

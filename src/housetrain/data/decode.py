@@ -38,6 +38,7 @@ MAX_PIXELS = 100_000_000
 """The most pixels a picture may have: 300 MB as RGB, and five times the largest pictures that phones take."""
 
 _MAX_SIDE = 4096
+_NEARLY = 1.05
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def examine(
 def fit(picture: Pixels, spec: InputSpec) -> Pixels:
     """Bring a decoded picture to a spec's size and colour.
 
-    Shrinking averages areas (``cv2.INTER_AREA``: nothing is skipped, no aliasing), growing is bilinear.
+    Shrinking averages areas (``cv2.INTER_AREA``: nothing is skipped, no aliasing; see `_scale`), growing is bilinear.
 
     Args:
         picture: uint8 ``(height, width, 1 or 3)`` of any size.
@@ -308,18 +309,30 @@ def _scaled(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
 
 
 def _scale(picture: Pixels, height: int, width: int) -> Pixels:
+    """Return the picture at another size; see `fit`.
+
+    OpenCV averages over whole numbers of pixels several times as fast as over fractions. So a picture at least twice as
+    large as wanted is first brought to a whole multiple, bilinearly: a step of less than half, in which every pixel
+    still counts. Bilinear is as good for the last few per cent, too. Measured against the averages of a full decode at
+    96x96 RGB: 300 photos 1.0 -> 1.1 of 255, 600 of 200x200 1.75 -> 1.76, decoding and all in 0.9 and 0.6 of the time.
+    """
+    rows, columns = picture.shape[:2]
+    times, across = rows // height, columns // width
+    if min(times, across) >= 2:
+        picture = _resized(picture, times * height, across * width, cv2.INTER_LINEAR)
+        return _resized(picture, height, width, cv2.INTER_AREA)
+    if max(rows / height, columns / width) <= _NEARLY and min(rows / height, columns / width) >= 1:
+        return _resized(picture, height, width, cv2.INTER_LINEAR)
     # one axis may shrink while the other grows: each gets the filter that suits it
-    for rows, columns in (
-        (min(height, picture.shape[0]), min(width, picture.shape[1])),
-        (height, width),
-    ):
-        if (rows, columns) != picture.shape[:2]:
-            shrinks = rows <= picture.shape[0] and columns <= picture.shape[1]
-            resized = cv2.resize(
-                picture, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            )
-            picture = np.asarray(resized, dtype=np.uint8).reshape(rows, columns, picture.shape[2])
-    return picture
+    picture = _resized(picture, min(height, rows), min(width, columns), cv2.INTER_AREA)
+    return _resized(picture, height, width, cv2.INTER_LINEAR)
+
+
+def _resized(picture: Pixels, height: int, width: int, how: int) -> Pixels:
+    if picture.shape[:2] == (height, width):
+        return picture
+    resized = cv2.resize(picture, (width, height), interpolation=how)
+    return np.asarray(resized, dtype=np.uint8).reshape(height, width, picture.shape[2])
 
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
