@@ -121,8 +121,9 @@ def many(run: ht.Run, folder: Path, work: Path) -> tuple[float, float]:
     rates["plain Keras"] = [float(count) / float(seconds)]
     best = {name: statistics.median(values) for name, values in rates.items()}
     for name, rate in best.items():
-        ratio = f"  {best['housetrain'] / rate:5.2f}x" if name != "housetrain" else f"  up to {max(memory):.0f} MB"
-        print(f"  many pictures   {name:14s} {rate:7,.0f} pictures/s{ratio}")
+        share = rate / best["decoding alone"]
+        print(f"  many pictures   {name:14s} {rate:7,.0f} pictures/s  {share:5.2f} of decoding alone")
+    print(f"  memory up to {max(memory):.0f} MB")
     quickest = max(best["housetrain"], best["in 8 bits"])
     return quickest / best["decoding alone"], quickest / best["plain Keras"]
 
