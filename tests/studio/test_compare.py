@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from studio.conftest import Page, texts
@@ -71,6 +73,25 @@ def test_what_the_form_says_is_what_is_started(
     given = dict(zip(words[2::2], words[3::2], strict=True))
     assert (given["--conv"], given["--nodes"], given["--dense"]) == ("1,2", "8", "0,1")
     assert given["--set"] == "learning_rate=0.001,0.0001" and given["--epochs"] == "3"
+
+
+def test_the_link_to_tensorboard_waits_until_it_answers(
+    page: Page, sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        words = ["board", str(sweep), "--port", str(server.getsockname()[1])]
+        job = SimpleNamespace(active=True, words=words)
+        monkeypatch.setattr(jobs, "newest", lambda *args, verb, **more: job if verb == "board" else None)
+        test = page("compare")
+        assert not test.exception
+        [button] = [button for button in test.button if "TensorBoard" in button.label]
+        assert button.disabled and not test.get("link_button")
+        server.listen()
+        test = page("compare")
+        assert not test.exception
+        assert not [button for button in test.button if "TensorBoard" in button.label]
+        assert len(test.get("link_button")) == 1
 
 
 def test_a_damaged_sweep_is_told_in_one_sentence(page: Page, sweep: Path) -> None:

@@ -304,18 +304,36 @@ def _resume(folder: Path) -> None:
 
 
 def _tensorboard(folder: Path) -> None:
-    """Draw one button that starts TensorBoard, then the link to it."""
+    """Draw one button that starts TensorBoard, then, as soon as it answers, the link to it."""
     target = folder / "board"  # no such folder: only a name for the job
     job = jobs.newest(Settings.of().jobs, target=target, verb="board")
     if job is not None and job.active:
-        port = job.words[job.words.index("--port") + 1]
-        st.link_button("Open TensorBoard", f"http://127.0.0.1:{port}", icon=":material/open_in_new:")
+        port = int(job.words[job.words.index("--port") + 1])
+        if _answers(port):
+            st.link_button("Open TensorBoard", f"http://127.0.0.1:{port}", icon=":material/open_in_new:")
+        else:
+            _starting(port)
         return
     if job is not None and job.state == "failed":
         st.error(plain(job.error), icon=":material/error:")
     if st.button("TensorBoard", icon=":material/monitoring:", help="All curves in every detail, in a page of its own."):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        widgets.start(["board", folder, "--port", port], target=target)
+            free = str(probe.getsockname()[1])
+        widgets.start(["board", folder, "--port", free], target=target)
         st.rerun()
+
+
+@st.fragment(run_every=1.0)
+def _starting(port: int) -> None:
+    if _answers(port):
+        st.rerun()
+    st.button("TensorBoard is starting …", icon=":material/hourglass_top:", disabled=True)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.2):
+            return True
+    except OSError:
+        return False
