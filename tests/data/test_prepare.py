@@ -271,13 +271,17 @@ def test_another_split_of_the_same_pictures_decodes_nothing(tmp_path: Path, root
     assert_holds(prepared, other, InputSpec(16, 16))
 
 
+@pytest.mark.parametrize("new", ["library", "own"])
 def test_a_new_decoder_decodes_everything(
-    tmp_path: Path, root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch, new: str
 ) -> None:
     one = divide(root)
     first = prepare(one, tmp_path / "out", size=16)
     decoded.clear()
-    monkeypatch.setattr(module, "_decoder", lambda: {"opencv-python-headless": "99"})
+    if new == "library":
+        monkeypatch.setattr(module, "_libraries", lambda: {"opencv-python-headless": "99"})
+    else:
+        monkeypatch.setattr(module.decode, "PIXELS", module.decode.PIXELS + 1)
     assert prepare(one, tmp_path / "out", size=16).fingerprint == first.fingerprint
     assert len(decoded) == 40
 

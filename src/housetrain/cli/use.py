@@ -197,11 +197,11 @@ def classify(
 ) -> None:
     """Name what is in pictures with the thousand names of ImageNet. Nothing is trained."""
     from housetrain import terminal
-    from housetrain.deploy.predictor import expand
+    from housetrain.deploy.sources import expand
     from housetrain.training.classify import classify as guesses
 
     failed = 0
-    for guess in guesses([Path(path) for path in expand(pictures)], model, weights=weights, top=top):
+    for guess in guesses(expand(pictures), model, weights=weights, top=top):
         failed += bool(guess.error)
         if json_:
             typer.echo(json.dumps(guess.to_json()))

@@ -37,6 +37,9 @@ Resize = Literal["stretch", "pad", "crop"]
 MAX_PIXELS = 100_000_000
 """The most pixels a picture may have: 300 MB as RGB, and five times the largest pictures that phones take."""
 
+PIXELS = 2
+"""Raised whenever `load` begins to give other numbers for a file: what was prepared or computed before is done anew."""
+
 _MAX_SIDE = 4096
 _NEARLY = 1.05
 

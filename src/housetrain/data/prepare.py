@@ -25,7 +25,7 @@ from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 
-from housetrain.data import arrays
+from housetrain.data import arrays, decode
 from housetrain.data import split as splits
 from housetrain.data.decode import InputSpec
 from housetrain.data.output import lock, refuse_inside
@@ -238,7 +238,7 @@ def _write(
                 if split.options.get("catalog")
                 else "",
             },
-            "decoder": _decoder(),
+            "decoder": decoder(),
             "decoded": len(split.rows) - len(copied),
             "seconds": round(seconds, 3),
         }
@@ -348,7 +348,7 @@ def _copy_known(folder: Path, part: Path, split: Split, *, spec: InputSpec) -> s
     """Copy the rows that the folder's present content already has; return their numbers."""
     try:
         manifest = read_manifest(folder)
-        if InputSpec.from_json(manifest["spec"]) != spec or manifest["decoder"] != _decoder():
+        if InputSpec.from_json(manifest["spec"]) != spec or manifest["decoder"] != decoder():
             return set()
         old = Prepared.of_manifest(folder, manifest)
     except (IncompleteError, CorruptError, KeyError):
@@ -404,16 +404,20 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _request_key(of: str, *, root: Path, spec: InputSpec, options: dict[str, Any] | None = None) -> str:
     """Return what a manifest remembers of the request it answered: equal keys, equal content."""
-    return _digest("request", of, str(root.resolve()), spec.to_json(), options, _decoder())
+    return _digest("request", of, str(root.resolve()), spec.to_json(), options, decoder())
 
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps([FORMAT, *parts], sort_keys=True).encode()).hexdigest()
 
 
+def decoder() -> dict[str, str]:
+    """Return the versions that pixels depend on, our own among them: after an upgrade everything is decoded anew."""
+    return {"housetrain": str(decode.PIXELS), **_libraries()}
+
+
 @functools.cache
-def _decoder() -> dict[str, str]:
-    """Return the versions that pixels depend on: after an upgrade everything is decoded anew."""
+def _libraries() -> dict[str, str]:
 
     def one(name: str) -> str:
         try:

@@ -28,7 +28,6 @@ from housetrain.deploy import verify
 from housetrain.deploy.engines import Engine, KerasEngine, Pictures, Probabilities
 from housetrain.deploy.runtimes import ENGINES
 from housetrain.deploy.sources import Reader, Source, name_of, read_many
-from housetrain.deploy.sources import expand as expand
 from housetrain.errors import CorruptError, DecodeError, HousetrainError, IncompleteError, ModelError
 from housetrain.runs import store
 from housetrain.runs.run import Run

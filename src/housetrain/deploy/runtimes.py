@@ -7,8 +7,9 @@ made, and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,21 +157,16 @@ ENGINES: dict[Format, Callable[..., Engine]] = {
 """Format -> what loads it from a bundle. A SavedModel is missing on purpose: loading one can run code."""
 
 
-class _one_line:  # noqa: N801 - reads as a statement
-    """Turns whatever a library raises into a `ModelError` of one line."""
-
-    def __init__(self, library: str, path: Path) -> None:
-        self.library, self.path = library, path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, HousetrainError):
-            text = " ".join(str(error).split())[:200] or type(error).__name__
-            raise ModelError(
-                f"{self.library} cannot load the model: {text}", do="export it anew", path=str(self.path)
-            ) from error
+@contextlib.contextmanager
+def _one_line(library: str, path: Path) -> Iterator[None]:
+    """Turn whatever a library raises into a `ModelError` of one line."""
+    try:
+        yield
+    except HousetrainError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(f"{library} cannot load the model: {text}", do="export it anew", path=str(path)) from error
 
 
 def _imported(name: str, extra: str) -> Any:
