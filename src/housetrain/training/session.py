@@ -60,7 +60,8 @@ class Session:
         self.best_outputs: Any = None
         self.waited, self.seconds_before, self.sessions = 0, 0.0, 1
         self.reason, self.warned, self.precision = "", False, ""
-        self.model: Any = None  # what is trained
+        self.net: Any = None  # what is described: Keras' own layers
+        self.model: Any = None  # what is trained: the same net, with faster layers where there are some
         self.kept: Any = None  # what is saved: no augmentation, float32, not compiled
         self.feed: Any = None
         self._model_written = start
@@ -84,7 +85,7 @@ class Session:
         store.write_json_atomic(self.run.folder / "env.json", environment(precision=self.precision))
         self._tell_begin()
         try:
-            self.tracker.begin(self.model, recipe, len(self.history) + 1, samples(self.prepared))
+            self.tracker.begin(self.net, recipe, len(self.history) + 1, samples(self.prepared))
             if not self._done() and not self._paused():
                 self._fit()
             if self._done():
@@ -139,11 +140,13 @@ class Session:
     def _compiled(self) -> Any:
         import keras
 
+        from housetrain.training.convpool import with_kernels
         from housetrain.training.objective import loss_and_metrics
         from housetrain.training.optimizers import exempt_from_decay, optimizer_of
 
         recipe, classes = self.recipe, self.prepared.classes
-        model = self._built()
+        self.net = self._built()
+        model = with_kernels(self.net)
         optimizer = optimizer_of(recipe, steps_per_epoch=self.feed.steps)
         loss, metrics = loss_and_metrics(len(classes), smoothed=bool(recipe.label_smoothing))
         executed = steps_per_execution(self.feed.steps) if keras.backend.backend() == "tensorflow" else 1

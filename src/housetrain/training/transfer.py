@@ -226,6 +226,7 @@ class Logistic(FrozenSession):
         return _Rows(len(labels), prepared.labels("validation"), per_class)
 
     def _compiled(self) -> Any:
+        self.net = self.kept
         return self.kept
 
     def _fit(self) -> None:

@@ -1,0 +1,273 @@
+"""The compiled step against TensorFlow's own operations, and the nets that it is put into."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import keras  # noqa: TID253
+import numpy as np
+import pytest
+import tensorflow as tf  # noqa: TID253
+
+from housetrain.data.decode import InputSpec
+from housetrain.training import kernels
+from housetrain.training.convpool import ConvPool as ConvPoolLayer
+from housetrain.training.convpool import with_kernels
+from housetrain.training.kernels import code, shape, step
+from housetrain.training.models import Layers, build, for_inference
+from housetrain.training.recipe import Recipe
+
+PRECISIONS = [precision for precision in ("float32", "bfloat16") if kernels.available(precision)]  # type: ignore[arg-type]
+needs_kernels = pytest.mark.skipif(not PRECISIONS, reason="no kernels on this processor, or no llvmlite")
+SIZES = [(10, 10, 1, 32, 0), (13, 12, 3, 64, 1), (12, 13, 32, 64, 0), (11, 11, 64, 32, 1), (5, 4, 96, 96, 0)]
+SHAPES = [kernels.Shape(*size, precision) for precision in PRECISIONS for size in SIZES]  # type: ignore[arg-type]
+
+
+def arrays(of: kernels.Shape, batch: int = 5, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Pictures, a kernel that is the same in float32 and bfloat16, a bias, a gradient of the result."""
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(batch, of.height, of.width, of.channels)).astype(of.dtype)
+    kernel = draw.normal(size=(3, 3, of.channels, of.filters)) / math.sqrt(9 * of.channels)
+    gradient = draw.normal(size=(batch, *of.pooled, of.filters)).astype(of.dtype)
+    bias = draw.normal(size=of.filters).astype(np.float32) / 10
+    return x, kernel.astype(of.dtype).astype(np.float32), bias, gradient
+
+
+def forward(made: kernels.ConvPool, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(convolution, result, places) of a step, whichever kind it is."""
+    padding = "SAME" if made.shape.padding else "VALID"
+    y = (tf.nn.conv2d(x.astype(np.float32), kernel, 1, padding) + bias).numpy()
+    if made.shape.first:
+        return y, *made.convolve_and_pool(x, kernel, bias)
+    y = y.astype(made.shape.dtype)
+    return y, *made.pool(y)
+
+
+def spread(places: np.ndarray, gradient: np.ndarray, of: kernels.Shape) -> np.ndarray:
+    """The gradient of the convolution: that of the result, at the place that was the largest."""
+    rows, columns = of.pooled
+    whole = np.zeros((len(places), *of.convolved, of.filters), np.float32)
+    for place in range(4):
+        here = np.where(places == place, gradient.astype(np.float32), 0)
+        whole[:, place // 2 : 2 * rows : 2, place % 2 : 2 * columns : 2] = here
+    return whole
+
+
+def far(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest difference, as a share of the largest number."""
+    one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
+    return float(np.abs(one - other).max() / np.abs(other).max())
+
+
+@pytest.mark.parametrize("of", SHAPES, ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_is_what_tensorflow_computes(of: kernels.Shape, threads: int) -> None:
+    made = kernels.ConvPool(of, threads=threads)
+    exact, rounded = 2e-6, 2e-6 if of.precision == "float32" else 2**-8
+    for seed in range(2):  # the second time in the memory of the first
+        x, kernel, bias, gradient = arrays(of, batch=5 - seed, seed=seed)
+        y, pooled, places = forward(made, x, kernel, bias)
+        assert pooled.dtype == of.dtype
+        expected = tf.nn.relu(tf.nn.max_pool2d(y.astype(np.float32), 2, 2, "VALID")).numpy()
+        assert far(pooled, expected) <= rounded
+        assert ((places == shape.INACTIVE) == (pooled.astype(np.float32) == 0)).all()
+        assert 0.2 < (places < shape.INACTIVE).mean() < 1, "some have a gradient and some have none"
+
+        *inputs, kernels_, biases = made.gradients(x, kernel, places, gradient)
+        whole = spread(places, gradient, of)
+        padding = "SAME" if of.padding else "VALID"
+        wanted = tf.raw_ops.Conv2DBackpropFilter(
+            input=x.astype(np.float32), filter_sizes=kernel.shape, out_backprop=whole, strides=[1] * 4, padding=padding
+        )
+        assert far(kernels_, wanted.numpy()) < exact
+        assert far(biases, whole.sum(axis=(0, 1, 2))) < exact
+        assert len(inputs) == (not of.first)
+        for found in inputs:
+            assert found.dtype == of.dtype
+            assert far(found, tf.nn.conv2d_transpose(whole, kernel, x.shape, 1, padding).numpy()) < rounded
+
+
+@needs_kernels
+def test_narrow_registers_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = kernels.Shape(9, 8, 1, 32, 1, "float32")
+    x, kernel, bias, gradient = arrays(of)
+    results = []
+    for lanes in (8, 16):
+        monkeypatch.setattr(code, "_lanes", lambda lanes=lanes: lanes)
+        code.compiled.cache_clear()
+        made = kernels.ConvPool(of)
+        _, pooled, places = forward(made, x, kernel, bias)
+        results.append((pooled.copy(), places.copy(), *made.gradients(x, kernel, places, gradient)))
+    code.compiled.cache_clear()
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("of", [shape_ for shape_ in SHAPES if shape_.channels in (1, 32)], ids=str)
+def test_a_nan_stays_a_nan(of: kernels.Shape) -> None:
+    made = kernels.ConvPool(of)
+    x, kernel, bias, _ = arrays(of)
+    for nan in (np.nan, -np.nan):
+        broken = np.full_like(kernel, nan)
+        _, pooled, _ = forward(made, x, broken, bias)
+        assert np.isnan(pooled.astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("of", [shape_ for shape_ in SHAPES if shape_.channels in (1, 32)], ids=str)
+def test_no_gradient_and_no_pictures(of: kernels.Shape) -> None:
+    made = kernels.ConvPool(of, threads=2)
+    x, kernel, bias, gradient = arrays(of)
+    _, _, places = forward(made, x, kernel, bias)
+    made.gradients(x, kernel, places, gradient)
+    assert all(not np.asarray(found, np.float32).any() for found in made.gradients(x, kernel, places, gradient * 0))
+    none = made.gradients(x[:0], kernel, places[:0], gradient[:0])
+    assert not any(found.any() for found in none[-2:])
+
+
+@needs_kernels
+def test_arrays_that_the_code_would_misread_are_refused() -> None:
+    of = kernels.Shape(10, 10, 32, 32, 0, "float32")
+    made = kernels.ConvPool(of)
+    x, kernel, bias, gradient = arrays(of)
+    _, _, places = forward(made, x, kernel, bias)
+    for changed in (
+        (x[:, 1:], kernel, places, gradient),
+        (x, kernel.astype(np.float64), places, gradient),
+        (x, kernel, places[:-1], gradient),
+        (x, kernel, places, np.asfortranarray(gradient)),
+    ):
+        with pytest.raises(ValueError, match=r"must be"):
+            made.gradients(*changed)
+    with pytest.raises(ValueError, match=r"y must be"):
+        made.pool(x)
+    with pytest.raises(ValueError, match=r"no kernel"):
+        kernels.ConvPool(kernels.Shape(10, 10, 32, 16))
+
+
+def test_memory_is_given_out_again_only_when_nobody_holds_it() -> None:
+    pool = step._Reused()
+    first = pool.take((4, 4), np.dtype(np.float32))
+    view = first[1:]
+    where = first.ctypes.data
+    assert where % 64 == 0
+    assert pool.take((4, 4), np.dtype(np.float32)).ctypes.data != where
+    del first
+    assert pool.take((4, 4), np.dtype(np.float32)).ctypes.data != where, "a view is enough"
+    del view
+    assert pool.take((4, 4), np.dtype(np.float32)).ctypes.data == where
+    assert pool.take((4, 4), np.dtype(np.uint8)).ctypes.data != where
+
+
+# ------------------------------------------------------------------------------------------------- in a net
+def net(precision: str, **settings: object) -> keras.Model:
+    recipe = Recipe.of("cnn", **({"conv": 2, "nodes": 32} | settings))
+    return build(recipe, spec=InputSpec(24, 26, "gray"), classes=("cat", "dog"), precision=precision)  # type: ignore[arg-type]
+
+
+def gradients_of(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple[float, list[np.ndarray]]:
+    @tf.function
+    def compute() -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(keras.losses.binary_crossentropy(y, model(x, training=True)))
+        return loss, tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+
+    loss, found = compute()
+    return float(loss), [np.asarray(gradient, np.float32) for gradient in found]
+
+
+@needs_kernels
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("settings", [{}, {"conv": 3, "dense": 1}, {"model": "deep"}], ids=str)
+def test_a_net_with_kernels_is_the_same_function(precision: str, settings: dict[str, object]) -> None:
+    if settings.get("model") == "deep":
+        spec = InputSpec(24, 24, "rgb")
+        plain = build(Recipe.of("deep", dropout=0.0), spec=spec, classes=("cat", "dog"), precision=precision)  # type: ignore[arg-type]
+    else:
+        plain = net(precision, **settings)
+    fast = with_kernels(plain)
+    steps = [layer for layer in fast.layers if isinstance(layer, ConvPoolLayer)]
+    assert len(steps) == len([layer for layer in plain.layers if isinstance(layer, keras.layers.Conv2D)])
+    assert not any(isinstance(layer, keras.layers.MaxPooling2D) for layer in fast.layers)
+    assert [v.path for v in fast.trainable_variables] == [v.path for v in plain.trainable_variables]
+    for one, other in zip(fast.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 256, (16, *plain.input.shape[1:]), dtype=np.uint8)
+    y = draw.integers(0, 2, (16, 1)).astype(np.float32)
+    near = 1e-4 if precision == "float32" else 0.06
+    np.testing.assert_allclose(fast.predict(x, verbose=0), plain.predict(x, verbose=0), atol=near / 10)
+    (loss, found), (plain_loss, expected) = gradients_of(fast, x, y), gradients_of(plain, x, y)
+    assert loss == pytest.approx(plain_loss, abs=near / 10)
+    for one, other in zip(found, expected, strict=True):
+        similar = float((one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other) + 1e-30))
+        assert similar > (0.9999 if precision == "float32" else 0.97)
+        assert np.linalg.norm(one) == pytest.approx(np.linalg.norm(other), rel=near * 2)
+
+
+@needs_kernels
+def test_only_what_fits_is_replaced() -> None:
+    assert with_kernels(odd := net("float32", nodes=20)) is odd
+    inputs = keras.Input((20, 20, 1))
+    layers = Layers(Recipe.of("cnn"), "float32")
+    shared = layers.pool(layers.conv(inputs, 32))
+    twice = keras.Model(inputs, layers.add(layers.relu(shared), shared))
+    assert with_kernels(twice) is twice, "the pool has two consumers"
+    mixed = keras.Model(inputs, layers.relu(layers.pool(layers.conv(layers.conv(inputs, 32, strides=2), 64))))
+    assert [type(layer).__name__ for layer in with_kernels(mixed).layers] == ["InputLayer", "Conv2D", "ConvPool"]
+
+
+def test_without_kernels_the_net_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "available", lambda precision: False)
+    assert with_kernels(plain := net("float32")) is plain
+
+
+@pytest.mark.parametrize(
+    ("flags", "float32", "bfloat16"),
+    [
+        ({"sse4_2"}, False, False),
+        ({"avx2", "fma"}, True, False),
+        ({"avx2", "fma", "avx512_bf16"} | shape.WIDE, True, True),
+        ({"avx2", "fma", "avx512_bf16", "amx_bf16"} | shape.WIDE, True, False),
+    ],
+    ids=["old", "avx2", "avx512-bf16", "amx"],
+)
+def test_which_processors_gain(flags: set[str], float32: bool, bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shape, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(shape.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(shape.importlib.util, "find_spec", lambda name: object())
+    assert (shape.available("float32"), shape.available("bfloat16")) == (float32, bfloat16)
+    monkeypatch.setattr(shape.importlib.util, "find_spec", lambda name: None)
+    assert not shape.available("float32")
+    monkeypatch.setattr(shape.platform, "machine", lambda: "arm64")
+    assert not shape.available("float32")
+
+
+@needs_kernels
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_net_with_kernels_learns_and_is_saved_as_plain_keras(precision: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(1)
+    y = draw.integers(0, 2, (512, 1)).astype(np.float32)
+    x = draw.integers(0, 120, (512, 24, 26, 1), dtype=np.uint8)
+    x[y[:, 0] == 1, 8:14, 6:12] += 100
+    shuffled = draw.permutation(y)
+    accuracies = []
+    for labels in (y, shuffled):
+        plain = net(precision)
+        fast = with_kernels(plain)
+        fast.compile(optimizer=keras.optimizers.Adam(2e-3), loss="binary_crossentropy", metrics=["accuracy"])
+        fast.fit(x[:400], labels[:400], epochs=6, batch_size=30, verbose=0)
+        accuracies.append(fast.evaluate(x[400:], labels[400:], verbose=0)[1])
+    assert accuracies[0] > 0.95 and accuracies[1] < 0.7, accuracies
+
+    kept = for_inference(plain)
+    kept.set_weights(fast.get_weights())
+    kept.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert not any(isinstance(layer, ConvPoolLayer) for layer in loaded.layers)
+    np.testing.assert_allclose(
+        loaded.predict(x[:50], verbose=0),
+        fast.predict(x[:50], verbose=0),
+        atol=1e-5 if precision == "float32" else 0.02,
+    )
