@@ -98,6 +98,9 @@ def commit() -> str:
 def report(work: Path, pictures: int, *, models: int, epochs: int) -> int:
     """Print what is known. Return 0 where all that was expected is so."""
     rows = store.read_lines(work / "plain.jsonl")
+    if not rows:
+        print("plain: not run yet")
+        return 1
     whole = [row for row in rows if row.get("epochs", epochs) == epochs]
     best = min(whole or rows, key=lambda row: row["val_loss"])
     loop = sum(row["seconds"] for row in rows) + float(np.median([row["import_s"] for row in rows]))

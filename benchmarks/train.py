@@ -9,8 +9,9 @@ the pictures to train on and 30 % to look at, as the tutorials split them; all c
 line of ``train.jsonl``, and the verdict is over all lines. Expected: housetrain's mean best validation accuracy is at
 least plain Keras' less one standard error of their difference, in less time.
 
-The limit: oneDNN says how long each of its primitives took (``ONEDNN_VERBOSE=profile_exec``); what is not inside them
-is not convolution, pooling or multiplication. One thread, as in a sweep. Reach for 0.8.
+The limit: oneDNN says how long each of its primitives took (``ONEDNN_VERBOSE=profile_exec``), and the compiled steps of
+housetrain are timed as they are called; what is inside neither is not convolution, pooling or multiplication. One
+thread, as in a sweep. Reach for 0.8.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -99,7 +102,7 @@ def verdict(work: Path) -> int:
 
 # ------------------------------------------------------------------------------------------------- the limit
 def share(pictures: Path, work: Path) -> int:
-    """Print what share of a training step oneDNN's primitives take, by kind."""
+    """Print what share of a training step oneDNN's primitives and the compiled steps take, by kind."""
     for precision in ("bfloat16", "float32"):
         command = [sys.executable, __file__, "--steps", precision, "--pictures", str(pictures), "--work", str(work)]
         timed = {}
@@ -114,10 +117,12 @@ def share(pictures: Path, work: Path) -> int:
             if line.startswith("onednn_verbose") and "exec" in fields:
                 at = fields.index("exec")
                 kinds[f"{fields[at + 2]} {fields[at + 4]}"] += float(fields[-1]) / STEPS
+            elif line.startswith("KERNEL"):
+                kinds[f"compiled {fields[1]}"] += float(fields[2]) / STEPS
         inside = sum(kinds.values())
         print(
             f"{precision}: a step takes {timed['none']:.1f} ms ({timed['profile_exec']:.1f} while counted); "
-            f"{inside:.1f} ms inside oneDNN, a share of {inside / timed['profile_exec']:.2f}"
+            f"{inside:.1f} ms inside oneDNN and the compiled steps, a share of {inside / timed['profile_exec']:.2f}"
         )
         for kind, took in kinds.most_common(8):
             print(f"   {took:6.2f} ms  {kind}")
@@ -130,14 +135,19 @@ def steps(precision: str, pictures: Path, work: Path) -> None:
 
     load_keras("a benchmark")
     from housetrain.training.batches import Feed
+    from housetrain.training.convpool import with_kernels
+    from housetrain.training.kernels import ConvPool
     from housetrain.training.models import build
     from housetrain.training.objective import loss_and_metrics
     from housetrain.training.optimizers import optimizer_of
 
+    for name in ("forward", "gradients"):
+        setattr(ConvPool, name, timed_call(getattr(ConvPool, name)))
     prepared = arrays(pictures, work)
     recipe = Recipe.of("cnn", **CELL)
     feed = Feed(prepared, batch_size=BATCH, seed=0)
     model = build(recipe, spec=prepared.spec, classes=prepared.classes, precision=precision)  # type: ignore[arg-type]
+    model = with_kernels(model)
     loss, metrics = loss_and_metrics(2)
     optimizer = optimizer_of(recipe, steps_per_epoch=feed.steps)
     model.compile(optimizer=optimizer, loss=loss, metrics=metrics, steps_per_execution=10)
@@ -148,6 +158,18 @@ def steps(precision: str, pictures: Path, work: Path) -> None:
     begin = time.perf_counter()
     model.fit(some, verbose=0, shuffle=False)
     print(f"MARK {1000 * (time.perf_counter() - begin) / STEPS}", flush=True)
+
+
+def timed_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` so that it prints how many milliseconds each call took."""
+
+    def timed(*arguments: Any) -> Any:
+        begin = time.perf_counter()
+        result = function(*arguments)
+        print(f"KERNEL,{function.__name__},{1000 * (time.perf_counter() - begin)}")
+        return result
+
+    return timed
 
 
 # ------------------------------------------------------------------------------------------------- growth

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 PACKAGES = (
-    "housetrain", "keras", "tensorflow", "jax", "torch", "tensorboard", "numpy", "opencv-python-headless",
-    "simplejpeg", "pillow", "scikit-learn", "openvino", "onnxruntime", "optuna", "ray", "streamlit", "fastapi",
+    "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "tensorboard", "numpy",
+    "opencv-python-headless", "simplejpeg", "pillow", "scikit-learn", "openvino", "onnxruntime", "optuna", "ray",
+    "streamlit", "fastapi",
 )  # fmt: skip
 BACKENDS = ("tensorflow", "jax", "torch")
 _INSTRUCTIONS = (
@@ -146,8 +147,11 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
     simd = set(facts["instructions"])
     if platform.machine() in ("x86_64", "AMD64") and simd and "avx2" not in simd:
         say("warning", "This processor has no AVX2: expect training to be several times slower")
+    elif {"avx2", "fma"} <= simd and facts["backend"] == "tensorflow" and "llvmlite" not in facts["versions"]:
+        say("warning", "llvmlite is not installed: nets with max-pools take about twice the time to train",
+            "pip install 'housetrain[tensorflow]'")  # fmt: skip
     if simd & {"avx512_bf16", "amx_bf16"}:
-        say("note", "The processor computes in bfloat16: large nets may train faster with --precision bfloat16")
+        say("note", "The processor computes in bfloat16, and training does so unless told --precision float32")
     if facts["cores"] == 1:
         say("warning", "One processor core: reading pictures and training take turns")
     return found

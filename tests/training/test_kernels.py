@@ -20,7 +20,10 @@ from housetrain.training.recipe import Recipe
 
 PRECISIONS = [precision for precision in ("float32", "bfloat16") if kernels.available(precision)]  # type: ignore[arg-type]
 needs_kernels = pytest.mark.skipif(not PRECISIONS, reason="no kernels on this processor, or no llvmlite")
-SIZES = [(10, 10, 1, 32, 0), (13, 12, 3, 64, 1), (12, 13, 32, 64, 0), (11, 11, 64, 32, 1), (5, 4, 96, 96, 0)]
+SIZES = [
+    *((10, 10, 1, 32, 0), (13, 12, 3, 64, 1)),
+    *((12, 13, 32, 64, 0), (11, 11, 64, 32, 1), (5, 4, 96, 96, 0), (4, 60, 32, 32, 0), (40, 38, 32, 32, 1)),
+]
 SHAPES = [kernels.Shape(*size, precision) for precision in PRECISIONS for size in SIZES]  # type: ignore[arg-type]
 
 
@@ -34,14 +37,9 @@ def arrays(of: kernels.Shape, batch: int = 5, seed: int = 0) -> tuple[np.ndarray
     return x, kernel.astype(of.dtype).astype(np.float32), bias, gradient
 
 
-def forward(made: kernels.ConvPool, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, ...]:
-    """(convolution, result, places) of a step, whichever kind it is."""
-    padding = "SAME" if made.shape.padding else "VALID"
-    y = (tf.nn.conv2d(x.astype(np.float32), kernel, 1, padding) + bias).numpy()
-    if made.shape.first:
-        return y, *made.convolve_and_pool(x, kernel, bias)
-    y = y.astype(made.shape.dtype)
-    return y, *made.pool(y)
+def convolved(of: kernels.Shape, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    padding = "SAME" if of.padding else "VALID"
+    return (tf.nn.conv2d(x.astype(np.float32), kernel, 1, padding) + bias).numpy()  # type: ignore[no-any-return]
 
 
 def spread(places: np.ndarray, gradient: np.ndarray, of: kernels.Shape) -> np.ndarray:
@@ -64,15 +62,19 @@ def far(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_is_what_tensorflow_computes(of: kernels.Shape, threads: int) -> None:
     made = kernels.ConvPool(of, threads=threads)
-    exact, rounded = 2e-6, 2e-6 if of.precision == "float32" else 2**-8
+    exact, rounded = 3e-6, 3e-6 if of.precision == "float32" else 2**-7
     for seed in range(2):  # the second time in the memory of the first
         x, kernel, bias, gradient = arrays(of, batch=5 - seed, seed=seed)
-        y, pooled, places = forward(made, x, kernel, bias)
+        y = convolved(of, x, kernel, bias)
+        pooled, places = made.forward(x, kernel, bias)
         assert pooled.dtype == of.dtype
-        expected = tf.nn.relu(tf.nn.max_pool2d(y.astype(np.float32), 2, 2, "VALID")).numpy()
+        expected = tf.nn.relu(tf.nn.max_pool2d(y, 2, 2, "VALID")).numpy()
         assert far(pooled, expected) <= rounded
         assert ((places == shape.INACTIVE) == (pooled.astype(np.float32) == 0)).all()
-        assert 0.2 < (places < shape.INACTIVE).mean() < 1, "some have a gradient and some have none"
+        active = places < shape.INACTIVE
+        assert 0.2 < active.mean() < 1, "some have a gradient and some have none"
+        there = spread(places, np.ones_like(pooled), of) * y  # the convolution at the places that were named
+        assert far(np.where(active, tf.nn.avg_pool2d(there, 2, 2, "VALID") * 4, 0), expected) <= rounded
 
         *inputs, kernels_, biases = made.gradients(x, kernel, places, gradient)
         whole = spread(places, gradient, of)
@@ -89,15 +91,16 @@ def test_a_step_is_what_tensorflow_computes(of: kernels.Shape, threads: int) -> 
 
 
 @needs_kernels
-def test_narrow_registers_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    of = kernels.Shape(9, 8, 1, 32, 1, "float32")
+@pytest.mark.parametrize("channels", [1, 32])
+def test_narrow_registers_compute_the_same(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = kernels.Shape(9, 8, channels, 32, 1, "float32")
     x, kernel, bias, gradient = arrays(of)
     results = []
     for lanes in (8, 16):
-        monkeypatch.setattr(code, "_lanes", lambda lanes=lanes: lanes)
+        monkeypatch.setattr(shape, "cpu_flags", lambda lanes=lanes: shape.WIDE if lanes == 16 else frozenset())
         code.compiled.cache_clear()
         made = kernels.ConvPool(of)
-        _, pooled, places = forward(made, x, kernel, bias)
+        pooled, places = made.forward(x, kernel, bias)
         results.append((pooled.copy(), places.copy(), *made.gradients(x, kernel, places, gradient)))
     code.compiled.cache_clear()
     for one, other in zip(*results, strict=True):
@@ -110,7 +113,7 @@ def test_a_nan_stays_a_nan(of: kernels.Shape) -> None:
     x, kernel, bias, _ = arrays(of)
     for nan in (np.nan, -np.nan):
         broken = np.full_like(kernel, nan)
-        _, pooled, _ = forward(made, x, broken, bias)
+        pooled, _ = made.forward(x, broken, bias)
         assert np.isnan(pooled.astype(np.float32)).all()
 
 
@@ -118,7 +121,7 @@ def test_a_nan_stays_a_nan(of: kernels.Shape) -> None:
 def test_no_gradient_and_no_pictures(of: kernels.Shape) -> None:
     made = kernels.ConvPool(of, threads=2)
     x, kernel, bias, gradient = arrays(of)
-    _, _, places = forward(made, x, kernel, bias)
+    _, places = made.forward(x, kernel, bias)
     made.gradients(x, kernel, places, gradient)
     assert all(not np.asarray(found, np.float32).any() for found in made.gradients(x, kernel, places, gradient * 0))
     none = made.gradients(x[:0], kernel, places[:0], gradient[:0])
@@ -130,7 +133,7 @@ def test_arrays_that_the_code_would_misread_are_refused() -> None:
     of = kernels.Shape(10, 10, 32, 32, 0, "float32")
     made = kernels.ConvPool(of)
     x, kernel, bias, gradient = arrays(of)
-    _, _, places = forward(made, x, kernel, bias)
+    _, places = made.forward(x, kernel, bias)
     for changed in (
         (x[:, 1:], kernel, places, gradient),
         (x, kernel.astype(np.float64), places, gradient),
@@ -139,8 +142,8 @@ def test_arrays_that_the_code_would_misread_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"must be"):
             made.gradients(*changed)
-    with pytest.raises(ValueError, match=r"y must be"):
-        made.pool(x)
+    with pytest.raises(ValueError, match=r"bias must be"):
+        made.forward(x, kernel, bias[:-1])
     with pytest.raises(ValueError, match=r"no kernel"):
         kernels.ConvPool(kernels.Shape(10, 10, 32, 16))
 
@@ -178,13 +181,11 @@ def gradients_of(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple[floa
 
 @needs_kernels
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("settings", [{}, {"conv": 3, "dense": 1}, {"model": "deep"}], ids=str)
+@pytest.mark.parametrize("settings", [{"conv": 2}, {"conv": 3, "dense": 1}, {"model": "deep"}], ids=str)
 def test_a_net_with_kernels_is_the_same_function(precision: str, settings: dict[str, object]) -> None:
-    if settings.get("model") == "deep":
-        spec = InputSpec(24, 24, "rgb")
-        plain = build(Recipe.of("deep", dropout=0.0), spec=spec, classes=("cat", "dog"), precision=precision)  # type: ignore[arg-type]
-    else:
-        plain = net(precision, **settings)
+    recipe = Recipe.of("deep", dropout=0.0) if "model" in settings else Recipe.of("cnn", nodes=32, **settings)
+    spec = InputSpec(24, 24, "rgb") if "model" in settings else InputSpec(24, 26, "gray")
+    plain = build(recipe, spec=spec, classes=("cat", "dog"), precision=precision)  # type: ignore[arg-type]
     fast = with_kernels(plain)
     steps = [layer for layer in fast.layers if isinstance(layer, ConvPoolLayer)]
     assert len(steps) == len([layer for layer in plain.layers if isinstance(layer, keras.layers.Conv2D)])
@@ -196,14 +197,16 @@ def test_a_net_with_kernels_is_the_same_function(precision: str, settings: dict[
     draw = np.random.default_rng(0)
     x = draw.integers(0, 256, (16, *plain.input.shape[1:]), dtype=np.uint8)
     y = draw.integers(0, 2, (16, 1)).astype(np.float32)
-    near = 1e-4 if precision == "float32" else 0.06
-    np.testing.assert_allclose(fast.predict(x, verbose=0), plain.predict(x, verbose=0), atol=near / 10)
-    (loss, found), (plain_loss, expected) = gradients_of(fast, x, y), gradients_of(plain, x, y)
-    assert loss == pytest.approx(plain_loss, abs=near / 10)
-    for one, other in zip(found, expected, strict=True):
-        similar = float((one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other) + 1e-30))
-        assert similar > (0.9999 if precision == "float32" else 0.97)
-        assert np.linalg.norm(one) == pytest.approx(np.linalg.norm(other), rel=near * 2)
+    # In bfloat16, held against float32, TensorFlow's operations are off, too. On noise, where the four of a pool hardly
+    # differ and another one is soon the largest, Winograd's are off by up to thrice that; on pictures by less.
+    exact = build(recipe, spec=spec, classes=("cat", "dog"), precision="float32")
+    off = [np.abs(model.predict(x, verbose=0) - exact.predict(x, verbose=0)).max() for model in (fast, plain)]
+    assert off[0] <= max(1e-5, 2 * off[1])
+    (loss, found), (_, usual), (wanted, exactly) = (gradients_of(model, x, y) for model in (fast, plain, exact))
+    assert loss == pytest.approx(wanted, abs=1e-5 if precision == "float32" else 2e-3)
+    for name, one, other, right in zip(fast.trainable_variables, found, usual, exactly, strict=True):
+        off = [np.linalg.norm(gradient - right) / np.linalg.norm(right) for gradient in (one, other)]
+        assert off[0] <= max(1e-4, 3 * off[1]), (name.path, off)
 
 
 @needs_kernels

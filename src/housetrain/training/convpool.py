@@ -69,17 +69,13 @@ class ConvPool(keras.layers.Conv2D):  # type: ignore[misc]  # keras carries no t
         import tensorflow as tf
 
         step = self._step_for(x.shape)
-        shape, padding = step.shape, self.padding.upper()
+        shape = step.shape
         pooled_size = (None, *shape.pooled, shape.filters)
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def convolve_and_pool(x: Any, kernel: Any, bias: Any) -> Any:
             kinds = [x.dtype, tf.uint8]
-            if shape.first:
-                pooled, places = tf.numpy_function(step.convolve_and_pool, [x, kernel, bias], kinds, stateful=False)
-            else:
-                y = tf.nn.bias_add(tf.nn.conv2d(x, tf.cast(kernel, x.dtype), 1, padding), tf.cast(bias, x.dtype))
-                pooled, places = tf.numpy_function(step.pool, [y], kinds, stateful=False)
+            pooled, places = tf.numpy_function(step.forward, [x, kernel, bias], kinds, stateful=False)
 
             def gradients(gradient: Any) -> tuple[Any, Any, Any]:
                 kinds = [tf.float32, tf.float32] if shape.first else [x.dtype, tf.float32, tf.float32]

@@ -15,14 +15,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("housetrain", "keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "pillow")
+_PACKAGES = (
+    "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "numpy", "opencv-python-headless", "pillow"
+)  # fmt: skip
 
 
-def environment(*, precision: str) -> dict[str, Any]:
+def environment(*, precision: str, kernels: bool) -> dict[str, Any]:
     """Return versions, machine, backend and the command line.
 
     Args:
         precision: The compute type that was chosen.
+        kernels: Whether the compiled steps of this package took part.
     """
     import keras
     import psutil
@@ -33,6 +36,7 @@ def environment(*, precision: str) -> dict[str, Any]:
         "backend": keras.backend.backend(),
         "devices": _devices(),
         "precision": precision,
+        "kernels": kernels,
         "system": platform.platform(),
         "cpu": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -82,7 +82,8 @@ class Session:
         self.model = self._compiled()
         if found is not None:
             found.restore(self.model)
-        store.write_json_atomic(self.run.folder / "env.json", environment(precision=self.precision))
+        facts = environment(precision=self.precision, kernels=self.model is not self.net)
+        store.write_json_atomic(self.run.folder / "env.json", facts)
         self._tell_begin()
         try:
             self.tracker.begin(self.net, recipe, len(self.history) + 1, samples(self.prepared))

@@ -26,6 +26,8 @@ class _BFloat16(ir.types._BaseFloatType):  # type: ignore[misc]  # llvmlite carr
 _BFloat16._create_instance()
 
 BIT, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+DOT = "llvm.x86.avx512bf16.dpbf16ps.512"
+"""Sum of 16 float32 and the products of 16 pairs of bfloat16: ``(sums, pairs, pairs)``."""
 FLOAT, BFLOAT16, POINTER = ir.FloatType(), _BFloat16(), ir.PointerType()
 
 
@@ -66,7 +68,7 @@ class Module(ir.Module):  # type: ignore[misc]
 
 
 class Function:
-    """A function being written. All arguments but the last two are addresses; those are a first and an end picture.
+    """A function being written. All arguments but the last two are addresses; those say which parts are meant.
 
     Args:
         module: The LLVM module it is part of.
@@ -83,8 +85,8 @@ class Function:
         self.arguments = dict(zip(arguments, self.function.args, strict=False))
         self._first, self._end = self.function.args[-2:]
 
-    def pictures(self) -> contextlib.AbstractContextManager[Int]:
-        """Loop over the pictures this call is asked for."""
+    def parts(self) -> contextlib.AbstractContextManager[Int]:
+        """Loop over what this call is asked for: some of the pictures of a batch, or of the filters."""
         return self.loop(Int(self.b, self._end), start=Int(self.b, self._first))
 
     @contextlib.contextmanager
@@ -161,8 +163,16 @@ class Function:
         return self.call(f"llvm.fma.v{total.type.count}f32", total.type, one, other, total)
 
     def integer(self, value: Any) -> Int:
-        """Return a 64-bit value as an `Int`."""
+        """Return a 64-bit value, or a Python integer, as an `Int`."""
         return Int(self.b, value)
+
+    def difference(self, one: Int, other: Int) -> Int:
+        """Return ``one - other``."""
+        return Int(self.b, self.b.sub(one.value, other.value))
+
+    def smaller(self, one: Int, other: Int) -> Int:
+        """Return the smaller of two integers."""
+        return Int(self.b, self.b.select(self.b.icmp_signed("<", one.value, other.value), one.value, other.value))
 
     def call(self, name: str, kind: Any, *arguments: Any) -> Any:
         """Call one of LLVM's own functions (an intrinsic) that returns a ``kind``."""

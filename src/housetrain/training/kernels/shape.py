@@ -18,8 +18,13 @@ Precision = Literal["float32", "bfloat16"]
 KERNEL = 3
 BLOCK = 32
 """Channels that are worked on together: a row of three places is 96 numbers."""
+TILE = 4
+"""Side of the input of a tile, whose 2x2 results of the convolution are one cell of the pool."""
+PRODUCTS = TILE * TILE
 INACTIVE = 4
 """What the forward step notes instead of a place 0 to 3 where nothing was positive: no gradient flows."""
+STRIP = 24
+"""Tiles that are transformed before they are multiplied, about: they and their products fit the second-level cache."""
 WIDE = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
 
@@ -36,6 +41,11 @@ def available(precision: Precision) -> bool:
     dense = precision == "bfloat16" and "amx_bf16" in flags
     known = platform.machine() in ("x86_64", "AMD64")
     return known and fitting and not dense and importlib.util.find_spec("llvmlite") is not None
+
+
+def lanes_of_register() -> int:
+    """Return how many float32 one register of this processor holds."""
+    return 16 if cpu_flags() >= WIDE else 8
 
 
 @dataclass(frozen=True)
@@ -98,3 +108,12 @@ class Shape:
     def capacity(self) -> int:
         """How many gradients a filter can have in a picture: one a cell of the pool, and one to make them even."""
         return (self.pooled[0] * self.pooled[1] + 2) // 2 * 2
+
+    @property
+    def tiling(self) -> tuple[int, int, int]:
+        """Rows of tiles that are worked on together, tiles whose sums are in registers at once, places for tiles."""
+        rows, columns = self.pooled
+        strip = max(1, min(rows, STRIP // columns))
+        count, most = strip * columns, 12 if lanes_of_register() == 16 else 3
+        together = min(range(min(most, count), 0, -1), key=lambda size: (-(-count // size)) * (size + 1))
+        return strip, together, -(-count // together) * together

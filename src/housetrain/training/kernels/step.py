@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from housetrain.training.kernels.shape import BLOCK, KERNEL, Shape
+from housetrain.training.kernels.shape import BLOCK, KERNEL, PRODUCTS, Shape
 
 _ALIGNMENT = 64  # bytes
 _UNPACK = np.array([channel % 4 + channel // 8 * 4 + channel // 4 % 2 * 16 for channel in range(BLOCK)])
@@ -37,15 +37,17 @@ class ConvPool:
         from housetrain.training.kernels import code
 
         self.shape = shape
-        self._arguments = code.FIRST_ARGUMENTS if shape.first else code.ARGUMENTS
+        self._arguments = {name: arguments for name, (_, arguments) in code.functions(shape).items()}
         self._code = code.compiled(shape)
         self._outputs = _Reused()
         self._scratch: list[dict[str, np.ndarray]] = [_scratch(shape) for _ in range(threads)]
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
+        if not shape.first:
+            self._transformed = self._outputs.take((shape.filters, PRODUCTS, shape.channels), shape.dtype)
         self._lock = threading.Lock()  # the scratch is one step's at a time
 
-    def convolve_and_pool(self, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``relu(max_pool(conv(x, kernel) + bias))`` of a first step, and which place was the largest.
+    def forward(self, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``relu(max_pool(conv(x, kernel) + bias))``, and which place of each pool was the largest.
 
         Args:
             x: T ``(B, height, width, channels)``.
@@ -58,18 +60,18 @@ class ConvPool:
         Raises:
             ValueError: An array is not what is said here.
         """
-        return self._forward(len(x), x=x, kernel=kernel, bias=bias)
-
-    def pool(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``relu(max_pool(y))`` and which place was the largest, of a step that is not the first.
-
-        Args:
-            y: T ``(B, *convolved, filters)``.
-
-        Raises:
-            ValueError: The array is not what is said here.
-        """
-        return self._forward(len(y), y=y)
+        shape, count = self.shape, len(x)
+        arrays = {"x": x, "kernel": kernel, "bias": bias}
+        self._check(count, **arrays)
+        size = (count, *shape.pooled, shape.filters)
+        pooled, places = self._outputs.take(size, shape.dtype), self._outputs.take(size, np.dtype(np.uint8))
+        arrays |= {"pooled": pooled, "places": places}
+        with self._lock:
+            if not shape.first:
+                arrays["weights"] = self._transformed
+                self._each("transform", shape.filters // BLOCK, arrays)
+            self._each("forward", count, arrays)
+        return pooled, places
 
     def gradients(
         self, x: np.ndarray, kernel: np.ndarray, places: np.ndarray, gradient: np.ndarray
@@ -103,16 +105,8 @@ class ConvPool:
             biases = np.sum([scratch["bias_gradient"] for scratch in self._scratch], axis=0)
         return (kernels, biases) if shape.first else (arrays["inputs"], _unrows(kernels, shape), biases)
 
-    def _forward(self, count: int, **arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self._check(count, **arrays)
-        size = (count, *self.shape.pooled, self.shape.filters)
-        pooled, places = self._outputs.take(size, self.shape.dtype), self._outputs.take(size, np.dtype(np.uint8))
-        with self._lock:
-            self._each("forward", count, arrays | {"pooled": pooled, "places": places})
-        return pooled, places
-
     def _each(self, name: str, count: int, arrays: dict[str, np.ndarray]) -> None:
-        """Call a function of the code for each part of a batch of ``count`` pictures."""
+        """Call a function of the code on ``count`` pictures, or blocks of filters, a part on each thread."""
         parts = len(self._scratch)
 
         def work(part: int) -> None:
@@ -131,7 +125,6 @@ class ConvPool:
         pooled = (count, *shape.pooled, shape.filters)
         wanted = {
             "x": ((count, shape.height, shape.width, shape.channels), shape.dtype),
-            "y": ((count, *shape.convolved, shape.filters), shape.dtype),
             "kernel": ((KERNEL, KERNEL, shape.channels, shape.filters), np.dtype(np.float32)),
             "bias": ((shape.filters,), np.dtype(np.float32)),
             "places": (pooled, np.dtype(np.uint8)),
@@ -182,8 +175,12 @@ def _scratch(shape: Shape) -> dict[str, np.ndarray]:
             "kernel_gradient": ((KERNEL, KERNEL, shape.channels, shape.filters), float32),
         }
     else:
+        _, _, places = shape.tiling
         entries = cells * (shape.filters + 4) + 2
         sizes |= {
+            "padded": ((height, width, shape.channels) if shape.padding else (0,), shape.dtype),
+            "tiles": ((PRODUCTS, places, shape.channels), shape.dtype),
+            "products": ((PRODUCTS, places, BLOCK), float32),
             "plane": ((height, width, BLOCK), shape.dtype),
             "sums": ((height, width, BLOCK), float32),
             "rows": ((entries,), int32),
