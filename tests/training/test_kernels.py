@@ -90,6 +90,19 @@ def test_a_step_is_what_tensorflow_computes(of: kernels.Shape, threads: int) -> 
             assert far(found, tf.nn.conv2d_transpose(whole, kernel, x.shape, 1, padding).numpy()) < rounded
 
 
+@pytest.mark.parametrize("of", [shape_ for shape_ in SHAPES if shape_.channels in (1, 32)], ids=str)
+def test_the_same_arrays_give_the_same_bits(of: kernels.Shape) -> None:
+    x, kernel, bias, gradient = arrays(of)
+    results = []
+    for made in (kernels.ConvPool(of, threads=2), kernels.ConvPool(of, threads=2)):
+        for _ in range(2):
+            pooled, places = made.forward(x, kernel, bias)
+            results.append([pooled, places, *made.gradients(x, kernel, places, gradient)])
+    for result in results[1:]:
+        for one, other in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @needs_kernels
 @pytest.mark.parametrize("channels", [1, 32])
 def test_narrow_registers_compute_the_same(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,18 +208,18 @@ def test_a_net_with_kernels_is_the_same_function(precision: str, settings: dict[
         np.testing.assert_array_equal(one, other)
 
     draw = np.random.default_rng(0)
-    x = draw.integers(0, 256, (16, *plain.input.shape[1:]), dtype=np.uint8)
+    rough = draw.integers(0, 256, (16, 6, 6, plain.input.shape[-1]))  # things some pixels large, as in pictures
+    x = tf.cast(tf.image.resize(rough, plain.input.shape[1:3]), tf.uint8).numpy()
     y = draw.integers(0, 2, (16, 1)).astype(np.float32)
-    # In bfloat16, held against float32, TensorFlow's operations are off, too. On noise, where the four of a pool hardly
-    # differ and another one is soon the largest, Winograd's are off by up to thrice that; on pictures by less.
+    # Held against float32, bfloat16 is off by 0.03 to 0.16 of a gradient with TensorFlow's own operations, by 0.04 to
+    # 0.19 with the kernels: of four places that hardly differ another one is soon the largest.
+    near = 1e-3 if precision == "float32" else 0.25
     exact = build(recipe, spec=spec, classes=("cat", "dog"), precision="float32")
-    off = [np.abs(model.predict(x, verbose=0) - exact.predict(x, verbose=0)).max() for model in (fast, plain)]
-    assert off[0] <= max(1e-5, 2 * off[1])
-    (loss, found), (_, usual), (wanted, exactly) = (gradients_of(model, x, y) for model in (fast, plain, exact))
-    assert loss == pytest.approx(wanted, abs=1e-5 if precision == "float32" else 2e-3)
-    for name, one, other, right in zip(fast.trainable_variables, found, usual, exactly, strict=True):
-        off = [np.linalg.norm(gradient - right) / np.linalg.norm(right) for gradient in (one, other)]
-        assert off[0] <= max(1e-4, 3 * off[1]), (name.path, off)
+    assert np.abs(fast.predict(x, verbose=0) - exact.predict(x, verbose=0)).max() < near / 25
+    (loss, found), (wanted, exactly) = gradients_of(fast, x, y), gradients_of(exact, x, y)
+    assert loss == pytest.approx(wanted, abs=near / 100)
+    for variable, one, right in zip(fast.trainable_variables, found, exactly, strict=True):
+        assert np.linalg.norm(one - right) < near * np.linalg.norm(right), variable.path
 
 
 @needs_kernels

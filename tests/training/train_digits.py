@@ -21,7 +21,7 @@ from housetrain.training.recipe import Recipe
 RECIPE = Recipe.of(
     "cnn",
     conv=1,
-    nodes=8,
+    nodes=32,  # the compiled steps take part
     epochs=8,
     optimizer="adamw",
     weight_decay=0.01,
