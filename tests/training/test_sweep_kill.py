@@ -21,7 +21,7 @@ KILLS = 20
 
 def start(prepared: Path, folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "housetrain", "sweep", str(prepared), "--out", str(folder), "--quiet"]
-    settings = ["--nodes", "2,4,8", "--epochs", "3", "--batch-size", "16", "--deterministic"]
+    settings = ["--nodes", "2,4,32", "--epochs", "3", "--batch-size", "16", "--deterministic"]
     log = folder.with_suffix(".log").open("a")
     return subprocess.Popen([*command, *settings], stdout=subprocess.DEVNULL, stderr=log)
 
