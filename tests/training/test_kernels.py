@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from pathlib import Path
 
 import keras  # noqa: TID253
@@ -16,6 +18,7 @@ from housetrain.training.convpool import ConvPool as ConvPoolLayer
 from housetrain.training.convpool import with_kernels
 from housetrain.training.kernels import code, shape, step
 from housetrain.training.models import Layers, build, for_inference
+from housetrain.training.optimizers import optimizer_of
 from housetrain.training.recipe import Recipe
 
 PRECISIONS = [precision for precision in ("float32", "bfloat16") if kernels.available(precision)]  # type: ignore[arg-type]
@@ -232,6 +235,34 @@ def test_only_what_fits_is_replaced() -> None:
     assert with_kernels(twice) is twice, "the pool has two consumers"
     mixed = keras.Model(inputs, layers.relu(layers.pool(layers.conv(layers.conv(inputs, 32, strides=2), 64))))
     assert [type(layer).__name__ for layer in with_kernels(mixed).layers] == ["InputLayer", "Conv2D", "ConvPool"]
+
+
+@needs_kernels
+def test_nets_that_are_gone_leave_nothing_behind() -> None:
+    steps = []
+    for _ in range(3):
+        fast = with_kernels(net("float32"))
+        fast.compile(loss="binary_crossentropy")
+        fast.fit(np.zeros((4, 24, 26, 1), np.uint8), np.zeros((4, 1)), verbose=0)
+        layers = [layer for layer in fast.layers if isinstance(layer, ConvPoolLayer)]
+        steps.append([weakref.ref(step) for layer in layers for step in layer._steps.values()])
+    gc.collect()
+    assert [len(some) for some in steps] == [2, 2, 2]
+    assert [step() for step in steps[0]] == [None, None], "Keras may hold its latest net, but none before"
+
+
+@needs_kernels
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "muon"])
+def test_every_optimiser_takes_the_gradients(optimizer: str) -> None:
+    recipe = Recipe.of("cnn", optimizer=optimizer, learning_rate=0.01)
+    fast = with_kernels(net("float32"))
+    before = fast.get_weights()
+    fast.compile(optimizer=optimizer_of(recipe, steps_per_epoch=2), loss="binary_crossentropy")
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 256, (8, 24, 26, 1), dtype=np.uint8)
+    fast.fit(x, draw.integers(0, 2, (8, 1)), batch_size=5, verbose=0)
+    for one, other in zip(before, fast.get_weights(), strict=True):
+        assert np.isfinite(other).all() and (one != other).any()
 
 
 def test_without_kernels_the_net_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

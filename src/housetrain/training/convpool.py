@@ -8,6 +8,8 @@ saved has Keras' own layers. Does not know recipes, run folders, the loop.
 from __future__ import annotations
 
 import os
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras  # noqa: TID253 - a layer needs its base class; only session.py imports this module, when it trains
@@ -69,19 +71,21 @@ class ConvPool(keras.layers.Conv2D):  # type: ignore[misc]  # keras carries no t
         import tensorflow as tf
 
         step = self._step_for(x.shape)
-        shape = step.shape
+        shape, forward, backward = step.shape, _weakly(step.forward), _weakly(step.gradients)
         pooled_size = (None, *shape.pooled, shape.filters)
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def convolve_and_pool(x: Any, kernel: Any, bias: Any) -> Any:
             kinds = [x.dtype, tf.uint8]
-            pooled, places = tf.numpy_function(step.forward, [x, kernel, bias], kinds, stateful=False)
+            pooled, places = tf.numpy_function(forward, [x, kernel, bias], kinds, stateful=False)
 
-            def gradients(gradient: Any) -> tuple[Any, Any, Any]:
+            def gradients(gradient: Any) -> tuple[Any, ...]:
                 kinds = [tf.float32, tf.float32] if shape.first else [x.dtype, tf.float32, tf.float32]
                 given = [x, kernel, places, gradient]
-                *inputs, kernels_, biases = tf.numpy_function(step.gradients, given, kinds, stateful=False)
-                return inputs[0] if inputs else None, kernels_, biases
+                found = tf.numpy_function(backward, given, kinds, stateful=False)
+                wanted = [kernel, bias] if shape.first else [x, kernel, bias]
+                known = [tf.ensure_shape(one, other.shape) for one, other in zip(found, wanted, strict=True)]
+                return (None, *known) if shape.first else tuple(known)
 
             return tf.ensure_shape(pooled, pooled_size), gradients
 
@@ -97,6 +101,19 @@ class ConvPool(keras.layers.Conv2D):  # type: ignore[misc]  # keras carries no t
         if shape not in self._steps:
             self._steps[shape] = kernels.ConvPool(shape, threads=_threads())
         return self._steps[shape]
+
+
+def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``method`` without a hold on its object: TensorFlow keeps the functions of `numpy_function` for good."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*arrays: Any) -> Any:
+        held = reference()
+        if held is None:
+            raise RuntimeError("the layer of this step is gone")
+        return held(*arrays)
+
+    return call
 
 
 def _on_processor() -> bool:
