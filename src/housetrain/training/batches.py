@@ -118,7 +118,7 @@ class Feed:
 
 def validation_batch(pixels: int) -> int:
     """Return how many pictures of ``pixels`` pixels are looked at in one step: few large steps, bounded memory."""
-    return int(min(512, max(32, 2**22 // pixels)))
+    return int(min(128, max(32, 2**22 // pixels)))
 
 
 class _Graph:
