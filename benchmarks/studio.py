@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from housetrain.runs import store
+from housetrain.runs.lock import Lock
 
 # Not beside this folder: here `studio` is this script, there it is the tests' package.
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "tests")
@@ -54,7 +55,7 @@ def redraws(work: Path, sweep: Path, count: int) -> None:
     os.environ[VARIABLE] = Settings(work, work).to_environment()[VARIABLE]
     run = work / "runs" / "one"
     (run / "result.json").unlink()
-    with store.Lock(sweep), store.Lock(run):
+    with Lock(sweep), Lock(run):
         store.write_json_atomic(run / "progress.json", {"phase": "train", "epoch": 9, "step": 5, "steps": 175})
         for name, state in (("compare", {"compare-view": "watch"}), ("train", {"view": "watch"})):
             script = f"from housetrain.studio.views import {name}\n{name}.show()"

@@ -136,13 +136,13 @@ def steps(precision: str, pictures: Path, work: Path) -> None:
     load_keras("a benchmark")
     from housetrain.training.batches import Feed
     from housetrain.training.convpool import with_kernels
-    from housetrain.training.kernels import ConvPool
+    from housetrain.training.kernels import Step
     from housetrain.training.models import build
     from housetrain.training.objective import loss_and_metrics
     from housetrain.training.optimizers import optimizer_of
 
     for name in ("forward", "gradients"):
-        setattr(ConvPool, name, timed_call(getattr(ConvPool, name)))
+        setattr(Step, name, timed_call(getattr(Step, name)))
     prepared = arrays(pictures, work)
     recipe = Recipe.of("cnn", **CELL)
     feed = Feed(prepared, batch_size=BATCH, seed=0)

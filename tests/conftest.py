@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,26 @@ def class_index() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the catalogue cache of the person running the tests out of it."""
     monkeypatch.setenv("HOUSETRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs the command line in an empty folder: words -> (exit code, stdout, stderr)."""
+    from housetrain import cli
+
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["housetrain", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        code = left.value.code
+        said = capsys.readouterr()
+        return (int(code) if isinstance(code, int) else 0 if code is None else 1), said.out, said.err
+
+    return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,28 +12,11 @@ import numpy as np
 import pytest
 from tree import snapshot
 
-from housetrain import cli
+from housetrain import doctor
+from housetrain.training import precision
+from housetrain.training.kernels import shape
 
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Return a function that runs the command line in an empty folder: words -> (exit code, stdout, stderr)."""
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["housetrain", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        code = left.value.code
-        said = capsys.readouterr()
-        return (int(code) if isinstance(code, int) else 0 if code is None else 1), said.out, said.err
-
-    return run
 
 
 def picture(path: Path, seed: int, size: int = 48) -> None:
@@ -197,6 +179,25 @@ def test_doctor_prints_json_and_words(call: Call) -> None:
     assert code == 0
     assert facts["cores"] >= 1 and facts["backend"] == os.environ.get("KERAS_BACKEND", "tensorflow")
     assert "Keras backend" in call("doctor")[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "missed"),
+    [
+        ({"avx2", "fma"}, True),
+        ({"avx2", "fma", "amx_bf16"}, False),  # a matrix unit does without
+        ({"sse4_2"}, False),
+    ],
+)
+def test_doctor_misses_llvm_where_it_would_help(
+    flags: set[str], missed: bool, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (precision, shape):
+        monkeypatch.setattr(module, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(shape.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(doctor, "PACKAGES", tuple(name for name in doctor.PACKAGES if name != "llvmlite"))
+    facts = json.loads(call("doctor", "--json")[1])
+    assert any("llvmlite is not installed" in remark["message"] for remark in facts["remarks"]) == missed
 
 
 def test_help_is_quick_and_plain(call: Call) -> None:

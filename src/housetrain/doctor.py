@@ -15,6 +15,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from housetrain.data.workers import cores
+from housetrain.training import kernels
+from housetrain.training.precision import auto_precision
+
 PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "tensorboard", "numpy",
     "opencv-python-headless", "simplejpeg", "pillow", "scikit-learn", "openvino", "onnxruntime", "optuna", "ray",
@@ -97,13 +101,12 @@ def diagnose(folder: Path | None = None) -> Diagnosis:
     processor, instructions = _processor()
     memory = psutil.virtual_memory()
     limit = _container_limit() or memory.total
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "versions": versions,
         "backend": backend,
-        "cores": cores,
+        "cores": cores(),
         "processor": processor,
         "instructions": instructions,
         "memory_bytes": min(limit, memory.total),
@@ -147,10 +150,10 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
     simd = set(facts["instructions"])
     if platform.machine() in ("x86_64", "AMD64") and simd and "avx2" not in simd:
         say("warning", "This processor has no AVX2: expect training to be several times slower")
-    elif {"avx2", "fma"} <= simd and facts["backend"] == "tensorflow" and "llvmlite" not in facts["versions"]:
-        say("warning", "llvmlite is not installed: nets with max-pools take about twice the time to train",
+    elif facts["backend"] == "tensorflow" and "llvmlite" not in facts["versions"] and kernels.suits(auto_precision()):
+        say("warning", "llvmlite is not installed: nets with max-pools take two to three times as long to train",
             "pip install 'housetrain[tensorflow]'")  # fmt: skip
-    if simd & {"avx512_bf16", "amx_bf16"}:
+    if auto_precision() == "bfloat16":
         say("note", "The processor computes in bfloat16, and training does so unless told --precision float32")
     if facts["cores"] == 1:
         say("warning", "One processor core: reading pictures and training take turns")

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import housetrain as ht
-from housetrain.deploy import export, verify
+from housetrain.deploy import export, keras_file, verify
 from housetrain.errors import DiskFull, IncompleteError, ModelError
 from housetrain.runs import store
 
@@ -70,7 +70,7 @@ def test_the_model_in_it_is_for_use_only(pets: Any, tmp_path: Path) -> None:
         config = archive.read("config.json").decode()
     assert "Augment" not in config and "Random" not in config and "housetrain" not in config
     assert not json.loads(config).get("compile_config")
-    assert verify._strangers(json.loads(config)) == []
+    assert keras_file._strangers(json.loads(config)) == []
 
 
 def test_the_same_run_gives_the_same_bytes(digits: Any, bundle: Path, tmp_path: Path) -> None:

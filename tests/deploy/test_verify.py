@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from housetrain.deploy import verify
+from housetrain.deploy import keras_file, verify
 from housetrain.deploy.engines import BFLOAT16_TOLERANCE, FLOAT32_TOLERANCE, KerasEngine, class_probabilities
 from housetrain.errors import CorruptError, ModelError
 from housetrain.runs import store
@@ -101,7 +101,7 @@ def test_the_nets_of_the_tutorials_are_on_the_list(tmp_path: Path) -> None:
         config = keras.saving.serialize_keras_object(
             build_net(weights=None, include_top=False, input_shape=(72, 72, 3))
         )
-        assert verify._strangers(json.loads(json.dumps(config))) == []
+        assert keras_file._strangers(json.loads(json.dumps(config))) == []
 
 
 # ------------------------------------------------------------------------------------------------- what is refused
@@ -110,7 +110,7 @@ def test_lambda_layers_are_refused_before_keras_sees_them(tmp_path: Path) -> Non
 
     build(extra=keras.layers.Lambda(lambda x: x * 2)).save(tmp_path / "model.keras")
     with pytest.raises(ModelError, match=r"refused.*keras\.layers\.Lambda"):
-        verify.check_keras_file(tmp_path / "model.keras")
+        keras_file.check_keras_file(tmp_path / "model.keras")
 
 
 def swap(**fields: Any) -> Callable[[Any], None]:
@@ -145,7 +145,7 @@ def test_strangers_in_the_description_are_refused_by_name(
 ) -> None:
     path = with_config(good, tmp_path / "model.keras", change)
     with pytest.raises(ModelError, match=word) as caught:
-        verify.check_keras_file(path)
+        keras_file.check_keras_file(path)
     assert "\n" not in str(caught.value)
 
 
@@ -153,10 +153,10 @@ def test_a_stranger_in_the_file_runs_nothing(good: Path, tmp_path: Path) -> None
     """The refusal happens without an import of what the file names."""
     (tmp_path / "trap.py").write_text("raise SystemExit('the trap was imported')")
     path = with_config(good, tmp_path / "model.keras", swap(module="trap", class_name="Layer"))
-    code = (
-        f"from pathlib import Path\nfrom housetrain.deploy import verify\nverify.check_keras_file(Path({str(path)!r}))"
+    code = "from housetrain.deploy.keras_file import *\ncheck_keras_file(Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}", str(path)], cwd=tmp_path, capture_output=True, text=True
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert "ModelError" in done.stderr and "the trap" not in done.stderr
 
 
@@ -164,14 +164,14 @@ def test_a_stranger_in_the_file_runs_nothing(good: Path, tmp_path: Path) -> None
 def test_other_formats_are_refused_each_with_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(ModelError, match="code when loaded") as caught:
-        verify.refuse_other_formats(tmp_path / name)
+        keras_file.refuse_other_formats(tmp_path / name)
     assert "\n" not in str(caught.value) and caught.value.exit_code == 2
 
 
 def test_a_saved_model_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
     with pytest.raises(ModelError, match="SavedModel"):
-        verify.refuse_other_formats(tmp_path)
+        keras_file.refuse_other_formats(tmp_path)
 
 
 def test_archives_that_are_no_model_are_refused(good: Path, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_archives_that_are_no_model_are_refused(good: Path, tmp_path: Path) -> N
 
     bomb = tmp_path / "bomb.keras"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in verify._MEMBERS:
+        for name in keras_file._MEMBERS:
             archive.writestr(name, bytes(10 << 20))
     with pytest.raises(ModelError, match="swells"):
         load(bomb)

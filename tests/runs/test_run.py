@@ -8,6 +8,7 @@ import pytest
 
 from housetrain.errors import IncompleteError
 from housetrain.runs import store
+from housetrain.runs.lock import Lock
 from housetrain.runs.run import Run
 
 
@@ -34,7 +35,7 @@ def test_a_run_goes_through_its_states(tmp_path: Path) -> None:
     assert run.classes == ("cat", "dog")
     with pytest.raises(IncompleteError, match="no model yet"):
         _ = run.model_path
-    with store.Lock(tmp_path):
+    with Lock(tmp_path):
         assert run.state == "running"
         store.append_line(tmp_path / "history.jsonl", {"epoch": 1})
     assert run.state == "stopped"

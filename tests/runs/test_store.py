@@ -16,6 +16,7 @@ import pytest
 
 from housetrain.errors import CorruptError, DiskFull, IncompleteError, RunLocked
 from housetrain.runs import store
+from housetrain.runs.lock import Lock
 
 
 def test_json_is_plain_ascii_and_nan_becomes_null(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_leftovers_of_dead_processes_go_and_those_of_live_ones_stay(tmp_path: Pa
 HOLDER = """
 import sys, time
 from pathlib import Path
-from housetrain.runs.store import Lock
+from housetrain.runs.lock import Lock
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -198,14 +199,14 @@ with Lock(Path(sys.argv[1])):
 
 def test_the_second_writer_is_refused_at_once_and_told_who(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert not store.Lock.held(folder)
+    assert not Lock.held(folder)
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        assert store.Lock.held(folder)
+        assert Lock.held(folder)
         start = time.monotonic()
-        with pytest.raises(RunLocked, match=rf"pid={holder.pid}.*host=.*since='20\d\d-") as caught, store.Lock(folder):
+        with pytest.raises(RunLocked, match=rf"pid={holder.pid}.*host=.*since='20\d\d-") as caught, Lock(folder):
             pass
         assert time.monotonic() - start < 2
         assert "\n" not in str(caught.value)
@@ -214,13 +215,13 @@ def test_the_second_writer_is_refused_at_once_and_told_who(tmp_path: Path) -> No
         holder.wait()
         assert holder.stdout is not None
         holder.stdout.close()
-    assert not store.Lock.held(folder)  # the kernel let go
-    with store.Lock(folder):
+    assert not Lock.held(folder)  # the kernel let go
+    with Lock(folder):
         note = json.loads((folder / ".lock.json").read_text())
         assert note["pid"] == os.getpid()
-        with pytest.raises(RunLocked), store.Lock(folder):
+        with pytest.raises(RunLocked), Lock(folder):
             pass
-    with store.Lock(folder):
+    with Lock(folder):
         pass
 
 

@@ -12,6 +12,7 @@ from studio.sweeps import make_sweep
 
 from housetrain.runs import store
 from housetrain.runs.leaderboard import Leaderboard
+from housetrain.runs.lock import Lock
 from housetrain.studio import jobs
 
 
@@ -37,7 +38,7 @@ def test_a_running_sweep_is_watched_and_can_be_stopped(page: Page, sweep: Path) 
     trial = sweep / "trials" / "1-conv-32-nodes-0-dense"
     (trial / "result.json").unlink()
     store.keep_lines(trial / "history.jsonl", 4)
-    with store.Lock(sweep):
+    with Lock(sweep):
         test = page("compare")
         assert not test.exception
         assert [button for button in test.button if button.label == "Stop"]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from studio.browser import Server, browser, ends
 
+from housetrain.runs.lock import Lock
 from housetrain.runs.run import Run
-from housetrain.runs.store import Lock
+from housetrain.studio import jobs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -56,6 +57,10 @@ def test_from_a_folder_to_right_names(tmp_path: Path, petimages: Path) -> None:
             _predict(page, server, run, petimages)
             assert not problems
             assert "Traceback" not in server.said(), server.said()[-3000:]
+        except Exception as error:
+            found = [(job.verb, job.state, job.error) for job in jobs.all_of(server.work / ".studio" / "jobs")]
+            error.add_note(f"{page.url}\n{words(page)}\nJobs: {found}\nServer: {server.said()[-3000:]}")
+            raise
         finally:
             server.kill()
 

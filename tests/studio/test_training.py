@@ -10,8 +10,8 @@ from pathlib import Path
 
 from studio.conftest import Page, texts
 
+from housetrain.runs.lock import Lock
 from housetrain.runs.run import Run
-from housetrain.runs.store import Lock
 from housetrain.studio import shelf
 
 

@@ -158,7 +158,7 @@ def test_train_finds_a_training_again_and_stops_it(page: Page, finished: Run, wo
     """A process that holds the run's lock, as a training started anywhere does; the page stops it by that alone."""
     (finished.folder / "result.json").unlink()
     script = (
-        "import sys, time; from pathlib import Path; from housetrain.runs.store import Lock\n"
+        "import sys, time; from pathlib import Path; from housetrain.runs.lock import Lock\n"
         "with Lock(Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    try: time.sleep(60)\n"

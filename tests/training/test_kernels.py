@@ -14,8 +14,7 @@ import tensorflow as tf  # noqa: TID253
 
 from housetrain.data.decode import InputSpec
 from housetrain.training import kernels
-from housetrain.training.convpool import ConvPool as ConvPoolLayer
-from housetrain.training.convpool import with_kernels
+from housetrain.training.convpool import ConvPool, with_kernels
 from housetrain.training.kernels import code, shape, step
 from housetrain.training.models import Layers, build, for_inference
 from housetrain.training.optimizers import optimizer_of
@@ -64,7 +63,7 @@ def far(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("of", SHAPES, ids=str)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_is_what_tensorflow_computes(of: kernels.Shape, threads: int) -> None:
-    made = kernels.ConvPool(of, threads=threads)
+    made = kernels.Step(of, threads=threads)
     exact, rounded = 3e-6, 3e-6 if of.precision == "float32" else 2**-7
     for seed in range(2):  # the second time in the memory of the first
         x, kernel, bias, gradient = arrays(of, batch=5 - seed, seed=seed)
@@ -97,7 +96,7 @@ def test_a_step_is_what_tensorflow_computes(of: kernels.Shape, threads: int) -> 
 def test_the_same_arrays_give_the_same_bits(of: kernels.Shape) -> None:
     x, kernel, bias, gradient = arrays(of)
     results = []
-    for made in (kernels.ConvPool(of, threads=2), kernels.ConvPool(of, threads=2)):
+    for made in (kernels.Step(of, threads=2), kernels.Step(of, threads=2)):
         for _ in range(2):
             pooled, places = made.forward(x, kernel, bias)
             results.append([pooled, places, *made.gradients(x, kernel, places, gradient)])
@@ -115,7 +114,7 @@ def test_narrow_registers_compute_the_same(channels: int, monkeypatch: pytest.Mo
     for lanes in (8, 16):
         monkeypatch.setattr(shape, "cpu_flags", lambda lanes=lanes: shape.WIDE if lanes == 16 else frozenset())
         code.compiled.cache_clear()
-        made = kernels.ConvPool(of)
+        made = kernels.Step(of)
         pooled, places = made.forward(x, kernel, bias)
         results.append((pooled.copy(), places.copy(), *made.gradients(x, kernel, places, gradient)))
     code.compiled.cache_clear()
@@ -125,7 +124,7 @@ def test_narrow_registers_compute_the_same(channels: int, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("of", [shape_ for shape_ in SHAPES if shape_.channels in (1, 32)], ids=str)
 def test_a_nan_stays_a_nan(of: kernels.Shape) -> None:
-    made = kernels.ConvPool(of)
+    made = kernels.Step(of)
     x, kernel, bias, _ = arrays(of)
     for nan in (np.nan, -np.nan):
         broken = np.full_like(kernel, nan)
@@ -135,7 +134,7 @@ def test_a_nan_stays_a_nan(of: kernels.Shape) -> None:
 
 @pytest.mark.parametrize("of", [shape_ for shape_ in SHAPES if shape_.channels in (1, 32)], ids=str)
 def test_no_gradient_and_no_pictures(of: kernels.Shape) -> None:
-    made = kernels.ConvPool(of, threads=2)
+    made = kernels.Step(of, threads=2)
     x, kernel, bias, gradient = arrays(of)
     _, places = made.forward(x, kernel, bias)
     made.gradients(x, kernel, places, gradient)
@@ -147,7 +146,7 @@ def test_no_gradient_and_no_pictures(of: kernels.Shape) -> None:
 @needs_kernels
 def test_arrays_that_the_code_would_misread_are_refused() -> None:
     of = kernels.Shape(10, 10, 32, 32, 0, "float32")
-    made = kernels.ConvPool(of)
+    made = kernels.Step(of)
     x, kernel, bias, gradient = arrays(of)
     _, places = made.forward(x, kernel, bias)
     for changed in (
@@ -161,7 +160,7 @@ def test_arrays_that_the_code_would_misread_are_refused() -> None:
     with pytest.raises(ValueError, match=r"bias must be"):
         made.forward(x, kernel, bias[:-1])
     with pytest.raises(ValueError, match=r"no kernel"):
-        kernels.ConvPool(kernels.Shape(10, 10, 32, 16))
+        kernels.Step(kernels.Shape(10, 10, 32, 16))
 
 
 def test_memory_is_given_out_again_only_when_nobody_holds_it() -> None:
@@ -203,7 +202,7 @@ def test_a_net_with_kernels_is_the_same_function(precision: str, settings: dict[
     spec = InputSpec(24, 24, "rgb") if "model" in settings else InputSpec(24, 26, "gray")
     plain = build(recipe, spec=spec, classes=("cat", "dog"), precision=precision)  # type: ignore[arg-type]
     fast = with_kernels(plain)
-    steps = [layer for layer in fast.layers if isinstance(layer, ConvPoolLayer)]
+    steps = [layer for layer in fast.layers if isinstance(layer, ConvPool)]
     assert len(steps) == len([layer for layer in plain.layers if isinstance(layer, keras.layers.Conv2D)])
     assert not any(isinstance(layer, keras.layers.MaxPooling2D) for layer in fast.layers)
     assert [v.path for v in fast.trainable_variables] == [v.path for v in plain.trainable_variables]
@@ -244,7 +243,7 @@ def test_nets_that_are_gone_leave_nothing_behind() -> None:
         fast = with_kernels(net("float32"))
         fast.compile(loss="binary_crossentropy")
         fast.fit(np.zeros((4, 24, 26, 1), np.uint8), np.zeros((4, 1)), verbose=0)
-        layers = [layer for layer in fast.layers if isinstance(layer, ConvPoolLayer)]
+        layers = [layer for layer in fast.layers if isinstance(layer, ConvPool)]
         steps.append([weakref.ref(step) for layer in layers for step in layer._steps.values()])
     gc.collect()
     assert [len(some) for some in steps] == [2, 2, 2]
@@ -312,7 +311,7 @@ def test_a_net_with_kernels_learns_and_is_saved_as_plain_keras(precision: str, t
     kept.set_weights(fast.get_weights())
     kept.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert not any(isinstance(layer, ConvPoolLayer) for layer in loaded.layers)
+    assert not any(isinstance(layer, ConvPool) for layer in loaded.layers)
     np.testing.assert_allclose(
         loaded.predict(x[:50], verbose=0),
         fast.predict(x[:50], verbose=0),

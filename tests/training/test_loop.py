@@ -19,6 +19,7 @@ from prepared_digits import digits, prepared_of
 from housetrain.data.prepare import Prepared
 from housetrain.errors import DiskFull, RecipeError, RunLocked, StoreError, TrainingError
 from housetrain.runs import store
+from housetrain.runs.lock import Lock
 from housetrain.runs.run import Run
 from housetrain.training import checkpoint
 from housetrain.training.interrupt import Interrupted
@@ -203,7 +204,7 @@ def test_a_net_that_does_not_fit_writes_nothing(few: Prepared, tmp_path: Path) -
 
 
 def test_the_second_process_is_refused(few: Prepared, tmp_path: Path) -> None:
-    with store.Lock(tmp_path / "run"), pytest.raises(RunLocked, match=f"pid={os.getpid()}"):
+    with Lock(tmp_path / "run"), pytest.raises(RunLocked, match=f"pid={os.getpid()}"):
         fit(few, tmp_path / "run")
 
 

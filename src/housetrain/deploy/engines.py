@@ -83,7 +83,7 @@ class KerasEngine:
 
     @classmethod
     def load(cls, path: Path, *, classes: int, input_shape: tuple[int, int, int], trusted: bool = False) -> KerasEngine:
-        """Load a ``.keras`` file after `verify.check_keras_file` has looked into it.
+        """Load a ``.keras`` file after `keras_file.check_keras_file` has looked into it.
 
         Args:
             path: The file.
@@ -95,7 +95,7 @@ class KerasEngine:
             ModelError: The file is refused, or does not load, or does not fit.
             MissingExtra: No Keras, or no backend for it, is installed.
         """
-        from housetrain.deploy.verify import check_keras_file
+        from housetrain.deploy.keras_file import check_keras_file
 
         check_keras_file(path, checksums=not trusted)
         keras = load_keras("predicting with a Keras model")

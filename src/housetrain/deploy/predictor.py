@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from housetrain.data.decode import InputSpec
 from housetrain.data.workers import Failed
-from housetrain.deploy import verify
+from housetrain.deploy import keras_file, verify
 from housetrain.deploy.engines import Engine, KerasEngine, Pictures, Probabilities
 from housetrain.deploy.runtimes import ENGINES
 from housetrain.deploy.sources import Reader, Source, name_of, read_many
@@ -139,7 +139,7 @@ class Predictor:
         if folder.is_dir() and (folder / "bundle" / store.MANIFEST).is_file():
             return _from_bundle(folder / "bundle", engine)
         if folder.suffix.lower() != ".keras":
-            verify.refuse_other_formats(folder)
+            keras_file.refuse_other_formats(folder)
         raise ModelError(
             "A model file alone has no class names and no input size" if folder.exists() else "There is no such model",
             expected="a bundle or run folder of housetrain",

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.errors import IncompleteError
 from housetrain.runs import store
+from housetrain.runs.lock import Lock
 
 if TYPE_CHECKING:
     from housetrain.data.decode import InputSpec
@@ -132,7 +133,7 @@ class Run:
         """``complete``, ``running`` (a process holds it now), ``failed``, ``stopped`` (can go on) or ``new``."""
         if self.complete:
             return "complete"
-        if store.Lock.held(self.folder):
+        if Lock.held(self.folder):
             return "running"
         if (self.folder / "failed.json").is_file():
             return "failed"

@@ -1,4 +1,4 @@
-"""Files that survive a kill -9: atomic files and folders, JSON lines, one writer per folder.
+"""Files that survive a kill -9: atomic files and folders, JSON lines.
 
 In: paths and plain values. Out: files that are either the old or the new, never half of one; folders whose manifest
 (sizes and sha256) was written last. It does not know what a run, a checkpoint or a picture is.
@@ -18,10 +18,8 @@ import math
 import os
 import shutil
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from housetrain.disk import disk_errors as disk_errors
@@ -29,7 +27,7 @@ from housetrain.disk import ensure_room as ensure_room
 from housetrain.disk import fsync_file, fsync_folder, write_atomic
 from housetrain.disk import replace_durably as replace_durably
 from housetrain.disk import temporary_beside as temporary_beside
-from housetrain.errors import CorruptError, IncompleteError, RunLocked
+from housetrain.errors import CorruptError, IncompleteError
 
 MANIFEST = "manifest.json"
 _active: set[str] = set()  # temporary folders of this very process that are still being written
@@ -325,92 +323,6 @@ def _exchange(temporary: Path, target: Path) -> None:
     target.rename(aside)
     temporary.rename(target)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-# ------------------------------------------------------------------------------------------------- one writer
-class Lock:
-    """One writer per folder: `flock` on ``folder/.lock``, with a note beside it of who holds it and since when.
-
-    The kernel drops the lock when the process dies, however it dies, so a stale lock does not exist.
-
-    ```python
-    with Lock(folder):
-        ...
-    ```
-
-    Args:
-        folder: The folder to write into; made if missing.
-
-    Raises:
-        RunLocked: On entering: another process holds it. Names its pid, host and since when.
-        DiskFull: On entering: the folder cannot be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._lock: Any = None
-
-    def __enter__(self) -> Lock:
-        from filelock import FileLock, Timeout  # 50 ms to import, and readers of runs do not need it
-
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            try:
-                # Not zero: a reader that looks whether the run is alive holds the lock for some microseconds.
-                lock.acquire(timeout=0.2, poll_interval=0.02)
-            except Timeout:
-                holder = self.holder(self.folder) or {}
-                raise RunLocked(
-                    "Another process is writing into this folder",
-                    do="wait for it, or stop it",
-                    folder=str(self.folder),
-                    pid=holder.get("pid", "unknown"),
-                    host=holder.get("host", "unknown"),
-                    since=holder.get("since", "unknown"),
-                ) from None
-        self._lock = lock
-        write_json_atomic(
-            self.folder / ".lock.json",
-            {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")},
-            durable=False,
-        )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
-        self._lock = None
-
-    @staticmethod
-    def holder(folder: Path) -> dict[str, Any] | None:
-        """Return ``{"pid", "host", "since"}`` of the last process that took the lock of ``folder``, or ``None``."""
-        try:
-            note = json.loads((folder / ".lock.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        return note if isinstance(note, dict) else None
-
-    @staticmethod
-    def held(folder: Path) -> bool:
-        """Return whether some process holds the lock of ``folder`` now. Writes nothing."""
-        try:
-            import fcntl
-        except ImportError:  # Windows: the note is the best there is
-            note = Lock.holder(folder)
-            return note is not None and process_alive(int(note.get("pid", -1)))
-        try:
-            handle = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(handle)
-        return False
 
 
 def process_alive(pid: int) -> bool:

@@ -35,6 +35,7 @@ import psutil
 from housetrain.disk import disk_errors
 from housetrain.errors import IncompleteError, StoreError
 from housetrain.runs import store
+from housetrain.runs.lock import Lock
 from housetrain.runs.run import Run
 from housetrain.studio.settings import PASSWORD
 from housetrain.terminal import PROGRESS_FILE
@@ -221,7 +222,7 @@ def stop_run(folder: Path, *, at_once: bool = False) -> None:
     Raises:
         IncompleteError: None does on this machine.
     """
-    holder = store.Lock.holder(folder) if store.Lock.held(folder) else None
+    holder = Lock.holder(folder) if Lock.held(folder) else None
     if holder is None or holder.get("host") != socket.gethostname():
         where = f" It runs on {holder['host']}." if holder and holder.get("host") else ""
         raise IncompleteError(f"No process on this machine trains into this run.{where}", run=Run(folder).name)
@@ -237,7 +238,8 @@ def is_alive(pid: int, *, born: float | None = None) -> bool:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        return born is None or abs(process.create_time() - born) < 1.0
+        # It is reckoned from the time of the last start in whole seconds, which moves by one when the clock is set.
+        return born is None or abs(process.create_time() - born) < 2.0
     except psutil.Error:
         return False
 

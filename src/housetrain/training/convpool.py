@@ -1,4 +1,4 @@
-"""The net that is trained, with the kernels of ``kernels.py`` in it where they fit.
+"""The net that is trained, with the kernels of ``kernels/`` in it where they fit.
 
 In: a model of ``models.py``. Out: a model that computes the same function with the same weights in the same order, in
 which a convolution, its 2x2 max-pool and its ReLU are one layer. It is for training only: what is drawn and what is
@@ -7,13 +7,13 @@ saved has Keras' own layers. Does not know recipes, run folders, the loop.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import keras  # noqa: TID253 - a layer needs its base class; only session.py imports this module, when it trains
 
+from housetrain.data.workers import cores
 from housetrain.training import kernels
 
 
@@ -50,9 +50,8 @@ def with_kernels(model: Any) -> Any:
     return fast
 
 
-@keras.saving.register_keras_serializable(package="housetrain")
 class ConvPool(keras.layers.Conv2D):  # type: ignore[misc]  # keras carries no types
-    """A 3x3 convolution, a 2x2 max-pool and a ReLU as one layer, with the gradients of ``kernels.py``.
+    """A 3x3 convolution, a 2x2 max-pool and a ReLU as one layer, computed by ``kernels/``.
 
     ``(batch, height, width, channels)`` in, ``(batch, height', width', filters)`` out, in the layer's compute type. The
     weights and their gradients are float32.
@@ -60,7 +59,7 @@ class ConvPool(keras.layers.Conv2D):  # type: ignore[misc]  # keras carries no t
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._steps: dict[kernels.Shape, kernels.ConvPool] = {}
+        self._steps: dict[kernels.Shape, kernels.Step] = {}
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
         """Add a weight that stays float32 when it is read: the kernels round, as late as possible."""
@@ -96,10 +95,10 @@ class ConvPool(keras.layers.Conv2D):  # type: ignore[misc]  # keras carries no t
         shape = _shape_of(self, input_shape)
         return (*input_shape[:1], *shape.pooled, shape.filters)
 
-    def _step_for(self, input_shape: Any) -> kernels.ConvPool:
+    def _step_for(self, input_shape: Any) -> kernels.Step:
         shape = _shape_of(self, input_shape)
         if shape not in self._steps:
-            self._steps[shape] = kernels.ConvPool(shape, threads=_threads())
+            self._steps[shape] = kernels.Step(shape, threads=_threads())
         return self._steps[shape]
 
 
@@ -163,4 +162,4 @@ def _threads() -> int:
     """Return on how many threads TensorFlow computes an operation: 0, its default, is all cores."""
     import tensorflow as tf
 
-    return int(tf.config.threading.get_intra_op_parallelism_threads()) or len(os.sched_getaffinity(0))
+    return int(tf.config.threading.get_intra_op_parallelism_threads()) or cores()

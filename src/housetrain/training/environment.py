@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from housetrain.data.workers import cores
+
 _PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "numpy", "opencv-python-headless", "pillow"
 )  # fmt: skip
@@ -39,7 +41,7 @@ def environment(*, precision: str, kernels: bool) -> dict[str, Any]:
         "kernels": kernels,
         "system": platform.platform(),
         "cpu": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "host": socket.gethostname(),
         "pid": os.getpid(),

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from housetrain.data.workers import cores
 from housetrain.training.trial import Job, run_trial
 
 TRIALS_A_WORKER = 8
@@ -259,8 +260,3 @@ def worker_environment(own: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a worker: one thread, and TensorFlow's start-up notes left out."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": own.get("TF_CPP_MIN_LOG_LEVEL", "3"), "PYTHONUNBUFFERED": "1"}
     return {**own, **dict.fromkeys(_THREADS, "1"), **quiet}
-
-
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -27,6 +27,7 @@ import numpy as np
 
 from housetrain.data.prepare import decoder
 from housetrain.runs import store
+from housetrain.runs.lock import Lock
 from housetrain.training.views import View, changed
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class FeatureStore:
 
     def __init__(self, folder: Path, about: dict[str, Any], width: int) -> None:
         self.folder, self.width, self._about = folder, width, about
-        self._lock = store.Lock(folder)
+        self._lock = Lock(folder)
         self._rows, self._keys = folder / "rows.f16", folder / "keys.bin"
         self._places: dict[bytes, int] = {}
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from housetrain.backend import load_keras
 from housetrain.errors import RecipeError, StoreError
 from housetrain.runs import store
+from housetrain.runs.lock import Lock
 from housetrain.runs.run import Run
 from housetrain.training.interrupt import Signals
 from housetrain.training.progress import Listener, ProgressFile, Terminal, quietly
@@ -75,7 +76,7 @@ def train(
     check_feasible(recipe, prepared.spec)
     _check_ours(folder)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(store.Lock(folder))  # before the seconds that importing Keras takes
+        stack.enter_context(Lock(folder))  # before the seconds that importing Keras takes
         if run.complete:  # the process that held the lock has just finished it
             _check_same(run, prepared, recipe)
             return run

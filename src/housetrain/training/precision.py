@@ -29,7 +29,14 @@ def precision_of(recipe: Recipe) -> Literal["float32", "bfloat16"]:
     if recipe.model == "mlp":
         return "float32"
     gpu = _gpu_has_bfloat16()
-    return "bfloat16" if (gpu if gpu is not None else bool({"amx_bf16", "avx512_bf16"} & cpu_flags())) else "float32"
+    if gpu is None:
+        return auto_precision()
+    return "bfloat16" if gpu else "float32"
+
+
+def auto_precision() -> Literal["float32", "bfloat16"]:
+    """Return the compute type that is fastest on this machine's processor."""
+    return "bfloat16" if {"amx_bf16", "avx512_bf16"} & cpu_flags() else "float32"
 
 
 @functools.cache

@@ -87,6 +87,7 @@ class Session:
         self._tell_begin()
         try:
             self.tracker.begin(self.net, recipe, len(self.history) + 1, samples(self.prepared))
+            self.net = None  # its weights are a second copy
             if not self._done() and not self._paused():
                 self._fit()
             if self._done():

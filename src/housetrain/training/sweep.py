@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from housetrain.errors import RecipeError, StoreError
 from housetrain.runs import store
 from housetrain.runs.leaderboard import Leaderboard
+from housetrain.runs.lock import Lock
 from housetrain.runs.sweep_folder import Trial, trials_of
 from housetrain.runs.watch import Snapshot, look, work
 from housetrain.training.executors import Executor, InProcess, Processes
@@ -132,7 +133,7 @@ def sweep(
     folder = Path(folder) if folder is not None else Path("sweeps") / prepared.folder.name
     feasible, left_out = _feasible(asked, prepared)
     _refuse_foreign(folder)
-    with store.Lock(folder):
+    with Lock(folder):
         trials = _begin(folder, asked, prepared, feasible, left_out)
         if retry_failed:
             for path in folder.glob("trials/*/failed.json"):

@@ -14,6 +14,7 @@ from housetrain.results.sweep_plots import Curve, factors
 from housetrain.runs import watch
 from housetrain.runs.cells import Row
 from housetrain.runs.leaderboard import Leaderboard
+from housetrain.runs.lock import Lock
 from housetrain.runs.watch import Snapshot
 from housetrain.studio import charts, forms, jobs, shelf, widgets
 from housetrain.studio.settings import Settings
@@ -131,13 +132,13 @@ def _watch(sweeps: list[Path]) -> None:
         st.session_state.pop("sweep", None)
     name = st.selectbox("Comparison", list(names), key="sweep", bind="query-params", format_func=readable)
     folder = names.get(name) or sweeps[0]
-    running, board = _running(folder), Leaderboard.read(folder)
+    running, board = Lock.held(folder), Leaderboard.read(folder)
 
     @st.fragment(run_every=_EVERY_S if running else None, key=f"sweep-{folder.name}")
     def panel() -> None:
         with widgets.in_one_sentence():
             _panel(folder, running=running)
-        if running and not _running(folder):
+        if running and not Lock.held(folder):
             st.rerun()
 
     panel()
@@ -153,12 +154,6 @@ def _wait(folder: Path, job: jobs.Job) -> None:
         st.progress(0.0, text="Starting …")
 
     wait()
-
-
-def _running(folder: Path) -> bool:
-    from housetrain.runs import store
-
-    return store.Lock.held(folder)
 
 
 def _panel(folder: Path, *, running: bool) -> None:

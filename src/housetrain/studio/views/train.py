@@ -162,8 +162,7 @@ def _watch() -> None:
     if run is None:
         widgets.empty("No training yet", "Choose New training above.", icon="show_chart")
         return
-    live(run)
-    _after(run)
+    _live(run)
 
 
 def _starting(folder: Path) -> bool:
@@ -185,16 +184,18 @@ def _starting(folder: Path) -> bool:
     return job.state != "done"
 
 
-def live(run: Run) -> None:
-    """Show a run as it is, drawn anew every second while it trains."""
-    running = run.state == "running" or _job_active(run)
+def _live(run: Run) -> None:
+    """Show a run as it is, and what can be done next; drawn anew every second while something happens to it."""
+    busy = run.state == "running" or _job_active(run)
 
-    @st.fragment(run_every=_EVERY_S if running else None, key=f"live-{run.folder.name}")
+    @st.fragment(run_every=_EVERY_S if busy else None, key=f"live-{run.folder.name}")
     def panel() -> None:
+        state = run.state  # looked at once: what is shown and what is offered agree
         with widgets.in_one_sentence():
-            _panel(run)
-        if running and not (run.state == "running" or _job_active(run)):
-            st.rerun()  # it has ended: the buttons below change
+            _panel(run, state)
+        _after(run, state)
+        if busy and not (run.state == "running" or _job_active(run)):
+            st.rerun()  # the rest of the page says that it runs
 
     panel()
 
@@ -204,8 +205,8 @@ def _job_active(run: Run) -> bool:
     return job is not None and job.active
 
 
-def _panel(run: Run) -> None:
-    state, history, progress = run.state, run.history, run.progress or {}
+def _panel(run: Run, state: str) -> None:
+    history, progress = run.history, run.progress or {}
     recipe = run.recipe_json
     _status(run, state, progress, history)
     last = history[-1] if history else {}
@@ -302,10 +303,9 @@ def _stopping(run: Run) -> None:
             jobs.stop_run(run.folder, at_once=True)
 
 
-def _after(run: Run) -> None:
+def _after(run: Run, state: str) -> None:
     """Draw what can be done next."""
-    state = run.state
-    if state == "running" or _job_active(run):
+    if state == "running" or (state != "complete" and _job_active(run)):
         return
     with st.container(horizontal=True):
         if state in ("stopped", "failed", "new") and st.button("Resume", type="primary", icon=":material/play_arrow:"):

@@ -27,7 +27,7 @@ from the general way's by rounding only.
 
 from __future__ import annotations
 
-from housetrain.training.kernels.shape import KERNEL, Shape, available
-from housetrain.training.kernels.step import ConvPool
+from housetrain.training.kernels.shape import KERNEL, Shape, available, suits
+from housetrain.training.kernels.step import Step
 
-__all__ = ["KERNEL", "ConvPool", "Shape", "available"]
+__all__ = ["KERNEL", "Shape", "Step", "available", "suits"]

@@ -1,7 +1,7 @@
 """Writing machine code: LLVM's instructions with Python's loops around them.
 
 In: calls that say what a function does. Out: its address, compiled for this processor.
-Does not know what is computed. Imported only where ``kernels.available()``.
+Does not know what is computed. Imported only where `available`.
 """
 
 from __future__ import annotations
@@ -55,8 +55,6 @@ class Int:
 
     def __mul__(self, other: Int | int) -> Int:
         return Int(self.builder, self.builder.mul(self.value, Int(self.builder, _raw(other)).value))
-
-    __radd__, __rmul__ = __add__, __mul__
 
 
 def _raw(number: Int | int) -> Any:

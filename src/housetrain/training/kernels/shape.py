@@ -28,8 +28,8 @@ STRIP = 24
 WIDE = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
 
-def available(precision: Precision) -> bool:
-    """Return whether this machine gains by these kernels: an x86 processor with the instructions, LLVM at hand.
+def suits(precision: Precision) -> bool:
+    """Return whether these kernels are made for this machine's processor: an x86 one with the instructions, on Linux.
 
     A processor with AMX multiplies dense bfloat16 matrices so many times faster that leaving out zeros would not pay.
 
@@ -40,7 +40,12 @@ def available(precision: Precision) -> bool:
     fitting = {"float32": flags >= {"avx2", "fma"}, "bfloat16": flags >= WIDE | {"avx512_bf16"}}[precision]
     dense = precision == "bfloat16" and "amx_bf16" in flags
     known = platform.machine() in ("x86_64", "AMD64")
-    return known and fitting and not dense and importlib.util.find_spec("llvmlite") is not None
+    return known and fitting and not dense
+
+
+def available(precision: Precision) -> bool:
+    """Return whether the kernels can be used here: the processor `suits`, and LLVM is at hand."""
+    return suits(precision) and importlib.util.find_spec("llvmlite") is not None
 
 
 def lanes_of_register() -> int:
@@ -115,5 +120,6 @@ class Shape:
         rows, columns = self.pooled
         strip = max(1, min(rows, STRIP // columns))
         count, most = strip * columns, 12 if lanes_of_register() == 16 else 3
+        # Each group of tiles costs a multiplication a tile, and loads the weights once: that is the 1.
         together = min(range(min(most, count), 0, -1), key=lambda size: (-(-count // size)) * (size + 1))
         return strip, together, -(-count // together) * together

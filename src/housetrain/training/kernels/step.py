@@ -1,6 +1,6 @@
 """The step on numpy arrays: its memory, its threads, the order of its weights.
 
-In: a `Shape`. Out: a `ConvPool`, which computes the step forward and backward. Does not know how.
+In: a `Shape`. Out: a `Step`, which computes it forward and backward. Does not know how.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _UNPACK = np.array([channel % 4 + channel // 8 * 4 + channel // 4 % 2 * 16 for c
 """Where ``vpunpck`` puts each of 32 numbers of 16 bits: the low halves of four lanes first, then the high halves."""
 
 
-class ConvPool:
+class Step:
     """The step of one shape. Arrays are C-contiguous; ``T`` is the shape's ``dtype``, ``B`` the pictures of a batch.
 
     Args:
@@ -42,8 +42,6 @@ class ConvPool:
         self._outputs = _Reused()
         self._scratch: list[dict[str, np.ndarray]] = [_scratch(shape) for _ in range(threads)]
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
-        if not shape.first:
-            self._transformed = self._outputs.take((shape.filters, PRODUCTS, shape.channels), shape.dtype)
         self._lock = threading.Lock()  # the scratch is one step's at a time
 
     def forward(self, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +66,7 @@ class ConvPool:
         arrays |= {"pooled": pooled, "places": places}
         with self._lock:
             if not shape.first:
-                arrays["weights"] = self._transformed
+                arrays["weights"] = self._outputs.take((shape.filters, PRODUCTS, shape.channels), shape.dtype)
                 self._each("transform", shape.filters // BLOCK, arrays)
             self._each("forward", count, arrays)
         return pooled, places
