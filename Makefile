@@ -15,7 +15,7 @@ run: .venv/ready  ## set up, then the main job on the embedded sample of handwri
 
 test: .venv/ready-dev  ## set up, then lint, types, import rules and every quick test
 	$(MAKE) --no-print-directory lint types imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # two files at a time: a third less to wait on two cores
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
