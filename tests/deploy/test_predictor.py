@@ -23,6 +23,7 @@ from PIL import Image  # noqa: TID253
 import housetrain as ht
 from housetrain.data import decode
 from housetrain.data.decode import InputSpec
+from housetrain.deploy import predictor as predicting
 from housetrain.deploy.predictor import Prediction, Predictor
 from housetrain.deploy.verify import Seen
 from housetrain.errors import CorruptError, DecodeError, HousetrainError, ModelError
@@ -353,6 +354,18 @@ def test_a_run_and_its_bundle_answer_the_same(digits: Any, bundle: Path) -> None
     from_run, from_bundle = Predictor.load(digits.run.folder), Predictor.load(bundle)
     np.testing.assert_allclose(from_run.probabilities(pictures), from_bundle.probabilities(pictures), atol=1e-5)
     assert from_bundle.about["classes"] == [str(digit) for digit in range(10)]
+
+
+@pytest.mark.parametrize("of", ["run", "bundle"])
+def test_pixels_that_are_decoded_in_another_way_now_are_told(
+    of: str, digits: Any, bundle: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, engine = (digits.run.folder, "keras") if of == "run" else (bundle, None)
+    Predictor.load(folder, engine=engine)
+    assert not caplog.messages
+    monkeypatch.setattr(predicting, "PIXELS", predicting.PIXELS + 1)
+    Predictor.load(folder, engine=engine)
+    assert len(caplog.messages) == 1 and "decoded in another way" in caplog.messages[0]
 
 
 def test_a_bundle_that_is_older_than_the_runs_model_is_passed_over(digits: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import keras  # noqa: TID253
@@ -114,6 +115,16 @@ def test_features_are_computed_once_and_another_head_takes_no_time(
     assert sum(counted) == first + 2 * len(digits.labels("train")), "only the views are new"
     folders = list((digits.folder / "features").iterdir())
     assert len(folders) == 1 and store.read_json(folders[0] / "about.json")["model"] == NET
+
+
+def test_features_of_pixels_decoded_in_another_way_are_computed_anew(
+    digits: Prepared, weights: Path, tmp_path: Path, counted: list[int]
+) -> None:
+    train(digits, Recipe.of(NET, weights=str(weights)), tmp_path / "one")
+    first = sum(counted)
+    newer = dataclasses.replace(digits, decoder={"housetrain": "99"})
+    train(newer, Recipe.of(NET, weights=str(weights)), tmp_path / "two")
+    assert sum(counted) == 2 * first
 
 
 def test_a_stop_in_the_middle_costs_little(

@@ -243,7 +243,7 @@ def _write(
             "seconds": round(seconds, 3),
         }
         write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
-        return Prepared(folder, spec, final.classes, final, fingerprint, pictures)
+        return Prepared(folder, spec, final.classes, final, fingerprint, pictures, decoder())
     finally:
         # Also after an error: then the manifest names the old content, and this removes the new.
         part.unlink(missing_ok=True)

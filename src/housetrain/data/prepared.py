@@ -9,8 +9,8 @@ from __future__ import annotations
 import bisect
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Prepared:
         split: What each picture is, and what was left out.
         fingerprint: 64 hex digits over split and spec: equal content has an equal fingerprint.
         file: The array file, ``(N, height, width, channels)`` uint8.
+        decoder: Versions of what decoded them: another one may give other pixels for the same files.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Prepared:
     split: Split
     fingerprint: str
     file: Path
+    decoder: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def pictures(self, name: SplitName) -> np.memmap[Any, np.dtype[np.uint8]]:
         """Return the pictures of a split: read-only ``(N, height, width, channels)`` uint8, mapped, not loaded."""
@@ -117,7 +119,7 @@ class Prepared:
             )
         split = Split.from_bytes(data, name=str(listing))
         spec = InputSpec.from_json(manifest["spec"])
-        return cls(folder, spec, split.classes, split, manifest["fingerprint"], file)
+        return cls(folder, spec, split.classes, split, manifest["fingerprint"], file, manifest.get("decoder", {}))
 
     def _rows(self, name: SplitName) -> Sequence[Row]:
         start, stop = self._range(name)

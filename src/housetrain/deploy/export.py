@@ -326,6 +326,7 @@ def _about(run: Run, *, forms: Sequence[Form], golden: str) -> dict[str, Any]:
         },
         "trained": when,
         "data": run.input_json.get("data"),
+        "decoder": run.input_json.get("decoder"),
         "counts": run.split.counts(),
         "golden": golden,
         "unsure": _unsure(run),

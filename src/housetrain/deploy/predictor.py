@@ -10,6 +10,7 @@ nothing else that this machine can run.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from housetrain.data.decode import InputSpec
+from housetrain.data.decode import PIXELS, InputSpec
 from housetrain.data.workers import Failed
 from housetrain.deploy import keras_file, verify
 from housetrain.deploy.engines import Engine, KerasEngine, Pictures, Probabilities
@@ -34,6 +35,7 @@ from housetrain.runs.run import Run
 
 BATCH = 64
 """Pictures a step by default: more gains nothing on a CPU, and a GPU takes what it is given."""
+_log = logging.getLogger(__name__)
 _AHEAD = 2  # batches the model may lag behind the decoders
 
 
@@ -325,15 +327,36 @@ def _from_whole_bundle(folder: Path, engine: str | None) -> Predictor:
     if contents.golden.pictures.shape[1:] != spec.shape:
         raise CorruptError("The bundle's golden pictures are not of its input size", path=str(folder))
     verify.check_golden(loaded, contents.golden, tolerance=form.tolerance)
+    _say_if_pixels_differ(about)
     return Predictor(loaded, spec, classes=classes, seen=contents.seen, about={**about, "engine": form.engine})
 
 
 def _from_run(run: Run) -> Predictor:
     spec, classes = run.spec, run.classes
     engine = KerasEngine.load(run.model_path, classes=len(classes), input_shape=spec.shape)
-    about = {"classes": list(classes), "spec": spec.to_json(), "recipe": run.recipe_json, "engine": "keras"}
-    about["weights"] = store.file_sha256(run.model_path)
+    about = {
+        "classes": list(classes),
+        "spec": spec.to_json(),
+        "recipe": run.recipe_json,
+        "engine": "keras",
+        "weights": store.file_sha256(run.model_path),
+        "decoder": run.input_json.get("decoder"),
+    }
+    _say_if_pixels_differ(about)
     return Predictor(engine, spec, classes=classes, seen=verify.Seen.of(run.split), about=about)
+
+
+def _say_if_pixels_differ(about: dict[str, Any]) -> None:
+    """Say so where the same file is other pixels now than when the model learned from it."""
+    then = (about.get("decoder") or {}).get("housetrain")
+    if then is not None and then != str(PIXELS):
+        _log.warning(
+            "This model learned from pictures that were decoded in another way (%s, now %d): some answers may differ "
+            "from those of its test. Prepare and train again, or use the version of housetrain that made it (%s).",
+            then,
+            PIXELS,
+            about.get("housetrain", "see env.json of the run"),
+        )
 
 
 def _bytes_or_none(path: Path) -> bytes | None:

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from housetrain.data.prepare import decoder
 from housetrain.runs import store
 from housetrain.runs.lock import Lock
 from housetrain.training.views import View, changed
@@ -160,7 +159,7 @@ def features_of(
     """
     spec = prepared.spec.to_json()
     about = {"model": model, "weights": weights, "spec": spec, "precision": inference.precision, "width": width}
-    about["decoder"] = decoder()  # the same file may be other pixels after an upgrade
+    about["decoder"] = dict(prepared.decoder)  # the same file may be other pixels after an upgrade
     digest = hashlib.sha256(store.encode(about)).hexdigest()[:16]
     everything: list[View | None] = [None, *views]
     keys = [_key(sha256, view) for view in everything for sha256 in prepared.sha256(name)]

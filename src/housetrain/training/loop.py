@@ -151,6 +151,7 @@ def _write_inputs(run: Run, prepared: Prepared, recipe: Recipe) -> None:
             "spec": prepared.spec.to_json(),
             "classes": prepared.classes,
             "data": prepared.fingerprint,
+            "decoder": dict(prepared.decoder),
             "prepared": str(prepared.folder.absolute()),
             "counts": prepared.counts(),
             "balance": prepared.balance,
