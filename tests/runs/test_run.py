@@ -46,6 +46,17 @@ def test_a_run_goes_through_its_states(tmp_path: Path) -> None:
     assert run.result == {"best_epoch": 1}
 
 
+def test_a_run_that_ends_while_it_is_looked_at_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append_line(tmp_path / "history.jsonl", {"epoch": 1})
+
+    def held(folder: Path) -> bool:
+        store.write_json_atomic(folder / "result.json", {})  # and the lock is free again
+        return False
+
+    monkeypatch.setattr(Lock, "held", held)
+    assert Run(tmp_path).state == "complete"
+
+
 def test_a_run_folder_moves(tmp_path: Path) -> None:
     store.write_json_atomic(tmp_path / "a" / "recipe.json", {})
     (tmp_path / "a").rename(tmp_path / "b")

@@ -135,6 +135,8 @@ class Run:
             return "complete"
         if Lock.held(self.folder):
             return "running"
+        if self.complete:  # it ended between these two looks
+            return "complete"
         if (self.folder / "failed.json").is_file():
             return "failed"
         begun = (self.folder / "history.jsonl").is_file() or bool(store.committed(self.checkpoints, "epoch-"))
