@@ -61,6 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--target", type=int, default=17_500, help="training pictures to reckon for")
+    parser.add_argument("--least", type=int, default=0, help="draw the line through parts of at least so many pictures")
     parser.add_argument("--pictures", type=Path, default=SHARED / "PetImages")
     parser.add_argument("--work", type=Path, default=Path("benchmark-curve"), help="where results are kept")
     options = parser.parse_args()
@@ -86,6 +87,8 @@ def main() -> int:
         of = [line for line in lines if line["count"] == count]
         means = [np.mean([line[key] for line in of]) for key in ("val_accuracy", "val_loss")]
         print(f"{count:6d} pictures, {len(of)} seeds: accuracy {means[0]:.4f}, val_loss {means[1]:.4f}")
+    lines = [line for line in lines if line["count"] >= options.least]
+    counts = np.array([line["count"] for line in lines])
     for name, values in (
         ("error", np.array([1 - line["val_accuracy"] for line in lines])),
         ("val_loss", np.array([line["val_loss"] for line in lines])),

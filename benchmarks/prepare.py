@@ -30,7 +30,8 @@ from decoding import Decoding
 from housetrain.data.catalog import Catalog, scan
 from housetrain.data.decode import InputSpec
 from housetrain.data.prepare import Prepared, prepare
-from housetrain.data.split import SPLITS, Split, split
+from housetrain.data.split import SPLITS, Split
+from housetrain.data.splitting import split
 from housetrain.data.workers import map_in_workers
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

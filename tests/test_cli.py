@@ -195,6 +195,8 @@ def test_doctor_misses_llvm_where_it_would_help(
     for module in (precision, shape):
         monkeypatch.setattr(module, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(shape.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(doctor, "_gpus", tuple)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setattr(doctor, "PACKAGES", tuple(name for name in doctor.PACKAGES if name != "llvmlite"))
     facts = json.loads(call("doctor", "--json")[1])
     assert any("llvmlite is not installed" in remark["message"] for remark in facts["remarks"]) == missed

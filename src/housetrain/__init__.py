@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from housetrain.data.samples import sample as sample
     from housetrain.data.sheets import contact_sheet as contact_sheet
     from housetrain.data.split import Split as Split
-    from housetrain.data.split import split as split
+    from housetrain.data.splitting import split as split
     from housetrain.deploy.bulk import predict_into as predict_into
     from housetrain.deploy.export import export as export
     from housetrain.deploy.export import export_bundle as export_bundle
@@ -59,7 +59,8 @@ _HOME = {
     "data.prepare": ("Prepared", "prepare"),
     "data.samples": ("sample",),
     "data.sheets": ("contact_sheet",),
-    "data.split": ("Split", "split"),
+    "data.split": ("Split",),
+    "data.splitting": ("split",),
     "deploy.bulk": ("predict_into",),
     "deploy.export": ("export", "export_bundle"),
     "deploy.predictor": ("Prediction", "Predictor"),

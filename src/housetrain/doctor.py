@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from housetrain.data.workers import cores
 from housetrain.training import kernels
-from housetrain.training.precision import auto_precision
+from housetrain.training.environment import processor
+from housetrain.training.precision import auto_precision, cpu_flags
 
 PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "tensorboard", "numpy",
@@ -98,7 +99,6 @@ def diagnose(folder: Path | None = None) -> Diagnosis:
     folder = folder or Path.cwd()
     versions = _versions()
     backend = _backend(versions)
-    processor, instructions = _processor()
     memory = psutil.virtual_memory()
     limit = _container_limit() or memory.total
     facts: dict[str, Any] = {
@@ -107,8 +107,8 @@ def diagnose(folder: Path | None = None) -> Diagnosis:
         "versions": versions,
         "backend": backend,
         "cores": cores(),
-        "processor": processor,
-        "instructions": instructions,
+        "processor": processor(),
+        "instructions": tuple(flag for flag in _INSTRUCTIONS if flag in cpu_flags()),
         "memory_bytes": min(limit, memory.total),
         "memory_free_bytes": min(limit, memory.available),
         "disk_free_bytes": shutil.disk_usage(folder).free,
@@ -150,8 +150,9 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
     simd = set(facts["instructions"])
     if platform.machine() in ("x86_64", "AMD64") and simd and "avx2" not in simd:
         say("warning", "This processor has no AVX2: expect training to be several times slower")
-    elif facts["backend"] == "tensorflow" and "llvmlite" not in facts["versions"] and kernels.suits(auto_precision()):
-        say("warning", "llvmlite is not installed: nets with max-pools take two to three times as long to train",
+    trains_here = facts["backend"] == "tensorflow" and not facts["gpus"]
+    if trains_here and "llvmlite" not in facts["versions"] and kernels.suits(auto_precision()):
+        say("warning", "llvmlite is not installed: nets with max-pools take 1.5 to 4 times as long to train",
             "pip install 'housetrain[tensorflow]'")  # fmt: skip
     if auto_precision() == "bfloat16":
         say("note", "The processor computes in bfloat16, and training does so unless told --precision float32")
@@ -175,20 +176,6 @@ def _backend(versions: dict[str, str]) -> str:
     if wanted:
         return wanted
     return next((name for name in BACKENDS if name in versions), "")
-
-
-def _processor() -> tuple[str, tuple[str, ...]]:
-    name, flags = platform.processor() or platform.machine(), set[str]()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                name = value.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags = set(value.split())
-                break
-    return name, tuple(flag for flag in _INSTRUCTIONS if flag in flags)
 
 
 def _container_limit() -> int | None:

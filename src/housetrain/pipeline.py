@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from housetrain.data.checks import Finding
     from housetrain.data.decode import InputSpec
     from housetrain.data.prepare import Prepared
-    from housetrain.data.split import Split, SplitOptions
+    from housetrain.data.split import Split
+    from housetrain.data.splitting import SplitOptions
     from housetrain.results.evaluate import Evaluation
     from housetrain.runs.leaderboard import Leaderboard
     from housetrain.runs.run import Run
@@ -350,7 +351,7 @@ def look(
     """Scan, check and split a folder, telling the narrator what was found."""
     from housetrain.data.catalog import scan
     from housetrain.data.checks import check
-    from housetrain.data.split import split
+    from housetrain.data.splitting import split
 
     with narrator.counting("Reading") as progress:
         catalog = scan(folder, workers=workers, progress=progress)

@@ -25,7 +25,8 @@ from housetrain.data.catalog import scan
 from housetrain.data.decode import InputSpec, load
 from housetrain.data.prepare import default_prepared_folder, prepare
 from housetrain.data.prepared import MANIFEST, Prepared
-from housetrain.data.split import SPLITS, LeftOut, Row, Split, position, split
+from housetrain.data.split import SPLITS, LeftOut, Row, Split
+from housetrain.data.splitting import position, split
 from housetrain.errors import (
     CorruptError,
     DiskFull,

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from housetrain.data import checks
 from housetrain.data.catalog import Catalog, Picture
 from housetrain.data.checks import Finding
-from housetrain.data.split import SPLITS, LeftOut, Row, Split, position, split
+from housetrain.data.split import SPLITS, LeftOut, Row, Split
+from housetrain.data.splitting import position, split
 from housetrain.errors import CorruptError, FolderError, IncompleteError, RecipeError
 
 

@@ -153,10 +153,11 @@ def test_a_stranger_in_the_file_runs_nothing(good: Path, tmp_path: Path) -> None
     """The refusal happens without an import of what the file names."""
     (tmp_path / "trap.py").write_text("raise SystemExit('the trap was imported')")
     path = with_config(good, tmp_path / "model.keras", swap(module="trap", class_name="Layer"))
-    code = "from housetrain.deploy.keras_file import *\ncheck_keras_file(Path(sys.argv[1]))"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys\n{code}", str(path)], cwd=tmp_path, capture_output=True, text=True
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom housetrain.deploy.keras_file import check_keras_file\n"
+        "check_keras_file(Path(sys.argv[1]))"
     )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=tmp_path, capture_output=True, text=True)
     assert "ModelError" in done.stderr and "the trap" not in done.stderr
 
 

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from housetrain.data.prepare import Prepared, prepare
-from housetrain.data.split import Row, Split, complete_options
+from housetrain.data.split import Row, Split
+from housetrain.data.splitting import complete_options
 
 
 def prepared_digits(

@@ -26,12 +26,13 @@ from typing import Any, Literal, Unpack, overload
 import numpy as np
 
 from housetrain.data import arrays, decode
-from housetrain.data import split as splits
 from housetrain.data.decode import InputSpec
 from housetrain.data.output import lock, refuse_inside
 from housetrain.data.prepared import FORMAT, MANIFEST, bounds, read_manifest
 from housetrain.data.prepared import Prepared as Prepared
-from housetrain.data.split import LeftOut, Row, Split, SplitOptions
+from housetrain.data.split import SPLITS, LeftOut, Row, Split
+from housetrain.data.splitting import SplitOptions, complete_options
+from housetrain.data.splitting import split as divide
 from housetrain.disk import disk_errors, is_temporary, write_atomic
 from housetrain.errors import CorruptError, FolderError, HousetrainError, IncompleteError, RecipeError, SourceChanged
 
@@ -117,13 +118,13 @@ def prepare(
     if folder is not None:
         refuse_inside(root, folder)
     catalog = scan(root, workers=workers)
-    asked = splits.complete_options(**options)
+    asked = complete_options(**options)
     target = folder or _default_folder(root, spec, options=asked)
     key = _request_key(catalog.fingerprint, root=root, spec=spec, options=asked)
     found = _cached(target, "catalog", key)
     if found is not None:
         return found
-    return _prepare_split(splits.split(catalog, **options), target, spec=spec, workers=workers, progress=progress)
+    return _prepare_split(divide(catalog, **options), target, spec=spec, workers=workers, progress=progress)
 
 
 def default_prepared_folder(root: Path, spec: InputSpec, split: Split) -> Path:
@@ -141,7 +142,7 @@ def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> 
         details.append(spec.resize)
     if tuple(spec.background) != (255, 255, 255):
         details.append("".join(f"{value:02x}" for value in spec.background))
-    for name, value in splits.complete_options().items():
+    for name, value in complete_options().items():
         if options.get(name, value) != value:
             text = f"{options[name]:g}" if isinstance(options[name], float) else str(options[name])
             details.append(text if name == "balance" else f"{name.replace('_', '-')}-{text}")
@@ -222,7 +223,7 @@ def _write(
                 "bytes": pictures.stat().st_size,
                 "dtype": "uint8",
                 "shape": [len(final.rows), *spec.shape],
-                "rows": dict(zip(splits.SPLITS, np.diff(bounds(final)).tolist(), strict=True)),
+                "rows": dict(zip(SPLITS, np.diff(bounds(final)).tolist(), strict=True)),
             },
             "split": {"file": rows.name, "bytes": len(listing), "sha256": hashlib.sha256(listing).hexdigest()},
             "request": {
@@ -231,9 +232,7 @@ def _write(
                     split.options["catalog"],
                     root=split.root,
                     spec=spec,
-                    options=splits.complete_options(
-                        **{name: split.options[name] for name in SplitOptions.__annotations__}
-                    ),
+                    options=complete_options(**{name: split.options[name] for name in SplitOptions.__annotations__}),
                 )
                 if split.options.get("catalog")
                 else "",

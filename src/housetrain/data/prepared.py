@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from housetrain.data import split as splits
 from housetrain.data.decode import InputSpec
-from housetrain.data.split import Row, Split, SplitName
+from housetrain.data.split import SPLITS, Row, Split, SplitName
 from housetrain.errors import CorruptError, IncompleteError
 
 MANIFEST = "prepared.json"
@@ -126,10 +125,10 @@ class Prepared:
         return self.split.rows[start:stop]
 
     def _range(self, name: SplitName) -> tuple[int, int]:
-        if name not in splits.SPLITS:
-            raise ValueError(f"no such split: {name!r}; one of {', '.join(splits.SPLITS)}")
+        if name not in SPLITS:
+            raise ValueError(f"no such split: {name!r}; one of {', '.join(SPLITS)}")
         starts = bounds(self.split)
-        place = splits.SPLITS.index(name)
+        place = SPLITS.index(name)
         return starts[place], starts[place + 1]
 
 
@@ -162,6 +161,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def bounds(split: Split) -> list[int]:
     """Return where train, validation and test begin among the rows, and where the last ends."""
-    place = {name: number for number, name in enumerate(splits.SPLITS)}
-    starts = range(len(splits.SPLITS) + 1)
+    place = {name: number for number, name in enumerate(SPLITS)}
+    starts = range(len(SPLITS) + 1)
     return [bisect.bisect_left(split.rows, start, key=lambda row: place[row.split]) for start in starts]

@@ -18,7 +18,7 @@ import numpy as np
 
 from housetrain.data.decode import InputSpec, decode, load, read_bytes
 from housetrain.data.output import refuse_inside
-from housetrain.data.split import position
+from housetrain.data.splitting import position
 from housetrain.disk import disk_errors, write_atomic
 from housetrain.errors import DecodeError, RecipeError, one_line
 

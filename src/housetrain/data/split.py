@@ -1,48 +1,27 @@
-"""Who learns, who steers, who judges: a catalogue divided into train, validation and test, as a list.
+"""A division of a folder of pictures into train, validation and test, as a list.
 
-In: a ``Catalog`` and its findings. Out: a ``Split``: plain rows (path, sha256, label, split, group), what was left out
-and why, and the options that led to it. Nothing is copied or moved; the list is the split.
-
-The place of a picture is a pure function of its content and the seed: ``u = sha256(seed:group) / 2**256`` is in
-[0, 1), the lowest ``test`` of it is the test split, the highest ``validation`` of it the validation split. So adding or
-removing a picture does not move the others, two computers agree without talking, and a renamed file stays where it was.
-A group is a picture with its near duplicates: a burst of the same cat never stands on both sides.
-
-This module does not know how pictures are decoded, nor what is done with the rows.
+In: rows (path, sha256, label, split, group), what was left out and why, the options that led to it. Out: a `Split`, in
+memory or as ``split.json``. The list is the split: nothing is copied or moved. It does not know the rules that divide;
+they are in `housetrain.data.splitting`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
+from typing import Any, Literal, get_args
 
 from housetrain.disk import write_atomic
-from housetrain.errors import CorruptError, FolderError, IncompleteError, RecipeError
-
-if TYPE_CHECKING:
-    from housetrain.data.catalog import Catalog, Picture
-    from housetrain.data.checks import Finding
+from housetrain.errors import CorruptError, IncompleteError
 
 SplitName = Literal["train", "validation", "test"]
-Balance = Literal["weights", "trim", "none"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 FILE_NAME = "split.json"
 _FORMAT = 1  # raised when the same catalogue would be divided otherwise, or the file is laid out otherwise
-
-
-class SplitOptions(TypedDict, total=False):
-    """The keyword arguments of `split`, for functions that pass them on."""
-
-    seed: int
-    validation: float
-    test: float
-    test_per_class: int | None
-    balance: Balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +54,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Split:
-    """The division of a folder of pictures. Make one with `split`.
+    """The division of a folder of pictures. Make one with `housetrain.split`.
 
     Attributes:
         root: The folder of pictures.
@@ -187,280 +166,6 @@ class Split:
         if fingerprint != _fingerprint(classes, rows, options):
             raise CorruptError("the list of the split was changed after it was written", do="prepare again", path=name)
         return cls(root, classes, rows, left_out, options, fingerprint)
-
-
-def split(
-    catalog: Catalog,
-    *,
-    findings: Sequence[Finding] | None = None,
-    seed: int = 0,
-    validation: float = 0.15,
-    test: float = 0.15,
-    test_per_class: int | None = None,
-    balance: Balance = "weights",
-) -> Split:
-    """Divide a catalogue into train, validation and test.
-
-    Ready-made ``train/``, ``validation/``, ``test/`` folders are kept as they are; a split that is missing among them
-    is carved from train by content hash. Every class gets at least one picture of each split.
-
-    Args:
-        catalog: What `scan` gave.
-        findings: What `check` gave; it is called where this is ``None``. What a finding leaves out is in no split.
-        seed: Another number is another division.
-        validation: Share of each class for validation, 0 < share < 1.
-        test: Share of each class for the test, 0 < share < 1. Not used with ``test_per_class``.
-        test_per_class: So many pictures of each class for the test instead: exactly those lowest in the hash order.
-        balance: ``"weights"`` keeps all pictures and lets training weigh the classes, ``"trim"`` trims the classes of
-            train and validation (never of test) to the smallest one, ``"none"`` does neither.
-
-    Returns:
-        The split. Nothing is written.
-
-    Raises:
-        FolderError: Fewer than two classes, or a class with too few pictures. All such problems are in the message.
-        RecipeError: An option out of its range.
-    """
-    _check_options(validation=validation, test=test, test_per_class=test_per_class, balance=balance)
-    from housetrain.data.checks import check, duplicate_groups
-
-    default_findings = findings is None
-    found = check(catalog) if findings is None else findings
-    left_out = _left_out(catalog, found)
-    pictures = [picture for picture in catalog.usable if picture.path not in left_out]
-    _check_classes(catalog, pictures)
-    group_of = duplicate_groups(catalog)
-    groups = {picture.path: group_of.get(picture.path, picture.sha256) for picture in pictures}
-    place = {group: position(seed, group) for group in set(groups.values())}
-
-    ready_made = catalog.ready_made
-    kept, pool = _ready_made(pictures) if ready_made else ({}, pictures)
-    missing = [name for name in SPLITS[1:] if name not in set(kept.values())]
-    assigned = _assign(
-        pool,
-        groups,
-        place=place,
-        validation=validation if "validation" in missing else 0.0,
-        test=test if "test" in missing else 0.0,
-        per_class=test_per_class if "test" in missing else None,
-    )
-    rows = [
-        Row(
-            picture.path,
-            picture.sha256,
-            picture.label,
-            kept[picture.path] if picture.path in kept else assigned[groups[picture.path]],
-            groups[picture.path],
-        )
-        for picture in pictures
-    ]
-    classes = sorted({row.label for row in rows})
-    _check_rows(rows, classes, ready_made=ready_made)
-    if balance == "trim":
-        rows = _trim(rows, place=place, left_out=left_out)
-    labels = {picture.path: picture.label for picture in catalog.pictures}
-    return Split.of_rows(
-        catalog.root,
-        classes,
-        rows=rows,
-        left_out=(LeftOut(path, labels[path], reason) for path, reason in left_out.items()),
-        options={
-            "seed": seed,
-            "validation": validation,
-            "test": test,
-            "test_per_class": test_per_class,
-            "balance": balance,
-            "ready_made": ready_made,
-            # Only the default findings follow from the catalogue; with others the rows must be compared instead.
-            "catalog": catalog.fingerprint if default_findings else "",
-        },
-    )
-
-
-def position(seed: int, group: str) -> float:
-    """Return the place of a duplicate group in the hash order: a number in [0, 1) fixed by seed and content."""
-    # 53 bits: more than a float holds would round up to 1.0.
-    return (int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big") >> 11) / 2**53
-
-
-def complete_options(**options: Any) -> dict[str, Any]:
-    """Return the options of `split` with the defaults filled in, as they stand in ``Split.options``."""
-    defaults = split.__kwdefaults__ or {}
-    return {name: options.get(name, defaults[name]) for name in SplitOptions.__annotations__}
-
-
-def _check_options(*, validation: float, test: float, test_per_class: int | None, balance: str) -> None:
-    problems = []
-    if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
-        problems.append("validation and test are shares above 0 that leave something for train")
-    if test_per_class is not None and test_per_class < 1:
-        problems.append("test_per_class is at least 1")
-    if balance not in get_args(Balance):
-        problems.append(f"balance is one of {', '.join(get_args(Balance))}")
-    if problems:
-        raise RecipeError(
-            "the pictures cannot be divided this way",
-            expected="; ".join(problems),
-            validation=validation,
-            test=test,
-            test_per_class=test_per_class,
-            balance=balance,
-        )
-
-
-def _left_out(catalog: Catalog, findings: Iterable[Finding]) -> dict[str, str]:
-    """Return path -> reason of every picture that no split may have."""
-    reasons = {picture.path: f"unreadable: {picture.reason}" for picture in catalog.pictures if picture.status != "ok"}
-    for finding in findings:
-        details = dict(zip(finding.paths, finding.details, strict=False))
-        for path in finding.leaves_out:
-            reasons.setdefault(path, f"{finding.kind}: {details.get(path, finding.message)}")
-    return reasons
-
-
-def _check_classes(catalog: Catalog, pictures: Sequence[Picture]) -> None:
-    counts = Counter(picture.label for picture in pictures)
-    names = sorted({*catalog.classes, *catalog.empty_classes, *counts})
-    problems = [f"class {name!r} has no picture that can be used" for name in names if not counts[name]]
-    problems += [
-        f"class {name!r} has only {counts[name]}, too few for train, validation and test"
-        for name in names
-        if 0 < counts[name] < len(SPLITS)
-    ]
-    if len(names) < 2:
-        problems.insert(0, f"there is one class, {names[0]!r}" if names else "there is no class")
-    if problems:
-        raise _unusable(problems, catalog.root)
-
-
-def _check_rows(rows: Sequence[Row], classes: Sequence[str], *, ready_made: bool) -> None:
-    counts = Counter((row.label, row.split) for row in rows)
-    # A ready-made test folder may lack a class on purpose; nothing can be learned without train and validation.
-    needed = SPLITS[:2] if ready_made else SPLITS
-    problems = [
-        f"class {label!r} has too few different pictures: none is left for {name}"
-        for label in classes
-        for name in needed
-        if not counts[label, name]
-    ]
-    if ready_made and not any(row.split == "test" for row in rows):
-        problems.append("no picture is left for test")
-    if problems:
-        raise _unusable(problems, None)
-
-
-def _unusable(problems: Sequence[str], root: Path | None) -> FolderError:
-    return FolderError(
-        "; ".join(problems),
-        expected="at least two classes of at least three different pictures each, better hundreds",
-        do="add pictures to the class folders, or take the folder of a class away",
-        **({"folder": root} if root else {}),
-    )
-
-
-def _ready_made(pictures: Sequence[Picture]) -> tuple[dict[str, SplitName], list[Picture]]:
-    """Return what the folders decided (path -> split), and the pictures a missing split may be carved from."""
-    present = {picture.split for picture in pictures}
-    complete = {"validation", "test"} <= present
-    kept: dict[str, SplitName] = {}
-    pool = []
-    for picture in pictures:
-        if picture.split in SPLITS[1:] or complete:
-            kept[picture.path] = cast("SplitName", picture.split or "train")
-        else:
-            pool.append(picture)
-    return kept, pool
-
-
-def _assign(
-    pool: Sequence[Picture],
-    groups: dict[str, str],
-    *,
-    place: dict[str, float],
-    validation: float,
-    test: float,
-    per_class: int | None,
-) -> dict[str, SplitName]:
-    """Return group -> split. Test lies at the low end of the hash order, validation at the high end."""
-    labels: dict[str, Counter[str]] = defaultdict(Counter)
-    for picture in pool:
-        labels[groups[picture.path]][picture.label] += 1
-    ordered = sorted(labels, key=lambda group: (place[group], group))
-    assigned: dict[str, SplitName] = {
-        group: "test"
-        if place[group] < test and per_class is None
-        # At the other end than test, so that neither moves when the share of the other is changed.
-        else "validation"
-        if place[group] >= 1.0 - validation
-        else "train"
-        for group in ordered
-    }
-    by_class: dict[str, list[str]] = defaultdict(list)
-    for group in ordered:
-        for label in labels[group]:
-            by_class[label].append(group)
-    if per_class is not None and test:
-        _take_test(by_class, labels, assigned=assigned, per_class=per_class)
-    for label in sorted(by_class):
-        own = [group for group in by_class[label] if len(labels[group]) == 1]
-        if test and per_class is None:
-            _at_least_one(own, assigned, wanted="test")
-        if validation:
-            _at_least_one(own[::-1], assigned, wanted="validation")
-        _at_least_one(own, assigned, wanted="train", fixed="test" if per_class is not None else None)
-    return assigned
-
-
-def _take_test(
-    by_class: dict[str, list[str]],
-    labels: dict[str, Counter[str]],
-    *,
-    assigned: dict[str, SplitName],
-    per_class: int,
-) -> None:
-    """Give test exactly ``per_class`` pictures of each class: the lowest groups that fit whole."""
-    problems = []
-    for label in sorted(by_class):
-        room = per_class
-        for group in by_class[label]:
-            # A group of two classes would count for both; it stays where it can be learned from.
-            if len(labels[group]) == 1 and labels[group][label] <= room:
-                assigned[group] = "test"
-                room -= labels[group][label]
-        if room or all(assigned[group] == "test" for group in by_class[label]):
-            problems.append(f"class {label!r} has too few different pictures for {per_class} in test")
-    if problems:
-        raise _unusable(problems, None)
-
-
-def _at_least_one(
-    groups: Sequence[str], assigned: dict[str, SplitName], *, wanted: SplitName, fixed: SplitName | None = None
-) -> None:
-    """Move the first group that can be spared to ``wanted``, if none is there."""
-    if any(assigned[group] == wanted for group in groups):
-        return
-    held = Counter(assigned[group] for group in groups)
-    for group in groups:
-        if assigned[group] != fixed and held[assigned[group]] > 1:
-            assigned[group] = wanted
-            return
-
-
-def _trim(rows: Sequence[Row], *, place: dict[str, float], left_out: dict[str, str]) -> list[Row]:
-    """Keep of each class of train and validation as many as the smallest has; note the others in ``left_out``."""
-    kept = [row for row in rows if row.split == "test"]
-    for name in SPLITS[:2]:
-        by_class: dict[str, list[Row]] = defaultdict(list)
-        for row in rows:
-            if row.split == name:
-                by_class[row.label].append(row)
-        smallest = min(len(members) for members in by_class.values())
-        for members in by_class.values():
-            members.sort(key=lambda row: (place[row.group], row.sha256, row.path))
-            kept += members[:smallest]
-            for row in members[smallest:]:
-                left_out[row.path] = f"trimmed: the smallest class has {smallest} in {name}"
-    return kept
 
 
 def _fingerprint(classes: Sequence[str], rows: Sequence[Row], options: dict[str, Any]) -> str:

@@ -77,7 +77,7 @@ class Run:
 
     @functools.cached_property
     def input_json(self) -> dict[str, Any]:
-        """What the model eats: ``spec``, ``classes``, ``data`` (the fingerprint of the prepared arrays), ``counts``."""
+        """What the model eats: ``spec``, ``classes``, ``data`` (the arrays' fingerprint), ``decoder``, ``counts``."""
         return dict(store.read_json(self.folder / "input.json"))
 
     @property

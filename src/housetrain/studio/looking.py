@@ -17,8 +17,9 @@ from housetrain.data import decode, sheets
 from housetrain.data.catalog import Catalog
 from housetrain.data.decode import InputSpec
 from housetrain.data.findings import Finding
-from housetrain.data.split import Split, SplitOptions
-from housetrain.data.split import split as divide
+from housetrain.data.split import Split
+from housetrain.data.splitting import SplitOptions
+from housetrain.data.splitting import split as divide
 from housetrain.errors import DecodeError
 from housetrain.studio import jobs
 from housetrain.studio.jobs import Job

@@ -40,7 +40,7 @@ def environment(*, precision: str, kernels: bool) -> dict[str, Any]:
         "precision": precision,
         "kernels": kernels,
         "system": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "host": socket.gethostname(),
@@ -57,7 +57,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name, as the system calls it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

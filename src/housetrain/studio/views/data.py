@@ -11,7 +11,8 @@ import streamlit as st
 from housetrain.data.decode import InputSpec
 from housetrain.data.findings import Finding
 from housetrain.data.prepare import default_prepared_folder
-from housetrain.data.split import Split, SplitOptions
+from housetrain.data.split import Split
+from housetrain.data.splitting import SplitOptions
 from housetrain.errors import HousetrainError
 from housetrain.studio import charts, jobs, looking, shelf, uploads, widgets
 from housetrain.studio.looking import Look
