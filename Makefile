@@ -27,7 +27,7 @@ types: .venv/ready-dev
 imports: .venv/ready-dev
 	$(BIN)/lint-imports
 
-proofs: .venv/ready-dev  ## the slow proofs on thousands of real pictures
+proofs: .venv/ready-dev  ## the slow proofs on thousands of real images
 	$(BIN)/python -m pytest -m slow
 
 kill-test: .venv/ready-dev  ## 30 random kill -9 of a real training, resumed to bit-equal weights
@@ -39,8 +39,8 @@ bench: .venv/ready-dev  ## measure against the plain Keras way; results go to be
 docs: .venv/ready-dev  ## write docs/cli.md from the command line's own help
 	$(BIN)/python tools/write_cli_docs.py
 
-screenshots: .venv/ready-dev  ## take the docs' pictures of the studio anew (needs chromium)
-	$(BIN)/python tools/studio_pictures.py
+screenshots: .venv/ready-dev  ## take the docs' images of the studio anew (needs chromium)
+	$(BIN)/python tools/studio_screenshots.py
 
 lock:  ## resolve requirements/*.txt anew (no registry address goes into them)
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \

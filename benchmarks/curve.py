@@ -1,10 +1,10 @@
-"""What more pictures would be worth: the tutorials' net on a growing part of the same pictures.
+"""What more images would be worth: the tutorials' net on a growing part of the same images.
 
     python benchmarks/curve.py [--seeds 3] [--target 17500]
 
 The net is the tutorials' 3-conv-64-nodes-0-dense on gray 50x50 cats and dogs: Adam, batches of 32, 10 epochs, the epoch
-with the smallest validation loss counts; all are looked at on the same validation pictures, 30 %. A straight line
-through the logarithms of the number of pictures and of the error (and of the loss) is drawn on to ``--target``, by
+with the smallest validation loss counts; all are looked at on the same validation images, 30 %. A straight line
+through the logarithms of the number of images and of the error (and of the loss) is drawn on to ``--target``, by
 default the 70 % of the 25,000 that the tutorials train on. Learning curves of nets are such lines over wide ranges
 (Hestness et al. 2017, arXiv:1712.00409) until they bend towards what cannot be learned: it may come out worse.
 The interval: the same lines through results that are drawn anew, 2.5 to 97.5 % of 2,000 times.
@@ -24,18 +24,18 @@ import numpy as np
 from train import BATCH, CELL, EPOCHS, SHARED, arrays
 
 from housetrain import Prepared, Recipe, prepare, train
-from housetrain.data.split import Split
-from housetrain.runs import store
+from housetrain.data.split_manifest import SplitManifest
+from housetrain.system import store
 
 DRAWN = 2000
 
 
 def part(whole: Prepared, count: int, work: Path) -> Prepared:
-    """Return the same validation pictures with ``count`` of the training pictures, in ``work``."""
+    """Return the same validation images with ``count`` of the training images, in ``work``."""
     split = whole.split
     kept = [*split.of("train")[:count], *split.of("validation"), *split.of("test")]  # in the order of their sha256
-    fewer = Split.of_rows(split.root, split.classes, rows=kept, options=split.options)
-    return prepare(fewer, work / f"prepared-{count}-of-train", size=50, colour="gray")
+    fewer = SplitManifest.of_rows(split.root, split.classes, rows=kept, options=split.options)
+    return prepare(fewer, work / f"prepared-{count}-of-train", size=50, color_mode="grayscale")
 
 
 def drawn_on(counts: np.ndarray, values: np.ndarray, target: int) -> float:
@@ -45,7 +45,7 @@ def drawn_on(counts: np.ndarray, values: np.ndarray, target: int) -> float:
 
 
 def interval(counts: np.ndarray, values: np.ndarray, target: int) -> tuple[float, float]:
-    """Return the interval of `drawn_on` over results that are drawn anew among those of the same number of pictures."""
+    """Return the interval of `drawn_on` over results that are drawn anew among those of the same number of images."""
     draw = np.random.default_rng(0)
     groups = [np.flatnonzero(counts == count) for count in np.unique(counts)]
     found = []
@@ -60,14 +60,14 @@ def main() -> int:
     """Train, and print the curve and where it leads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--target", type=int, default=17_500, help="training pictures to reckon for")
-    parser.add_argument("--least", type=int, default=0, help="draw the line through parts of at least so many pictures")
-    parser.add_argument("--pictures", type=Path, default=SHARED / "PetImages")
+    parser.add_argument("--target", type=int, default=17_500, help="training images to reckon for")
+    parser.add_argument("--least", type=int, default=0, help="draw the line through parts of at least so many images")
+    parser.add_argument("--images", type=Path, default=SHARED / "PetImages")
     parser.add_argument("--work", type=Path, default=Path("benchmark-curve"), help="where results are kept")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     kept = options.work / "curve.jsonl"
-    whole = arrays(options.pictures, options.work)
+    whole = arrays(options.images, options.work)
     total = len(whole.labels("train"))
     done = {(line["count"], line["seed"]) for line in store.read_lines(kept)}
     for count in (total // 8, total // 4, total // 2, total):
@@ -86,7 +86,7 @@ def main() -> int:
     for count in np.unique(counts):
         of = [line for line in lines if line["count"] == count]
         means = [np.mean([line[key] for line in of]) for key in ("val_accuracy", "val_loss")]
-        print(f"{count:6d} pictures, {len(of)} seeds: accuracy {means[0]:.4f}, val_loss {means[1]:.4f}")
+        print(f"{count:6d} images, {len(of)} seeds: accuracy {means[0]:.4f}, val_loss {means[1]:.4f}")
     lines = [line for line in lines if line["count"] >= options.least]
     counts = np.array([line["count"] for line in lines])
     for name, values in (
@@ -95,7 +95,7 @@ def main() -> int:
     ):
         low, high = interval(counts, values, options.target)
         at = drawn_on(counts, values, options.target)
-        print(f"{options.target:6d} pictures: {name} {at:.4f} ({low:.4f} to {high:.4f})")
+        print(f"{options.target:6d} images: {name} {at:.4f} ({low:.4f} to {high:.4f})")
     return 0
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from housetrain.data.decode import InputSpec, decode, read_bytes
 from housetrain.errors import DecodeError
+from housetrain.images.decode import InputSpec, decode, read_bytes
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,12 @@ class Decoding:
     spec: InputSpec
 
     def __call__(self, name: str) -> None:
-        """Decode one picture and forget it."""
+        """Decode one image and forget it."""
         try:
-            decode(read_bytes(self.root / name), colour=self.spec.colour, at_least=(self.spec.height, self.spec.width))
+            decode(
+                read_bytes(self.root / name),
+                color_mode=self.spec.color_mode,
+                at_least=(self.spec.height, self.spec.width),
+            )
         except DecodeError:
             return

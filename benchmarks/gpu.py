@@ -1,11 +1,11 @@
-"""Training on a GPU: the `best` preset and the 3x64 net in bfloat16, with all pictures on the device as uint8.
+"""Training on a GPU: the `best` preset and the 3x64 net in bfloat16, with all images on the device as uint8.
 
     KERAS_BACKEND=jax python benchmarks/gpu.py [--batch 1024] [--steps 100] [--trials 4]
     KERAS_BACKEND=torch python benchmarks/gpu.py
 
-Prints pictures a second, and the share of the device's limit: the arithmetic of a step (a backward pass costs twice a
+Prints images a second, and the share of the device's limit: the arithmetic of a step (a backward pass costs twice a
 forward one) against what a large bfloat16 multiplication reaches on the same device in the same run. Then the wall time
-of a small sweep, one trial at a time and ``--trials`` sharing the device. The pictures are random: only speed is
+of a small sweep, one trial at a time and ``--trials`` sharing the device. The images are random: only speed is
 measured. Without a GPU it runs on the processor with tiny settings, says so, and its numbers mean little.
 """
 
@@ -27,18 +27,18 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several trial
 import numpy as np
 
 from housetrain import InputSpec, Recipe, prepare, sample
-from housetrain.backend import load_keras
+from housetrain.system.backend import load_keras
 
 load_keras("a benchmark")
 import keras  # noqa: E402 - after its notes are dealt with
 
-from housetrain.training.models import build, cost_of  # noqa: E402
+from housetrain.models.build import build, cost_of  # noqa: E402
 from housetrain.training.optimizers import optimizer_of  # noqa: E402
 
 BACKEND = keras.backend.backend()
 NETS = (
     ("best", Recipe.of("best"), InputSpec(80, 80, "rgb")),
-    ("3x64", Recipe.of("cnn", conv=3, nodes=64), InputSpec(50, 50, "gray")),
+    ("3x64", Recipe.of("cnn", conv=3, nodes=64), InputSpec(50, 50, "grayscale")),
 )
 Step = Callable[[int], Any]
 
@@ -64,21 +64,21 @@ def wait(value: Any) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- a step by backend
-def steps_of(model: Any, optimizer: Any, pictures: np.ndarray, labels: np.ndarray, batch: int) -> Step:
+def steps_of(model: Any, optimizer: Any, images: np.ndarray, labels: np.ndarray, batch: int) -> Step:
     """Return a function that trains one batch, taken on the device, and returns its loss."""
     loss = keras.losses.BinaryCrossentropy()
     optimizer.build(model.trainable_variables)
     if BACKEND == "jax":
-        return _jax(model, optimizer, loss, pictures, labels, batch)
+        return _jax(model, optimizer, loss, images, labels, batch)
     if BACKEND == "torch":
-        return _torch(model, optimizer, loss, pictures, labels, batch)
-    return _tensorflow(model, optimizer, loss, pictures, labels, batch)
+        return _torch(model, optimizer, loss, images, labels, batch)
+    return _tensorflow(model, optimizer, loss, images, labels, batch)
 
 
-def _jax(model: Any, optimizer: Any, loss: Any, pictures: np.ndarray, labels: np.ndarray, batch: int) -> Step:
+def _jax(model: Any, optimizer: Any, loss: Any, images: np.ndarray, labels: np.ndarray, batch: int) -> Step:
     import jax
 
-    x, y = jax.device_put(pictures), jax.device_put(labels)
+    x, y = jax.device_put(images), jax.device_put(labels)
 
     def objective(trainable: Any, other: Any, rows: Any) -> Any:
         output, other = model.stateless_call(trainable, other, x[rows], training=True)
@@ -106,11 +106,11 @@ def _jax(model: Any, optimizer: Any, loss: Any, pictures: np.ndarray, labels: np
     return run
 
 
-def _torch(model: Any, optimizer: Any, loss: Any, pictures: np.ndarray, labels: np.ndarray, batch: int) -> Step:
+def _torch(model: Any, optimizer: Any, loss: Any, images: np.ndarray, labels: np.ndarray, batch: int) -> Step:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    x, y = torch.from_numpy(pictures).to(device), torch.from_numpy(labels).to(device)
+    x, y = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
 
     def run(number: int) -> Any:
         rows = torch.randint(len(x), (batch,), device=device)
@@ -124,14 +124,14 @@ def _torch(model: Any, optimizer: Any, loss: Any, pictures: np.ndarray, labels: 
     return run
 
 
-def _tensorflow(model: Any, optimizer: Any, loss: Any, pictures: np.ndarray, labels: np.ndarray, batch: int) -> Step:
+def _tensorflow(model: Any, optimizer: Any, loss: Any, images: np.ndarray, labels: np.ndarray, batch: int) -> Step:
     import tensorflow as tf
 
-    x, y = tf.constant(pictures), tf.constant(labels)
+    x, y = tf.constant(images), tf.constant(labels)
 
     @tf.function
     def run(number: Any) -> Any:
-        rows = tf.random.uniform((batch,), maxval=len(pictures), dtype=tf.int32)
+        rows = tf.random.uniform((batch,), maxval=len(images), dtype=tf.int32)
         with tf.GradientTape() as tape:
             value = loss(tf.gather(y, rows), model(tf.gather(x, rows), training=True))
         gradients = tape.gradient(value, model.trainable_variables)
@@ -166,12 +166,12 @@ def limit(side: int) -> float:
 def speed(name: str, recipe: Recipe, spec: InputSpec, *, batch: int, steps: int, peak: float) -> None:
     """Train some steps, and print how quick they are."""
     random = np.random.default_rng(0)
-    pictures = random.integers(0, 256, (max(2048, 2 * batch), *spec.shape), dtype=np.uint8)
-    labels = random.integers(0, 2, (len(pictures), 1)).astype(np.float32)
+    images = random.integers(0, 256, (max(2048, 2 * batch), *spec.shape), dtype=np.uint8)
+    labels = random.integers(0, 2, (len(images), 1)).astype(np.float32)
     model = build(recipe, spec=spec, classes=("a", "b"), precision="bfloat16")
     flops = 3 * cost_of(model).flops
     begin = time.perf_counter()
-    step = steps_of(model, optimizer_of(recipe, steps_per_epoch=steps), pictures, labels, batch)
+    step = steps_of(model, optimizer_of(recipe, steps_per_epoch=steps), images, labels, batch)
     wait(step(0))
     wait(step(1))
     started, begin = time.perf_counter() - begin, time.perf_counter()
@@ -180,7 +180,7 @@ def speed(name: str, recipe: Recipe, spec: InputSpec, *, batch: int, steps: int,
     wait(value)
     rate = batch * steps / (time.perf_counter() - begin)
     print(
-        f"{name:5s} batch {batch}: {rate:,.0f} pictures/s, {rate * flops / 1e12:.3f} TFLOP/s, "
+        f"{name:5s} batch {batch}: {rate:,.0f} images/s, {rate * flops / 1e12:.3f} TFLOP/s, "
         f"{rate * flops / peak:.2f} of the limit; {started:.1f} s to start"
     )
 
@@ -202,7 +202,7 @@ def sweeps(trials: int, *, epochs: int) -> None:
 def main() -> int:
     """Measure all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, help="pictures a step; 1024 on a GPU")
+    parser.add_argument("--batch", type=int, help="images a step; 1024 on a GPU")
     parser.add_argument("--steps", type=int, help="steps to time; 100 on a GPU")
     parser.add_argument("--trials", type=int, default=4, help="trials that share the device")
     parser.add_argument("--no-sweep", action="store_true", help="leave the sweeps out")

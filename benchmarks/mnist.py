@@ -1,9 +1,9 @@
-"""The MNIST quickstart against plain Keras code of the same net: same pictures, same split, in the same run.
+"""The MNIST quickstart against plain Keras code of the same net: same images, same split, in the same run.
 
     python benchmarks/mnist.py [--mnist FOLDER] [--fashion FOLDER] [--seeds 5] [--work FOLDER]
 
-Both train Flatten, Dense 128, Dense 128, softmax with Adam and batches of 32 for 3 epochs on the same train pictures,
-look at the same validation pictures after each epoch, and are tested on the same test pictures; once with each seed.
+Both train Flatten, Dense 128, Dense 128, softmax with Adam and batches of 32 for 3 epochs on the same train images,
+look at the same validation images after each epoch, and are tested on the same test images; once with each seed.
 housetrain passes when its mean test accuracy is at least plain Keras' mean less one standard error of the difference
 over the seeds (Welch); the mean and the spread of both are printed. Times are those of the epochs alone (no imports, no
 preparing), and of everything that the call does.
@@ -35,12 +35,12 @@ def plain(prepared: ht.Prepared, seed: int, *, with_validation: bool = False) ->
     Args:
         prepared: For its arrays; they are copied into memory first, as the quickstart has them.
         seed: Of Keras' global generators.
-        with_validation: Train on the validation pictures, too, and look at none in between.
+        with_validation: Train on the validation images, too, and look at none in between.
     """
     import keras
 
     keras.utils.set_random_seed(seed)
-    arrays = {name: np.asarray(prepared.pictures(name)) / 255.0 for name in ("train", "validation", "test")}
+    arrays = {name: np.asarray(prepared.images(name)) / 255.0 for name in ("train", "validation", "test")}
     labels = {name: np.asarray(prepared.labels(name)) for name in arrays}
     model = keras.Sequential(
         [
@@ -103,9 +103,7 @@ def main() -> int:
     parser.add_argument("--mnist", type=Path, default=Path(__file__).resolve().parents[2] / "shared/data/mnist-t10k")
     parser.add_argument("--fashion", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument(
-        "--work", type=Path, help="where to keep pictures and runs; by default a folder that is removed"
-    )
+    parser.add_argument("--work", type=Path, help="where to keep images and runs; by default a folder that is removed")
     options = parser.parse_args()
     passed = True
     with tempfile.TemporaryDirectory() as scratch:
@@ -114,11 +112,11 @@ def main() -> int:
             if not source.is_dir():
                 print(f"\n{name}: left out, its files are not in {source}")
                 continue
-            pictures = ht.sample(name, work / "pictures" / name, source=source)
-            # Fashion-MNIST comes with its own 10,000 test pictures; of the 10,000 digits 2,000 are set aside.
+            images = ht.sample(name, work / "images" / name, source=source)
+            # Fashion-MNIST comes with its own 10,000 test images; of the 10,000 digits 2,000 are set aside.
             test_per_class = 200 if name == "mnist" else None
             prepared = ht.prepare(
-                pictures, work / "prepared" / name, size=28, validation=0.05, test_per_class=test_per_class
+                images, work / "prepared" / name, size=28, validation=0.05, test_per_class=test_per_class
             )
             passed &= compare(name, prepared, seeds=options.seeds, work=work / "runs")
     return 0 if passed else 1

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the tutorials' net and training as a learner writes them in Keras, and fewer pictures."""
+"""What the benchmarks share: the tutorials' net and training as a learner writes them in Keras, and fewer images."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def plain_training(
         cell: Dense layers, nodes, convolutions.
         logs: Folder for the TensorBoard callback.
         epochs: How many.
-        batch: Pictures a step.
+        batch: Images a step.
         seed: Of Keras' global generators.
     """
     import keras
 
-    x, y = np.asarray(prepared.pictures("train")) / 255.0, prepared.labels("train")
-    x_val, y_val = np.asarray(prepared.pictures("validation")) / 255.0, prepared.labels("validation")
+    x, y = np.asarray(prepared.images("train")) / 255.0, prepared.labels("train")
+    x_val, y_val = np.asarray(prepared.images("validation")) / 255.0, prepared.labels("validation")
     keras.utils.set_random_seed(seed)
     begin = time.perf_counter()
     model = plain_model(*cell, prepared.spec.shape)
@@ -64,20 +64,20 @@ def plain_training(
     return {
         "seconds": round(seconds, 2),
         "epoch_s": round((ends[-1] - ends[0]) / max(1, epochs - 1), 3),
-        "pictures_per_s": round(epochs * len(x) / seconds, 1),
+        "images_per_s": round(epochs * len(x) / seconds, 1),
         "val_loss": history["val_loss"][best],
         "val_accuracy": history["val_accuracy"][best],
     }
 
 
-def some_of(pictures: Path, work: Path, *, count: int) -> Prepared:
+def some_of(images: Path, work: Path, *, count: int) -> Prepared:
     """Return the first ``count`` cats and dogs, half of each, prepared gray 50x50 in ``work``."""
     folder = work / f"prepared-{count}"
     if not (folder / "prepared.json").exists():
         with tempfile.TemporaryDirectory() as scratch:
             for label in ("Cat", "Dog"):
                 (Path(scratch) / label).mkdir()
-                for path in sorted((pictures / label).glob("*.jpg"))[: count // 2]:
+                for path in sorted((images / label).glob("*.jpg"))[: count // 2]:
                     shutil.copyfile(path, Path(scratch) / label / path.name)
-            prepare(Path(scratch), folder, size=50, colour="gray")
+            prepare(Path(scratch), folder, size=50, color_mode="grayscale")
     return Prepared.load(folder)

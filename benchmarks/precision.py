@@ -2,8 +2,8 @@
 
     python benchmarks/precision.py [--count 2000] [--epochs 4] [--seeds 5] [--all]
 
-A sweep with ``precision`` as one more axis: the same pictures, order and initial weights for both. Fewer pictures and
-epochs than the tutorials have, so that forty trainings take two minutes; ``--all`` takes all pictures and ten epochs.
+A sweep with ``precision`` as one more axis: the same images, order and initial weights for both. Fewer images and
+epochs than the tutorials have, so that forty trainings take two minutes; ``--all`` takes all images and ten epochs.
 Expected: for each net the mean best validation loss differs by less than the spread (standard deviation) over the
 seeds. The script fails where that is not so.
 """
@@ -22,8 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from plain import some_of
 
 from housetrain import Prepared, prepare
-from housetrain.training.grid import Grid
-from housetrain.training.sweep import sweep
+from housetrain.sweep.driver import sweep
+from housetrain.sweep.grid import Grid
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PRECISIONS = ("float32", "bfloat16")
@@ -32,19 +32,19 @@ PRECISIONS = ("float32", "bfloat16")
 def main() -> int:
     """Train them all, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=2000, help="pictures")
+    parser.add_argument("--count", type=int, default=2000, help="images")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--all", action="store_true", help="all pictures, 10 epochs")
-    parser.add_argument("--pictures", type=Path, default=SHARED / "PetImages")
+    parser.add_argument("--all", action="store_true", help="all images, 10 epochs")
+    parser.add_argument("--images", type=Path, default=SHARED / "PetImages")
     parser.add_argument("--work", type=Path, default=Path("benchmark-precision"), help="where results are kept")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     if options.all:
         options.epochs, folder = 10, options.work / "prepared"
-        prepared = prepare(options.pictures, folder, size=50, colour="gray")
+        prepared = prepare(options.images, folder, size=50, color_mode="grayscale")
     else:
-        prepared = some_of(options.pictures, options.work, count=options.count)
+        prepared = some_of(options.images, options.work, count=options.count)
     return compare(prepared, options.work / f"sweep-{options.epochs}", epochs=options.epochs, seeds=options.seeds)
 
 
@@ -53,7 +53,7 @@ def compare(prepared: Prepared, folder: Path, *, epochs: int, seeds: int) -> int
     grid = Grid(conv=(2, 3), nodes=(32,), dense=(0, 1), precision=PRECISIONS, epochs=epochs, seeds=seeds)
     board = sweep(prepared, grid, folder)
     rows = {row.name: row for row in board.rows}
-    print(f"{len(prepared.labels('train'))} train pictures, {epochs} epochs, {seeds} seeds; best validation loss")
+    print(f"{len(prepared.labels('train'))} train images, {epochs} epochs, {seeds} seeds; best validation loss")
     good = True
     for cell in sorted({name.partition("-precision")[0] for name in rows}):
         both = [rows[f"{cell}-precision-{precision}"] for precision in PRECISIONS]

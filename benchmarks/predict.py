@@ -1,17 +1,17 @@
-"""Using a model, against plain Keras in the same run: cold start, many pictures, every export.
+"""Using a model, against plain Keras in the same run: cold start, many images, every export.
 
-    python benchmarks/predict.py [--run RUN ...] [--pictures FOLDER] [--photos FOLDER] [--work FOLDER] [--repeat 7]
+    python benchmarks/predict.py [--run RUN ...] [--images FOLDER] [--photos FOLDER] [--work FOLDER] [--repeat 7]
 
 For each run (by default a 3-conv-64 `cnn` trained here for three epochs):
 
 * cold start: one photo named by a fresh process, wall time and memory, against importing Keras, loading the same model
   and predicting;
-* many pictures: a folder into a CSV file, by the run's own bundle (float32, so that it says what the test said) and by
-  an export in 8 bits, against decoding the same pictures alone on all cores, and against
+* many images: a folder into a CSV file, by the run's own bundle (float32, so that it says what the test said) and by
+  an export in 8 bits, against decoding the same images alone on all cores, and against
   `image_dataset_from_directory` + `model.predict` of the same model;
-* exports: size, load time, ms a picture, agreement and accuracy of every format (`housetrain benchmark`).
+* exports: size, load time, ms an image, agreement and accuracy of every format (`housetrain benchmark`).
 
-Passes when a cold start takes at most 0.6 s and 200 MB, and many pictures at least 0.8 of decoding alone or five times
+Passes when a cold start takes at most 0.6 s and 200 MB, and many images at least 0.8 of decoding alone or five times
 plain Keras; both are only asked of the first run.
 """
 
@@ -45,17 +45,17 @@ import sys, time, keras
 model = keras.models.load_model(sys.argv[1] + "/model.keras")
 height, width, channels = model.input_shape[1:]
 begin = time.perf_counter()
-pictures = keras.utils.image_dataset_from_directory(
+images = keras.utils.image_dataset_from_directory(
     sys.argv[2], labels=None, shuffle=False, batch_size=64, image_size=(height, width),
     color_mode="grayscale" if channels == 1 else "rgb", verbose=False).prefetch(2)
-answers = model.predict(pictures, verbose=0)
+answers = model.predict(images, verbose=0)
 print(len(answers), time.perf_counter() - begin)
 """
 DECODE_ALONE = """
 import sys, time
 from pathlib import Path
-from housetrain.data.decode import InputSpec
-from housetrain.deploy.sources import Listing, read_many
+from housetrain.images.decode import InputSpec
+from housetrain.inference.inputs import Listing, read_many
 import json
 spec = InputSpec.from_json(json.loads(sys.argv[1]))
 begin = time.perf_counter()
@@ -122,16 +122,16 @@ def many(run: ht.Run, folder: Path, work: Path) -> tuple[float, float]:
     best = {name: statistics.median(values) for name, values in rates.items()}
     for name, rate in best.items():
         share = rate / best["decoding alone"]
-        print(f"  many pictures   {name:14s} {rate:7,.0f} pictures/s  {share:5.2f} of decoding alone")
+        print(f"  many images   {name:14s} {rate:7,.0f} images/s  {share:5.2f} of decoding alone")
     print(f"  memory up to {max(memory):.0f} MB")
     quickest = max(best["housetrain"], best["in 8 bits"])
     return quickest / best["decoding alone"], quickest / best["plain Keras"]
 
 
 def whole_ones(folder: Path, links: Path, most: int = 2000) -> Path:
-    """Link ordinary JPEGs into a folder: plain Keras stops at the first picture that it cannot read."""
-    from housetrain.data import decode
+    """Link ordinary JPEGs into a folder: plain Keras stops at the first image that it cannot read."""
     from housetrain.errors import DecodeError
+    from housetrain.images import decode
 
     links.mkdir()
     for number, path in enumerate(sorted(folder.rglob("*.jpg"))[:most]):
@@ -154,7 +154,7 @@ def main() -> int:
     """Measure each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, action="append")
-    parser.add_argument("--pictures", type=Path, default=SHARED / "PetImages")
+    parser.add_argument("--images", type=Path, default=SHARED / "PetImages")
     parser.add_argument("--photos", type=Path, default=SHARED / "photos")
     parser.add_argument("--work", type=Path, help="where to train; by default a folder that is removed")
     parser.add_argument("--repeat", type=int, default=7)
@@ -165,7 +165,9 @@ def main() -> int:
         runs = [ht.Run.open(path) for path in options.run or ()]
         if not runs:  # by the command line: this process must stay small, or its children's memory looks like its own
             arrays = str(work / "prepared")
-            measured(housetrain("prepare", str(options.pictures), "--size", "50", "--colour", "gray", "--out", arrays))
+            measured(
+                housetrain("prepare", str(options.images), "--size", "50", "--color-mode", "grayscale", "--out", arrays)
+            )
             net = ["--model", "cnn", "--conv", "3", "--nodes", "64", "--epochs", "3"]
             measured(housetrain("train", arrays, *net, "--out", str(work / "run")))
             runs = [ht.Run.open(work / "run")]
@@ -173,11 +175,11 @@ def main() -> int:
             measured(housetrain("export", str(run.folder)))
             measured(housetrain("export", str(run.folder), "--format", "openvino", "--precision", "int8"))
             spec = run.spec
-            print(f"\n{run.recipe_json['model']}, {spec.height}x{spec.width} {spec.colour}")
+            print(f"\n{run.recipe_json['model']}, {spec.height}x{spec.width} {spec.color_mode}")
             photo = next(path for path in sorted(options.photos.rglob("*.jpg")))
             seconds, megabytes = cold_start(run, photo, options.repeat)
             passed.append(seconds <= 0.6 and megabytes <= 200)
-            for folder in (options.pictures, options.photos):
+            for folder in (options.images, options.photos):
                 print(f"  {folder.name}:")
                 with tempfile.TemporaryDirectory() as tables:
                     of_decoding, of_keras = many(run, folder, Path(tables))

@@ -1,9 +1,9 @@
 """How fast `prepare` is, against the loop that tutorials write and against decoding alone, in the same run.
 
     python benchmarks/prepare.py                       # both folders, gray 50 and rgb 96, five interleaved repeats
-    python benchmarks/prepare.py --memory 25000 100000 # peak memory of parent and workers, on generated pictures
+    python benchmarks/prepare.py --memory 25000 100000 # peak memory of parent and workers, on generated images
 
-Expected: at least 1.7x the plain loop, at least 0.85 of decoding alone on all cores, and the same pictures (mean
+Expected: at least 1.7x the plain loop, at least 0.85 of decoding alone on all cores, and the same images (mean
 absolute difference to an area-resized full decode below 2 of 255). The script fails where that is not so.
 """
 
@@ -28,31 +28,33 @@ import numpy as np
 from decoding import Decoding
 
 from housetrain.data.catalog import Catalog, scan
-from housetrain.data.decode import InputSpec
 from housetrain.data.prepare import Prepared, prepare
-from housetrain.data.split import SPLITS, Split
-from housetrain.data.splitting import split
-from housetrain.data.workers import map_in_workers
+from housetrain.data.split import split
+from housetrain.data.split_manifest import SPLITS, SplitManifest
+from housetrain.images.decode import InputSpec
+from housetrain.system.process_pool import map_in_workers
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-SPECS = (InputSpec(50, 50, "gray"), InputSpec(96, 96, "rgb"))
+SPECS = (InputSpec(50, 50, "grayscale"), InputSpec(96, 96, "rgb"))
 PLAIN_LEAST, DECODING_LEAST, DIFFERENCE_MOST = 1.7, 0.85, 2.0
 
 
 def plain(root: Path, names: Sequence[str], spec: InputSpec, file: Path) -> np.ndarray:
     """The tutorials' loop, and the array saved for the next time as they do it."""
-    pictures = []
+    images = []
     for name in names:
-        picture = cv2.imread(str(root / name), cv2.IMREAD_GRAYSCALE if spec.colour == "gray" else cv2.IMREAD_COLOR)
-        pictures.append(cv2.resize(picture, (spec.width, spec.height)))
-    array = np.array(pictures)
+        image = cv2.imread(
+            str(root / name), cv2.IMREAD_GRAYSCALE if spec.color_mode == "grayscale" else cv2.IMREAD_COLOR
+        )
+        images.append(cv2.resize(image, (spec.width, spec.height)))
+    array = np.array(images)
     np.save(file, array)
     return array
 
 
 def plain_threads(root: Path, names: Sequence[str], spec: InputSpec) -> None:
     """The same reading and decoding, without the rest, on as many threads as cores."""
-    flag = cv2.IMREAD_GRAYSCALE if spec.colour == "gray" else cv2.IMREAD_COLOR
+    flag = cv2.IMREAD_GRAYSCALE if spec.color_mode == "grayscale" else cv2.IMREAD_COLOR
 
     def some(start: int) -> None:
         for name in names[start::cores]:
@@ -68,12 +70,12 @@ def difference(prepared: Prepared, sample: int = 400) -> tuple[float, float]:
     ours, theirs = [], []
     spec, root = prepared.spec, prepared.split.root
     for name in SPLITS:
-        pictures, paths = prepared.pictures(name), prepared.paths(name)
+        images, paths = prepared.images(name), prepared.paths(name)
         for number in range(0, len(paths), max(1, len(prepared.split.rows) // sample)):
-            flag = cv2.IMREAD_GRAYSCALE if spec.colour == "gray" else cv2.IMREAD_COLOR_RGB
+            flag = cv2.IMREAD_GRAYSCALE if spec.color_mode == "grayscale" else cv2.IMREAD_COLOR_RGB
             whole = cv2.imread(str(root / paths[number]), flag)
             right = cv2.resize(whole, (spec.width, spec.height), interpolation=cv2.INTER_AREA).astype(float)
-            ours.append(np.abs(pictures[number].reshape(right.shape) - right).mean())
+            ours.append(np.abs(images[number].reshape(right.shape) - right).mean())
             theirs.append(np.abs(cv2.resize(whole, (spec.width, spec.height)) - right).mean())
     return float(np.mean(ours)), float(np.mean(theirs))
 
@@ -85,8 +87,8 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def compare(title: str, division: Split, spec: InputSpec, *, repeats: int, scratch: Path) -> list[str]:
-    names = [row.path for row in division.rows]
+def compare(title: str, manifest: SplitManifest, spec: InputSpec, *, repeats: int, scratch: Path) -> list[str]:
+    names = [row.path for row in manifest.rows]
     seconds: dict[str, list[float]] = {"plain": [], "prepare": [], "decoding": [], "cv2 threads": []}
     prepared: Prepared | None = None
     for repeat in range(repeats + 1):  # the first warms the page cache and is not counted
@@ -94,17 +96,19 @@ def compare(title: str, division: Split, spec: InputSpec, *, repeats: int, scrat
 
         def ours(target: Path = target) -> None:
             nonlocal prepared
-            prepared = prepare(division, target, size=(spec.height, spec.width), colour=spec.colour, resize=spec.resize)
+            prepared = prepare(
+                manifest, target, size=(spec.height, spec.width), color_mode=spec.color_mode, resize=spec.resize
+            )
 
         def decoding() -> None:
-            for _ in map_in_workers(Decoding(division.root, spec), names):
+            for _ in map_in_workers(Decoding(manifest.root, spec), names):
                 pass
 
         took = {
-            "plain": timed(lambda: plain(division.root, names, spec, scratch / "plain.npy")),
+            "plain": timed(lambda: plain(manifest.root, names, spec, scratch / "plain.npy")),
             "prepare": timed(ours),
             "decoding": timed(decoding),
-            "cv2 threads": timed(lambda: plain_threads(division.root, names, spec)),
+            "cv2 threads": timed(lambda: plain_threads(manifest.root, names, spec)),
         }
         if repeat:
             for name, value in took.items():
@@ -113,11 +117,11 @@ def compare(title: str, division: Split, spec: InputSpec, *, repeats: int, scrat
         elif prepared is not None:
             mine, theirs = difference(prepared)
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    # Ratios of the same repeat: neighbours on a shared machine slow both.
+    # Ratios of the same repeat: neighbors on a shared machine slow both.
     gain = statistics.median(a / b for a, b in zip(seconds["plain"], seconds["prepare"], strict=True))
     share = statistics.median(a / b for a, b in zip(seconds["decoding"], seconds["prepare"], strict=True))
     threads = statistics.median(a / b for a, b in zip(seconds["cv2 threads"], seconds["prepare"], strict=True))
-    print(f"\n{title}: {len(names)} pictures, {spec.colour} {spec.height}x{spec.width}")
+    print(f"\n{title}: {len(names)} images, {spec.color_mode} {spec.height}x{spec.width}")
     words = {
         "plain": "plain loop: imread, resize, np.save, one thread",
         "prepare": "housetrain prepare, from a split to the finished folder",
@@ -126,16 +130,16 @@ def compare(title: str, division: Split, spec: InputSpec, *, repeats: int, scrat
     }
     for name, values in seconds.items():
         spread = f"{min(values):.2f} to {max(values):.2f} s"
-        print(f"  {median[name]:7.2f} s  {len(names) / median[name]:8,.0f} pictures/s  ({spread})  {words[name]}")
+        print(f"  {median[name]:7.2f} s  {len(names) / median[name]:8,.0f} images/s  ({spread})  {words[name]}")
     print(f"  prepare is {gain:.2f}x the plain loop, {share:.2f} of decoding alone, {threads:.2f} of cv2 threads")
     print(f"  mean absolute difference to an area-resized full decode: {mine:.2f} (plain loop: {theirs:.2f}) of 255")
     problems = []
     if gain < PLAIN_LEAST:
-        problems.append(f"{title} {spec.colour}: {gain:.2f}x the plain loop, expected {PLAIN_LEAST}")
+        problems.append(f"{title} {spec.color_mode}: {gain:.2f}x the plain loop, expected {PLAIN_LEAST}")
     if share < DECODING_LEAST:
-        problems.append(f"{title} {spec.colour}: {share:.2f} of decoding alone, expected {DECODING_LEAST}")
+        problems.append(f"{title} {spec.color_mode}: {share:.2f} of decoding alone, expected {DECODING_LEAST}")
     if mine > DIFFERENCE_MOST:
-        problems.append(f"{title} {spec.colour}: pictures differ by {mine:.2f}, expected at most {DIFFERENCE_MOST}")
+        problems.append(f"{title} {spec.color_mode}: images differ by {mine:.2f}, expected at most {DIFFERENCE_MOST}")
     return problems
 
 
@@ -145,9 +149,9 @@ def generate(folder: Path, count: int) -> None:
     for label in ("left", "right"):
         (folder / label).mkdir(parents=True)
     for number in range(count):
-        picture = cv2.resize(random.integers(0, 256, (8, 8, 3), dtype=np.uint8), (64, 64))
+        image = cv2.resize(random.integers(0, 256, (8, 8, 3), dtype=np.uint8), (64, 64))
         path = folder / ("left", "right")[number % 2] / f"{number}.jpg"
-        cv2.imwrite(str(path), picture)
+        cv2.imwrite(str(path), image)
         os.utime(path, (1e9, 1e9))  # a file of this very second is read twice: it might still be being written
 
 
@@ -188,11 +192,11 @@ def memory(counts: Sequence[int], scratch: Path) -> list[str]:
         generate(folder, count)
         command = [sys.executable, __file__, "--memory-child", str(folder), str(scratch / f"out-{count}")]
         words = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        print(f"{count:7,} pictures: {words.strip()}")
+        print(f"{count:7,} images: {words.strip()}")
         peaks[count] = float(words.split("workers")[1].split()[0])
         shutil.rmtree(folder)
     if max(peaks.values()) > 1.15 * min(peaks.values()):
-        return [f"the memory of a worker grows with the number of pictures: {peaks}"]
+        return [f"the memory of a worker grows with the number of images: {peaks}"]
     return []
 
 
@@ -200,15 +204,15 @@ def memory_child(folder: Path, target: Path) -> None:
     import psutil
 
     catalog: Catalog = scan(folder)
-    division = split(catalog)
+    manifest = split(catalog)
     before = psutil.Process().memory_info().rss / 1e6
     with Peak() as peak:
-        took = timed(lambda: prepare(division, target))
+        took = timed(lambda: prepare(manifest, target))
     again = timed(lambda: prepare(folder, target))
     print(
         f"workers {peak.worker:.0f} MB of their own each at most, "
         f"parent {before:.0f} MB before and {peak.parent:.0f} MB at most, "
-        f"{len(division.rows) / took:,.0f} pictures/s, second call with the folder {again:.2f} s"
+        f"{len(manifest.rows) / took:,.0f} images/s, second call with the folder {again:.2f} s"
     )
 
 
@@ -238,9 +242,9 @@ def main() -> None:
             problems += memory(asked.memory, Path(scratch))
         else:
             for folder in asked.folders:
-                division = split(scan(folder))
+                manifest = split(scan(folder))
                 for spec in SPECS:
-                    problems += compare(folder.name, division, spec, repeats=asked.repeats, scratch=Path(scratch))
+                    problems += compare(folder.name, manifest, spec, repeats=asked.repeats, scratch=Path(scratch))
     if problems:
         sys.exit("\n" + "\n".join(problems))
 

@@ -23,8 +23,8 @@ from typing import Any
 
 import psutil
 
-from housetrain.runs import store
-from housetrain.runs.lock import Lock
+from housetrain.system import store
+from housetrain.system.lock import Lock
 
 # Not beside this folder: here `studio` is this script, there it is the tests' package.
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "tests")
@@ -82,15 +82,16 @@ def timed(test: Any, count: int) -> float:
 
 def refresh(sweep: Path, run: Path) -> None:
     """The work of one refresh of both pages: everything read, ranked and described anew."""
-    from housetrain.results.plots import curve_table
-    from housetrain.results.sweep_plots import Curve, factors
-    from housetrain.runs import watch
-    from housetrain.runs.overfitting import overfitting
-    from housetrain.runs.run import Run
+    from housetrain.report.plots.test_plots import curve_table
+
+    from housetrain.report.plots.sweep_plots import Curve, factors
     from housetrain.studio import charts
     from housetrain.studio.views.compare import _row
+    from housetrain.sweep import status
+    from housetrain.training.overfitting import overfitting
+    from housetrain.training.run import Run
 
-    snapshot = watch.look(sweep)
+    snapshot = status.look(sweep)
     board = snapshot.board
     [_row(row, live=False) for row in board.rows]
     found = factors(board.ranked)

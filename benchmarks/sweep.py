@@ -1,4 +1,4 @@
-"""`housetrain sweep` against the tutorials' loop: 27 nets, the same pictures, split, epochs and batch size.
+"""`housetrain sweep` against the tutorials' loop: 27 nets, the same images, split, epochs and batch size.
 
     python benchmarks/sweep.py plain --models 3   # the loop in plain Keras; again and again, until all 27 are done
     python benchmarks/sweep.py sweep              # `housetrain sweep`, whole
@@ -11,7 +11,7 @@ model is trained for three epochs and the time of the other seven is reckoned fr
 many. A model's time holds what the tutorials' loop does for it: building, compiling and ``fit`` with a TensorBoard
 callback, with TensorFlow's own choice of threads. The sweep's time is that of the command, from the shell and back.
 
-Pictures: cats and dogs, gray 50x50, the split of `housetrain prepare` (70 % train, 15 % validation), 10 epochs, batches
+Images: cats and dogs, gray 50x50, the split of `housetrain prepare` (70 % train, 15 % validation), 10 epochs, batches
 of 32. Expected: the sweep 4x as fast as the loop, with halving 10x, the winners equally good: the best validation
 losses differ by less than their standard error. The script fails where that is not so.
 """
@@ -34,7 +34,7 @@ import numpy as np
 from plain import plain_training
 
 from housetrain import Prepared
-from housetrain.runs import store
+from housetrain.system import store
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 BATCH = 32
@@ -95,7 +95,7 @@ def commit() -> str:
 
 
 # ------------------------------------------------------------------------------------------------- the verdict
-def report(work: Path, pictures: int, *, models: int, epochs: int) -> int:
+def report(work: Path, images: int, *, models: int, epochs: int) -> int:
     """Print what is known. Return 0 where all that was expected is so."""
     rows = store.read_lines(work / "plain.jsonl")
     if not rows:
@@ -105,7 +105,7 @@ def report(work: Path, pictures: int, *, models: int, epochs: int) -> int:
     best = min(whole or rows, key=lambda row: row["val_loss"])
     loop = sum(row["seconds"] for row in rows) + float(np.median([row["import_s"] for row in rows]))
     print(
-        f"{pictures} train pictures, {epochs} epochs, batches of {BATCH}; {len(rows)} of {models} plain models"
+        f"{images} train images, {epochs} epochs, batches of {BATCH}; {len(rows)} of {models} plain models"
         + (f", {len(rows) - len(whole)} of them by the time of fewer epochs" if len(whole) < len(rows) else "")
     )
     line = "{:20s} {:7.0f} s  {:5.1f}x   best {} val_loss {:.4f} accuracy {:.4f}"
@@ -147,17 +147,15 @@ def main() -> int:
         parser.add_argument(
             f"--{axis}", type=int, nargs="+", default=values, help="of both ways; fewer for a quick look"
         )
-    parser.add_argument("--pictures", type=Path, default=SHARED / "PetImages")
-    parser.add_argument(
-        "--work", type=Path, default=Path("benchmark-sweep"), help="where pictures and results are kept"
-    )
+    parser.add_argument("--images", type=Path, default=SHARED / "PetImages")
+    parser.add_argument("--work", type=Path, default=Path("benchmark-sweep"), help="where images and results are kept")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     folder = options.work / "prepared"
     if not (folder / "prepared.json").exists():
         from housetrain import prepare
 
-        prepare(options.pictures, folder, size=50, colour="gray")
+        prepare(options.images, folder, size=50, color_mode="grayscale")
     prepared = Prepared.load(folder)
     axes = {axis: getattr(options, axis) for axis in AXES}
     if options.step == "plain":

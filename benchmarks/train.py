@@ -1,11 +1,11 @@
-"""One net, trained by housetrain and by plain Keras: accuracy, pictures a second, and how far from the limit.
+"""One net, trained by housetrain and by plain Keras: accuracy, images a second, and how far from the limit.
 
     python benchmarks/train.py [--seeds 1]     # both, in turn, each in a process of its own
     python benchmarks/train.py --share         # how much of a step is spent inside oneDNN's primitives
-    python benchmarks/train.py --lines 800 8000   # seconds and memory by the number of pictures
+    python benchmarks/train.py --lines 800 8000   # seconds and memory by the number of images
 
 The net is the tutorials' 3-conv-64-nodes-0-dense on gray 50x50 cats and dogs: Adam, batches of 32, 10 epochs, 70 % of
-the pictures to train on and 30 % to look at, as the tutorials split them; all cores for both. Every result is kept as a
+the images to train on and 30 % to look at, as the tutorials split them; all cores for both. Every result is kept as a
 line of ``train.jsonl``, and the verdict is over all lines. Expected: housetrain's mean best validation accuracy is at
 least plain Keras' less one standard error of their difference, in less time.
 
@@ -35,8 +35,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from plain import plain_training, some_of
 
 from housetrain import Prepared, Recipe, prepare, train
-from housetrain.runs import store
-from housetrain.training.executors import worker_environment
+from housetrain.sweep.executors import worker_environment
+from housetrain.system import store
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CELL = {"conv": 3, "nodes": 64, "dense": 0}
@@ -44,19 +44,19 @@ EPOCHS, BATCH = 10, 32
 STEPS = 40
 
 
-def arrays(pictures: Path, work: Path) -> Prepared:
-    """Return the pictures, 70 % train and 30 % validation but for a few that housetrain keeps for a test."""
+def arrays(images: Path, work: Path) -> Prepared:
+    """Return the images, 70 % train and 30 % validation but for a few that housetrain keeps for a test."""
     folder = work / "prepared-70-30"
     if not (folder / "prepared.json").exists():
-        prepare(pictures, folder, size=50, colour="gray", validation=0.295, test=0.005)
+        prepare(images, folder, size=50, color_mode="grayscale", validation=0.295, test=0.005)
     return Prepared.load(folder)
 
 
-def one(kind: str, seed: int, pictures: Path, work: Path) -> dict[str, float]:
+def one(kind: str, seed: int, images: Path, work: Path) -> dict[str, float]:
     """Train once, in this process."""
     import keras  # noqa: F401 - its import is not part of either time
 
-    prepared = arrays(pictures, work)
+    prepared = arrays(images, work)
     with tempfile.TemporaryDirectory() as scratch:
         if kind == "plain":
             cell = (CELL["dense"], CELL["nodes"], CELL["conv"])
@@ -67,7 +67,7 @@ def one(kind: str, seed: int, pictures: Path, work: Path) -> dict[str, float]:
         result = run.result or {}
         return {
             "seconds": round(seconds, 2),
-            "pictures_per_s": round(EPOCHS * len(prepared.labels("train")) / seconds, 1),
+            "images_per_s": round(EPOCHS * len(prepared.labels("train")) / seconds, 1),
             "val_loss": result["val_loss"],
             "val_accuracy": result["val_accuracy"],
         }
@@ -83,11 +83,11 @@ def verdict(work: Path) -> int:
     mean = {}
     for kind, lines in kinds.items():
         mean[kind] = {key: statistics.mean(line[key] for line in lines) for key in ("seconds", "val_accuracy")}
-        rate = statistics.median(line["pictures_per_s"] for line in lines)
+        rate = statistics.median(line["images_per_s"] for line in lines)
         losses = statistics.mean(line["val_loss"] for line in lines)
         print(
             f"{kind:10s} {len(lines)} seeds   accuracy {mean[kind]['val_accuracy']:.4f}   val_loss {losses:.4f}   "
-            f"{rate:,.0f} pictures/s"
+            f"{rate:,.0f} images/s"
         )
     spread = [
         statistics.stdev(line["val_accuracy"] for line in lines) / math.sqrt(len(lines)) if len(lines) > 1 else 0.0
@@ -101,10 +101,10 @@ def verdict(work: Path) -> int:
 
 
 # ------------------------------------------------------------------------------------------------- the limit
-def share(pictures: Path, work: Path) -> int:
+def share(images: Path, work: Path) -> int:
     """Print what share of a training step oneDNN's primitives and the compiled steps take, by kind."""
     for precision in ("bfloat16", "float32"):
-        command = [sys.executable, __file__, "--steps", precision, "--pictures", str(pictures), "--work", str(work)]
+        command = [sys.executable, __file__, "--steps", precision, "--images", str(images), "--work", str(work)]
         timed = {}
         for verbose in ("none", "profile_exec"):  # without it for the time, with it for the parts
             env = {**worker_environment(os.environ), "ONEDNN_VERBOSE": verbose}
@@ -129,21 +129,21 @@ def share(pictures: Path, work: Path) -> int:
     return 0
 
 
-def steps(precision: str, pictures: Path, work: Path) -> None:
+def steps(precision: str, images: Path, work: Path) -> None:
     """Train some steps of the very net, between two marks on standard output."""
-    from housetrain.backend import load_keras
+    from housetrain.system.backend import load_keras
 
     load_keras("a benchmark")
+    from housetrain.kernels import Step
+    from housetrain.kernels.conv_pool import with_kernels
+    from housetrain.models.build import build
     from housetrain.training.batches import Feed
-    from housetrain.training.convpool import with_kernels
-    from housetrain.training.kernels import Step
-    from housetrain.training.models import build
-    from housetrain.training.objective import loss_and_metrics
+    from housetrain.training.losses import loss_and_metrics
     from housetrain.training.optimizers import optimizer_of
 
     for name in ("forward", "gradients"):
         setattr(Step, name, timed_call(getattr(Step, name)))
-    prepared = arrays(pictures, work)
+    prepared = arrays(images, work)
     recipe = Recipe.of("cnn", **CELL)
     feed = Feed(prepared, batch_size=BATCH, seed=0)
     model = build(recipe, spec=prepared.spec, classes=prepared.classes, precision=precision)  # type: ignore[arg-type]
@@ -173,25 +173,25 @@ def timed_call(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # ------------------------------------------------------------------------------------------------- growth
-def lines(counts: list[int], pictures: Path, work: Path) -> int:
-    """Train three epochs on so many pictures, each in a process of its own; print seconds and the peak of memory."""
+def lines(counts: list[int], images: Path, work: Path) -> int:
+    """Train three epochs on so many images, each in a process of its own; print seconds and the peak of memory."""
     found = {}
     for count in counts:
-        command = [sys.executable, __file__, "--line", str(count), "--pictures", str(pictures), "--work", str(work)]
+        command = [sys.executable, __file__, "--line", str(count), "--images", str(images), "--work", str(work)]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found[count] = json.loads(said.splitlines()[-1])
-        print(f"{count:6d} pictures: {found[count]['seconds']:.1f} s, peak {found[count]['peak_mb']:.0f} MB")
+        print(f"{count:6d} images: {found[count]['seconds']:.1f} s, peak {found[count]['peak_mb']:.0f} MB")
     few, many = found[min(counts)], found[max(counts)]
     times = many["seconds"] / few["seconds"]
-    print(f"{max(counts) / min(counts):.1f} times the pictures took {times:.2f} times the time")
+    print(f"{max(counts) / min(counts):.1f} times the images took {times:.2f} times the time")
     return 0 if times <= 1.05 * max(counts) / min(counts) and many["peak_mb"] <= 1.1 * few["peak_mb"] else 1
 
 
-def line(count: int, pictures: Path, work: Path) -> None:
-    """Train on ``count`` pictures in this process, and print what it took."""
+def line(count: int, images: Path, work: Path) -> None:
+    """Train on ``count`` images in this process, and print what it took."""
     import resource
 
-    prepared = some_of(pictures, work, count=count)
+    prepared = some_of(images, work, count=count)
     with tempfile.TemporaryDirectory() as scratch:
         run = train(prepared, Recipe.of("cnn", **CELL, epochs=3), Path(scratch) / "run")
         seconds = sum(row["seconds"] for row in run.history)
@@ -205,7 +205,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds to add")
     parser.add_argument("--share", action="store_true")
     parser.add_argument("--lines", type=int, nargs="+", default=[])
-    parser.add_argument("--pictures", type=Path, default=SHARED / "PetImages")
+    parser.add_argument("--images", type=Path, default=SHARED / "PetImages")
     parser.add_argument("--work", type=Path, default=Path("benchmark-train"), help="where results are kept")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--steps", help=argparse.SUPPRESS)
@@ -213,24 +213,24 @@ def main() -> int:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     if options.one:
-        print(json.dumps(one(options.one[0], int(options.one[1]), options.pictures, options.work)))
+        print(json.dumps(one(options.one[0], int(options.one[1]), options.images, options.work)))
         return 0
     if options.steps:
-        steps(options.steps, options.pictures, options.work)
+        steps(options.steps, options.images, options.work)
         return 0
     if options.line:
-        line(options.line, options.pictures, options.work)
+        line(options.line, options.images, options.work)
         return 0
-    arrays(options.pictures, options.work)
+    arrays(options.images, options.work)
     if options.share:
-        return share(options.pictures, options.work)
+        return share(options.images, options.work)
     if options.lines:
-        return lines(options.lines, options.pictures, options.work)
+        return lines(options.lines, options.images, options.work)
     done = {row["seed"] for row in store.read_lines(options.work / "train.jsonl") if row["kind"] == "housetrain"}
     for seed in range(len(done), len(done) + options.seeds):
         for kind in ("plain", "housetrain"):
             command = [sys.executable, __file__, "--one", kind, str(seed)]
-            places = ["--pictures", str(options.pictures), "--work", str(options.work)]
+            places = ["--images", str(options.images), "--work", str(options.work)]
             said = subprocess.run([*command, *places], check=True, capture_output=True, text=True).stdout
             found = {"kind": kind, "seed": seed, **json.loads(said.splitlines()[-1])}
             store.append_line(options.work / "train.jsonl", found)

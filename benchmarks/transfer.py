@@ -1,8 +1,8 @@
-"""Transfer learning against the plain Keras way, on the same pictures: folder in, tested model out.
+"""Transfer learning against the plain Keras way, on the same images: folder in, tested model out.
 
     python benchmarks/transfer.py PetImages --weights xception_notop.weights.h5 --work /tmp/transfer
 
-The plain way is the tutorials': `image_dataset_from_directory`, a frozen Xception that looks at every picture in every
+The plain way is the tutorials': `image_dataset_from_directory`, a frozen Xception that looks at every image in every
 epoch, `fit` with validation, `evaluate`. It is measured whole for one epoch and scaled to ten (start + 10 epochs +
 test), which is said where the number stands: ten epochs would take the better part of an hour. housetrain is measured
 whole, as a person starts it, with empty caches: check, split, prepare, features, head, test, report, bundle. Both are
@@ -59,7 +59,7 @@ def ours(args: argparse.Namespace, *, precision: str = "") -> dict[str, float]:
 
 
 def lay_out(args: argparse.Namespace) -> Path:
-    """Make ``plain/{train,validation,test}/<class>`` of links to the very pictures that `ours` used."""
+    """Make ``plain/{train,validation,test}/<class>`` of links to the very images that `ours` used."""
     from housetrain import Prepared
 
     prepared, folder = Prepared.load(args.work / "prepared"), args.work / "plain"

@@ -1,4 +1,4 @@
-"""The MNIST quickstart: from pictures of digits to a model that reads them.
+"""The MNIST quickstart: from images of digits to a model that reads them.
 
 Run it with the folder of MNIST's *-ubyte.gz files, or without, for the 1,797 digits that come with scikit-learn:
 python examples/mnist_quickstart.py [FOLDER]
@@ -9,17 +9,17 @@ from pathlib import Path
 
 import housetrain as ht
 
-if __name__ == "__main__":  # housetrain decodes pictures in worker processes, which import this file
-    # Load: digits as class folders of pictures, then as arrays, split into train, validation and test.
+if __name__ == "__main__":  # housetrain decodes images in worker processes, which import this file
+    # Load: digits as class folders of images, then as arrays, split into train, validation and test.
     name = "mnist" if sys.argv[1:] else "digits"
     folder = ht.sample(name, Path("sample") / name, source=Path(sys.argv[1]) if sys.argv[1:] else None)
-    prepared = ht.prepare(folder, size=28, colour="gray", validation=0.1, test=0.2)
+    prepared = ht.prepare(folder, size=28, color_mode="grayscale", validation=0.1, test=0.2)
 
     # Look at a digit: what the model will eat.
-    digit, label = prepared.pictures("train")[0, :, :, 0], prepared.classes[prepared.labels("train")[0]]
+    digit, label = prepared.images("train")[0, :, :, 0], prepared.classes[prepared.labels("train")[0]]
     print("\n".join("".join(" .:-=+*#%@"[value // 26] * 2 for value in row) for row in digit), "is a", label)
 
-    # Normalise and build: scaling to 0..1 is a layer of the model, so nobody can forget it when predicting.
+    # Normalize and build: scaling to 0..1 is a layer of the model, so nobody can forget it when predicting.
     recipe = ht.Recipe.of("mlp", epochs=3)  # Flatten, Dense 128, Dense 128, softmax; Adam
 
     # Fit.

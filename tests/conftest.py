@@ -1,4 +1,4 @@
-"""Fixtures of all tests: where the shared real pictures lie, and a cache that is the test's own."""
+"""Fixtures of all tests: where the shared real images lie, and a cache that is the test's own."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a background job; what the tests start would be deaf, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["fixtures", "handmade_runs", "trained_models"]
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def _shared(*parts: str) -> Path:
     path = SHARED.joinpath(*parts)
     if not path.exists():
-        pytest.skip(f"the shared pictures are not here: ../shared/{'/'.join(parts)}")
+        pytest.skip(f"the shared images are not here: ../shared/{'/'.join(parts)}")
     return path
 
 
@@ -57,7 +59,7 @@ def class_index() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the catalogue cache of the person running the tests out of it."""
+    """Keep the catalog cache of the person running the tests out of it."""
     monkeypatch.setenv("HOUSETRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 

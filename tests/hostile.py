@@ -1,4 +1,4 @@
-"""Builders of pictures good and bad: what a folder from the real world, or from an enemy, may hold.
+"""Builders of images good and bad: what a folder from the real world, or from an enemy, may hold.
 
 In: sizes, formats. Out: bytes, and with `hostile_folder` a whole folder with what must become of each file in it.
 """
@@ -22,20 +22,20 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")
 
 
 def photo(height: int = 120, width: int = 160, seed: int = 0) -> Array:
-    """A picture with the make-up of a photo: soft shapes, an edge, some grain. uint8 RGB."""
+    """An image with the make-up of a photo: soft shapes, an edge, some grain. uint8 RGB."""
     draw = np.random.default_rng(seed)
     small = draw.integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    picture = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-    centre = (int(width * draw.uniform(0.3, 0.7)), int(height * draw.uniform(0.3, 0.7)))
+    image = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    center = (int(width * draw.uniform(0.3, 0.7)), int(height * draw.uniform(0.3, 0.7)))
     shape = np.zeros((height, width, 3), dtype=np.uint8)
-    colour = tuple(int(value) for value in draw.integers(40, 215, 3))
-    cv2.ellipse(shape, centre, (max(1, width // 4), max(1, height // 5)), 30, 0, 360, colour, -1)
-    picture = np.where(shape > 0, (picture + 3 * shape.astype(np.int16)) // 4, picture)
+    color_mode = tuple(int(value) for value in draw.integers(40, 215, 3))
+    cv2.ellipse(shape, center, (max(1, width // 4), max(1, height // 5)), 30, 0, 360, color_mode, -1)
+    image = np.where(shape > 0, (image + 3 * shape.astype(np.int16)) // 4, image)
     grain = cv2.resize(draw.integers(-30, 31, (height // 2 + 1, width // 2 + 1), dtype=np.int16), (width, height))
-    return (picture + grain[:, :, np.newaxis]).clip(0, 255).astype(np.uint8)
+    return (image + grain[:, :, np.newaxis]).clip(0, 255).astype(np.uint8)
 
 
-def encode(picture: Array, format_: str = "JPEG", **options: Any) -> bytes:
+def encode(image: Array, format_: str = "JPEG", **options: Any) -> bytes:
     """Encode an array with Pillow; ``orientation=6`` writes the EXIF tag."""
     orientation = options.pop("orientation", None)
     if orientation is not None:
@@ -45,7 +45,7 @@ def encode(picture: Array, format_: str = "JPEG", **options: Any) -> bytes:
     if format_ == "JPEG":
         options.setdefault("quality", 90)
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format_, **options)
+    Image.fromarray(image).save(file, format_, **options)
     return file.getvalue()
 
 
@@ -53,9 +53,9 @@ def jpeg(height: int = 120, width: int = 160, seed: int = 0, **options: Any) -> 
     return encode(photo(height, width, seed), "JPEG", **options)
 
 
-def cmyk_jpeg(picture: Array) -> bytes:
+def cmyk_jpeg(image: Array) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture).convert("CMYK").save(file, "JPEG", quality=95)
+    Image.fromarray(image).convert("CMYK").save(file, "JPEG", quality=95)
     return file.getvalue()
 
 
@@ -88,17 +88,17 @@ def png(*chunks: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
 
 
-def bad_crc_png(picture: Array) -> bytes:
+def bad_crc_png(image: Array) -> bytes:
     """The checksum of the pixel data is wrong; Pillow decodes it without a word."""
-    data = encode(picture, "PNG")
+    data = encode(image, "PNG")
     at = data.index(b"IDAT")
     return flipped(data, at + 4 + struct.unpack_from(">I", data, at - 4)[0], 0)
 
 
-def png16(values: Array, *, colour_type: int = 0) -> bytes:
+def png16(values: Array, *, color_type: int = 0) -> bytes:
     """A PNG of 16 bits a channel; ``values`` uint16, gray (0), RGB (2) or with alpha (4, 6)."""
     height, width = values.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     return png(chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)))
 
@@ -112,14 +112,14 @@ def tiff(values: Array) -> bytes:
 
 
 def animated(format_: str = "GIF", frames: int = 3) -> bytes:
-    pictures = [Image.fromarray(photo(64, 80, seed)) for seed in range(frames)]
+    images = [Image.fromarray(photo(64, 80, seed)) for seed in range(frames)]
     file = io.BytesIO()
-    pictures[0].save(file, format_, save_all=True, append_images=pictures[1:])
+    images[0].save(file, format_, save_all=True, append_images=images[1:])
     return file.getvalue()
 
 
 def huge(format_: str, width: int = 60000, height: int = 60000) -> bytes:
-    """A small file whose header announces an enormous picture."""
+    """A small file whose header announces an enormous image."""
     if format_ == "PNG":
         header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
         return png(chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(1000))))
@@ -158,9 +158,9 @@ GOOD = {
     "PNG named.jpg": lambda: encode(photo(seed=1), "PNG"),
     "GIF named.jpg": lambda: encode(photo(seed=2), "GIF"),
     "WebP without extension": lambda: encode(photo(seed=3), "WEBP"),
-    "picture.avif": lambda: encode(photo(seed=4), "AVIF"),
-    "picture.tif": lambda: encode(photo(seed=5), "TIFF"),
-    "picture.bmp": lambda: encode(photo(seed=6), "BMP"),
+    "image.avif": lambda: encode(photo(seed=4), "AVIF"),
+    "image.tif": lambda: encode(photo(seed=5), "TIFF"),
+    "image.bmp": lambda: encode(photo(seed=6), "BMP"),
     "CMYK.jpg": lambda: cmyk_jpeg(photo(seed=7)),
     "palette.png": lambda: _palette(photo(seed=8)),
     "16 bit.png": lambda: png16(photo(seed=9)[:, :, 0].astype(np.uint16) * 257),
@@ -173,15 +173,15 @@ GOOD = {
     "animated.gif": animated,
     "Grüße 猫.jpg": lambda: jpeg(seed=16),
     "new\nline.jpg": lambda: jpeg(seed=17),
-    "deep/er/and deeper/picture.JPG": lambda: jpeg(seed=18),
+    "deep/er/and deeper/image.JPG": lambda: jpeg(seed=18),
     **{f"EXIF {n}.jpg": (lambda n=n: jpeg(seed=20 + n, orientation=n)) for n in range(1, 9)},
 }
 """Name -> builder of a file that must be used."""
 
 BAD = {
     "zero bytes.jpg": (lambda: b"", "empty file"),
-    "page.jpg": (lambda: HTML, "not a picture (HTML)"),
-    "note.png": (lambda: TEXT, "not a picture (text)"),
+    "page.jpg": (lambda: HTML, "not an image (HTML)"),
+    "note.png": (lambda: TEXT, "not an image (text)"),
     "crc.png": (lambda: bad_crc_png(photo(seed=30)), "damaged (wrong checksum of IDAT)"),
     "fake end.jpg": (lambda: with_fake_end(jpeg(seed=31), 0.6), "damaged (premature end of data segment)"),
     "bomb.png": (lambda: huge("PNG"), "too many pixels (60000x60000)"),
@@ -190,8 +190,8 @@ BAD = {
     "bomb.tif": (lambda: huge("TIFF"), "too many pixels (60000x60000)"),
     "bomb.bmp": (lambda: huge("BMP"), "too many pixels (60000x60000)"),
     "bomb.webp": (lambda: huge("WEBP", 16384, 16384), "too many pixels (16384x16384)"),
-    "document.jpg": (lambda: b"%PDF-1.7\n" + bytes(600), "not a supported picture (PDF)"),
-    "zeros.jpg": (lambda: bytes(5000), "not a picture (only zero bytes)"),
+    "document.jpg": (lambda: b"%PDF-1.7\n" + bytes(600), "not a supported image (PDF)"),
+    "zeros.jpg": (lambda: bytes(5000), "not an image (only zero bytes)"),
     **{
         f"cut at {percent} %.jpg": (
             (lambda percent=percent: truncated(jpeg(seed=40 + percent), percent / 100)),
@@ -210,9 +210,9 @@ BAD = {
 """Name -> (builder of a file that must be left out, the reason)."""
 
 
-def _palette(picture: Array) -> bytes:
+def _palette(image: Array) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture).quantize(64).save(file, "PNG")
+    Image.fromarray(image).quantize(64).save(file, "PNG")
     return file.getvalue()
 
 
@@ -261,6 +261,6 @@ def hostile_folder(root: Path, *, special: bool = True) -> dict[str, str]:
         expected["bad/circle.jpg"] = "symlink loop"
         (root / "bad" / "circle").symlink_to("..", target_is_directory=True)
         expected["bad/circle"] = "symlink loop"
-        (root / "good" / "linked.jpg").symlink_to("picture.bmp")
+        (root / "good" / "linked.jpg").symlink_to("image.bmp")
         expected["good/linked.jpg"] = ""
     return expected

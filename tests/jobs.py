@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from housetrain.data.arrays import Outcome
+from housetrain.data.npy_writer import Outcome
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Write:
 
     Args:
         path: The file.
-        bad: Number -> as for `Work`, or ``fail``: what a picture that cannot be decoded gives.
+        bad: Number -> as for `Work`, or ``fail``: what an image that cannot be decoded gives.
         once: Whether a number is good the second time; the first time leaves a mark beside the file.
         slow_s: Seconds every number takes.
     """

@@ -1,4 +1,4 @@
-"""Arrays as `Prepared` without a folder of pictures: for tests of what comes after preparing."""
+"""Arrays as `Prepared` without a folder of images: for tests of what comes after preparing."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from pathlib import Path
 
 import numpy as np
 
-from housetrain.data.decode import InputSpec
 from housetrain.data.prepare import Prepared
-from housetrain.data.split import Row, Split, SplitName
+from housetrain.data.split_manifest import Row, SplitManifest, SplitName
+from housetrain.images.decode import InputSpec
 
 
 def prepared_of(
-    pictures: np.ndarray, labels: Sequence[int], classes: Sequence[str], folder: Path, *, balance: str = "weights"
+    images: np.ndarray, labels: Sequence[int], classes: Sequence[str], folder: Path, *, balance: str = "weights"
 ) -> Prepared:
-    """Write uint8 pictures ``(N, H, W, C)`` as the array file of a `Prepared`; split 70/15/15 by content."""
+    """Write uint8 images ``(N, H, W, C)`` as the array file of a `Prepared`; split 70/15/15 by content."""
     rows, by_hash = [], {}
-    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        digest = hashlib.sha256(picture.tobytes() + str(number).encode()).hexdigest()
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        digest = hashlib.sha256(image.tobytes() + str(number).encode()).hexdigest()
         place = int(digest[:8], 16) / 2**32
         split: SplitName = "train" if place < 0.7 else "validation" if place < 0.85 else "test"
         rows.append(Row(f"{classes[label]}/{number}.png", digest, classes[label], split, digest))
-        by_hash[digest] = picture
-    division = Split.of_rows(Path("/nowhere"), classes, rows=rows, options={"balance": balance})
+        by_hash[digest] = image
+    manifest = SplitManifest.of_rows(Path("/nowhere"), classes, rows=rows, options={"balance": balance})
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "pictures.npy"
-    np.save(file, np.stack([by_hash[row.sha256] for row in division.rows]))
+    file = folder / "images.npy"
+    np.save(file, np.stack([by_hash[row.sha256] for row in manifest.rows]))
     spec = InputSpec(
-        height=pictures.shape[1], width=pictures.shape[2], colour="gray" if pictures.shape[3] == 1 else "rgb"
+        height=images.shape[1], width=images.shape[2], color_mode="grayscale" if images.shape[3] == 1 else "rgb"
     )
-    return Prepared(folder, spec, division.classes, division, division.fingerprint, file)
+    return Prepared(folder, spec, manifest.classes, manifest, manifest.fingerprint, file)
 
 
 def digits(
@@ -48,9 +48,9 @@ def digits(
 
     bunch = load_digits()
     keep = np.flatnonzero(bunch.target < classes)[:most]
-    pictures = (bunch.images[keep] * 255 / 16).round().astype(np.uint8)[..., None]
-    pictures = pictures.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
+    images = (bunch.images[keep] * 255 / 16).round().astype(np.uint8)[..., None]
+    images = images.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
     labels = bunch.target[keep]
     if shuffled:
         labels = np.random.default_rng(0).permutation(labels)
-    return prepared_of(pictures, labels.tolist(), [str(number) for number in range(classes)], folder, balance=balance)
+    return prepared_of(images, labels.tolist(), [str(number) for number in range(classes)], folder, balance=balance)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from housetrain.data.decode import InputSpec
-from housetrain.runs import store
-from housetrain.training.recipe import Recipe
-from housetrain.training.search import entry
+from housetrain.images.decode import InputSpec
+from housetrain.models.recipe import Recipe
+from housetrain.sweep.search import entry
+from housetrain.system import store
 
-SPEC = InputSpec(50, 50, "gray")
+SPEC = InputSpec(50, 50, "grayscale")
 
 
 def labels(count: int = 200, share: float = 0.5) -> np.ndarray:
@@ -22,7 +22,7 @@ def labels(count: int = 200, share: float = 0.5) -> np.ndarray:
 
 
 def answers(truth: np.ndarray, *, right: float, sure: float = 0.8, seed: int = 0) -> np.ndarray:
-    """Probabilities of class 1 that are right on a share of the pictures: float32 ``(n, 1)``."""
+    """Probabilities of class 1 that are right on a share of the images: float32 ``(n, 1)``."""
     random = np.random.default_rng(seed)
     said = np.where(random.permutation(len(truth)) < right * len(truth), truth, 1 - truth)
     return np.where(said == 1, sure, 1 - sure).astype(np.float32)[:, None]
@@ -42,7 +42,7 @@ def write_sweep(
         folder: Where.
         cells: Name -> ``recipe`` (a dict), ``outputs`` (a list of arrays, one a seed; none: it waits), ``failed`` (a
             reason), ``dropped`` (a reason), ``losses`` (val_loss of each epoch before the best one).
-        truth: Class numbers of the validation pictures.
+        truth: Class numbers of the validation images.
         infeasible: Cells that do not fit.
         search: Its kind.
     """
@@ -66,9 +66,9 @@ def write_sweep(
         "data": "0123456789abcdef",
         "classes": ["cat", "dog"],
         "spec": SPEC.to_json(),
-        "pictures": 1000,
+        "images": 1000,
         "validation": {
-            "pictures": len(truth),
+            "images": len(truth),
             "majority": ["cat", "dog"][majority],
             "share": float((truth == majority).mean()),
         },
@@ -96,7 +96,7 @@ def _write_trial(
     losses = [loss] if "dropped" in what else [*what.get("losses", (loss + 0.2, loss + 0.1)), loss]
     for epoch, value in enumerate(losses, 1):
         row = {"epoch": epoch, "loss": value, "accuracy": accuracy, "val_loss": value, "val_accuracy": accuracy}
-        store.append_line(folder / "history.jsonl", {**row, "lr": 1e-3, "seconds": 2.0, "pictures_per_s": 500.0})
+        store.append_line(folder / "history.jsonl", {**row, "lr": 1e-3, "seconds": 2.0, "images_per_s": 500.0})
     np.save(folder / "validation.npy", outputs)
     if "dropped" not in what:
         result = {"reason": "all epochs", "best_epoch": len(losses), "val_loss": loss, "val_accuracy": accuracy}

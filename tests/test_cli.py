@@ -13,27 +13,27 @@ import pytest
 from tree import snapshot
 
 from housetrain import doctor
+from housetrain.kernels import shape
 from housetrain.training import precision
-from housetrain.training.kernels import shape
 
 Call = Callable[..., tuple[int, str, str]]
 
 
-def picture(path: Path, seed: int, size: int = 48) -> None:
-    """Write a picture of noise that is unlike every other seed's."""
+def image(path: Path, seed: int, size: int = 48) -> None:
+    """Write an image of noise that is unlike every other seed's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
     assert cv2.imwrite(str(path), cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
 
 
 def folder_of(root: Path, **counts: int) -> Path:
-    """Make class folders with so many pictures each."""
+    """Make class folders with so many images each."""
     seed = 0
     for name, count in counts.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
             seed += 1
-            picture(root / name / f"{number}.png", seed)
+            image(root / name / f"{number}.png", seed)
     return root
 
 
@@ -42,16 +42,16 @@ def a_file(root: Path) -> Path:
     return root
 
 
-def pictures_without_classes(root: Path) -> Path:
+def images_without_classes(root: Path) -> Path:
     for number in range(3):
-        picture(root / f"{number}.png", number)
+        image(root / f"{number}.png", number)
     return root
 
 
 def only_text(root: Path) -> Path:
     (root / "cats").mkdir(parents=True)
     (root / "dogs").mkdir()
-    (root / "cats" / "readme.jpg").write_text("<html>not a picture</html>")
+    (root / "cats" / "readme.jpg").write_text("<html>not an image</html>")
     return root
 
 
@@ -59,11 +59,11 @@ BAD_FOLDERS: dict[str, Callable[[Path], Path]] = {
     "missing": lambda root: root,
     "a file": a_file,
     "empty": lambda root: folder_of(root) if root.mkdir() else root,
-    "no class folders": pictures_without_classes,
+    "no class folders": images_without_classes,
     "one class": lambda root: folder_of(root, cats=5),
-    "one-picture class": lambda root: folder_of(root, cats=8, dogs=1),
+    "one-image class": lambda root: folder_of(root, cats=8, dogs=1),
     "empty class": lambda root: folder_of(root, cats=8, dogs=0),
-    "no pictures": only_text,
+    "no images": only_text,
 }
 
 
@@ -72,7 +72,7 @@ BAD_FOLDERS: dict[str, Callable[[Path], Path]] = {
 def test_a_folder_that_cannot_be_used_gets_one_line_and_exit_2(
     kind: str, verb: str, call: Call, tmp_path: Path
 ) -> None:
-    source = BAD_FOLDERS[kind](tmp_path / "pictures")
+    source = BAD_FOLDERS[kind](tmp_path / "images")
     code, out, err = call(verb, source)
     errors = [line for line in err.splitlines() if line.startswith("Error:")]
     assert code == 2, err
@@ -82,8 +82,8 @@ def test_a_folder_that_cannot_be_used_gets_one_line_and_exit_2(
 
 
 @pytest.mark.parametrize("words", [("run",), ("prepare",), ("check", "--csv"), ("show",)], ids=" ".join)
-def test_an_output_inside_the_pictures_is_refused(words: tuple[str, ...], call: Call, tmp_path: Path) -> None:
-    source = folder_of(tmp_path / "pictures", cats=6, dogs=6)
+def test_an_output_inside_the_images_is_refused(words: tuple[str, ...], call: Call, tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "images", cats=6, dogs=6)
     before = snapshot(source)
     option = () if words[-1] == "--csv" else ("--out",)
     code, _, err = call(words[0], source, *words[1:], *option, source / "cats" / "out")
@@ -93,7 +93,7 @@ def test_an_output_inside_the_pictures_is_refused(words: tuple[str, ...], call: 
 
 
 def test_check_exits_0_when_clean_and_1_with_findings(call: Call, tmp_path: Path) -> None:
-    source = folder_of(tmp_path / "pictures", cats=30, dogs=30)
+    source = folder_of(tmp_path / "images", cats=30, dogs=30)
     code, out, err = call("check", source)
     assert code == 0, out + err
     (source / "cats" / "broken.jpg").write_bytes(b"")
@@ -105,8 +105,8 @@ def test_check_exits_0_when_clean_and_1_with_findings(call: Call, tmp_path: Path
     assert report["usable"] == {"cats": 30, "dogs": 30}
 
 
-def test_check_writes_a_row_per_picture(call: Call, tmp_path: Path) -> None:
-    source = folder_of(tmp_path / "pictures", cats=30, dogs=30)
+def test_check_writes_a_row_per_image(call: Call, tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "images", cats=30, dogs=30)
     (source / "dogs" / "text.jpg").write_text("hello")
     assert call("check", source, "--csv", "findings.csv")[0] == 1
     assert "dogs/text.jpg" in Path("findings.csv").read_text()
@@ -121,7 +121,7 @@ def test_check_writes_a_row_per_picture(call: Call, tmp_path: Path) -> None:
         (("run", "x", "--time-limit", "soon"), "10m"),
         (("run", "x", "--learning-rate", "-1", "--epochs", "3", "--set", "ema=2"), "2 problems"),
         (("run", "x", "--recipe", "missing.json"), "missing.json"),
-        (("prepare", "x", "--colour", "green"), "gray, rgb"),
+        (("prepare", "x", "--color-mode", "green"), "gray, rgb"),
         (("show", "x", "--sizes", "50,big"), "50,100"),
         (("train", "x"), "prepare"),
         (("evaluate", "x"), "run folder"),
@@ -142,21 +142,21 @@ def test_wrong_words_get_one_line_that_helps(words: tuple[str, ...], said: str, 
     assert len([line for line in err.splitlines() if line.strip()]) == 1
 
 
-def test_a_cell_that_does_not_fit_is_refused_before_any_picture_is_read(call: Call, tmp_path: Path) -> None:
+def test_a_cell_that_does_not_fit_is_refused_before_any_image_is_read(call: Call, tmp_path: Path) -> None:
     code, _, err = call("run", tmp_path / "not-even-there", "--model", "cnn", "--conv", "5")
     assert code == 2
     assert "smaller than its 3x3 kernel" in err
 
 
 def test_show_draws_a_sheet(call: Call, tmp_path: Path) -> None:
-    source = folder_of(tmp_path / "pictures", cats=6, dogs=6)
+    source = folder_of(tmp_path / "images", cats=6, dogs=6)
     code, out, _ = call("show", source, "--sizes", "20,40", "--per-class", "3")
     assert code == 0
     assert cv2.imread(out.strip()).shape[1] > 100
 
 
 def test_prepare_says_what_it_did_and_does_it_once(call: Call, tmp_path: Path) -> None:
-    source = folder_of(tmp_path / "pictures", cats=20, dogs=20)
+    source = folder_of(tmp_path / "images", cats=20, dogs=20)
     before = snapshot(source)
     code, out, err = call("prepare", source, "--size", "24", "--json")
     assert code == 0, err
@@ -252,7 +252,7 @@ def test_a_leaderboard_in_four_forms(call: Call, tmp_path: Path) -> None:
 def test_a_bad_sweep_gets_one_line_before_the_first_trial(
     words: tuple[str, ...], said: str, call: Call, tmp_path: Path
 ) -> None:
-    source = folder_of(tmp_path / "pictures", cats=20, dogs=20)
+    source = folder_of(tmp_path / "images", cats=20, dogs=20)
     assert call("prepare", source, "--out", "arrays")[0] == 0
     code, out, err = call("sweep", "arrays", *words)
     errors = [line for line in err.splitlines() if line.startswith("Error:")]

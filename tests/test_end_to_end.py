@@ -1,4 +1,4 @@
-"""The whole way, from a folder of pictures to a prediction, as a person would walk it."""
+"""The whole way, from a folder of images to a prediction, as a person would walk it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def walked(few_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return outcome, before
 
 
-def test_the_main_job_leaves_a_report_a_bundle_and_the_pictures_as_they_were(walked, few_photos: Path) -> None:
+def test_the_main_job_leaves_a_report_a_bundle_and_the_images_as_they_were(walked, few_photos: Path) -> None:
     outcome, before = walked
     page = outcome.report.read_text()
     assert outcome.report == outcome.run.folder / "report.html"
@@ -95,7 +95,7 @@ def test_train_and_predict_cannot_disagree(walked, few_photos: Path) -> None:
         assert one.seen == "test"
 
 
-def test_predict_says_when_a_picture_was_trained_on(walked, few_photos: Path, photos: Path) -> None:
+def test_predict_says_when_a_image_was_trained_on(walked, few_photos: Path, photos: Path) -> None:
     outcome, _ = walked
     predictor = ht.Predictor.load(outcome.run.folder)
     assert predictor.predict(few_photos / outcome.prepared.paths("train")[0]).seen == "train"
@@ -113,7 +113,7 @@ def test_digits_learn_to_97_percent_and_shuffled_labels_do_not(tmp_path: Path) -
     digits = ht.sample("digits", tmp_path / "digits")
     recipe = ht.Recipe.of("best", epochs=15, flip="none")
     outcome = ht.run(digits, tmp_path / "run", recipe=recipe, prepared=tmp_path / "prepared")
-    assert outcome.prepared.spec.shape == (32, 32, 1), "small gray pictures stay small and gray"
+    assert outcome.prepared.spec.shape == (32, 32, 1), "small gray images stay small and gray"
     assert outcome.evaluation.accuracy >= 0.97
     assert outcome.evaluation.beats_baseline
 
@@ -166,11 +166,11 @@ def test_the_findings_of_petimages_name_every_planted_fault_and_drop_nothing_els
     assert sum(len(finding.paths) for finding in by_kind["wrong-extension"]) == 1, "the GIF"
     assert catalog.ignored == {"Thumbs.db": 2}
     assert len(left_out) == 4 + 3 + 2
-    assert sum(catalog.counts().values()) == len(catalog.pictures) - 4
+    assert sum(catalog.counts().values()) == len(catalog.images) - 4
 
 
 @pytest.mark.slow
-def test_best_on_petimages_reaches_088_on_pictures_it_never_saw(petimages: Path, tmp_path: Path) -> None:
+def test_best_on_petimages_reaches_088_on_images_it_never_saw(petimages: Path, tmp_path: Path) -> None:
     before = snapshot(petimages)
     started = time.monotonic()
     outcome = ht.run(petimages, tmp_path / "run", prepared=tmp_path / "prepared")

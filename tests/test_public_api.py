@@ -48,7 +48,7 @@ def test_importing_housetrain_imports_no_heavy_library() -> None:
     assert not loaded & {*HEAVY, "numpy", "cv2", "PIL", "sklearn", "matplotlib", "pydantic", "rich"}
 
 
-def test_looking_at_pictures_imports_no_tensorflow(tmp_path: Path) -> None:
+def test_looking_at_images_imports_no_tensorflow(tmp_path: Path) -> None:
     code = f"""
 import housetrain as ht
 from pathlib import Path
@@ -59,7 +59,7 @@ if __name__ == "__main__":
     division = ht.split(catalog)
     ht.prepare(division, Path({str(tmp_path)!r}) / "prepared", size=32)
     ht.contact_sheet(catalog, Path({str(tmp_path)!r}) / "sheet.png")
-    from housetrain.deploy.predictor import Predictor
+    from housetrain.inference.predictor import Predictor
 """
     assert not modules_after(code) & set(HEAVY)
     assert (tmp_path / "sheet.png").stat().st_size > 1000

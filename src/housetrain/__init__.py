@@ -1,15 +1,15 @@
-"""housetrain: from a folder of labelled pictures to an image classifier you can trust, on your own machine.
+"""housetrain: from a folder of labeled images to an image classifier you can trust, on your own machine.
 
 The verbs of the command line are functions here, and each gives what the next one takes::
 
     import housetrain as ht
 
-    catalog  = ht.scan("PetImages")                  # every picture decoded once
+    catalog  = ht.scan("PetImages")                  # every image decoded once
     findings = ht.check(catalog)                     # what is wrong with them
     division = ht.split(catalog)                     # train / validation / test, as a list; no file is moved
     prepared = ht.prepare(division, size=50)         # uint8 arrays on disk
     run      = ht.train(prepared, ht.Recipe.of("cnn", conv=3, nodes=64))
-    result   = ht.evaluate(run)                      # the only step that opens the test pictures
+    result   = ht.evaluate(run)                      # the only step that opens the test images
     ht.Predictor.load(run).predict("photo.jpg")
 
 or all of it at once: ``ht.run("PetImages")``. Names are resolved when first used, so that importing the package
@@ -26,55 +26,55 @@ if TYPE_CHECKING:
     from housetrain.data.catalog import scan as scan
     from housetrain.data.checks import Finding as Finding
     from housetrain.data.checks import check as check
-    from housetrain.data.decode import InputSpec as InputSpec
-    from housetrain.data.decode import load as load
+    from housetrain.data.contact_sheet import contact_sheet as contact_sheet
     from housetrain.data.prepare import Prepared as Prepared
     from housetrain.data.prepare import prepare as prepare
     from housetrain.data.samples import sample as sample
-    from housetrain.data.sheets import contact_sheet as contact_sheet
-    from housetrain.data.split import Split as Split
-    from housetrain.data.splitting import split as split
-    from housetrain.deploy.bulk import predict_into as predict_into
-    from housetrain.deploy.export import export as export
-    from housetrain.deploy.export import export_bundle as export_bundle
-    from housetrain.deploy.predictor import Prediction as Prediction
-    from housetrain.deploy.predictor import Predictor as Predictor
+    from housetrain.data.split import split as split
+    from housetrain.data.split_manifest import SplitManifest as SplitManifest
     from housetrain.errors import HousetrainError as HousetrainError
-    from housetrain.pipeline import run as run
-    from housetrain.results.compare import compare as compare
-    from housetrain.results.evaluate import Evaluation as Evaluation
-    from housetrain.results.evaluate import evaluate as evaluate
-    from housetrain.results.report import write_report as write_report
-    from housetrain.runs.leaderboard import Leaderboard as Leaderboard
-    from housetrain.runs.run import Run as Run
-    from housetrain.training.grid import Grid as Grid
-    from housetrain.training.loop import train as train
-    from housetrain.training.recipe import Recipe as Recipe
-    from housetrain.training.sweep import sweep as sweep
+    from housetrain.evaluation.evaluate import Evaluation as Evaluation
+    from housetrain.evaluation.evaluate import evaluate as evaluate
+    from housetrain.export.bundle import export as export
+    from housetrain.export.bundle import export_bundle as export_bundle
+    from housetrain.images.decode import InputSpec as InputSpec
+    from housetrain.images.decode import load as load
+    from housetrain.inference.batch_predict import predict_into as predict_into
+    from housetrain.inference.predictor import Prediction as Prediction
+    from housetrain.inference.predictor import Predictor as Predictor
+    from housetrain.models.recipe import Recipe as Recipe
+    from housetrain.report.report import write_report as write_report
+    from housetrain.sweep.compare import compare as compare
+    from housetrain.sweep.driver import sweep as sweep
+    from housetrain.sweep.grid import Grid as Grid
+    from housetrain.sweep.leaderboard import Leaderboard as Leaderboard
+    from housetrain.training.run import Run as Run
+    from housetrain.training.train import train as train
+    from housetrain.workflow import run as run
 
 _HOME = {
     "data.catalog": ("Catalog", "scan"),
     "data.checks": ("Finding", "check"),
-    "data.decode": ("InputSpec", "load"),
+    "images.decode": ("InputSpec", "load"),
     "data.prepare": ("Prepared", "prepare"),
     "data.samples": ("sample",),
-    "data.sheets": ("contact_sheet",),
-    "data.split": ("Split",),
-    "data.splitting": ("split",),
-    "deploy.bulk": ("predict_into",),
-    "deploy.export": ("export", "export_bundle"),
-    "deploy.predictor": ("Prediction", "Predictor"),
+    "data.contact_sheet": ("contact_sheet",),
+    "data.split_manifest": ("SplitManifest",),
+    "data.split": ("split",),
+    "inference.batch_predict": ("predict_into",),
+    "export.bundle": ("export", "export_bundle"),
+    "inference.predictor": ("Prediction", "Predictor"),
     "errors": ("HousetrainError",),
-    "pipeline": ("run",),
-    "results.compare": ("compare",),
-    "results.evaluate": ("Evaluation", "evaluate"),
-    "results.report": ("write_report",),
-    "runs.leaderboard": ("Leaderboard",),
-    "runs.run": ("Run",),
-    "training.grid": ("Grid",),
-    "training.loop": ("train",),
-    "training.recipe": ("Recipe",),
-    "training.sweep": ("sweep",),
+    "workflow": ("run",),
+    "sweep.compare": ("compare",),
+    "evaluation.evaluate": ("Evaluation", "evaluate"),
+    "report.report": ("write_report",),
+    "sweep.leaderboard": ("Leaderboard",),
+    "training.run": ("Run",),
+    "sweep.grid": ("Grid",),
+    "training.train": ("train",),
+    "models.recipe": ("Recipe",),
+    "sweep.driver": ("sweep",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - derived from the table above, the one place that lists the names

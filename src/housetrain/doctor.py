@@ -1,6 +1,6 @@
 """What this machine is and what will be slow or fail on it.
 
-In: nothing. Out: a `Diagnosis` of plain facts and remarks. Knows nothing of pictures or runs, and imports no
+In: nothing. Out: a `Diagnosis` of plain facts and remarks. Knows nothing of images or runs, and imports no
 TensorFlow: installed versions are read from package metadata.
 """
 
@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from housetrain.data.workers import cores
-from housetrain.training import kernels
+from housetrain import kernels
+from housetrain.system.process_pool import cores
 from housetrain.training.environment import processor
 from housetrain.training.precision import auto_precision, cpu_flags
 
@@ -142,7 +142,7 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
             "close other programs")  # fmt: skip
     if facts["disk_free_bytes"] < 2 * _GIB:
         say("warning", f"{facts['disk_free_bytes'] / _GIB:.1f} GiB are free in {folder}",
-            "free some space or write elsewhere with --out: 25,000 pictures at 96x96 RGB take 0.7 GiB")  # fmt: skip
+            "free some space or write elsewhere with --out: 25,000 images at 96x96 RGB take 0.7 GiB")  # fmt: skip
     if not os.access(folder, os.W_OK):
         say("warning", f"{folder} is not writable: runs cannot be kept here", "change folder or pass --out")
     if not facts["gpus"]:
@@ -157,7 +157,7 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
     if auto_precision() == "bfloat16":
         say("note", "The processor computes in bfloat16, and training does so unless told --precision float32")
     if facts["cores"] == 1:
-        say("warning", "One processor core: reading pictures and training take turns")
+        say("warning", "One processor core: reading images and training take turns")
     return found
 
 

@@ -5,10 +5,10 @@ prints it and leaves with ``exit_code``; nothing else in the package decides an 
 
 ```
 HousetrainError                 any of the below; exit code 2
-├── DataError                   the pictures
+├── DataError                   the images
 │   ├── FolderError             a folder that cannot be used as asked
-│   ├── DecodeError             one picture that cannot be read (has .reason)
-│   └── SourceChanged           pictures that changed after they were scanned
+│   ├── DecodeError             one image that cannot be read (has .reason)
+│   └── SourceChanged           images that changed after they were scanned
 ├── RecipeError                 settings that cannot be trained
 ├── StoreError                  what is kept on disk
 │   ├── RunLocked               another process is writing there
@@ -52,7 +52,7 @@ class HousetrainError(Exception):
 
 
 class DataError(HousetrainError):
-    """Something about the pictures. Catch it around scan, check, split and prepare."""
+    """Something about the images. Catch it around scan, check, split and prepare."""
 
 
 class FolderError(DataError):
@@ -60,7 +60,7 @@ class FolderError(DataError):
 
 
 class DecodeError(DataError):
-    """One picture cannot be read. Catch it to leave the picture out; ``reason`` is a short stable phrase, one line."""
+    """One image cannot be read. Catch it to leave the image out; ``reason`` is a short stable phrase, one line."""
 
     def __init__(self, reason: str, **received: Any) -> None:
         self.reason = one_line(reason)  # it may quote the file
@@ -71,7 +71,7 @@ class DecodeError(DataError):
 
 
 class SourceChanged(DataError):
-    """Pictures changed after they were scanned. Scan again; the names are in the message."""
+    """Images changed after they were scanned. Scan again; the names are in the message."""
 
 
 class RecipeError(HousetrainError):

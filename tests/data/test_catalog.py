@@ -1,4 +1,4 @@
-"""What a folder holds: every picture found, what is no picture named, and nothing read twice."""
+"""What a folder holds: every image found, what is no image named, and nothing read twice."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from hostile import GOOD, encode, hostile_folder, jpeg, photo
 from tree import snapshot
 
 from housetrain.data import catalog as module
-from housetrain.data import tree, workers
+from housetrain.data import class_folders
 from housetrain.data.catalog import Catalog, cache_folder, scan
 from housetrain.errors import DataError, FolderError
+from housetrain.system import process_pool
 
 
 def put(root: Path, *names: str, old: bool = True) -> Path:
-    """Write pictures that look like no other, long ago."""
+    """Write images that look like no other, long ago."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,7 @@ def age(path: Path, seconds: float = 1000) -> None:
 
 
 def found(one: Catalog) -> dict[str, tuple[str, str | None]]:
-    return {picture.path: (picture.label, picture.split) for picture in one.pictures}
+    return {image.path: (image.label, image.split) for image in one.images}
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def root(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------------------------------------- what is found
 
 
-def test_a_hostile_folder_is_catalogued_whole(tmp_path: Path) -> None:
+def test_a_hostile_folder_is_catalogd_whole(tmp_path: Path) -> None:
     """With the real workers: every good file is used, every bad one has its reason, nothing is written or blocks."""
     folder = tmp_path / "hostile"
     expected = hostile_folder(folder)
@@ -55,8 +56,8 @@ def test_a_hostile_folder_is_catalogued_whole(tmp_path: Path) -> None:
     began = time.monotonic()
     one = scan(folder, workers=2)
     assert time.monotonic() - began < 30
-    assert {picture.path: picture.reason for picture in one.pictures} == expected
-    assert {picture.path for picture in one.usable} == {path for path, reason in expected.items() if not reason}
+    assert {image.path: image.reason for image in one.images} == expected
+    assert {image.path for image in one.usable} == {path for path, reason in expected.items() if not reason}
     assert one.ignored == {".DS_Store": 1, ".*/": 1, "._*": 1, "Thumbs.db": 1, "__MACOSX/": 1}
     assert snapshot_without_fifo(folder) == before
     assert scan(folder) == one
@@ -78,13 +79,13 @@ def test_any_nesting_belongs_to_the_class_at_the_top(tmp_path: Path, looked: lis
         "Dog/train/5.jpg": ("Dog", None),
     }
     assert one.classes == ("Cat", "Dog") and one.counts() == {"Cat": 3, "Dog": 2} and not one.ready_made
-    assert [picture.path for picture in one.pictures] == sorted(looked)
+    assert [image.path for image in one.images] == sorted(looked)
 
 
 def test_what_is_measured_is_right(tmp_path: Path, looked: list[str]) -> None:
     put(tmp_path, "a/1.jpg")
     (tmp_path / "a" / "2.png").write_bytes(encode(photo(30, 90, 1) // 8, "PNG", orientation=6))
-    first, second = scan(tmp_path).pictures
+    first, second = scan(tmp_path).images
     assert (first.format, first.width, first.height, first.mode, first.frames, first.orientation) == (
         "JPEG", 50, 40, "RGB", 1, 1,
     )  # fmt: skip
@@ -110,8 +111,8 @@ def test_ready_made_splits_are_no_classes(tmp_path: Path, looked: list[str], nam
 def test_what_lies_beside_ready_made_splits_is_counted(tmp_path: Path, looked: list[str]) -> None:
     put(tmp_path, "train/Cat/1.jpg", "train/Dog/1.jpg", "test/Cat/2.jpg", "extra/Cat/3.jpg", "train/loose.jpg")
     one = scan(tmp_path)
-    assert one.ready_made and len(one.pictures) == 3
-    assert one.ignored == {tree.BESIDE: 1, tree.OUTSIDE: 1}
+    assert one.ready_made and len(one.images) == 3
+    assert one.ignored == {class_folders.BESIDE: 1, class_folders.OUTSIDE: 1}
 
 
 @pytest.mark.parametrize(
@@ -139,19 +140,19 @@ def test_litter_is_ignored_and_counted(root: Path, looked: list[str]) -> None:
         (root / "Cat" / name).write_bytes(jpeg(20, 20))
     put(root, "Cat/.git/1.jpg", "Cat/__MACOSX/1.jpg", "__MACOSX/Cat/1.jpg", ".cache/1.jpg", "loose.jpg")
     for name in ("labels.csv", "notes.TXT", "old.zip"):
-        (root / "Dog" / name).write_bytes(b"something else, not a picture")
-    (root / "Dog" / "README").write_bytes(b"about these pictures")
+        (root / "Dog" / name).write_bytes(b"something else, not an image")
+    (root / "Dog" / "README").write_bytes(b"about these images")
     one = scan(root)
-    assert len(one.pictures) == 10 and one.classes == ("Cat", "Dog")
+    assert len(one.images) == 10 and one.classes == ("Cat", "Dog")
     assert one.ignored == {
         "Thumbs.db": 2, ".DS_Store": 1, "desktop.ini": 1, "._*": 2, ".*": 1, ".*/": 2, "__MACOSX/": 2,
-        tree.OUTSIDE: 1, "*.csv": 1, "*.txt": 1, "*.zip": 1, "README": 1,
+        class_folders.OUTSIDE: 1, "*.csv": 1, "*.txt": 1, "*.zip": 1, "README": 1,
     }  # fmt: skip
 
 
-def test_a_picture_named_as_something_else_is_a_picture(root: Path, looked: list[str]) -> None:
-    (root / "Cat" / "picture.txt").write_bytes(jpeg(20, 20))
-    assert "Cat/picture.txt" in found(scan(root))
+def test_a_image_named_as_something_else_is_a_image(root: Path, looked: list[str]) -> None:
+    (root / "Cat" / "image.txt").write_bytes(jpeg(20, 20))
+    assert "Cat/image.txt" in found(scan(root))
 
 
 def test_symlinks_are_followed_once(tmp_path: Path, root: Path, looked: list[str]) -> None:
@@ -164,8 +165,8 @@ def test_symlinks_are_followed_once(tmp_path: Path, root: Path, looked: list[str
     (root / "Cat" / "gone.jpg").symlink_to("nowhere.jpg")
     one = scan(root)
     assert {"Cat/again/1.jpg", "Cat/again/deep/2.jpg", "Dog/one.jpg", "Bird/1.jpg"} <= {p.path for p in one.usable}
-    assert one.ignored == {tree.SEEN: 1}
-    assert {p.path: p.reason for p in one.pictures if p.status != "ok"} == {
+    assert one.ignored == {class_folders.SEEN: 1}
+    assert {p.path: p.reason for p in one.images if p.status != "ok"} == {
         "Cat/gone.jpg": "dangling symlink",
         "Dog/up": "symlink loop",
     }
@@ -176,7 +177,7 @@ def test_what_is_no_file_is_told_and_never_opened(root: Path, looked: list[str])
     os.mkfifo(root / "Cat" / "pipe.jpg")
     (root / "Cat" / "zero.jpg").symlink_to("/dev/zero")
     one = scan(root)
-    assert {p.path: p.reason for p in one.pictures if p.status != "ok"} == {
+    assert {p.path: p.reason for p in one.images if p.status != "ok"} == {
         "Cat/pipe.jpg": "not a file (FIFO)",
         "Cat/zero.jpg": "not a file (device)",
     }
@@ -222,7 +223,7 @@ def test_the_second_scan_reads_no_file(root: Path, looked: list[str]) -> None:
     seen: list[tuple[int, int]] = []
     assert scan(root, progress=lambda done, total: seen.append((done, total))) == one
     assert looked == [] and seen == [(10, 10)]
-    assert all(picture.status == "unreadable" for picture in scan(root, cache=False).pictures)
+    assert all(image.status == "unreadable" for image in scan(root, cache=False).images)
 
 
 @pytest.mark.parametrize("how", ["size", "time", "inode", "new"])
@@ -264,7 +265,7 @@ def test_what_is_gone_is_forgotten(root: Path, looked: list[str]) -> None:
     scan(root)
     (root / "Dog" / "1.jpg").unlink()
     looked.clear()
-    assert len(scan(root).pictures) == 9 and looked == []
+    assert len(scan(root).images) == 9 and looked == []
 
 
 def test_a_new_test_folder_makes_train_a_split_without_reading(tmp_path: Path, looked: list[str]) -> None:
@@ -291,15 +292,15 @@ def test_an_interrupted_scan_goes_on_where_it_was(root: Path, looked: list[str])
 
 
 def test_an_outer_failure_is_tried_anew(root: Path, monkeypatch: pytest.MonkeyPatch, looked: list[str]) -> None:
-    here = workers.map_in_workers
+    here = process_pool.map_in_workers
 
     def slow_disk(*arguments: Any, **options: Any) -> Any:
         for place, value in here(*arguments, **options):
-            yield place, workers.Failed("took over 10 s") if place == 2 else value
+            yield place, process_pool.Failed("took over 10 s") if place == 2 else value
 
     with monkeypatch.context() as patch:
-        patch.setattr(workers, "map_in_workers", slow_disk)
-        assert [picture.reason for picture in scan(root).pictures if picture.reason] == ["took over 10 s"]
+        patch.setattr(process_pool, "map_in_workers", slow_disk)
+        assert [image.reason for image in scan(root).images if image.reason] == ["took over 10 s"]
     looked.clear()
     assert len(scan(root).usable) == 10 and len(looked) == 1
 
@@ -310,10 +311,10 @@ def test_a_broken_file_is_not_read_again(root: Path, looked: list[str]) -> None:
     one = scan(root)
     looked.clear()
     assert scan(root) == one and looked == []
-    assert [p.reason for p in one.pictures if p.reason] == ["not a picture (HTML)"]
+    assert [p.reason for p in one.images if p.reason] == ["not an image (HTML)"]
 
 
-def test_two_folders_do_not_share_a_catalogue(tmp_path: Path, looked: list[str]) -> None:
+def test_two_folders_do_not_share_a_catalog(tmp_path: Path, looked: list[str]) -> None:
     one, other = put(tmp_path / "a" / "pets", "Cat/1.jpg"), put(tmp_path / "b" / "pets", "Cat/1.jpg")
     scan(one)
     scan(other)
@@ -327,18 +328,18 @@ def test_without_the_cache_nothing_is_kept(root: Path, looked: list[str]) -> Non
     assert len(looked) == 20
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": 1, "pictures": {"path": [1]}}'])
-def test_a_broken_catalogue_is_said_and_made_anew(root: Path, looked: list[str], content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": 1, "images": {"path": [1]}}'])
+def test_a_broken_catalog_is_said_and_made_anew(root: Path, looked: list[str], content: bytes) -> None:
     one = scan(root)
     (store,) = cache_folder().rglob("*.json")
     store.write_bytes(content)
-    with pytest.warns(UserWarning, match="saved catalogue is not used"):
+    with pytest.warns(UserWarning, match="saved catalog is not used"):
         assert scan(root) == one
     looked.clear()
     assert scan(root) == one and looked == []
 
 
-def test_a_catalogue_of_another_version_is_made_anew(
+def test_a_catalog_of_another_version_is_made_anew(
     root: Path, looked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scan(root)
@@ -351,7 +352,7 @@ def test_a_catalogue_of_another_version_is_made_anew(
     monkeypatch.undo()
     with pytest.raises(DataError, match="another version"):
         Catalog.from_json(value)
-    with pytest.raises(DataError, match="not a catalogue"):
+    with pytest.raises(DataError, match="not a catalog"):
         Catalog.from_json({"version": module.VERSION})
 
 
@@ -412,8 +413,8 @@ def test_unusable_folders_are_one_clear_line(tmp_path: Path, looked: list[str]) 
         "file.jpg": "not a folder",
         "empty": "there are no class folders",
         "flat": "there are no class folders",
-        "hollow": "there are no pictures",
-        "texts": "there are no pictures",
+        "hollow": "there are no images",
+        "texts": "there are no images",
         "circle": "cannot be read",
     }
     for name, word in words.items():
@@ -448,11 +449,11 @@ def test_one_class_and_empty_classes_are_told_by_check_not_here(root: Path, look
     assert scan(put(root.parent / "alone", "Cat/1.jpg")).classes == ("Cat",)
 
 
-def test_every_format_is_catalogued(tmp_path: Path, looked: list[str]) -> None:
+def test_every_format_is_catalogd(tmp_path: Path, looked: list[str]) -> None:
     for name, build in GOOD.items():
         path = tmp_path / "a" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(build())
     one = scan(tmp_path)
-    assert len(one.usable) == len(one.pictures) == len(GOOD)
-    assert {picture.format for picture in one.usable} == {"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"}
+    assert len(one.usable) == len(one.images) == len(GOOD)
+    assert {image.format for image in one.usable} == {"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"}

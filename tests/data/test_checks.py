@@ -20,25 +20,25 @@ from PIL import Image  # noqa: TID253
 from housetrain.data import duplicates
 from housetrain.data.catalog import scan
 from housetrain.data.checks import FEW, LEAST, Finding, check, duplicate_groups, write_findings
-from housetrain.data.facts import perceptual_hash
+from housetrain.data.image_metadata import perceptual_hash
 
 pytestmark = pytest.mark.usefixtures("looked")
 SIDE = 96
 
 
 @functools.cache
-def picture(seed: int) -> bytes:
+def image(seed: int) -> bytes:
     return jpeg(SIDE, SIDE + 24, seed=seed)
 
 
 def make(root: Path, counts: dict[str, int] | None = None) -> Path:
-    """A folder that is well: enough pictures in each class, no two alike."""
+    """A folder that is well: enough images in each class, no two alike."""
     seed = 0
     for label, count in (counts or {"Cat": FEW, "Dog": FEW}).items():
         (root / label).mkdir(parents=True)
         for number in range(count):
             seed += 1
-            (root / label / f"{number:03}.jpg").write_bytes(picture(seed))
+            (root / label / f"{number:03}.jpg").write_bytes(image(seed))
     return root
 
 
@@ -71,15 +71,15 @@ def night(seed: int) -> bytes:
 
 
 def spare(seed: int) -> bytes:
-    return picture(seed)[:-2] + b"\x12\x34\x56" * 20 + b"\xff\xd9"
+    return image(seed)[:-2] + b"\x12\x34\x56" * 20 + b"\xff\xd9"
 
 
 FILES: dict[str, tuple[str, str, bool, Callable[[int], bytes]]] = {  # kind -> severity, name, left out, content
-    "unreadable": ("error", "cut.jpg", True, lambda seed: picture(seed)[:2000]),
+    "unreadable": ("error", "cut.jpg", True, lambda seed: image(seed)[:2000]),
     "wrong-extension": ("note", "really png.jpg", False, lambda seed: encode(photo(SIDE, SIDE, seed), "PNG")),
     "damaged": ("warning", "spare.jpg", False, spare),
-    "odd-file": ("note", "no end.jpg", False, lambda seed: picture(seed)[:-2]),
-    "print-colours": ("note", "print.jpg", False, lambda seed: cmyk_jpeg(photo(SIDE, SIDE, seed))),
+    "odd-file": ("note", "no end.jpg", False, lambda seed: image(seed)[:-2]),
+    "print-colors": ("note", "print.jpg", False, lambda seed: cmyk_jpeg(photo(SIDE, SIDE, seed))),
     "animated": ("note", "moves.gif", False, lambda _: animated("GIF")),
     "uniform": ("note", "flat.png", False, lambda _: encode(np.full((SIDE, SIDE, 3), 120, np.uint8), "PNG")),
     "dark": ("note", "night.png", False, night),
@@ -120,7 +120,7 @@ def test_what_is_within_bounds_is_not_named(tmp_path: Path, build: Callable[[int
 def test_unreadable_files_are_grouped_by_reason(tmp_path: Path) -> None:
     root = make(tmp_path)
     for number in range(3):
-        (root / "Cat" / f"cut {number}.jpg").write_bytes(picture(number + 1)[:2000])
+        (root / "Cat" / f"cut {number}.jpg").write_bytes(image(number + 1)[:2000])
     (root / "Dog" / "page.jpg").write_bytes(b"<html>")
     found = check(scan(root))
     assert [(one.kind, len(one.paths), one.leaves_out == one.paths) for one in found] == [
@@ -128,7 +128,7 @@ def test_unreadable_files_are_grouped_by_reason(tmp_path: Path) -> None:
         ("unreadable", 3, True),
     ]
     assert [one.message for one in found] == [
-        "1 file cannot be used: not a picture (HTML)",
+        "1 file cannot be used: not an image (HTML)",
         "3 files cannot be used: truncated",
     ]
 
@@ -138,19 +138,19 @@ def test_many_groups_become_one_finding(tmp_path: Path) -> None:
     for number in range(25):
         (root / "Cat" / f"copy {number:03}.jpg").write_bytes((root / "Cat" / f"{number:03}.jpg").read_bytes())
     one = kinds(root)["exact-duplicate"]
-    assert len(one.paths) == 50 and one.message == "25 pictures are there more than once (50 files)"
+    assert len(one.paths) == 50 and one.message == "25 images are there more than once (50 files)"
     assert set(one.leaves_out) == {f"Cat/copy {number:03}.jpg" for number in range(25)}
 
 
 # ---------------------------------------------------------------------------------------------- looks
 
 
-def test_what_most_pictures_are_is_said_once_and_of_no_picture(tmp_path: Path) -> None:
+def test_what_most_images_are_is_said_once_and_of_no_image(tmp_path: Path) -> None:
     root = make(tmp_path)
     for number, path in enumerate(sorted(root.rglob("*.jpg"))[::3]):
         path.write_bytes(night(1000 + number))
     found = [one for one in check(scan(root)) if one.kind == "dark"]
-    assert len(found) == 1 and found[0].paths == () and found[0].message.startswith("33% of the pictures")
+    assert len(found) == 1 and found[0].paths == () and found[0].message.startswith("33% of the images")
 
 
 # ---------------------------------------------------------------------------------------------- identical files
@@ -166,7 +166,7 @@ def test_copies_are_used_once(tmp_path: Path) -> None:
     assert found["exact-duplicate"].leaves_out == ("Cat/a copy.jpg", "Cat/x copy.jpg")
 
 
-def test_a_picture_with_two_labels_is_left_out_whole(tmp_path: Path) -> None:
+def test_a_image_with_two_labels_is_left_out_whole(tmp_path: Path) -> None:
     root = make(tmp_path)
     for name in ("Dog/also a cat.jpg", "Cat/once more.jpg"):
         (root / name).write_bytes((root / "Cat" / "005.jpg").read_bytes())
@@ -174,10 +174,10 @@ def test_a_picture_with_two_labels_is_left_out_whole(tmp_path: Path) -> None:
     assert set(found) == {"two-labels"} and found["two-labels"].severity == "error"
     assert found["two-labels"].paths == ("Cat/005.jpg", "Cat/once more.jpg", "Dog/also a cat.jpg")
     assert found["two-labels"].leaves_out == found["two-labels"].paths
-    assert found["two-labels"].message == "the same picture is labelled Cat and Dog"
+    assert found["two-labels"].message == "the same image is labeled Cat and Dog"
 
 
-def test_a_picture_on_both_sides_stays_in_the_test(tmp_path: Path) -> None:
+def test_a_image_on_both_sides_stays_in_the_test(tmp_path: Path) -> None:
     root = make(tmp_path, {f"{name}/{label}": FEW for name in ("train", "val", "test") for label in ("Cat", "Dog")})
     data = (root / "train" / "Cat" / "005.jpg").read_bytes()
     for name in ("test", "val"):
@@ -208,9 +208,9 @@ def brightened(data: bytes) -> bytes:
 
 
 def cropped(data: bytes) -> bytes:
-    picture = shown(data)
-    y, x = round(picture.shape[0] * 0.01), round(picture.shape[1] * 0.01)
-    return encode(np.ascontiguousarray(picture[y:-y, x:-x]), "JPEG")
+    image = shown(data)
+    y, x = round(image.shape[0] * 0.01), round(image.shape[1] * 0.01)
+    return encode(np.ascontiguousarray(image[y:-y, x:-x]), "JPEG")
 
 
 def converted(data: bytes) -> bytes:
@@ -221,7 +221,7 @@ CHANGES = (resized, recompressed, brightened, cropped, converted)
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_picture_that_was_changed_a_little_is_found(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+def test_a_image_that_was_changed_a_little_is_found(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     root = make(tmp_path)
     name = "new.webp" if change is converted else "new.jpg"
     (root / "Cat" / name).write_bytes(change((root / "Cat" / "005.jpg").read_bytes()))
@@ -235,16 +235,16 @@ def test_a_picture_that_was_changed_a_little_is_found(tmp_path: Path, change: Ca
     assert len(set(duplicate_groups(scan(root), near=False).values())) == 2 * FEW + 1
 
 
-def test_nearly_the_same_picture_under_two_labels_is_a_warning(tmp_path: Path) -> None:
+def test_nearly_the_same_image_under_two_labels_is_a_warning(tmp_path: Path) -> None:
     root = make(tmp_path)
     (root / "Dog" / "new.jpg").write_bytes(recompressed((root / "Cat" / "005.jpg").read_bytes()))
     found = kinds(root)
     assert set(found) == {"near-duplicate"} and found["near-duplicate"].severity == "warning"
-    assert found["near-duplicate"].message == "nearly the same picture is labelled Cat and Dog"
+    assert found["near-duplicate"].message == "nearly the same image is labeled Cat and Dog"
     assert found["near-duplicate"].leaves_out == ()
 
 
-def test_nearly_the_same_picture_on_both_sides_is_a_warning(tmp_path: Path) -> None:
+def test_nearly_the_same_image_on_both_sides_is_a_warning(tmp_path: Path) -> None:
     root = make(tmp_path, {f"{name}/{label}": FEW for name in ("train", "test") for label in ("Cat", "Dog")})
     (root / "test" / "Cat" / "new.jpg").write_bytes(recompressed((root / "train" / "Cat" / "005.jpg").read_bytes()))
     found = kinds(root)
@@ -278,15 +278,15 @@ def test_simple_drawings_are_not_taken_for_one_another(tmp_path: Path) -> None:
     assert not [one for one in check(scan(tmp_path)) if one.kind == "near-duplicate"]
 
 
-def test_pictures_alike_only_in_the_large_are_different(tmp_path: Path) -> None:
-    """Two fences before one scene: the first hash takes them for one picture, the second does not."""
+def test_images_alike_only_in_the_large_are_different(tmp_path: Path) -> None:
+    """Two fences before one scene: the first hash takes them for one image, the second does not."""
     root, large = make(tmp_path), cv2.GaussianBlur(photo(300, 300, 600), (0, 0), 15).astype(float)
     fence = 20 * np.cos(2 * np.pi * 7 * np.arange(300) / 300)[np.newaxis, :, np.newaxis]
     for sign, label in ((1, "Cat"), (-1, "Dog")):
         scene = (large + sign * fence).clip(0, 255).astype(np.uint8)
         (root / label / "scene.png").write_bytes(encode(scene, "PNG"))
     one = scan(root)
-    first, second = (int(picture.phash, 16) for picture in one.usable if picture.path.endswith("scene.png"))
+    first, second = (int(image.phash, 16) for image in one.usable if image.path.endswith("scene.png"))
     assert (first ^ second).bit_count() <= duplicates.NEAR_BITS
     assert check(one) == ()
 
@@ -345,16 +345,16 @@ def test_an_empty_class_is_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "severity"), [(1, "error"), (LEAST - 1, "error"), (LEAST, "warning"), (FEW - 1, "warning")]
 )
-def test_few_pictures(tmp_path: Path, count: int, severity: str) -> None:
+def test_few_images(tmp_path: Path, count: int, severity: str) -> None:
     found = kinds(make(tmp_path, {"Cat": FEW, "Dog": count}))
-    assert found["few-pictures"].severity == severity and "Dog" in found["few-pictures"].message
-    assert f"{count} picture" in found["few-pictures"].message
+    assert found["few-images"].severity == severity and "Dog" in found["few-images"].message
+    assert f"{count} image" in found["few-images"].message
 
 
-def test_unusable_pictures_do_not_count(tmp_path: Path) -> None:
+def test_unusable_images_do_not_count(tmp_path: Path) -> None:
     root = make(tmp_path)
     (root / "Dog" / "000.jpg").write_bytes(b"")
-    assert set(kinds(root)) == {"unreadable", "few-pictures"}
+    assert set(kinds(root)) == {"unreadable", "few-images"}
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_imbalance(tmp_path: Path, counts: dict[str, int], severity: str | None)
     assert (found["imbalance"].severity if "imbalance" in found else None) == severity
     if severity:
         ratio = counts["Dog"] / counts["Cat"]
-        assert found["imbalance"].message.startswith(f"Dog has {ratio:.1f} times as many pictures as Cat")
+        assert found["imbalance"].message.startswith(f"Dog has {ratio:.1f} times as many images as Cat")
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_class_names_that_differ_by_case_only(tmp_path: Path, one: str, other: s
 def test_the_most_severe_come_first(tmp_path: Path) -> None:
     root = make(tmp_path, {"Cat": FEW, "Dog": 50})
     (root / "Bird").mkdir()
-    (root / "Cat" / "cut.jpg").write_bytes(picture(1)[:2000])
+    (root / "Cat" / "cut.jpg").write_bytes(image(1)[:2000])
     (root / "Cat" / "moves.gif").write_bytes(animated("GIF"))
     severities = [one.severity for one in check(scan(root))]
     assert severities == ["error", "warning", "note", "note"]
@@ -408,7 +408,7 @@ def test_nothing_is_opened_by_check(tmp_path: Path, looked: list[str]) -> None:
     assert check(one) == ()
 
 
-def test_the_table_has_a_row_for_every_picture(tmp_path: Path) -> None:
+def test_the_table_has_a_row_for_every_image(tmp_path: Path) -> None:
     root = make(tmp_path / "p")
     names = ["Cat/new\nline.jpg", 'Cat/with "quotes", commas.jpg', os.fsdecode(b"Cat/not \xff utf-8.jpg")]
     for name in names:
@@ -428,14 +428,14 @@ def test_the_table_has_a_row_for_every_picture(tmp_path: Path) -> None:
     assert all(row["reason"] and row["do"] for row in rows)
 
 
-def test_a_catalogue_without_usable_pictures_is_checked(tmp_path: Path) -> None:
+def test_a_catalog_without_usable_images_is_checked(tmp_path: Path) -> None:
     for label in ("Cat", "Dog"):
         (tmp_path / label).mkdir()
         (tmp_path / label / "1.jpg").write_bytes(b"<html>")
-    assert {one.kind for one in check(scan(tmp_path))} == {"unreadable", "few-pictures"}
+    assert {one.kind for one in check(scan(tmp_path))} == {"unreadable", "few-images"}
 
 
-def test_print_colours_need_print(tmp_path: Path) -> None:
+def test_print_colors_need_print(tmp_path: Path) -> None:
     gray = Image.fromarray(photo(SIDE, SIDE, 500)).convert("L")
     gray.save(make(tmp_path) / "Cat" / "gray.jpg")
     assert kinds(tmp_path) == {}

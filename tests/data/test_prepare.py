@@ -19,14 +19,13 @@ import numpy as np
 import pytest
 from tree import snapshot
 
-import housetrain.data.fill as filling
 import housetrain.data.prepare as module
+import housetrain.system.fork_pool as filling
 from housetrain.data.catalog import scan
-from housetrain.data.decode import InputSpec, load
 from housetrain.data.prepare import default_prepared_folder, prepare
 from housetrain.data.prepared import MANIFEST, Prepared
-from housetrain.data.split import SPLITS, LeftOut, Row, Split
-from housetrain.data.splitting import position, split
+from housetrain.data.split import position, split
+from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest
 from housetrain.errors import (
     CorruptError,
     DiskFull,
@@ -36,14 +35,15 @@ from housetrain.errors import (
     RecipeError,
     SourceChanged,
 )
+from housetrain.images.decode import InputSpec, load
 
 
 def draw(path: Path, seed: int, *, side: int = 60) -> None:
-    """Write a colour picture that looks like no other."""
+    """Write a color image that looks like no other."""
     noise = np.random.default_rng(seed).integers(0, 256, (9, 8, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = cv2.resize(noise, (side + seed % 17, side), interpolation=cv2.INTER_CUBIC)
-    path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
+    image = cv2.resize(noise, (side + seed % 17, side), interpolation=cv2.INTER_CUBIC)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
 
 
 def make_folder(root: Path, count: int = 40, *, suffix: str = ".jpg") -> Path:
@@ -52,8 +52,8 @@ def make_folder(root: Path, count: int = 40, *, suffix: str = ".jpg") -> Path:
     return root
 
 
-def divide(root: Path, **options: Any) -> Split:
-    """Split by hand, without looking at the pictures."""
+def divide(root: Path, **options: Any) -> SplitManifest:
+    """Split by hand, without looking at the images."""
     rows = []
     for path in sorted(root.rglob("*.*")):
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -62,12 +62,12 @@ def divide(root: Path, **options: Any) -> Split:
         rows.append(Row(path.relative_to(root).as_posix(), sha256, path.parent.name, name, sha256))
     plain = {"seed": 0, "validation": 0.2, "test": 0.2, "test_per_class": None, "balance": "weights"}
     classes = sorted({row.label for row in rows})
-    return Split.of_rows(root, classes, rows=rows, options={**plain, "ready_made": False, **options})
+    return SplitManifest.of_rows(root, classes, rows=rows, options={**plain, "ready_made": False, **options})
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make_folder(tmp_path / "pictures")
+    return make_folder(tmp_path / "images")
 
 
 @pytest.fixture
@@ -84,16 +84,16 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def expected(one: Split, spec: InputSpec) -> dict[str, np.ndarray]:
+def expected(one: SplitManifest, spec: InputSpec) -> dict[str, np.ndarray]:
     return {
         name: np.array([load(one.root / row.path, spec) for row in one.of(name)]).reshape(-1, *spec.shape)
         for name in SPLITS
     }
 
 
-def assert_holds(prepared: Prepared, one: Split, spec: InputSpec) -> None:
-    for name, pictures in expected(one, spec).items():
-        assert np.array_equal(prepared.pictures(name), pictures)
+def assert_holds(prepared: Prepared, one: SplitManifest, spec: InputSpec) -> None:
+    for name, images in expected(one, spec).items():
+        assert np.array_equal(prepared.images(name), images)
         assert prepared.paths(name) == tuple(row.path for row in one.of(name))
 
 
@@ -104,14 +104,14 @@ def content(folder: Path) -> dict[str, bytes]:
 # ---------------------------------------------------------------------------------------------- what comes out
 
 
-@pytest.mark.parametrize("colour", ["gray", "rgb"])
+@pytest.mark.parametrize("color_mode", ["grayscale", "rgb"])
 @pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
 @pytest.mark.parametrize("size", [16, (20, 33)])
-def test_rows_are_what_the_decoder_gives(tmp_path: Path, root: Path, colour: Any, resize: Any, size: Any) -> None:
+def test_rows_are_what_the_decoder_gives(tmp_path: Path, root: Path, color_mode: Any, resize: Any, size: Any) -> None:
     one = divide(root)
-    prepared = prepare(one, tmp_path / "out", size=size, colour=colour, resize=resize, background=(9, 8, 7))
+    prepared = prepare(one, tmp_path / "out", size=size, color_mode=color_mode, resize=resize, background=(9, 8, 7))
     height, width = (size, size) if isinstance(size, int) else size
-    assert prepared.spec == InputSpec(height, width, colour, resize, (9, 8, 7))
+    assert prepared.spec == InputSpec(height, width, color_mode, resize, (9, 8, 7))
     assert_holds(prepared, one, prepared.spec)
 
 
@@ -120,39 +120,39 @@ def test_arrays_labels_and_names_belong_together(tmp_path: Path, root: Path) -> 
     prepared = prepare(one, tmp_path / "out", size=16)
     assert prepared.classes == ("Cat", "Dog") and prepared.balance == "weights"
     for name in SPLITS:
-        pictures, labels = prepared.pictures(name), prepared.labels(name)
-        assert isinstance(pictures, np.memmap) and pictures.dtype == np.uint8
-        assert pictures.shape == (len(one.of(name)), 16, 16, 1)
-        assert labels.dtype == np.int64 and labels.shape == (len(pictures),)
+        images, labels = prepared.images(name), prepared.labels(name)
+        assert isinstance(images, np.memmap) and images.dtype == np.uint8
+        assert images.shape == (len(one.of(name)), 16, 16, 1)
+        assert labels.dtype == np.int64 and labels.shape == (len(images),)
         assert [prepared.classes[label] for label in labels] == [path.split("/")[0] for path in prepared.paths(name)]
         assert prepared.sha256(name) == tuple(row.sha256 for row in one.of(name))
         with pytest.raises(ValueError, match="read-only"):
-            pictures[0] = 0
+            images[0] = 0
     assert prepared.counts() == one.counts()
     everything = np.load(prepared.file)  # a plain .npy: any tool reads it
-    assert len(everything) == 40 and np.array_equal(everything[: len(one.of("train"))], prepared.pictures("train"))
+    assert len(everything) == 40 and np.array_equal(everything[: len(one.of("train"))], prepared.images("train"))
     with pytest.raises(ValueError, match="no such split"):
-        prepared.pictures("trian")  # type: ignore[arg-type]
+        prepared.images("trian")  # type: ignore[arg-type]
 
 
 def test_loaded_is_what_was_returned(tmp_path: Path, root: Path) -> None:
     prepared = prepare(divide(root), tmp_path / "out", size=16)
     assert Prepared.load(tmp_path / "out") == prepared
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
-    assert manifest["counts"] == prepared.counts() and manifest["pictures"]["shape"] == [40, 16, 16, 1]
+    assert manifest["counts"] == prepared.counts() and manifest["images"]["shape"] == [40, 16, 16, 1]
     assert sorted(item.name.split("-")[0] for item in (tmp_path / "out").iterdir()) == [
-        ".lock", "pictures", "prepared.json", "split",
+        ".lock", "images", "prepared.json", "split",
     ]  # fmt: skip
 
 
 def test_every_format_and_odd_names(tmp_path: Path) -> None:
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     names = ["ä\n.png", os.fsdecode(b"\xff.webp"), "b.bmp", "c.tiff", " d .jpg", "e.png", "f.png"]
     for number, name in enumerate(names):
         for label in ("naïve", "日本"):
             draw(root / label / name, number + 100 * (label == "日本"))
     one = divide(root)
-    assert_holds(prepare(one, tmp_path / "out", size=12, colour="rgb"), one, InputSpec(12, 12, "rgb"))
+    assert_holds(prepare(one, tmp_path / "out", size=12, color_mode="rgb"), one, InputSpec(12, 12, "rgb"))
 
 
 def test_progress_counts_up_to_all(tmp_path: Path, root: Path) -> None:
@@ -170,7 +170,7 @@ def test_the_source_is_not_touched(tmp_path: Path, root: Path) -> None:
 
 
 def test_forks_and_workers_prepare_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = make_folder(tmp_path / "pictures", 80)
+    root = make_folder(tmp_path / "images", 80)
     (root / "Cat" / "bad.jpg").write_bytes(b"<html>")
     one = divide(root)
     one.save(tmp_path)
@@ -179,7 +179,7 @@ def test_forks_and_workers_prepare_the_same(tmp_path: Path, monkeypatch: pytest.
     forks, workers = Prepared.load(tmp_path / "forks"), prepare(one, tmp_path / "workers", size=16)
     assert forks.file.read_bytes() == workers.file.read_bytes() and forks.fingerprint == workers.fingerprint
     assert forks.split == workers.split
-    assert forks.split.left_out == (LeftOut("Cat/bad.jpg", "Cat", "not a picture (HTML)"),)
+    assert forks.split.left_out == (LeftOut("Cat/bad.jpg", "Cat", "not an image (HTML)"),)
 
 
 def test_one_worker_gives_the_same(tmp_path: Path, root: Path) -> None:
@@ -210,15 +210,15 @@ def test_options_with_a_split_are_refused(tmp_path: Path, root: Path) -> None:
 
 def test_default_folder_says_what_it_holds(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert prepare(divide(root, validation=0.15, test=0.15), size=16).folder == Path("prepared/pictures-16x16-gray")
+    assert prepare(divide(root, validation=0.15, test=0.15), size=16).folder == Path("prepared/images-16x16-grayscale")
     one = divide(root, validation=0.15, test=0.15, seed=7, balance="trim", test_per_class=15)
     spec = InputSpec(50, 60, "rgb", "crop")
-    name = "prepared/pictures-50x60-rgb-crop-seed-7-test-per-class-15-trim"
+    name = "prepared/images-50x60-rgb-crop-seed-7-test-per-class-15-trim"
     assert default_prepared_folder(root, spec, one) == Path(name)
-    other = make_folder(tmp_path / "elsewhere" / "pictures")
+    other = make_folder(tmp_path / "elsewhere" / "images")
     plain = divide(other, validation=0.15, test=0.15)
     assert default_prepared_folder(other, InputSpec(16, 16), plain) not in (
-        Path("prepared/pictures-16x16-gray"),
+        Path("prepared/images-16x16-grayscale"),
         default_prepared_folder(root, InputSpec(16, 16), plain),
     )
 
@@ -253,20 +253,24 @@ def test_a_changed_file_invalidates_only_itself(tmp_path: Path, root: Path, deco
 def test_another_spec_decodes_everything(tmp_path: Path, root: Path, decoded: list[str]) -> None:
     one = divide(root)
     prepare(one, tmp_path / "out", size=16)
-    for options in ({"size": 17}, {"size": 17, "colour": "rgb"}, {"size": 17, "colour": "rgb", "resize": "pad"}):
+    for options in (
+        {"size": 17},
+        {"size": 17, "color_mode": "rgb"},
+        {"size": 17, "color_mode": "rgb", "resize": "pad"},
+    ):
         decoded.clear()
         prepared = prepare(one, tmp_path / "out", **options)
         assert len(decoded) == 40
         assert_holds(prepared, one, prepared.spec)
 
 
-def test_another_split_of_the_same_pictures_decodes_nothing(tmp_path: Path, root: Path, decoded: list[str]) -> None:
+def test_another_split_of_the_same_images_decodes_nothing(tmp_path: Path, root: Path, decoded: list[str]) -> None:
     one = divide(root)
     prepare(one, tmp_path / "out", size=16)
     decoded.clear()
     turned = {"train": "test", "test": "validation", "validation": "train"}
     rows = [Row(row.path, row.sha256, row.label, turned[row.split], row.group) for row in one.rows]  # type: ignore[arg-type]
-    other = Split.of_rows(root, one.classes, rows=rows, options=one.options)
+    other = SplitManifest.of_rows(root, one.classes, rows=rows, options=one.options)
     prepared = prepare(other, tmp_path / "out", size=16)
     assert decoded == []
     assert_holds(prepared, other, InputSpec(16, 16))
@@ -287,19 +291,19 @@ def test_a_new_decoder_decodes_everything(
     assert len(decoded) == 40
 
 
-def test_prepared_pictures_outlive_their_source(tmp_path: Path, root: Path) -> None:
+def test_prepared_images_outlive_their_source(tmp_path: Path, root: Path) -> None:
     one = divide(root)
     prepare(one, tmp_path / "out", size=16)
     shutil.rmtree(root)
-    assert len(prepare(one, tmp_path / "out", size=16).pictures("train")) == len(one.of("train"))
+    assert len(prepare(one, tmp_path / "out", size=16).images("train")) == len(one.of("train"))
 
 
-@pytest.mark.parametrize("damage", ["pictures", "split", "manifest", "missing"])
+@pytest.mark.parametrize("damage", ["images", "split", "manifest", "missing"])
 def test_damage_is_noticed_and_mended(tmp_path: Path, root: Path, damage: str) -> None:
     one, out = divide(root), tmp_path / "out"
     prepared = prepare(one, out, size=16)
     listing = next(out.glob("split-*"))
-    if damage == "pictures":
+    if damage == "images":
         os.truncate(prepared.file, prepared.file.stat().st_size - 1)
     elif damage == "split":
         listing.write_bytes(listing.read_bytes().replace(b"Cat", b"Cow"))
@@ -316,7 +320,7 @@ def test_damage_is_noticed_and_mended(tmp_path: Path, root: Path, damage: str) -
 
 def test_what_is_not_prepared_says_so(tmp_path: Path, root: Path) -> None:
     for folder in (tmp_path / "none", tmp_path, root / "Cat" / "0.jpg"):
-        with pytest.raises(IncompleteError, match="no prepared pictures here"):
+        with pytest.raises(IncompleteError, match="no prepared images here"):
             Prepared.load(folder)
 
 
@@ -324,7 +328,7 @@ def test_a_manifest_cannot_point_elsewhere(tmp_path: Path, root: Path) -> None:
     prepare(divide(root), tmp_path / "out", size=16)
     path = tmp_path / "out" / MANIFEST
     manifest = json.loads(path.read_text())
-    manifest["pictures"]["file"] = "../secret.npy"
+    manifest["images"]["file"] = "../secret.npy"
     path.write_text(json.dumps(manifest))
     with pytest.raises(CorruptError, match="outside of the folder"):
         Prepared.load(tmp_path / "out")
@@ -334,7 +338,7 @@ def test_a_manifest_cannot_point_elsewhere(tmp_path: Path, root: Path) -> None:
 
 
 def change(path: Path, how: str) -> None:
-    if how == "another picture":
+    if how == "another image":
         draw(path, 4711)
     elif how == "one byte, same size and time":
         before, data = path.stat(), bytearray(path.read_bytes())
@@ -348,13 +352,13 @@ def change(path: Path, how: str) -> None:
         os.mkfifo(path)
 
 
-@pytest.mark.parametrize("how", ["another picture", "one byte, same size and time", "gone", "a pipe"])
+@pytest.mark.parametrize("how", ["another image", "one byte, same size and time", "gone", "a pipe"])
 def test_a_file_changed_since_the_scan_is_named(tmp_path: Path, root: Path, how: str) -> None:
     prepare(divide(root), tmp_path / "out", size=16)
     before = content(tmp_path / "out")
     one = divide(root)
     change(root / "Cat" / "4.jpg", how)
-    with pytest.raises(SourceChanged, match=r"1 picture changed.*'Cat/4\.jpg'") as caught:
+    with pytest.raises(SourceChanged, match=r"1 image changed.*'Cat/4\.jpg'") as caught:
         prepare(one, tmp_path / "out", size=20)
     assert "\n" not in str(caught.value)
     assert content(tmp_path / "out") == before
@@ -367,7 +371,7 @@ def test_many_changed_files_are_counted(tmp_path: Path, root: Path) -> None:
     one = divide(root)
     for number in range(0, 40, 2):
         draw(root / "Cat" / f"{number}.jpg", 500 + number)
-    with pytest.raises(SourceChanged, match=r"20 pictures changed.*and 15 more"):
+    with pytest.raises(SourceChanged, match=r"20 images changed.*and 15 more"):
         prepare(one, tmp_path / "out", size=20)
 
 
@@ -377,14 +381,14 @@ def test_a_touched_file_is_no_change(tmp_path: Path, root: Path) -> None:
     prepare(one, tmp_path / "out", size=20)
 
 
-def test_a_picture_that_fails_is_left_out_with_its_reason(tmp_path: Path, root: Path) -> None:
+def test_a_image_that_fails_is_left_out_with_its_reason(tmp_path: Path, root: Path) -> None:
     (root / "Cat" / "bad.jpg").write_bytes(b"<html>")
     (root / "Dog" / "cut.jpg").write_bytes((root / "Dog" / "1.jpg").read_bytes()[:300])
     one = divide(root)  # which did not look
     prepared = prepare(one, tmp_path / "out", size=16)
     assert [left.path for left in prepared.split.left_out] == ["Cat/bad.jpg", "Dog/cut.jpg"]
-    assert prepared.split.left_out[0] == LeftOut("Cat/bad.jpg", "Cat", "not a picture (HTML)")
-    rest = Split.of_rows(
+    assert prepared.split.left_out[0] == LeftOut("Cat/bad.jpg", "Cat", "not an image (HTML)")
+    rest = SplitManifest.of_rows(
         root, one.classes, rows=[row for row in one.rows if row.path[4:7] not in ("bad", "cut")], options=one.options
     )
     assert_holds(prepared, rest, InputSpec(16, 16))
@@ -395,7 +399,7 @@ def test_a_picture_that_fails_is_left_out_with_its_reason(tmp_path: Path, root: 
 def test_a_class_that_fails_whole_is_refused(tmp_path: Path, root: Path) -> None:
     for path in (root / "Cat").iterdir():
         path.write_bytes(b"<html>" + path.name.encode())
-    with pytest.raises(FolderError, match="no picture of class 'Cat' could be decoded"):
+    with pytest.raises(FolderError, match="no image of class 'Cat' could be decoded"):
         prepare(divide(root), tmp_path / "out", size=16)
     assert content(tmp_path / "out") == {}
 
@@ -427,7 +431,7 @@ def test_unusable_folders_write_nothing(tmp_path: Path, root: Path, monkeypatch:
     for name, words in (
         ("one", "one class, 'Cat'"),
         ("single", "'Dog' has only 1"),
-        ("empty", "'Emu' has no picture"),
+        ("empty", "'Emu' has no image"),
         ("void", "no class folders"),
         ("missing", "missing"),
     ):
@@ -440,11 +444,9 @@ def test_output_inside_the_source_is_refused(tmp_path: Path, root: Path, monkeyp
     one = divide(root)
     for source in (one, root):
         for target in (root, root / "out", root / "Cat" / "deep" / "out", tmp_path / "link" / "out"):
-            nothing_written(
-                tmp_path, before, lambda s=source, t=target: prepare(s, t), FolderError, "folder of pictures"
-            )
+            nothing_written(tmp_path, before, lambda s=source, t=target: prepare(s, t), FolderError, "folder of images")
     monkeypatch.chdir(root)
-    nothing_written(tmp_path, before, lambda: prepare(Path()), FolderError, "folder of pictures")
+    nothing_written(tmp_path, before, lambda: prepare(Path()), FolderError, "folder of images")
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, root: Path) -> None:
@@ -477,7 +479,7 @@ def test_a_full_disk_names_path_and_bytes_and_keeps_the_old(tiny_disk: Path, roo
     first = prepare(one, out, size=16)
     before, listing = content(out), first.split
     with pytest.raises(DiskFull, match=r"No space left.*bytes_needed=1200128.*bytes_free=") as caught:
-        prepare(one, out, size=100, colour="rgb")
+        prepare(one, out, size=100, color_mode="rgb")
     assert str(out) in str(caught.value) and "\n" not in str(caught.value)
     assert content(out) == before and Prepared.load(out).split == listing
 
@@ -551,8 +553,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from housetrain.data.prepare import prepare
-from housetrain.data.split import Split
-one = Split.load(Path(sys.argv[2]))
+from housetrain.data.split_manifest import SplitManifest
+one = SplitManifest.load(Path(sys.argv[2]))
 print("go", flush=True)
 prepare(one, Path(sys.argv[3]), size=int(sys.argv[4]))
 print("done", flush=True)
@@ -587,7 +589,7 @@ def kill_at_random(tmp_path: Path, root: Path, *, kills: int) -> None:
         prepared = Prepared.load(out)  # the old or the new, whole
         seen.add(prepared.spec.height)
         for name in SPLITS:
-            assert np.array_equal(prepared.pictures(name), right[prepared.spec.height][name])
+            assert np.array_equal(prepared.images(name), right[prepared.spec.height][name])
     assert seen == {16, 48}
     assert_holds(prepare(one, out, size=20), one, InputSpec(20, 20))
     assert len(content(out)) == 3  # what the killed ones left is gone
@@ -599,7 +601,7 @@ def test_killed_at_any_instant_the_old_or_the_new_is_whole(tmp_path: Path, root:
 
 @pytest.mark.kill
 def test_killed_thirty_times(tmp_path: Path) -> None:
-    kill_at_random(tmp_path, make_folder(tmp_path / "pictures", 400), kills=30)
+    kill_at_random(tmp_path, make_folder(tmp_path / "images", 400), kills=30)
 
 
 @pytest.mark.parametrize("step", ["write_atomic", "_remove_leftovers"])
@@ -661,25 +663,25 @@ def test_interrupted_it_leaves_no_process(tmp_path: Path, root: Path) -> None:
 
 
 def test_real_photos_are_close_to_a_full_decode(tmp_path: Path, photos: Path) -> None:
-    """A JPEG that is decoded small is the same picture as one decoded whole and then shrunk."""
+    """A JPEG that is decoded small is the same image as one decoded whole and then shrunk."""
     chosen = [path for label in ("cats", "dogs") for path in sorted((photos / label).iterdir())[:30]]
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     for path in chosen:
         (root / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path.parent.name / path.name)
     prepared = prepare(divide(root), tmp_path / "out", size=50)
     differences = []
     for name in SPLITS:
-        for picture, path in zip(prepared.pictures(name), prepared.paths(name), strict=True):
+        for image, path in zip(prepared.images(name), prepared.paths(name), strict=True):
             whole = cv2.imread(str(root / path), cv2.IMREAD_GRAYSCALE)
             right = cv2.resize(whole, (50, 50), interpolation=cv2.INTER_AREA).astype(float)
-            differences.append(np.abs(picture[:, :, 0] - right).mean())
+            differences.append(np.abs(image[:, :, 0] - right).mean())
     assert np.mean(differences) < 2.5 and max(differences) < 7
 
 
 @pytest.mark.slow
-def test_25_000_pictures_are_found_again_in_a_second(tmp_path: Path) -> None:
-    root = tmp_path / "pictures"
+def test_25_000_images_are_found_again_in_a_second(tmp_path: Path) -> None:
+    root = tmp_path / "images"
     for number in range(25_000):
         draw(root / ("Cat", "Dog")[number % 2] / f"{number}.jpg", number, side=24)
     first = prepare(root, tmp_path / "out", size=50)

@@ -41,9 +41,9 @@ def test_digits_are_the_real_ones(tmp_path: Path) -> None:
     assert sum(counts(folder).values()) == 1797
     assert counts(folder) == {str(digit): int((real.target == digit).sum()) for digit in range(10)}
     assert seen[-1] == (1797, 1797)
-    picture = cv2.imread(str(folder / "7" / "00007.png"), cv2.IMREAD_UNCHANGED)
-    assert picture.shape == (32, 32) and picture.dtype == np.uint8
-    back = cv2.resize(picture, (8, 8), interpolation=cv2.INTER_AREA).astype(float) * 16 / 255
+    image = cv2.imread(str(folder / "7" / "00007.png"), cv2.IMREAD_UNCHANGED)
+    assert image.shape == (32, 32) and image.dtype == np.uint8
+    back = cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA).astype(float) * 16 / 255
     assert np.abs(back - real.images[7]).mean() < 1.0  # values reach 16
 
 
@@ -100,8 +100,8 @@ def test_mnist_from_its_files(tmp_path: Path, mnist_t10k: Path) -> None:
         labels = np.frombuffer(file.read(), np.uint8, offset=8)
     assert sum(counts(folder).values()) == 10_000  # one part only: no train/ and test/
     for number in (0, 1, 4321, 9999):
-        picture = cv2.imread(str(folder / str(labels[number]) / f"{number:05d}.png"), cv2.IMREAD_UNCHANGED)
-        assert (picture == pixels[number]).all()
+        image = cv2.imread(str(folder / str(labels[number]) / f"{number:05d}.png"), cv2.IMREAD_UNCHANGED)
+        assert (image == pixels[number]).all()
 
 
 def write_idx(folder: Path, start: str, count: int, *, packed: bool = True) -> None:
@@ -288,9 +288,9 @@ def test_only_http(tmp_path: Path) -> None:
 
 
 def jpeg(number: int) -> bytes:
-    picture = np.full((40, 40, 3), number % 256, np.uint8)
-    cv2.putText(picture, str(number), (2, 25), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255))
-    return cv2.imencode(".jpg", picture)[1].tobytes()
+    image = np.full((40, 40, 3), number % 256, np.uint8)
+    cv2.putText(image, str(number), (2, 25), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255))
+    return cv2.imencode(".jpg", image)[1].tobytes()
 
 
 def pets_zip(path: Path, count: int = 12) -> Path:

@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housetrain.data import checks
-from housetrain.data.catalog import Catalog, Picture
+from housetrain.data.catalog import Catalog, ImageRecord
 from housetrain.data.checks import Finding
-from housetrain.data.split import SPLITS, LeftOut, Row, Split
-from housetrain.data.splitting import position, split
+from housetrain.data.split import position, split
+from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest
 from housetrain.errors import CorruptError, FolderError, IncompleteError, RecipeError
 
 
-def picture(path: str, label: str, *, content: str = "", ready: str | None = None, reason: str = "") -> Picture:
+def image(path: str, label: str, *, content: str = "", ready: str | None = None, reason: str = "") -> ImageRecord:
     sha256 = hashlib.sha256(os.fsencode(content or path)).hexdigest()
-    return Picture(
+    return ImageRecord(
         path=path, label=label, split=ready, bytes=100, mtime_ns=0, inode=0,
         format="JPEG", width=50, height=50, mode="RGB", frames=1, orientation=1,
         sha256=sha256, phash="" if reason else sha256[:16], mean=128.0, std=50.0, sharpness=50.0,
@@ -30,20 +30,20 @@ def picture(path: str, label: str, *, content: str = "", ready: str | None = Non
     )  # fmt: skip
 
 
-def catalog(*pictures: Picture, empty: tuple[str, ...] = ()) -> Catalog:
+def catalog(*images: ImageRecord, empty: tuple[str, ...] = ()) -> Catalog:
     return Catalog(
-        root=Path("/pictures"),
-        classes=tuple(sorted({one.label for one in pictures})),
-        pictures=tuple(sorted(pictures, key=lambda one: one.path)),
+        root=Path("/images"),
+        classes=tuple(sorted({one.label for one in images})),
+        images=tuple(sorted(images, key=lambda one: one.path)),
         ignored={},
         empty_classes=empty,
-        ready_made=any(one.split for one in pictures),
+        ready_made=any(one.split for one in images),
         fingerprint="f" * 64,
     )
 
 
 def folder(counts: dict[str, int], **more: Any) -> Catalog:
-    return catalog(*(picture(f"{name}/{n}.jpg", name) for name, count in counts.items() for n in range(count)), **more)
+    return catalog(*(image(f"{name}/{n}.jpg", name) for name, count in counts.items() for n in range(count)), **more)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return given_groups
 
 
-def places(one: Split) -> dict[str, str]:
+def places(one: SplitManifest) -> dict[str, str]:
     return {row.path: row.split for row in one.rows}
 
 
@@ -68,13 +68,13 @@ def test_shares_are_those_asked_for_in_every_class() -> None:
         assert sum(counts[name][label] for name in SPLITS) == 4000
 
 
-def test_adding_and_removing_pictures_does_not_move_the_others() -> None:
+def test_adding_and_removing_images_does_not_move_the_others() -> None:
     few = folder({"Cat": 500, "Dog": 400})
     many = folder({"Cat": 800, "Dog": 700, "Emu": 50})
     before, after = places(split(few, findings=())), places(split(many, findings=()))
     assert {path: after[path] for path in before} == before
     # and a renamed file stays where it was
-    renamed = catalog(*(picture(f"{p.label}/new-{p.path[4:]}", p.label, content=p.path) for p in few.pictures))
+    renamed = catalog(*(image(f"{p.label}/new-{p.path[4:]}", p.label, content=p.path) for p in few.images))
     moved = places(split(renamed, findings=()))
     assert {f"{path[:4]}new-{path[4:]}": name for path, name in before.items()} == moved
 
@@ -87,13 +87,13 @@ def test_another_share_of_test_does_not_move_validation() -> None:
 
 
 def test_the_seed_is_another_division_and_the_same_seed_the_same() -> None:
-    pictures = folder({"a": 300, "b": 300})
-    assert split(pictures, findings=()) == split(pictures, findings=())
-    assert places(split(pictures, findings=())) != places(split(pictures, findings=(), seed=1))
+    images = folder({"a": 300, "b": 300})
+    assert split(images, findings=()) == split(images, findings=())
+    assert places(split(images, findings=())) != places(split(images, findings=(), seed=1))
 
 
 def test_near_duplicates_never_straddle(groups: dict[str, str]) -> None:
-    pictures = folder({"a": 300, "b": 300})
+    images = folder({"a": 300, "b": 300})
     for number in range(0, 300, 3):  # bursts of three, and every tenth also has one of the other class
         for one in range(3):
             groups[f"a/{number + one}.jpg"] = f"burst{number}"
@@ -101,33 +101,33 @@ def test_near_duplicates_never_straddle(groups: dict[str, str]) -> None:
             groups[f"b/{number}.jpg"] = f"burst{number}"
     for options in ({}, {"test_per_class": 15}, {"balance": "trim"}, {"seed": 5}):
         where = defaultdict(set)
-        for row in split(pictures, findings=(), **options).rows:
+        for row in split(images, findings=(), **options).rows:
             where[row.group].add(row.split)
         assert all(len(names) == 1 for names in where.values())
         assert {name for names in where.values() for name in names} == set(SPLITS)
 
 
 def test_test_per_class_is_exactly_the_lowest(groups: dict[str, str]) -> None:
-    pictures = folder({"Cat": 400, "Dog": 90})
-    one = split(pictures, findings=(), test_per_class=15)
+    images = folder({"Cat": 400, "Dog": 90})
+    one = split(images, findings=(), test_per_class=15)
     assert one.counts()["test"] == {"Cat": 15, "Dog": 15}
     for label in ("Cat", "Dog"):
-        ranked = sorted((position(0, p.sha256), p.path) for p in pictures.pictures if p.label == label)
+        ranked = sorted((position(0, p.sha256), p.path) for p in images.images if p.label == label)
         assert {row.path for row in one.of("test") if row.label == label} == {path for _, path in ranked[:15]}
     counts = one.counts()
     assert counts["validation"]["Cat"] / 385 == pytest.approx(0.15, abs=0.05)
 
 
 def test_test_per_class_is_exact_with_near_duplicates(groups: dict[str, str]) -> None:
-    pictures = folder({"a": 200, "b": 200})
+    images = folder({"a": 200, "b": 200})
     for number in range(0, 120, 4):
         for one in range(4):
             groups[f"a/{number + one}.jpg"] = f"burst{number}"
-    assert split(pictures, findings=(), test_per_class=15).counts()["test"] == {"a": 15, "b": 15}
+    assert split(images, findings=(), test_per_class=15).counts()["test"] == {"a": 15, "b": 15}
 
 
-def test_test_per_class_needs_pictures_for_the_rest() -> None:
-    with pytest.raises(FolderError, match="'b' has too few different pictures for 15 in test"):
+def test_test_per_class_needs_images_for_the_rest() -> None:
+    with pytest.raises(FolderError, match="'b' has too few different images for 15 in test"):
         split(folder({"a": 100, "b": 15}), findings=(), test_per_class=15)
     for count in (17, 18, 20):
         counts = split(folder({"a": 100, "b": count}), findings=(), test_per_class=15).counts()
@@ -143,25 +143,23 @@ def test_every_class_gets_each_split(counts: list[int], seed: int) -> None:
 
 
 def test_what_a_finding_leaves_out_is_in_no_split_and_listed() -> None:
-    pictures = catalog(
-        *folder({"a": 30, "b": 30}).pictures, picture("a/bad.jpg", "a", reason="truncated"), picture("b/z.jpg", "b")
+    images = catalog(
+        *folder({"a": 30, "b": 30}).images, image("a/bad.jpg", "a", reason="truncated"), image("b/z.jpg", "b")
     )
-    finding = Finding(
-        "two-labels", "warning", ("a/3.jpg", "b/4.jpg"), "the same picture", "look", ("a/3.jpg", "b/4.jpg")
-    )
-    one = split(pictures, findings=[finding])
+    finding = Finding("two-labels", "warning", ("a/3.jpg", "b/4.jpg"), "the same image", "look", ("a/3.jpg", "b/4.jpg"))
+    one = split(images, findings=[finding])
     assert one.left_out == (
-        LeftOut("a/3.jpg", "a", "two-labels: the same picture"),
+        LeftOut("a/3.jpg", "a", "two-labels: the same image"),
         LeftOut("a/bad.jpg", "a", "unreadable: truncated"),
-        LeftOut("b/4.jpg", "b", "two-labels: the same picture"),
+        LeftOut("b/4.jpg", "b", "two-labels: the same image"),
     )
     assert not {"a/3.jpg", "a/bad.jpg", "b/4.jpg"} & set(places(one))
     assert len(one.rows) == 59
 
 
 def test_trim_evens_out_train_and_validation_but_never_test() -> None:
-    pictures = folder({"a": 600, "b": 200})
-    plain, trimmed = split(pictures, findings=()), split(pictures, findings=(), balance="trim")
+    images = folder({"a": 600, "b": 200})
+    plain, trimmed = split(images, findings=()), split(images, findings=(), balance="trim")
     counts = trimmed.counts()
     for name in ("train", "validation"):
         assert len(set(counts[name].values())) == 1
@@ -179,7 +177,7 @@ def test_trim_evens_out_train_and_validation_but_never_test() -> None:
 def ready_made(**counts: int) -> Catalog:
     return catalog(
         *(
-            picture(f"{name}/{label}/{n}.jpg", label, ready=name)
+            image(f"{name}/{label}/{n}.jpg", label, ready=name)
             for name, count in counts.items()
             for label in ("a", "b")
             for n in range(count)
@@ -210,10 +208,10 @@ def test_missing_test_is_carved_from_train() -> None:
         assert counts["test"] == {"a": 15, "b": 15} if options else 80 < sum(counts["test"].values()) < 160
 
 
-def test_a_picture_in_two_ready_made_splits_is_left_out_of_train() -> None:
-    pictures = list(ready_made(train=40, test=20).pictures)
-    pictures.append(picture("train/a/copy.jpg", "a", content="test/a/5.jpg", ready="train"))
-    one = split(catalog(*pictures))
+def test_a_image_in_two_ready_made_splits_is_left_out_of_train() -> None:
+    images = list(ready_made(train=40, test=20).images)
+    images.append(image("train/a/copy.jpg", "a", content="test/a/5.jpg", ready="train"))
+    one = split(catalog(*images))
     assert places(one)["test/a/5.jpg"] == "test"
     assert "train/a/copy.jpg" in {left.path for left in one.left_out}
 
@@ -227,7 +225,7 @@ def test_a_picture_in_two_ready_made_splits_is_left_out_of_train() -> None:
         ({"a": 100}, (), "one class, 'a'"),
         ({"a": 100, "b": 1}, (), "class 'b' has only 1,"),
         ({"a": 100, "b": 2}, (), "class 'b' has only 2,"),
-        ({"a": 100, "b": 100}, ("c",), "class 'c' has no picture"),
+        ({"a": 100, "b": 100}, ("c",), "class 'c' has no image"),
         ({}, (), "no class"),
         ({"a": 1, "b": 2, "c": 50}, ("d",), "'d' has no.*'a' has only 1,.*'b' has only 2,"),
     ],
@@ -238,15 +236,15 @@ def test_unusable_folders_are_one_clear_line(counts: dict[str, int], empty: tupl
     assert "\n" not in str(caught.value) and caught.value.exit_code == 2
 
 
-def test_a_class_of_unreadable_pictures_is_refused() -> None:
-    pictures = folder({"a": 30}).pictures
-    with pytest.raises(FolderError, match="class 'b' has no picture that can be used"):
-        split(catalog(*pictures, picture("b/1.jpg", "b", reason="empty file")), findings=())
+def test_a_class_of_unreadable_images_is_refused() -> None:
+    images = folder({"a": 30}).images
+    with pytest.raises(FolderError, match="class 'b' has no image that can be used"):
+        split(catalog(*images, image("b/1.jpg", "b", reason="empty file")), findings=())
 
 
 def test_a_class_of_one_burst_is_refused(groups: dict[str, str]) -> None:
     groups.update({f"b/{n}.jpg": "burst" for n in range(30)})
-    with pytest.raises(FolderError, match="'b' has too few different pictures"):
+    with pytest.raises(FolderError, match="'b' has too few different images"):
         split(folder({"a": 30, "b": 30}), findings=())
 
 
@@ -264,30 +262,28 @@ def test_options_out_of_range(options: dict[str, Any]) -> None:
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     odd = "b/" + os.fsdecode(b"\xff\n\xc3\xa9.jpg")
-    pictures = catalog(
-        *folder({"a": 30, "b": 30}).pictures, picture(odd, "b"), picture("a/x.jpg", "a", reason="truncated")
-    )
-    one = split(pictures, findings=(), balance="trim")
+    images = catalog(*folder({"a": 30, "b": 30}).images, image(odd, "b"), image("a/x.jpg", "a", reason="truncated"))
+    one = split(images, findings=(), balance="trim")
     path = one.save(tmp_path)
     assert path == tmp_path / "split.json" and [item.name for item in tmp_path.iterdir()] == ["split.json"]
     assert path.read_bytes().isascii()
-    loaded = Split.load(tmp_path)
+    loaded = SplitManifest.load(tmp_path)
     assert loaded == one
     assert {type(loaded.rows), type(loaded.classes), type(loaded.left_out)} == {tuple}
 
 
 def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="no split here"):
-        Split.load(tmp_path)
+        SplitManifest.load(tmp_path)
     path = split(folder({"a": 30, "b": 30}), findings=()).save(tmp_path)
     plain = json.loads(path.read_bytes())
     plain["rows"]["label"][0] ^= 1
     path.write_text(json.dumps(plain))
     with pytest.raises(CorruptError, match="changed after it was written"):
-        Split.load(tmp_path)
+        SplitManifest.load(tmp_path)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CorruptError, match="cannot be read"):
-        Split.load(tmp_path)
+        SplitManifest.load(tmp_path)
 
 
 def test_rows_are_in_the_order_of_the_arrays() -> None:
@@ -305,8 +301,8 @@ def test_the_fingerprint_is_that_of_the_content() -> None:
         split(folder({"a": 30, "b": 30}), findings=(), seed=1),
         split(folder({"a": 30, "b": 31}), findings=()),
         split(folder({"a": 30, "b": 30}), findings=(), balance="none"),
-        Split.of_rows(base.root, base.classes, rows=base.rows[1:], options=base.options),
-        Split.of_rows(
+        SplitManifest.of_rows(base.root, base.classes, rows=base.rows[1:], options=base.options),
+        SplitManifest.of_rows(
             base.root,
             base.classes,
             rows=[Row("other", *list_of(base.rows[0])[1:]), *base.rows[1:]],

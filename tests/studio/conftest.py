@@ -1,4 +1,4 @@
-"""A working folder with pictures, arrays, runs and a sweep, made by hand: no Keras, no server."""
+"""A working folder with images, arrays, runs and a sweep, made by hand: no Keras, no server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results.conftest import fill_run, made_up_evaluation, split_of, write_pictures
+from handmade_runs import fill_run, made_up_evaluation, split_of, write_images
 
 from housetrain.data.prepare import prepare
-from housetrain.runs import store
-from housetrain.runs.run import Run
 from housetrain.studio.settings import VARIABLE, Settings
+from housetrain.system import store
+from housetrain.training.run import Run
 
 pytest.importorskip("streamlit", reason="the studio is an extra: pip install 'housetrain[studio]'")
 from streamlit.testing.v1 import AppTest
@@ -23,7 +23,7 @@ Page = Callable[..., AppTest]
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder that the pages work in; ``work/pets`` is where pictures go."""
+    """An empty working folder that the pages work in; ``work/pets`` is where images go."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -38,17 +38,17 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pets(work: Path) -> Path:
-    """A folder of 60 small pictures of two classes."""
-    write_pictures(work / "pets", ("cats", "dogs"), per_class=30)
+    """A folder of 60 small images of two classes."""
+    write_images(work / "pets", ("cats", "dogs"), per_class=30)
     return work / "pets"
 
 
 @pytest.fixture
 def finished(pets: Path, work: Path) -> Run:
-    """A finished run on prepared pictures, tested."""
-    division = split_of(pets, ("cats", "dogs"))
-    prepared = prepare(division, work / "prepared" / "pets-12x12-gray", size=12, workers=1)
-    run = fill_run(work / "runs" / "pets", division, prepared=prepared)
+    """A finished run on prepared images, tested."""
+    manifest = split_of(pets, ("cats", "dogs"))
+    prepared = prepare(manifest, work / "prepared" / "pets-12x12-grayscale", size=12, workers=1)
+    run = fill_run(work / "runs" / "pets", manifest, prepared=prepared)
     write_recipe(run.folder)
     made_up_evaluation(run).save(run.folder / "evaluation")
     return run
@@ -56,7 +56,7 @@ def finished(pets: Path, work: Path) -> Run:
 
 def write_recipe(folder: Path, **changes: Any) -> None:
     """Give a run a whole recipe."""
-    from housetrain.training.recipe import Recipe
+    from housetrain.models.recipe import Recipe
 
     recipe = Recipe.of("cnn", conv=1, nodes=8, epochs=6, **changes)
     store.write_json_atomic(folder / "recipe.json", recipe.to_json())

@@ -10,10 +10,10 @@ import pytest
 from studio.conftest import Page, texts
 from studio.sweeps import make_sweep
 
-from housetrain.runs import store
-from housetrain.runs.leaderboard import Leaderboard
-from housetrain.runs.lock import Lock
 from housetrain.studio import jobs
+from housetrain.sweep.leaderboard import Leaderboard
+from housetrain.system import store
+from housetrain.system.lock import Lock
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_what_the_form_says_is_what_is_started(
     button.click().run()
     assert not test.exception
     [words] = begun
-    assert words[:2] == ["sweep", str(work / "prepared" / "pets-12x12-gray")]
+    assert words[:2] == ["sweep", str(work / "prepared" / "pets-12x12-grayscale")]
     given = dict(zip(words[2::2], words[3::2], strict=True))
     assert (given["--conv"], given["--nodes"], given["--dense"]) == ("1,2", "8", "0,1")
     assert given["--set"] == "learning_rate=0.001,0.0001" and given["--epochs"] == "3"

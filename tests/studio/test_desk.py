@@ -1,4 +1,4 @@
-"""The process that names pictures: a picture that kills it costs that picture; a model that does not load is told."""
+"""The process that names images: an image that kills it costs that image; a model that does not load is told."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_picture_that_kills_or_hangs_costs_that_picture(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_that_kills_or_hangs_costs_that_image(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "_ANSWERS_S", 1.0)
     clerk = desk.Desk(fake / "run", work=fake)
     try:
@@ -66,7 +66,7 @@ def test_one_model_is_kept_at_a_time(fake: Path) -> None:
         desk.close_all()
 
 
-def test_thumbnails_are_pictures() -> None:
+def test_thumbnails_are_images() -> None:
     from housetrain.studio.widgets import as_address, plain, readable
 
     assert base64.b64decode(as_address(b"abc").split(",")[1]) == b"abc"

@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 from studio.conftest import texts
 
 import housetrain.studio
-from housetrain.runs.run import Run
 from housetrain.studio.settings import PASSWORD
+from housetrain.training.run import Run
 
 APP = Path(housetrain.studio.__file__).with_name("app.py")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from studio.conftest import Page
 
-from housetrain.runs.run import Run
+from housetrain.models.recipe import PRESETS, Recipe
 from housetrain.studio import forms
-from housetrain.training.recipe import PRESETS, Recipe
+from housetrain.training.run import Run
 
 
 def test_the_words_are_of_settings_that_exist() -> None:

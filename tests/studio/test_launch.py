@@ -64,7 +64,7 @@ def test_the_data_root_is_as_small_as_may_be(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(work)
     assert launch.settings_of(None, None).data_root == work
     assert launch.settings_of(Path("pets"), None).data_root == work
-    assert launch.settings_of(other, None).data_root == other, "its neighbours need not be seen"
+    assert launch.settings_of(other, None).data_root == other, "its neighbors need not be seen"
     assert launch.settings_of(other, tmp_path).data_root == tmp_path
     with pytest.raises(FolderError, match="below the data root"):
         launch.settings_of(other, work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from results.conftest import write_pictures
+from handmade_runs import write_images
 
 from housetrain.errors import FolderError
 from housetrain.studio.places import Places
@@ -13,11 +13,11 @@ from housetrain.studio.places import Places
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    write_pictures(tmp_path / "secret" / "people", ("a", "b"), per_class=2)
-    write_pictures(tmp_path / "root" / "pets", ("cats", "dogs"), per_class=2)
-    write_pictures(tmp_path / "root" / "deep" / "er" / "birds", ("x", "y"), per_class=2)
-    write_pictures(tmp_path / "root" / "ready" / "train", ("x", "y"), per_class=2)
-    write_pictures(tmp_path / "root" / "ready" / "test", ("x", "y"), per_class=2)
+    write_images(tmp_path / "secret" / "people", ("a", "b"), per_class=2)
+    write_images(tmp_path / "root" / "pets", ("cats", "dogs"), per_class=2)
+    write_images(tmp_path / "root" / "deep" / "er" / "birds", ("x", "y"), per_class=2)
+    write_images(tmp_path / "root" / "ready" / "train", ("x", "y"), per_class=2)
+    write_images(tmp_path / "root" / "ready" / "test", ("x", "y"), per_class=2)
     (tmp_path / "root" / "empty").mkdir()
     return tmp_path / "root"
 

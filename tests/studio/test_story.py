@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from studio.browser import Server, browser, ends
 
-from housetrain.runs.lock import Lock
-from housetrain.runs.run import Run
 from housetrain.studio import jobs
+from housetrain.system.lock import Lock
+from housetrain.training.run import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -67,15 +67,15 @@ def test_from_a_folder_to_right_names(tmp_path: Path, petimages: Path) -> None:
 
 def _prepare(page: Page, server: Server) -> None:
     page.goto(server.url)
-    page.get_by_text("What was found").wait_for(timeout=SLOW)  # every picture has been decoded once
+    page.get_by_text("What was found").wait_for(timeout=SLOW)  # every image has been decoded once
     assert "8,004" in words(page)
     page.get_by_text("Unreadable: 3").click()
-    page.get_by_text("not a picture (HTML)").first.wait_for(timeout=SLOW)
+    page.get_by_text("not an image (HTML)").first.wait_for(timeout=SLOW)
     press(page, "Prepare")
     page.get_by_text("Ready:").wait_for(timeout=SLOW)
     [manifest] = (server.work / "prepared").glob("*/prepared.json")
     trained_on = sum(json.loads(manifest.read_text())["counts"]["train"].values())
-    assert f"{trained_on:,} training pictures" in words(page)
+    assert f"{trained_on:,} training images" in words(page)
     press(page, "Go on to training")
 
 
@@ -165,7 +165,7 @@ def _predict(page: Page, server: Server, run: Run, petimages: Path) -> None:
     shown = words(page)
     for row in chosen:
         assert f"{float(row['probability']) * 100:.1f} % sure" in shown
-    assert "This picture was in the test set" in shown and "in the training set" not in shown
+    assert "This image was in the test set" in shown and "in the training set" not in shown
     [seen] = [row for row in run.split.of("train") if row.label == "Dog"][:1]
     page.locator("input[type=file]").set_input_files([petimages / seen.path], timeout=SLOW)
-    page.get_by_text("This picture was in the training set").first.wait_for(timeout=SLOW)
+    page.get_by_text("This image was in the training set").first.wait_for(timeout=SLOW)

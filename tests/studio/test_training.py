@@ -10,9 +10,9 @@ from pathlib import Path
 
 from studio.conftest import Page, texts
 
-from housetrain.runs.lock import Lock
-from housetrain.runs.run import Run
 from housetrain.studio import shelf
+from housetrain.system.lock import Lock
+from housetrain.training.run import Run
 
 
 def until(true: Callable[[], object], what: str, seconds: float = 120) -> None:

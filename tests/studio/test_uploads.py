@@ -85,7 +85,7 @@ HOSTILE: dict[str, Callable[[Path], Path]] = {
     "a long name": lambda path: zip_of(path, {**GOOD, f"cats/{'x' * 300}.png": png()}),
     "deep": lambda path: zip_of(path, {**GOOD, "/".join(["d"] * 40) + "/1.png": png()}),
     "one class": lambda path: zip_of(path, {"cats/0.png": png()}),
-    "loose pictures": lambda path: zip_of(path, {"0.png": png(), "1.png": png()}),
+    "loose images": lambda path: zip_of(path, {"0.png": png(), "1.png": png()}),
     "cut": lambda path: path.write_bytes(zip_of(path, GOOD).read_bytes()[:400]) and path,
     "damaged": lambda path: _flipped(zip_of(path, GOOD)),
 }
@@ -93,7 +93,7 @@ HOSTILE: dict[str, Callable[[Path], Path]] = {
 
 def _flipped(path: Path) -> Path:
     data = bytearray(path.read_bytes())
-    data[60] ^= 0xFF  # inside the first picture's data
+    data[60] ^= 0xFF  # inside the first image's data
     path.write_bytes(bytes(data))
     return path
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from studio.conftest import Page, texts, write_recipe
 
-from housetrain.runs import store
-from housetrain.runs.run import Run
 from housetrain.studio import jobs, looking
 from housetrain.studio.settings import Settings
+from housetrain.system import store
+from housetrain.training.run import Run
 
 VIEWS = ("data", "train", "compare", "test", "predict", "export")
 
@@ -66,7 +66,7 @@ def test_data_looks_at_a_folder_in_a_process_and_shows_what_it_found(page: Page,
     test.run()
     assert not test.exception
     said = texts(test)
-    assert "pictures 61" in said and "classes 2" in said
+    assert "images 61" in said and "classes 2" in said
     assert any("empty file" in one.label.replace("\\", "") for one in test.expander)
     assert any(button.label == "Prepare" for button in test.button)
 
@@ -81,7 +81,7 @@ def test_data_prepares_what_the_form_says(page: Page, pets: Path, work: Path) ->
     assert job.state == "done", job.error
     [manifest] = (work / "prepared").glob("*/prepared.json")
     made = json.loads(manifest.read_text())
-    assert (made["spec"]["height"], made["spec"]["colour"]) == (28, "gray")
+    assert (made["spec"]["height"], made["spec"]["color_mode"]) == (28, "grayscale")
     from housetrain.data.prepare import Prepared
 
     prepared = Prepared.load(manifest.parent)
@@ -104,7 +104,7 @@ def test_data_says_why_a_folder_cannot_be_used(page: Page, work: Path) -> None:
     assert not test.exception
     wait(looking.job_of(work / "odd"))
     test = page("data", state={"folder": "odd"})
-    assert len(test.error) == 1 and "there are no pictures" in test.error[0].value.replace("\\", "")
+    assert len(test.error) == 1 and "there are no images" in test.error[0].value.replace("\\", "")
     assert any(button.label == "Look again" for button in test.button)
 
 
@@ -158,7 +158,7 @@ def test_train_finds_a_training_again_and_stops_it(page: Page, finished: Run, wo
     """A process that holds the run's lock, as a training started anywhere does; the page stops it by that alone."""
     (finished.folder / "result.json").unlink()
     script = (
-        "import sys, time; from pathlib import Path; from housetrain.runs.lock import Lock\n"
+        "import sys, time; from pathlib import Path; from housetrain.system.lock import Lock\n"
         "with Lock(Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    try: time.sleep(60)\n"
@@ -169,7 +169,7 @@ def test_train_finds_a_training_again_and_stops_it(page: Page, finished: Run, wo
     )
     try:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
-        progress = {"phase": "train", "epoch": 7, "step": 3, "steps": 10, "pictures_per_s": 1234.0, "eta_s": 42.0}
+        progress = {"phase": "train", "epoch": 7, "step": 3, "steps": 10, "images_per_s": 1234.0, "eta_s": 42.0}
         store.write_json_atomic(finished.folder / "progress.json", progress)
         for _ in range(2):  # a second tab sees the same
             test = page("train")
@@ -216,7 +216,7 @@ def test_train_starts_the_recipe_that_the_form_holds(
     button.click().run()
     assert not test.exception
     [words] = begun
-    assert words[0] == "train" and words[1].endswith("pets-12x12-gray")
+    assert words[0] == "train" and words[1].endswith("pets-12x12-grayscale")
     recipe = json.loads(Path(words[words.index("--recipe") + 1]).read_text())
     asked = {"conv": 1, "nodes": 16, "epochs": 4, "learning_rate": 0.002, "batch_size": 64, "time_limit_s": 120.0}
     assert {name: recipe[name] for name in asked} == asked and recipe["flip"] == "horizontal"
@@ -231,7 +231,7 @@ def test_test_shows_the_evaluation_of_the_run_folder(page: Page, finished: Run) 
     said = texts(test)
     assert f"right {kept['accuracy'] * 100:.1f} %" in said
     assert f"{low * 100:.1f} – {high * 100:.1f} %" in said
-    assert "data:image" in said, "no picture of a mistake"
+    assert "data:image" in said, "no image of a mistake"
 
 
 def test_test_asks_before_it_opens_and_counts(page: Page, finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,10 +307,10 @@ def test_a_recipe_of_every_kind_can_be_shown(page: Page, finished: Run) -> None:
 def test_export_shows_how_a_format_compares_and_makes_another(
     page: Page, finished: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from housetrain.deploy import verify
+    from housetrain.inference import verify
     from housetrain.studio.views import export
 
-    compared = {"precision": "int8", "pictures": 512, "kind": "validation", "difference": 0.012, "agreement": 0.998}
+    compared = {"precision": "int8", "images": 512, "kind": "validation", "difference": 0.012, "agreement": 0.998}
     about = {"parity": {"litert": {**compared, "accuracy": 0.75, "keras_accuracy": 0.76}}}
     folder = finished.folder / "exports" / "litert-int8"
     with store.commit_folder(folder.parent, folder.name) as inside:
@@ -336,7 +336,7 @@ def test_export_shows_how_a_format_compares_and_makes_another(
         "same names as Keras": "99.8%",
         "accuracy": "75.0%",
         "of Keras": "76.0%",
-        "compared on": "512 validation pictures",
+        "compared on": "512 validation images",
     }
     [button] = [one for one in test.button if one.label == "Make litert fp32"]
     button.click().run()

@@ -1,4 +1,4 @@
-"""Batches: every picture once an epoch, in an order that follows from seed and epoch alone."""
+"""Batches: every image once an epoch, in an order that follows from seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     assert not np.array_equal(first, order_of(100, seed=1, epoch=0))
 
 
-def test_an_epoch_shows_every_picture_once_with_its_own_target(prepared: Prepared) -> None:
+def test_an_epoch_shows_every_image_once_with_its_own_target(prepared: Prepared) -> None:
     feed = Feed(prepared, batch_size=32, seed=3)
-    pictures, labels = np.array(prepared.pictures("train")), prepared.labels("train")
+    images, labels = np.array(prepared.images("train")), prepared.labels("train")
     assert feed.count % 32, "the test needs a partial batch"
     for epoch in (0, 1):
         steps = epoch_of(feed, epoch)
         assert [len(step[0]) for step in steps] == [32] * (feed.count // 32) + [feed.count % 32]
         assert len(steps) == feed.steps
         order = order_of(feed.count, seed=3, epoch=epoch)
-        assert np.array_equal(np.concatenate([step[0] for step in steps]), pictures[order])
+        assert np.array_equal(np.concatenate([step[0] for step in steps]), images[order])
         assert np.array_equal(np.concatenate([step[1] for step in steps]), labels[order])
         assert steps[0][0].dtype == np.uint8
 
@@ -59,24 +59,24 @@ def test_validation_comes_in_its_own_order_in_large_batches(prepared: Prepared) 
     feed = Feed(prepared, batch_size=8, seed=0)
     steps = [np.array(step) for step in feed.validation]
     assert len(steps) == 1
-    assert np.array_equal(np.concatenate(steps), prepared.pictures("validation"))
+    assert np.array_equal(np.concatenate(steps), prepared.images("validation"))
     assert np.array_equal(feed.labels, prepared.labels("validation"))
 
 
 def test_the_map_itself_is_the_tensor_and_its_pages_can_be_given_back(tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (4000, 128, 128, 1), dtype=np.uint8)  # 66 MB
-    prepared = prepared_of(pictures, [0, 1] * 2000, ["a", "b"], tmp_path)
-    del pictures
+    images = np.random.default_rng(0).integers(0, 256, (4000, 128, 128, 1), dtype=np.uint8)  # 66 MB
+    prepared = prepared_of(images, [0, 1] * 2000, ["a", "b"], tmp_path)
+    del images
     feed = Feed(prepared, batch_size=32, seed=0)
     assert not feed.streaming, "the test needs more free memory than this machine has"
-    assert sum(len(pictures) for pictures, *_ in feed.train) == feed.count
+    assert sum(len(images) for images, *_ in feed.train) == feed.count
     before, shared = _anonymous_bytes(), _mapped_bytes(prepared.file)
     assert shared > 40e6
     feed.streaming = True
     feed.release()
     assert _mapped_bytes(prepared.file) < shared / 4
-    assert sum(len(pictures) for pictures, *_ in feed.train) == feed.count  # and they come back
-    assert _anonymous_bytes() - before < 20e6  # some batches, no copy of the pictures
+    assert sum(len(images) for images, *_ in feed.train) == feed.count  # and they come back
+    assert _anonymous_bytes() - before < 20e6  # some batches, no copy of the images
 
 
 def _anonymous_bytes() -> int:
@@ -99,15 +99,15 @@ def test_plain_arrays_will_do(prepared: Prepared) -> None:
     class Plain:
         classes, balance = prepared.classes, "none"
 
-        def pictures(self, name: str) -> np.ndarray:
-            return np.array(prepared.pictures(name))[1:]  # not where TensorFlow likes its tensors
+        def images(self, name: str) -> np.ndarray:
+            return np.array(prepared.images(name))[1:]  # not where TensorFlow likes its tensors
 
         def labels(self, name: str) -> np.ndarray:
             return prepared.labels(name)[1:]
 
     feed = Feed(Plain(), batch_size=32, seed=0)  # type: ignore[arg-type]
     order = order_of(feed.count, seed=0, epoch=0)
-    assert np.array_equal(np.concatenate([s[0] for s in epoch_of(feed, 0)]), Plain().pictures("train")[order])
+    assert np.array_equal(np.concatenate([s[0] for s in epoch_of(feed, 0)]), Plain().images("train")[order])
 
 
 # ------------------------------------------------------------------------------------------------- targets, weights
@@ -123,7 +123,7 @@ def test_class_weights_make_classes_count_alike() -> None:
     assert absent[2] == 1
 
 
-def test_weights_go_with_their_pictures_and_only_where_asked(tmp_path: Path, prepared: Prepared) -> None:
+def test_weights_go_with_their_images_and_only_where_asked(tmp_path: Path, prepared: Prepared) -> None:
     uneven = prepared_of(np.zeros((300, 8, 8, 1), np.uint8), [0] * 200 + [1] * 100, ["a", "b"], tmp_path)
     feed = Feed(uneven, batch_size=32, seed=0)
     weights = class_weights(uneven.labels("train"), 2)

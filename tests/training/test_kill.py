@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from housetrain.runs.run import Run
+from housetrain.training.run import Run
 
 SCRIPT = Path(__file__).with_name("train_digits.py")
 

@@ -6,9 +6,9 @@ import keras  # noqa: TID253
 import numpy as np
 import pytest
 
+from housetrain.models.recipe import Recipe
 from housetrain.training.muon import ConvMuon
 from housetrain.training.optimizers import optimizer_of
-from housetrain.training.recipe import Recipe
 
 
 @pytest.mark.parametrize("shape", [(72, 16), (16, 72), (32, 32)])
@@ -46,8 +46,8 @@ def test_the_recipe_asks_for_it() -> None:
 
 def test_it_learns_and_goes_on_from_its_state() -> None:
     rng = np.random.default_rng(0)
-    pictures = rng.normal(size=(64, 8, 8, 4)).astype(np.float32)
-    labels = (pictures[:, :4].mean(axis=(1, 2, 3)) > pictures[:, 4:].mean(axis=(1, 2, 3))).astype(np.float32)[:, None]
+    images = rng.normal(size=(64, 8, 8, 4)).astype(np.float32)
+    labels = (images[:, :4].mean(axis=(1, 2, 3)) > images[:, 4:].mean(axis=(1, 2, 3))).astype(np.float32)[:, None]
 
     def fresh() -> keras.Model:
         keras.utils.set_random_seed(0)
@@ -59,10 +59,10 @@ def test_it_learns_and_goes_on_from_its_state() -> None:
         return model
 
     model = fresh()
-    before = model.evaluate(pictures, labels, verbose=0)
+    before = model.evaluate(images, labels, verbose=0)
     for _ in range(40):
-        model.train_on_batch(pictures, labels)
-    assert model.evaluate(pictures, labels, verbose=0) < before / 2
+        model.train_on_batch(images, labels)
+    assert model.evaluate(images, labels, verbose=0) < before / 2
 
     again = fresh()
     again.optimizer.build(again.trainable_variables)
@@ -70,5 +70,5 @@ def test_it_learns_and_goes_on_from_its_state() -> None:
     for own, other in zip(again.optimizer.variables, model.optimizer.variables, strict=True):
         own.assign(other)
     for one in (model, again):
-        one.train_on_batch(pictures, labels)
+        one.train_on_batch(images, labels)
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), again.get_weights(), strict=True))

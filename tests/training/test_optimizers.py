@@ -8,9 +8,9 @@ import keras  # noqa: TID253 - these tests are about Keras
 import numpy as np
 import pytest
 
+from housetrain.models.recipe import Recipe
 from housetrain.training.muon import ConvMuon
 from housetrain.training.optimizers import FusedAdam, Schedule, exempt_from_decay, optimizer_of
-from housetrain.training.recipe import Recipe
 
 
 def small_model(seed: int = 0) -> keras.Model:

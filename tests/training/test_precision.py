@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from housetrain.models.recipe import Recipe
 from housetrain.training import precision
 from housetrain.training.precision import precision_of
-from housetrain.training.recipe import Recipe
 
 
 @pytest.mark.parametrize(

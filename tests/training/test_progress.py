@@ -21,7 +21,7 @@ BEGIN = {
     "epochs": 3,
     "first_epoch": 1,
     "steps": 40,
-    "pictures": 1280,
+    "images": 1280,
     "validation": 300,
     "parameters": 1234,
     "precision": "float32",
@@ -36,7 +36,7 @@ PROGRESS = {
     "steps": 40,
     "loss": 0.5,
     "accuracy": 0.75,
-    "pictures_per_s": 1234.5,
+    "images_per_s": 1234.5,
     "eta_s": 75.0,
     "pid": 1,
 }
@@ -50,7 +50,7 @@ EPOCH = {
     "val_accuracy": 0.7,
     "lr": 0.001,
     "seconds": 2.0,
-    "pictures_per_s": 1000.0,
+    "images_per_s": 1000.0,
     "best": True,
 }
 RESULT = {
@@ -89,10 +89,10 @@ def test_without_a_terminal_there_is_one_plain_line_an_epoch() -> None:
     text = shown(terminal=False)
     assert "\x1b" not in text
     assert text.splitlines() == [
-        "Training tiny: 1,234 weights, 1,280 pictures, 3 epochs of 40 steps, float32",
+        "Training tiny: 1,234 weights, 1,280 images, 3 epochs of 40 steps, float32",
         "Classes are weighed: a 1.50, b 0.75",
         "epoch 2/3  loss 0.4000  accuracy 0.8000  val_loss 0.5000  val_accuracy 0.7000  "
-        "1,000 pictures/s  2.0 s  best so far",
+        "1,000 images/s  2.0 s  best so far",
         "look [red]here",
         "Trained 3 epochs in 1 min 01 s (all epochs): best is epoch 2, val_loss 0.5000, val_accuracy 0.7000",
     ]
@@ -102,11 +102,11 @@ def test_a_terminal_gets_a_bar_with_speed_and_time_left(monkeypatch: pytest.Monk
     text = shown(terminal=True)
     assert "epoch 2/3" in text
     assert "20/40" in text
-    assert "1,234 pictures/s" in text
+    assert "1,234 images/s" in text
     assert "1 min 15 s left" in text
     monkeypatch.setenv("NO_COLOR", "1")
-    colours = [code for code in shown(terminal=True).split("\x1b[") if code[:2] in ("31", "32", "33", "34", "35", "38")]
-    assert colours == []
+    colors = [code for code in shown(terminal=True).split("\x1b[") if code[:2] in ("31", "32", "33", "34", "35", "38")]
+    assert colors == []
 
 
 def test_the_progress_file_follows(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from prepared_digits import digits
 
-from housetrain.training.loop import train
-from housetrain.training.recipe import Recipe
+from housetrain.models.recipe import Recipe
+from housetrain.training.train import train
 
 RECIPE = Recipe.of(
     "cnn",
@@ -57,7 +57,7 @@ def main(arrays: Path, folder: Path) -> None:
                 last[name] = hashlib.sha256((state / f"{name}.bin").read_bytes()).hexdigest()
 
     run = train(digits(arrays, classes=3, most=400), RECIPE, folder, on_event=watch)
-    clock = {"seconds", "pictures_per_s"}
+    clock = {"seconds", "images_per_s"}
     history = [{key: value for key, value in row.items() if key not in clock} for row in run.history]
     (folder / "end.json").write_text(json.dumps({"weights": digest_of(folder), "history": history, **last}))
 

@@ -19,7 +19,7 @@ from housetrain.cli import data, machine, run, train, use
 
 app = typer.Typer(
     name="housetrain",
-    help="From a folder of labelled pictures to an image classifier you can trust, on your own machine.",
+    help="From a folder of labeled images to an image classifier you can trust, on your own machine.",
     epilog="Start here:  housetrain run PetImages   (class folders inside: PetImages/Cat, PetImages/Dog)",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -68,12 +68,12 @@ def main() -> NoReturn:
     except typer.Exit as left:
         sys.exit(left.exit_code)
     except HousetrainError as error:
-        from housetrain.terminal import fail
+        from housetrain.cli.terminal import fail
 
         fail(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        from housetrain.terminal import fail
+        from housetrain.cli.terminal import fail
 
         fail("Interrupted. Everything finished so far is kept: the same command goes on from there.")
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""The verbs that look at pictures and make arrays of them: check, show, prepare, sample. See `housetrain.cli`."""
+"""The verbs that look at images and make arrays of them: check, show, prepare, sample. See `housetrain.cli`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import typer
 
 from housetrain.cli.options import (
     BALANCES,
-    COLOURS,
+    COLOR_MODES,
     RESIZES,
     Balance,
-    Colour,
+    ColorMode,
     Folder,
     Json,
     Quiet,
@@ -37,25 +37,25 @@ app = typer.Typer()
 def check(
     folder: Folder,
     csv: Annotated[
-        Path | None, typer.Option(help="Write one row per finding and picture to this file.", show_default=False)
+        Path | None, typer.Option(help="Write one row per finding and image to this file.", show_default=False)
     ] = None,
     catalog_: Annotated[
         Path | None,
-        typer.Option("--catalog", help="Write what every picture is to this file (JSON).", show_default=False),
+        typer.Option("--catalog", help="Write what every image is to this file (JSON).", show_default=False),
     ] = None,
     workers: Workers = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what is wrong with the pictures. Changes nothing.
+    """Say what is wrong with the images. Changes nothing.
 
-    Broken, duplicated, mislabelled and unbalanced pictures are listed with what to do about them.
+    Broken, duplicated, mislabeled and unbalanced images are listed with what to do about them.
     """
     import housetrain as ht
-    from housetrain import terminal
+    from housetrain.cli import terminal
     from housetrain.data.checks import write_findings
     from housetrain.data.output import refuse_inside
-    from housetrain.runs import store
+    from housetrain.system import store
 
     for output in (csv, catalog_):
         if output is not None:
@@ -72,7 +72,7 @@ def check(
         terminal.print_json(
             {
                 "folder": str(catalog.root),
-                "pictures": len(catalog.pictures),
+                "images": len(catalog.images),
                 "usable": catalog.counts(),
                 "ignored": catalog.ignored,
                 "fingerprint": catalog.fingerprint,
@@ -92,15 +92,15 @@ def show(
         Path | None, typer.Option(help="The PNG to write; by default <folder>-sheet.png here.", show_default=False)
     ] = None,
     per_class: Annotated[int, typer.Option(help="Samples per class.", min=1, max=100)] = 8,
-    sizes: Annotated[str, typer.Option(help="Sizes to show the prepared picture at, in pixels.")] = "50,100",
-    colour: Colour = "gray",
+    sizes: Annotated[str, typer.Option(help="Sizes to show the prepared image at, in pixels.")] = "50,100",
+    color_mode: ColorMode = "grayscale",
     seed: Annotated[int, typer.Option(help="Another number shows other samples.")] = 0,
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw contact sheets, before and after preparing."""
     import housetrain as ht
-    from housetrain import terminal
+    from housetrain.cli import terminal
     from housetrain.data.output import refuse_inside
     from housetrain.errors import RecipeError
 
@@ -115,17 +115,22 @@ def show(
     terminal.out(
         str(
             ht.contact_sheet(
-                catalog, target, per_class=per_class, sizes=pixels, colour=one_of("colour", colour, COLOURS), seed=seed
+                catalog,
+                target,
+                per_class=per_class,
+                sizes=pixels,
+                color_mode=one_of("color_mode", color_mode, COLOR_MODES),
+                seed=seed,
             )
         )
     )
 
 
-@app.command(epilog="Example:  housetrain prepare PetImages --size 50 --colour gray")
+@app.command(epilog="Example:  housetrain prepare PetImages --size 50 --color-mode grayscale")
 def prepare(
     folder: Folder,
     size: Size = 50,
-    colour: Colour = "gray",
+    color_mode: ColorMode = "grayscale",
     resize: Resize = "stretch",
     out: Annotated[
         Path | None, typer.Option(help="Where the arrays are kept; by default in prepared/.", show_default=False)
@@ -141,7 +146,8 @@ def prepare(
 ) -> None:
     """Make arrays of one size, split three ways, once."""
     import housetrain as ht
-    from housetrain import pipeline, terminal
+    from housetrain import workflow
+    from housetrain.cli import terminal
     from housetrain.data.output import refuse_inside
     from housetrain.data.prepare import default_prepared_folder
 
@@ -150,11 +156,11 @@ def prepare(
     spec = ht.InputSpec(
         height=size or 50,
         width=size or 50,
-        colour=one_of("colour", colour, COLOURS),
+        color_mode=one_of("color_mode", color_mode, COLOR_MODES),
         resize=one_of("resize", resize, RESIZES),
     )
     narrator = terminal.Terminal(quiet=quiet)
-    _, _, division = pipeline.look(
+    _, _, manifest = workflow.look(
         folder,
         seed=split_seed,
         validation=validation,
@@ -164,13 +170,13 @@ def prepare(
         workers=workers,
         narrator=narrator,
     )
-    target = out or default_prepared_folder(folder, spec, division)
+    target = out or default_prepared_folder(folder, spec, manifest)
     with narrator.counting("Preparing") as progress:
         prepared = ht.prepare(
-            division,
+            manifest,
             target,
             size=(spec.height, spec.width),
-            colour=spec.colour,
+            color_mode=spec.color_mode,
             resize=spec.resize,
             workers=workers,
             progress=progress,
@@ -185,7 +191,7 @@ def prepare(
             }
         )
         return
-    terminal.out(f"{pipeline.counts_in_words(prepared.split)}; balance: {one_of('balance', balance, BALANCES)}")
+    terminal.out(f"{workflow.counts_in_words(prepared.split)}; balance: {one_of('balance', balance, BALANCES)}")
     for row in prepared.split.left_out:
         narrator.say(f"left out: {row.path} ({row.reason})")
     terminal.out(f"Arrays   {prepared.folder}")
@@ -203,11 +209,11 @@ def sample(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make a ready-made data set into class folders of pictures."""
+    """Make a ready-made data set into class folders of images."""
     import housetrain as ht
-    from housetrain import terminal
+    from housetrain.cli import terminal
 
     with terminal.Terminal(quiet=quiet).counting("Writing") as progress:
         made = ht.sample(name, dest, source=source, progress=progress)
-    terminal.out(f"Pictures {made}")
+    terminal.out(f"Images {made}")
     terminal.out(f"Next     housetrain run {terminal.quoted(made)}")

@@ -20,12 +20,12 @@ def board(
     port: Annotated[int, typer.Option(help="Port on this machine.", min=0, max=65535)] = 6006,
 ) -> None:
     """Open TensorBoard on this machine only (127.0.0.1)."""
-    from housetrain.training.tracking import board as open_board
+    from housetrain.training.tensorboard import board as open_board
 
     open_board(runs, port=port)
 
 
-@app.command(epilog="Examples:  housetrain studio PetImages  ·  housetrain studio --data-root ~/Pictures --no-browser")
+@app.command(epilog="Examples:  housetrain studio PetImages  ·  housetrain studio --data-root ~/Images --no-browser")
 def studio(
     folder: Annotated[
         Path | None, typer.Argument(help="A folder of class folders to begin with.", metavar="[FOLDER]")
@@ -55,7 +55,7 @@ def studio(
 @app.command(epilog="Example:  housetrain doctor --json")
 def doctor(json_: Json = False) -> None:
     """Say what on this machine will be slow or fail."""
-    from housetrain import terminal
+    from housetrain.cli import terminal
     from housetrain.doctor import diagnose
 
     diagnosis = diagnose()

@@ -14,32 +14,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from housetrain.training.recipe import Recipe
-    from housetrain.training.sweep import Plan
+    from housetrain.models.recipe import Recipe
+    from housetrain.sweep.driver import Plan
 
-COLOURS = ("gray", "rgb")
+COLOR_MODES = ("grayscale", "rgb")
 RESIZES = ("stretch", "pad", "crop")
 BALANCES = ("weights", "trim", "none")
 SEARCHES = ("grid", "optuna")
 
 Folder = Annotated[
-    Path, typer.Argument(help="A folder with one folder of pictures per class. It is only read.", metavar="FOLDER")
+    Path, typer.Argument(help="A folder with one folder of images per class. It is only read.", metavar="FOLDER")
 ]
 RunArg = Annotated[Path, typer.Argument(help="A run folder or a bundle.", metavar="RUN")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
 Workers = Annotated[
-    int | None, typer.Option(help="Processes that read pictures; all cores by default.", min=1, show_default=False)
+    int | None, typer.Option(help="Processes that read images; all cores by default.", min=1, show_default=False)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No news, no progress bars.")]
 Out = Annotated[
     Path | None, typer.Option(help="Where the run is kept; by default a folder in runs/.", show_default=False)
 ]
-SplitSeed = Annotated[int, typer.Option("--split-seed", help="Another number sets other pictures aside.")]
-Validation = Annotated[float, typer.Option(help="Share of the pictures for validation.", min=0.0, max=0.9)]
-Test = Annotated[float, typer.Option(help="Share of the pictures set aside for the one test.", min=0.0, max=0.9)]
+SplitSeed = Annotated[int, typer.Option("--split-seed", help="Another number sets other images aside.")]
+Validation = Annotated[float, typer.Option(help="Share of the images for validation.", min=0.0, max=0.9)]
+Test = Annotated[float, typer.Option(help="Share of the images set aside for the one test.", min=0.0, max=0.9)]
 TestPerClass = Annotated[
     int | None,
-    typer.Option(help="Set aside exactly this many test pictures per class instead.", min=1, show_default=False),
+    typer.Option(help="Set aside exactly this many test images per class instead.", min=1, show_default=False),
 ]
 Balance = Annotated[
     str | None,
@@ -49,14 +49,14 @@ Balance = Annotated[
         show_default=False,
     ),
 ]
-Colour = Annotated[
-    str | None, typer.Option("--colour", "--color", help="gray or rgb.", metavar="gray|rgb", show_default=False)
+ColorMode = Annotated[
+    str | None, typer.Option("--color-mode", "--color", help="gray or rgb.", metavar="gray|rgb", show_default=False)
 ]
 Resize = Annotated[
-    str | None, typer.Option(help="How a picture is made square.", metavar="stretch|pad|crop", show_default=False)
+    str | None, typer.Option(help="How an image is made square.", metavar="stretch|pad|crop", show_default=False)
 ]
 Size = Annotated[
-    int | None, typer.Option(help="Side of the prepared pictures in pixels.", min=8, max=2048, show_default=False)
+    int | None, typer.Option(help="Side of the prepared images in pixels.", min=8, max=2048, show_default=False)
 ]
 Model = Annotated[
     str,
@@ -77,7 +77,7 @@ Augment = Annotated[
     int | None,
     typer.Option(
         "--augment",
-        help="Pretrained models: learn from this many augmented views of each picture as well.",
+        help="Pretrained models: learn from this many augmented views of each image as well.",
         min=0,
         show_default=False,
     ),
@@ -85,8 +85,8 @@ Augment = Annotated[
 Conv = Annotated[int | None, typer.Option(help="cnn: convolution layers.", min=1, show_default=False)]
 Nodes = Annotated[int | None, typer.Option(help="cnn: filters and dense units per layer.", min=1, show_default=False)]
 Dense = Annotated[int | None, typer.Option(help="cnn: dense layers before the output.", min=0, show_default=False)]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training pictures.", min=1, show_default=False)]
-BatchSize = Annotated[int | None, typer.Option(help="Pictures per step.", min=1, show_default=False)]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.", min=1, show_default=False)]
+BatchSize = Annotated[int | None, typer.Option(help="Images per step.", min=1, show_default=False)]
 LearningRate = Annotated[float | None, typer.Option(help="Step size of the optimizer.", show_default=False)]
 Patience = Annotated[
     int | None,
@@ -116,7 +116,7 @@ def recipe_from(file: Path | None, model: str, *, settings: list[str] | None, **
     Raises:
         RecipeError: Naming every problem at once.
     """
-    from housetrain.training.recipe import Recipe
+    from housetrain.models.recipe import Recipe
 
     overrides = {name: value for name, value in flags.items() if value is not None}
     overrides |= _settings(settings)
@@ -142,9 +142,9 @@ def plan_from(
         RecipeError: Naming every problem at once.
     """
     from housetrain.errors import RecipeError
-    from housetrain.training.grid import Grid
-    from housetrain.training.search import Range, default_space
-    from housetrain.training.sweep import plan
+    from housetrain.sweep.driver import plan
+    from housetrain.sweep.grid import Grid
+    from housetrain.sweep.search import Range, default_space
 
     words = {name: text for name, text in axes.items() if text is not None}
     for word in settings or []:
@@ -172,7 +172,7 @@ def plan_from(
 
 def _choice(text: str) -> Any:
     """Return the value, the list of values or the range that a word stands for."""
-    from housetrain.training.search import Range
+    from housetrain.sweep.search import Range
 
     low, dots, high = text.partition("..")
     if dots:

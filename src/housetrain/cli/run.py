@@ -11,7 +11,7 @@ from housetrain.cli.options import (
     Augment,
     Balance,
     BatchSize,
-    Colour,
+    ColorMode,
     Conv,
     Dense,
     Deterministic,
@@ -62,7 +62,7 @@ def run(
     nodes: Nodes = None,
     dense: Dense = None,
     size: Size = None,
-    colour: Colour = None,
+    color_mode: ColorMode = None,
     resize: Resize = None,
     balance: Balance = None,
     patience: Patience = None,
@@ -87,14 +87,15 @@ def run(
 
     Check, split, prepare, train, test, report, bundle. Call it again after an interruption and it goes on where it was.
     """
-    from housetrain import pipeline, terminal
+    from housetrain import workflow
+    from housetrain.cli import terminal
 
     flags: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "size": size,
-        "colour": colour,
+        "color_mode": color_mode,
         "resize": resize,
         "balance": balance,
         "patience": patience,
@@ -112,7 +113,7 @@ def run(
         plan = plan_from(net, axes=words, settings=set_, halving=halving, **flags)
     else:
         chosen = recipe_from(recipe, model, conv=conv, nodes=nodes, dense=dense, settings=set_, **flags)
-    outcome = pipeline.run(
+    outcome = workflow.run(
         folder,
         out,
         recipe=chosen,

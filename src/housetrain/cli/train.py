@@ -36,7 +36,7 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Example:  housetrain train prepared/PetImages-50x50-gray --model cnn --conv 3 --nodes 64 --dense 0"
+    epilog="Example:  housetrain train prepared/PetImages-50x50-grayscale --model cnn --conv 3 --nodes 64 --dense 0"
 )
 def train(
     prepared: Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")],
@@ -59,9 +59,10 @@ def train(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train one model on prepared pictures. Call it again after an interruption and it goes on."""
+    """Train one model on prepared images. Call it again after an interruption and it goes on."""
     import housetrain as ht
-    from housetrain import pipeline, terminal
+    from housetrain import workflow
+    from housetrain.cli import terminal
 
     arrays = ht.Prepared.load(prepared)
     chosen = recipe_from(
@@ -81,7 +82,7 @@ def train(
         views=augment,
         settings=set_,
     )
-    target = out or pipeline.free_run_folder(
+    target = out or workflow.free_run_folder(
         arrays.folder.with_name(f"{arrays.folder.name}-{chosen.name}"), arrays, chosen
     )
     trained = ht.train(arrays, chosen, target, progress=None if quiet else "rich")
@@ -137,7 +138,8 @@ def sweep(
     Without options: the tutorials' 27, dense 0,1,2 x nodes 32,64,128 x conv 1,2,3, 10 epochs each.
     """
     import housetrain as ht
-    from housetrain import pipeline, terminal
+    from housetrain import workflow
+    from housetrain.cli import terminal
 
     asked = plan_from(
         model,
@@ -153,7 +155,7 @@ def sweep(
         seed=seed,
         deterministic=deterministic or None,
     )
-    board = pipeline.run_sweep(
+    board = workflow.run_sweep(
         ht.Prepared.load(prepared),
         asked,
         out,
@@ -185,9 +187,9 @@ def leaderboard(
     """Rank the models of a sweep by validation loss. Never opens the test."""
     import time
 
-    from housetrain import terminal
-    from housetrain.runs.leaderboard import Leaderboard
-    from housetrain.runs.watch import look
+    from housetrain.cli import terminal
+    from housetrain.sweep.leaderboard import Leaderboard
+    from housetrain.sweep.status import look
 
     if live:
         with terminal.Terminal().watching() as watch:
@@ -201,7 +203,7 @@ def leaderboard(
     elif csv:
         typer.echo(board.to_csv(), nl=False)
     elif html:
-        from housetrain.results.sweep_report import write_leaderboard
+        from housetrain.report.sweep_report import write_leaderboard
 
         terminal.out(str(write_leaderboard(board)))
     else:
@@ -211,13 +213,13 @@ def leaderboard(
 @app.command(epilog="Example:  housetrain compare runs/PetImages runs/PetImages-2")
 def compare(
     first: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
-    second: Annotated[Path, typer.Argument(help="Another one of the same pictures.", metavar="RUN")],
+    second: Annotated[Path, typer.Argument(help="Another one of the same images.", metavar="RUN")],
     json_: Json = False,
 ) -> None:
     """Say what differs between two runs, and whether luck explains it. Never opens the test."""
     import housetrain as ht
-    from housetrain import terminal
-    from housetrain.results.compare import compare as compare_runs
+    from housetrain.cli import terminal
+    from housetrain.sweep.compare import compare as compare_runs
 
     found = compare_runs(ht.Run.open(first), ht.Run.open(second))
     if json_:
@@ -248,7 +250,8 @@ def finetune(
     Batch norm stays in inference mode. The best epoch by validation loss is kept.
     """
     import housetrain as ht
-    from housetrain import pipeline, terminal
+    from housetrain import workflow
+    from housetrain.cli import terminal
 
     flags = {
         "epochs": epochs,
@@ -261,7 +264,7 @@ def finetune(
     }
     before = ht.Run.open(run)
     settings: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
-    tuned = pipeline.finetune(before, out, layers=layers, progress=None if quiet else "rich", **settings)
+    tuned = workflow.finetune(before, out, layers=layers, progress=None if quiet else "rich", **settings)
     if json_:
         terminal.print_json({"run": str(tuned.folder), "result": tuned.result, "history": tuned.history})
         return
@@ -273,9 +276,9 @@ def finetune(
 
 @app.command(epilog="Example:  housetrain evaluate runs/PetImages")
 def evaluate(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")], json_: Json = False) -> None:
-    """Test a finished run on the pictures set aside. Each opening of the test split is counted."""
+    """Test a finished run on the images set aside. Each opening of the test split is counted."""
     import housetrain as ht
-    from housetrain import terminal
+    from housetrain.cli import terminal
 
     opened = ht.Run.open(run)
     result = ht.evaluate(opened)

@@ -24,15 +24,13 @@ _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 )
 def predict(
     run: RunArg,
-    pictures: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PICTURE...")],
+    images: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="IMAGE...")],
     top: Annotated[int, typer.Option(help="Name this many classes.", min=1)] = 1,
-    csv: Annotated[
-        Path | None, typer.Option(help="Write one row per picture to this file.", show_default=False)
-    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one row per image to this file.", show_default=False)] = None,
     jsonl: Annotated[
-        Path | None, typer.Option(help="Write one JSON object per picture to this file.", show_default=False)
+        Path | None, typer.Option(help="Write one JSON object per image to this file.", show_default=False)
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Pictures per step.", min=1)] = 64,
+    batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 64,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -42,28 +40,28 @@ def predict(
         ),
     ] = None,
     workers: Workers = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture and line.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image and line.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Name what is in pictures, with the probability.
+    """Name what is in images, with the probability.
 
-    Says when the model is unsure, and when a picture was one of those it was trained on.
+    Says when the model is unsure, and when an image was one of those it was trained on.
     """
-    from housetrain import terminal
-    from housetrain.deploy.predictor import Predictor
-    from housetrain.deploy.sources import Listing
+    from housetrain.cli import terminal
     from housetrain.errors import RecipeError
+    from housetrain.inference.inputs import Listing
+    from housetrain.inference.predictor import Predictor
 
     if csv and jsonl:
         raise RecipeError("Two tables were asked for", do="give --csv or --jsonl", csv=str(csv), jsonl=str(jsonl))
-    sources = Listing(pictures)
+    sources = Listing(images)
     predictor = Predictor.load(run, engine=engine)
     path = csv or jsonl
     if path is None:
         results = predictor.predict_many(sources, batch_size=batch_size, workers=workers)
         failed = terminal.predictions(results, top=top, as_json=json_)
     else:
-        from housetrain.deploy.bulk import predict_into
+        from housetrain.inference.batch_predict import predict_into
 
         live = not quiet and sources.at_least(200)
         with terminal.Terminal(quiet=not live).counting("Predicting") as progress:
@@ -109,15 +107,15 @@ def export(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Write the model for another library, compared with the Keras model on validation pictures.
+    """Write the model for another library, compared with the Keras model on validation images.
 
     The bundle holds the class names, the input size, checksums and a README with lines of Python to start from. Eight
-    bits are calibrated on training pictures. What does not say what the Keras model says is not kept.
+    bits are calibrated on training images. What does not say what the Keras model says is not kept.
     """
-    from housetrain import terminal
-    from housetrain.deploy.export import export as export_run
-    from housetrain.deploy.export import export_bundle
-    from housetrain.deploy.forms import FORMATS
+    from housetrain.cli import terminal
+    from housetrain.export.bundle import export as export_run
+    from housetrain.export.bundle import export_bundle
+    from housetrain.export.formats import FORMATS
 
     bits = one_of("precision", precision, _BITS)
     if format_ is None:
@@ -142,8 +140,8 @@ _BITS = ("fp32", "bf16", "fp16", "int8")
 @app.command(epilog="Example:  housetrain benchmark RUN")
 def benchmark(run: _RUN, json_: Json = False) -> None:
     """Compare the model in every format and precision that this machine can make. Keeps none of them."""
-    from housetrain import terminal
-    from housetrain.deploy.export import benchmark as benchmark_run
+    from housetrain.cli import terminal
+    from housetrain.export.bundle import benchmark as benchmark_run
 
     table, left_out = benchmark_run(run)
     if json_:
@@ -157,7 +155,7 @@ def benchmark(run: _RUN, json_: Json = False) -> None:
 @app.command(epilog="Examples:  housetrain explain RUN photo.jpg  ·  housetrain explain RUN photo.jpg --name Dog")
 def explain(
     run: _RUN,
-    pictures: Annotated[list[Path], typer.Argument(help="One photo or a few.", metavar="PHOTO...")],
+    images: Annotated[list[Path], typer.Argument(help="One photo or a few.", metavar="PHOTO...")],
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; by default explained/ in the run.", show_default=False)
     ] = None,
@@ -168,12 +166,12 @@ def explain(
 ) -> None:
     """Show where the model looked: heat maps over the photo, and what each layer makes of it.
 
-    Writes PNG pictures and a page, and adds a section to the run's report.
+    Writes PNG images and a page, and adds a section to the run's report.
     """
-    from housetrain import terminal
-    from housetrain.results.explain import explain as explain_run
+    from housetrain.cli import terminal
+    from housetrain.report.explain_page import explain as explain_run
 
-    made = explain_run(run, pictures, out, name=name)
+    made = explain_run(run, images, out, name=name)
     if json_:
         terminal.print_json(made.to_json())
         return
@@ -184,7 +182,7 @@ def explain(
 
 @app.command(epilog="Example:  housetrain classify photo.jpg --model xception --top 5")
 def classify(
-    pictures: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PICTURE...")],
+    images: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="IMAGE...")],
     model: Annotated[
         str, typer.Option(help="xception, efficientnetv2-b0, mobilenetv3-large, resnet50 or convnext-tiny.")
     ] = "xception",
@@ -193,15 +191,15 @@ def classify(
         str,
         typer.Option(help="imagenet (downloaded once), or a file of weights with the top.", metavar="imagenet|PATH"),
     ] = "imagenet",
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture and line.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image and line.")] = False,
 ) -> None:
-    """Name what is in pictures with the thousand names of ImageNet. Nothing is trained."""
-    from housetrain import terminal
-    from housetrain.deploy.sources import expand
-    from housetrain.training.classify import classify as guesses
+    """Name what is in images with the thousand names of ImageNet. Nothing is trained."""
+    from housetrain.cli import terminal
+    from housetrain.inference.classify import classify as guesses
+    from housetrain.inference.inputs import expand
 
     failed = 0
-    for guess in guesses(expand(pictures), model, weights=weights, top=top):
+    for guess in guesses(expand(images), model, weights=weights, top=top):
         failed += bool(guess.error)
         if json_:
             typer.echo(json.dumps(guess.to_json()))

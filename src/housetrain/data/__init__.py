@@ -1,1 +1,1 @@
-"""The pictures: reading, checking, splitting, preparing. Knows nothing of Keras."""
+"""The images: reading, checking, splitting, preparing. Knows nothing of Keras."""

@@ -1,9 +1,9 @@
-"""A folder of class folders -> Catalog: one line per picture, every picture decoded once.
+"""A folder of class folders -> Catalog: one line per image, every image decoded once.
 
 In: a folder. Out: a `Catalog`, and a copy of it in the cache outside the folder, so that a second scan decodes only
 what changed. It does not judge (that is `checks`), and nothing of the folder is ever written.
 
-An entry of the saved catalogue is used again when path, size, modification time and inode agree, unless the file had
+An entry of the saved catalog is used again when path, size, modification time and inode agree, unless the file had
 been modified so shortly before that scan that a later change could have left the same time.
 """
 
@@ -22,15 +22,15 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.data.tree import Entry, Tree, walk
-from housetrain.disk import write_atomic
+from housetrain.data.class_folders import Entry, Tree, walk
 from housetrain.errors import DataError, FolderError
+from housetrain.system.files import write_atomic
 
 if TYPE_CHECKING:
-    from housetrain.data.facts import Facts
+    from housetrain.data.image_metadata import Facts
 
 VERSION = 1
-"""Of the saved catalogue: raise it whenever a field or what is measured changes."""
+"""Of the saved catalog: raise it whenever a field or what is measured changes."""
 
 FOREIGN = frozenset(
     f".{suffix}"
@@ -42,7 +42,7 @@ FOREIGN = frozenset(
         *("pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "mp4", "avi", "mov", "mkv", "mp3", "wav"),
     )
 )
-"""Names in these are no broken pictures: they are ignored and counted, unless they hold a picture all the same."""
+"""Names in these are no broken images: they are ignored and counted, unless they hold an image all the same."""
 
 _FOREIGN_NAMES = {"README", "LICENSE", "LICENCE", "COPYING", "MAKEFILE"}
 
@@ -50,8 +50,8 @@ _RACY_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT) tic
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One file of the catalogue.
+class ImageRecord:
+    """One file of the catalog.
 
     Args:
         path: Relative to the root, with ``/``; undecodable bytes are surrogate escapes, as :func:`os.fsdecode` gives.
@@ -63,7 +63,7 @@ class Picture:
         format: ``JPEG``, ``PNG``, ...; ``""`` when the header cannot be read, as all that follows is empty or 0 then.
         width: Pixels, after the EXIF orientation.
         height: Pixels, after the EXIF orientation.
-        mode: Pillow's name of the stored colours.
+        mode: Pillow's name of the stored colors.
         frames: 1, or more for animations and documents of many pages.
         orientation: EXIF tag 274, 1 to 8.
         sha256: Of the file's bytes, 64 hexadecimal digits; ``""`` when they cannot be read.
@@ -74,7 +74,7 @@ class Picture:
         status: ``"ok"``, or ``"unreadable"`` for what cannot be used.
         reason: Why it cannot be used; ``""`` when it can.
         detail: A finer perceptual hash, 64 hexadecimal digits (256 bits); ``""`` when unreadable.
-        oddity: What is odd about the file though its picture is used, or ``""``.
+        oddity: What is odd about the file though its image is used, or ``""``.
     """
 
     path: str
@@ -100,7 +100,7 @@ class Picture:
     oddity: str = ""
 
 
-_COLUMNS = tuple(field.name for field in fields(Picture))
+_COLUMNS = tuple(field.name for field in fields(ImageRecord))
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Catalog:
     Args:
         root: The folder, absolute.
         classes: Names of the classes that have files, sorted.
-        pictures: One per file that is or should be a picture, sorted by path.
+        images: One per file that is or should be an image, sorted by path.
         ignored: What was passed over, by name or pattern, and how often: ``{"Thumbs.db": 2}``.
         empty_classes: Names of class folders without a file.
         ready_made: Whether the top folders are ``train``, ``validation`` and ``test``.
@@ -120,24 +120,24 @@ class Catalog:
 
     root: Path
     classes: tuple[str, ...]
-    pictures: tuple[Picture, ...]
+    images: tuple[ImageRecord, ...]
     ignored: dict[str, int]
     empty_classes: tuple[str, ...]
     ready_made: bool
     fingerprint: str
 
     @cached_property
-    def usable(self) -> tuple[Picture, ...]:
-        """The pictures that can be decoded."""
-        return tuple(picture for picture in self.pictures if picture.status == "ok")
+    def usable(self) -> tuple[ImageRecord, ...]:
+        """The images that can be decoded."""
+        return tuple(image for image in self.images if image.status == "ok")
 
     def counts(self) -> dict[str, int]:
-        """Return the number of usable pictures of every class, in the order of ``classes``; 0 is said as well."""
-        counted = Counter(picture.label for picture in self.usable)
+        """Return the number of usable images of every class, in the order of ``classes``; 0 is said as well."""
+        counted = Counter(image.label for image in self.usable)
         return {label: counted[label] for label in self.classes}
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON, by columns: a third of the size and time of one object per picture."""
+        """Return plain values for JSON, by columns: a third of the size and time of one object per image."""
         return {
             "version": VERSION,
             "root": str(self.root),
@@ -146,7 +146,7 @@ class Catalog:
             "empty_classes": list(self.empty_classes),
             "ready_made": self.ready_made,
             "fingerprint": self.fingerprint,
-            "pictures": _to_columns(self.pictures),
+            "images": _to_columns(self.images),
         }
 
     @classmethod
@@ -154,22 +154,22 @@ class Catalog:
         """Read back what :meth:`to_json` gave.
 
         Raises:
-            DataError: It is not a catalogue of this version.
+            DataError: It is not a catalog of this version.
         """
         try:
             if value["version"] != VERSION:
-                raise DataError("a catalogue of another version", expected=f"version {VERSION}", do="scan again")
+                raise DataError("a catalog of another version", expected=f"version {VERSION}", do="scan again")
             return cls(
                 Path(value["root"]),
                 tuple(value["classes"]),
-                tuple(_from_columns(value["pictures"])),
+                tuple(_from_columns(value["images"])),
                 dict(value["ignored"]),
                 tuple(value["empty_classes"]),
                 bool(value["ready_made"]),
                 str(value["fingerprint"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError("not a catalogue", do="scan again", said=str(error)) from error
+            raise DataError("not a catalog", do="scan again", said=str(error)) from error
 
 
 def scan(
@@ -179,20 +179,20 @@ def scan(
     cache: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Catalog:
-    """Look at every picture of a folder.
+    """Look at every image of a folder.
 
     Args:
-        folder: ``FOLDER/<class>/**/picture``, or with ``train``, ``validation`` (``val``, ``valid``) and ``test``
+        folder: ``FOLDER/<class>/**/image``, or with ``train``, ``validation`` (``val``, ``valid``) and ``test``
             above the classes. Read, never written.
         workers: Processes; ``None``: one a core.
-        cache: Whether to use and write the saved catalogue in :func:`cache_folder`.
+        cache: Whether to use and write the saved catalog in :func:`cache_folder`.
         progress: Called as ``progress(done, total)`` with numbers of files.
 
     Returns:
-        The catalogue. Files that cannot be used are in it, with the reason.
+        The catalog. Files that cannot be used are in it, with the reason.
 
     Raises:
-        FolderError: The folder is missing, unreadable, not a folder, or has no class folders or no pictures.
+        FolderError: The folder is missing, unreadable, not a folder, or has no class folders or no images.
     """
     root = Path(folder).absolute()
     started_ns = time.time_ns()
@@ -213,7 +213,7 @@ def scan(
 
 
 def cache_folder() -> Path:
-    """Return where catalogues and downloads are kept: ``$HOUSETRAIN_CACHE``, else the user's cache folder."""
+    """Return where catalogs and downloads are kept: ``$HOUSETRAIN_CACHE``, else the user's cache folder."""
     if own := os.environ.get("HOUSETRAIN_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -224,14 +224,14 @@ def _look(
     root: Path,
     entries: list[Entry],
     todo: list[int],
-    rows: list[Picture | None],
+    rows: list[ImageRecord | None],
     *,
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Decode what is not known yet, and fill its rows."""
-    from housetrain.data.facts import Look
-    from housetrain.data.workers import Failed, map_in_workers
+    from housetrain.data.image_metadata import Look
+    from housetrain.system.process_pool import Failed, map_in_workers
 
     paths = [entries[number].path for number in todo]
     done = len(rows) - len(todo)
@@ -245,52 +245,52 @@ def _look(
                 progress(done, len(rows))
 
 
-def _catalog(root: Path, tree: Tree, rows: list[Picture]) -> Catalog:
+def _catalog(root: Path, tree: Tree, rows: list[ImageRecord]) -> Catalog:
     ignored = Counter(tree.ignored)
-    pictures: list[Picture] = []
-    for picture in rows:
-        if pattern := _foreign(picture):
+    images: list[ImageRecord] = []
+    for image in rows:
+        if pattern := _foreign(image):
             ignored[pattern] += 1
         else:
-            pictures.append(picture)
-    if not pictures:
+            images.append(image)
+    if not images:
         raise FolderError(
-            "there are no pictures in the class folders",
+            "there are no images in the class folders",
             do="check that this is the folder you mean",
             folder=str(root),
             classes=list(tree.classes),
         )
-    classes = {picture.label for picture in pictures}
+    classes = {image.label for image in images}
     return Catalog(
         root,
         tuple(sorted(classes)),
-        tuple(pictures),
+        tuple(images),
         dict(sorted(ignored.items())),
         tuple(name for name in tree.classes if name not in classes),
         tree.ready_made,
-        _fingerprint(pictures),
+        _fingerprint(images),
     )
 
 
-def _fingerprint(pictures: list[Picture]) -> str:
-    rows = ("\0".join((one.path, one.label, one.split or "", one.sha256, one.status)) for one in pictures)
+def _fingerprint(images: list[ImageRecord]) -> str:
+    rows = ("\0".join((one.path, one.label, one.split or "", one.sha256, one.status)) for one in images)
     return hashlib.sha256("\0\0".join(rows).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _foreign(picture: Picture) -> str:
-    """Return the pattern of a file that was never meant to be a picture, or ``""``."""
-    if picture.status == "ok":
+def _foreign(image: ImageRecord) -> str:
+    """Return the pattern of a file that was never meant to be an image, or ``""``."""
+    if image.status == "ok":
         return ""
-    path = PurePosixPath(picture.path)
+    path = PurePosixPath(image.path)
     suffix = path.suffix.lower()
-    if suffix in FOREIGN and (picture.sha256 or picture.reason == "file not found"):
+    if suffix in FOREIGN and (image.sha256 or image.reason == "file not found"):
         return f"*{suffix}"
     return path.name if path.name.upper() in _FOREIGN_NAMES else ""
 
 
-def _row(entry: Entry, facts: Facts) -> Picture:
+def _row(entry: Entry, facts: Facts) -> ImageRecord:
     status: Literal["ok", "unreadable"] = "unreadable" if facts.reason else "ok"
-    return Picture(
+    return ImageRecord(
         entry.path, entry.label, entry.split, entry.bytes, entry.mtime_ns, entry.inode,
         facts.format, facts.width, facts.height, facts.mode, facts.frames, facts.orientation,
         facts.sha256, facts.phash, facts.mean, facts.std, facts.sharpness,
@@ -298,14 +298,14 @@ def _row(entry: Entry, facts: Facts) -> Picture:
     )  # fmt: skip
 
 
-def _unreadable(entry: Entry, reason: str) -> Picture:
-    return Picture(
+def _unreadable(entry: Entry, reason: str) -> ImageRecord:
+    return ImageRecord(
         entry.path, entry.label, entry.split, entry.bytes, entry.mtime_ns, entry.inode,
         "", 0, 0, "", 0, 0, "", "", 0.0, 0.0, 0.0, "unreadable", reason,
     )  # fmt: skip
 
 
-def _known(entry: Entry, known: dict[str, Picture]) -> Picture | None:
+def _known(entry: Entry, known: dict[str, ImageRecord]) -> ImageRecord | None:
     if entry.problem:
         return _unreadable(entry, entry.problem)
     one = known.get(entry.path)
@@ -318,40 +318,40 @@ def _known(entry: Entry, known: dict[str, Picture]) -> Picture | None:
 
 def _store_of(root: Path) -> Path:
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
-    return cache_folder() / "catalogues" / f"{name}.json"
+    return cache_folder() / "catalogs" / f"{name}.json"
 
 
-def _load(store: Path) -> dict[str, Picture]:
+def _load(store: Path) -> dict[str, ImageRecord]:
     try:
         value = json.loads(store.read_bytes())
         if value["version"] != VERSION:
             return {}
-        return {picture.path: picture for picture in _from_columns(value["pictures"])}
+        return {image.path: image for image in _from_columns(value["images"])}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        warnings.warn(f"the saved catalogue is not used: {store}: {error}", stacklevel=3)
+        warnings.warn(f"the saved catalog is not used: {store}: {error}", stacklevel=3)
         return {}
 
 
-def _save(store: Path, rows: list[Picture | None], known: dict[str, Picture], *, started_ns: int) -> None:
+def _save(store: Path, rows: list[ImageRecord | None], known: dict[str, ImageRecord], *, started_ns: int) -> None:
     racy = range(started_ns - _RACY_NS, time.time_ns() + _RACY_NS)
     # what could not be read for an outer reason (permission, a crash, a slow disk) is tried anew each time
     kept = [row for row in rows if row is not None and row.sha256 and row.mtime_ns not in racy]
     if len(kept) == len(known) and all(known.get(row.path) is row for row in kept):
         return
-    value = {"version": VERSION, "pictures": _to_columns(kept)}
+    value = {"version": VERSION, "images": _to_columns(kept)}
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(store, json.dumps(value, separators=(",", ":")).encode("ascii"))
     except OSError as error:
-        warnings.warn(f"the catalogue is not saved, the next scan will read everything again: {error}", stacklevel=3)
+        warnings.warn(f"the catalog is not saved, the next scan will read everything again: {error}", stacklevel=3)
 
 
-def _to_columns(pictures: Iterable[Picture]) -> dict[str, list[Any]]:
-    pictures = tuple(pictures)
-    return {name: [getattr(picture, name) for picture in pictures] for name in _COLUMNS}
+def _to_columns(images: Iterable[ImageRecord]) -> dict[str, list[Any]]:
+    images = tuple(images)
+    return {name: [getattr(image, name) for image in images] for name in _COLUMNS}
 
 
-def _from_columns(columns: dict[str, list[Any]]) -> Iterator[Picture]:
-    return (Picture(*row) for row in zip(*(columns[name] for name in _COLUMNS), strict=True))
+def _from_columns(columns: dict[str, list[Any]]) -> Iterator[ImageRecord]:
+    return (ImageRecord(*row) for row in zip(*(columns[name] for name in _COLUMNS), strict=True))

@@ -1,10 +1,10 @@
-"""Catalog -> Findings: what is wrong with these pictures, and what to do about it.
+"""Catalog -> Findings: what is wrong with these images, and what to do about it.
 
-In: a `Catalog`. Out: findings. It opens no picture, and nothing is ever moved or
-deleted: a finding at most names pictures that training leaves out.
+In: a `Catalog`. Out: findings. It opens no image, and nothing is ever moved or
+deleted: a finding at most names images that training leaves out.
 
 Left out are: what cannot be read, every copy but the first of identical files, all copies of a file that has two
-labels, and of a picture that is in two ready-made splits all but the test's. Everything else is for the eye to judge.
+labels, and of an image that is in two ready-made splits all but the test's. Everything else is for the eye to judge.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from housetrain.data.duplicates import duplicate_groups as duplicate_groups
 from housetrain.data.findings import SEVERITIES, grouped
 from housetrain.data.findings import Finding as Finding
 from housetrain.data.findings import write_findings as write_findings
-from housetrain.data.formats import EXTENSIONS
+from housetrain.images.sniff import EXTENSIONS
 
 if TYPE_CHECKING:
-    from housetrain.data.catalog import Catalog, Picture
+    from housetrain.data.catalog import Catalog, ImageRecord
 
 FEW = 30
-"""Usable pictures in a class: with fewer, neither training nor its test means much."""
+"""Usable images in a class: with fewer, neither training nor its test means much."""
 
 LEAST = 3
-"""Usable pictures in a class: with fewer there is none for each of train, validation and test."""
+"""Usable images in a class: with fewer there is none for each of train, validation and test."""
 
 DARK = 20.0
-"""Mean brightness, 0 to 255, below which a picture is dark. The darkest of 8,000 pet photos that shows a pet has 27."""
+"""Mean brightness, 0 to 255, below which an image is dark. The darkest of 8,000 pet photos that shows a pet has 27."""
 
 UNIFORM = 6.0
-"""Standard deviation of brightness below which a picture shows next to nothing. The flattest pet photo has 14."""
+"""Standard deviation of brightness below which an image shows next to nothing. The flattest pet photo has 14."""
 
 BLURRY = 0.03
 """Variance of the Laplacian over variance of brightness, of the thumbnail: below it only soft shapes are left. Blurring
 photos with a sigma of 3 % of their short side gives 0.015 (median); the softest of 8,000 pet photos has 0.047."""
 
 ASPECT = 3.0
-"""Longer side over shorter side above which a picture suffers from being fitted into a square."""
+"""Longer side over shorter side above which an image suffers from being fitted into a square."""
 
 SMALL = 0.25
-"""Short side, as a share of the folder's median short side, below which a picture under 64 pixels is odd in size."""
+"""Short side, as a share of the folder's median short side, below which an image under 64 pixels is odd in size."""
 
 USUAL = 0.2
-"""When more than this share of all pictures is dark (or flat, soft, long), that is what the data is like: one line says
-so, and no picture is singled out."""
+"""When more than this share of all images is dark (or flat, soft, long), that is what the data is like: one line says
+so, and no image is singled out."""
 
 
 def check(catalog: Catalog, *, near_duplicate_bits: int = NEAR_BITS) -> tuple[Finding, ...]:
@@ -75,10 +75,10 @@ def check(catalog: Catalog, *, near_duplicate_bits: int = NEAR_BITS) -> tuple[Fi
 
 
 def _unreadable(catalog: Catalog) -> Iterator[Finding]:
-    by_reason: defaultdict[str, list[Picture]] = defaultdict(list)
-    for picture in catalog.pictures:
-        if picture.status != "ok":
-            by_reason[picture.reason].append(picture)
+    by_reason: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    for image in catalog.images:
+        if image.status != "ok":
+            by_reason[image.reason].append(image)
     yield from grouped(
         "unreadable",
         "error",
@@ -93,23 +93,23 @@ def _unreadable(catalog: Catalog) -> Iterator[Finding]:
 
 def _identical(catalog: Catalog) -> Iterator[Finding]:
     """Identical files: copies, copies under two labels, copies in two ready-made splits."""
-    copies: list[list[Picture]] = []
-    contradictions: list[list[Picture]] = []
-    leaks: list[list[Picture]] = []
+    copies: list[list[ImageRecord]] = []
+    contradictions: list[list[ImageRecord]] = []
+    leaks: list[list[ImageRecord]] = []
     for group in exact_groups(catalog.usable):
-        if len({picture.label for picture in group}) > 1:
+        if len({image.label for image in group}) > 1:
             contradictions.append(group)
-        elif len({picture.split for picture in group}) > 1:
-            leaks.append(sorted(group, key=lambda picture: (_ORDER[picture.split or "train"], picture.path)))
+        elif len({image.split for image in group}) > 1:
+            leaks.append(sorted(group, key=lambda image: (_ORDER[image.split or "train"], image.path)))
         else:
             copies.append(group)
     yield from grouped(
         "two-labels",
         "error",
         contradictions,
-        message=lambda group: f"the same picture is labelled {_listed({picture.label for picture in group})}",
-        merged=lambda n, groups: f"{groups} pictures have more than one label ({n:,} files)",
-        detail=lambda one, group: f"labelled {one.label}, but {_other(one, group).label} as {_other(one, group).path}",
+        message=lambda group: f"the same image is labeled {_listed({image.label for image in group})}",
+        merged=lambda n, groups: f"{groups} images have more than one label ({n:,} files)",
+        detail=lambda one, group: f"labeled {one.label}, but {_other(one, group).label} as {_other(one, group).path}",
         do="decide which label is right and remove the other file; until then both are left out of training",
         leaves_out=lambda group: group,
     )
@@ -117,9 +117,9 @@ def _identical(catalog: Catalog) -> Iterator[Finding]:
         "split-leak",
         "error",
         leaks,
-        message=lambda group: f"the same picture is in {_listed({picture.split or '' for picture in group})}",
-        merged=lambda n, groups: f"{groups} pictures are in more than one of train, validation and test ({n:,} files)",
-        detail=lambda one, group: f"the same picture as {_other(one, group).path}",
+        message=lambda group: f"the same image is in {_listed({image.split or '' for image in group})}",
+        merged=lambda n, groups: f"{groups} images are in more than one of train, validation and test ({n:,} files)",
+        detail=lambda one, group: f"the same image as {_other(one, group).path}",
         do="nothing needs doing: only one of them is used, for the test before validation before training, so that the "
         "test stays honest",
         leaves_out=lambda group: group[1:],
@@ -128,9 +128,9 @@ def _identical(catalog: Catalog) -> Iterator[Finding]:
         "exact-duplicate",
         "warning",
         copies,
-        message=lambda group: f"{len(group)} files are the same picture",
-        merged=lambda n, groups: f"{groups} pictures are there more than once ({n:,} files)",
-        detail=lambda one, group: f"the same picture as {_other(one, group).path}",
+        message=lambda group: f"{len(group)} files are the same image",
+        merged=lambda n, groups: f"{groups} images are there more than once ({n:,} files)",
+        detail=lambda one, group: f"the same image as {_other(one, group).path}",
         do="nothing needs doing: only the first is used, the copies are left out of training",
         leaves_out=lambda group: group[1:],
     )
@@ -138,33 +138,31 @@ def _identical(catalog: Catalog) -> Iterator[Finding]:
 
 def _near(catalog: Catalog, bits: int) -> Iterator[Finding]:
     groups = near_groups(catalog.usable, bits=bits)
-    contradictions = [group for group in groups if len({picture.label for picture in group}) > 1]
-    alike = [group for group in groups if len({picture.label for picture in group}) == 1]
+    contradictions = [group for group in groups if len({image.label for image in group}) > 1]
+    alike = [group for group in groups if len({image.label for image in group}) == 1]
     yield from grouped(
         "near-duplicate",
         "warning",
         contradictions,
-        message=lambda group: "nearly the same picture is labelled " + _listed({picture.label for picture in group}),
-        merged=lambda n, groups: f"{groups} groups of nearly the same pictures have more than one label ({n:,} files)",
-        detail=lambda one, group: f"labelled {one.label}, looks like {_other(one, group).path}",
+        message=lambda group: "nearly the same image is labeled " + _listed({image.label for image in group}),
+        merged=lambda n, groups: f"{groups} groups of nearly the same images have more than one label ({n:,} files)",
+        detail=lambda one, group: f"labeled {one.label}, looks like {_other(one, group).path}",
         do="look at them side by side: if they show the same, one of the labels is wrong",
     )
-    leaks = [group for group in alike if len({picture.split for picture in group}) > 1]
+    leaks = [group for group in alike if len({image.split for image in group}) > 1]
     yield from grouped(
         "split-leak",
         "warning",
         leaks,
-        message=lambda group: "nearly the same picture is in " + _listed({picture.split or "" for picture in group}),
-        merged=lambda n, groups: (
-            f"{groups} groups of nearly the same pictures are in more than one split ({n:,} files)"
-        ),
+        message=lambda group: "nearly the same image is in " + _listed({image.split or "" for image in group}),
+        merged=lambda n, groups: f"{groups} groups of nearly the same images are in more than one split ({n:,} files)",
         detail=lambda one, group: f"looks like {_other(one, group).path}",
-        do="keep such pictures on one side, or the test will look better than it is",
+        do="keep such images on one side, or the test will look better than it is",
     )
     yield from grouped(
         "near-duplicate",
         "note",
-        [group for group in alike if len({picture.split for picture in group}) == 1],
+        [group for group in alike if len({image.split for image in group}) == 1],
         message=lambda group: f"{len(group)} files look nearly the same",
         merged=lambda n, groups: f"{groups} groups of files look nearly the same ({n:,} files)",
         detail=lambda one, group: f"looks like {_other(one, group).path}",
@@ -181,33 +179,33 @@ def _classes(catalog: Catalog) -> Iterator[Finding]:
             "error",
             (),
             f"there is only one class: {label}",
-            "put the pictures of each class into a folder of its own" + _deeper(catalog),
+            "put the images of each class into a folder of its own" + _deeper(catalog),
         )
     for label in catalog.empty_classes:
         yield Finding(
             "empty-class",
             "warning",
             (),
-            f"the class folder {label} holds no pictures",
-            "add pictures, or remove the folder if it is no class",
+            f"the class folder {label} holds no images",
+            "add images, or remove the folder if it is no class",
         )
     for label, count in counts.items():
         if count < LEAST:
             yield Finding(
-                "few-pictures",
+                "few-images",
                 "error",
                 (),
-                f"the class {label} has {_pictures(count)} that can be used",
-                f"add pictures: at least {LEAST} are needed, one each to learn from, to steer by and to test with; "
+                f"the class {label} has {_images(count)} that can be used",
+                f"add images: at least {LEAST} are needed, one each to learn from, to steer by and to test with; "
                 f"{FEW} or more to be worth it",
             )
         elif count < FEW:
             yield Finding(
-                "few-pictures",
+                "few-images",
                 "warning",
                 (),
-                f"the class {label} has only {_pictures(count)} that can be used",
-                f"add pictures: with fewer than {FEW} the test of this class is mostly luck",
+                f"the class {label} has only {_images(count)} that can be used",
+                f"add images: with fewer than {FEW} the test of this class is mostly luck",
             )
     filled = {label: count for label, count in counts.items() if count >= LEAST}
     if len(filled) > 1:
@@ -218,8 +216,8 @@ def _classes(catalog: Catalog) -> Iterator[Finding]:
                 "imbalance",
                 "warning" if ratio >= 5 else "note",
                 (),
-                f"{most} has {ratio:.1f} times as many pictures as {least} ({filled[most]:,} and {filled[least]:,})",
-                "nothing needs doing: pictures of rare classes weigh more in training (--balance weights); judge the "
+                f"{most} has {ratio:.1f} times as many images as {least} ({filled[most]:,} and {filled[least]:,})",
+                "nothing needs doing: images of rare classes weigh more in training (--balance weights); judge the "
                 "result by the scores of each class, not by accuracy alone",
             )
     names: defaultdict[str, list[str]] = defaultdict(list)
@@ -232,19 +230,19 @@ def _classes(catalog: Catalog) -> Iterator[Finding]:
                 "warning",
                 (),
                 f"class names differ only in case, spaces or accents' spelling: {_listed(alike)}",
-                "if they are one class, move the pictures into one folder; they are trained as different classes",
+                "if they are one class, move the images into one folder; they are trained as different classes",
             )
 
 
 def _files(catalog: Catalog) -> Iterator[Finding]:
-    wrong: defaultdict[tuple[str, str], list[Picture]] = defaultdict(list)
-    odd: defaultdict[str, list[Picture]] = defaultdict(list)
-    for picture in catalog.usable:
-        extension = PurePosixPath(picture.path).suffix.lower()
-        if extension and extension not in EXTENSIONS.get(picture.format, (extension,)):
-            wrong[picture.format, extension].append(picture)
-        if picture.oddity:
-            odd["spare" if "spare bytes" in picture.oddity else "harmless"].append(picture)
+    wrong: defaultdict[tuple[str, str], list[ImageRecord]] = defaultdict(list)
+    odd: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    for image in catalog.usable:
+        extension = PurePosixPath(image.path).suffix.lower()
+        if extension and extension not in EXTENSIONS.get(image.format, (extension,)):
+            wrong[image.format, extension].append(image)
+        if image.oddity:
+            odd["spare" if "spare bytes" in image.oddity else "harmless"].append(image)
     yield from grouped(
         "wrong-extension",
         "note",
@@ -261,33 +259,33 @@ def _files(catalog: Catalog) -> Iterator[Finding]:
         "damaged",
         "warning",
         [odd["spare"]],
-        message=lambda group: f"{_files_word(len(group))} may be damaged: there is more data than the picture needs",
+        message=lambda group: f"{_files_word(len(group))} may be damaged: there is more data than the image needs",
         detail=lambda one, _: one.oddity,
-        do="look at it: if a part is shifted or discoloured, replace it with a good copy; it is used",
+        do="look at it: if a part is shifted or discolored, replace it with a good copy; it is used",
     )
     yield from grouped(
         "odd-file",
         "note",
         [odd["harmless"]],
-        message=lambda group: f"{_files_word(len(group))} with a harmless fault in the format; the picture is whole",
+        message=lambda group: f"{_files_word(len(group))} with a harmless fault in the format; the image is whole",
         detail=lambda one, _: one.oddity,
         do="nothing needs doing: it is used",
     )
     yield from grouped(
-        "print-colours",
+        "print-colors",
         "note",
-        [[picture for picture in catalog.usable if picture.mode == "CMYK"]],
-        message=lambda group: f"{_files_word(len(group))} in colours for print (CMYK); converted",
+        [[image for image in catalog.usable if image.mode == "CMYK"]],
+        message=lambda group: f"{_files_word(len(group))} in colors for print (CMYK); converted",
         detail=lambda one, _: "CMYK",
-        do="nothing needs doing: it is used; save it as RGB if its colours look wrong",
+        do="nothing needs doing: it is used; save it as RGB if its colors look wrong",
     )
     yield from grouped(
         "animated",
         "note",
-        [[picture for picture in catalog.usable if picture.frames > 1]],
+        [[image for image in catalog.usable if image.frames > 1]],
         message=lambda group: f"{_files_word(len(group))} with several frames or pages; the first is used",
         detail=lambda one, _: f"{one.frames} frames",
-        do="if another frame matters, save it as a picture of its own",
+        do="if another frame matters, save it as an image of its own",
     )
 
 
@@ -296,21 +294,21 @@ def _looks(catalog: Catalog) -> Iterator[Finding]:
     usable = catalog.usable
     if not usable:
         return
-    sides = [min(picture.width, picture.height) for picture in usable]
+    sides = [min(image.width, image.height) for image in usable]
     middle = statistics.median(sides)
-    uniform = {picture.path for picture in usable if picture.std < UNIFORM}
+    uniform = {image.path for image in usable if image.std < UNIFORM}
     yield from _standing_out(
         catalog,
         "uniform",
-        [picture for picture in usable if picture.path in uniform],
-        "nearly one colour",
+        [image for image in usable if image.path in uniform],
+        "nearly one color",
         detail=lambda one: f"brightness varies by {one.std:.1f} of 255",
         do="look at it: if it shows nothing, remove it from the folder",
     )
     yield from _standing_out(
         catalog,
         "dark",
-        [picture for picture in usable if picture.mean < DARK and picture.path not in uniform],
+        [image for image in usable if image.mean < DARK and image.path not in uniform],
         "very dark",
         detail=lambda one: f"mean brightness {one.mean:.0f} of 255",
         do="look at it: if you cannot tell the class yourself, remove it from the folder or brighten it",
@@ -319,9 +317,9 @@ def _looks(catalog: Catalog) -> Iterator[Finding]:
         catalog,
         "blurry",
         [
-            picture
-            for picture, side in zip(usable, sides, strict=True)
-            if side >= LEAST_SIDE and picture.path not in uniform and picture.sharpness < BLURRY * picture.std**2
+            image
+            for image, side in zip(usable, sides, strict=True)
+            if side >= LEAST_SIDE and image.path not in uniform and image.sharpness < BLURRY * image.std**2
         ],
         "very blurry",
         detail=lambda one: "only soft shapes are left",
@@ -330,11 +328,7 @@ def _looks(catalog: Catalog) -> Iterator[Finding]:
     yield from _standing_out(
         catalog,
         "odd-aspect",
-        [
-            picture
-            for picture in usable
-            if max(picture.width, picture.height) > ASPECT * min(picture.width, picture.height)
-        ],
+        [image for image in usable if max(image.width, image.height) > ASPECT * min(image.width, image.height)],
         f"more than {ASPECT:g} times as long as wide",
         detail=lambda one: f"{one.width}x{one.height} pixels",
         do="look at it; --resize pad keeps the proportions, the default squeezes it into a square",
@@ -342,7 +336,7 @@ def _looks(catalog: Catalog) -> Iterator[Finding]:
     yield from _standing_out(
         catalog,
         "odd-size",
-        [picture for picture, side in zip(usable, sides, strict=True) if side < min(SMALL * middle, LEAST_SIDE)],
+        [image for image, side in zip(usable, sides, strict=True) if side < min(SMALL * middle, LEAST_SIDE)],
         f"less than a quarter as large as usual ({middle:g} pixels)",
         detail=lambda one: f"{one.width}x{one.height} pixels",
         do="replace it with a larger copy if you have one: it is enlarged, and that blurs it",
@@ -350,37 +344,37 @@ def _looks(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _standing_out(
-    catalog: Catalog, kind: str, pictures: list[Picture], what: str, *, detail: Callable[[Picture], str], do: str
+    catalog: Catalog, kind: str, images: list[ImageRecord], what: str, *, detail: Callable[[ImageRecord], str], do: str
 ) -> Iterator[Finding]:
-    if not pictures:
+    if not images:
         return
-    share = len(pictures) / len(catalog.usable)
+    share = len(images) / len(catalog.usable)
     if share > USUAL and len(catalog.usable) >= 1 / USUAL:
         yield Finding(
             kind,
             "note",
             (),
-            f"{share:.0%} of the pictures are {what}",
-            "if that is how these pictures are, nothing needs doing",
+            f"{share:.0%} of the images are {what}",
+            "if that is how these images are, nothing needs doing",
         )
         return
-    paths = tuple(picture.path for picture in pictures)
-    word = f"{_pictures(len(pictures))} {'is' if len(pictures) == 1 else 'are'} {what}"
-    yield Finding(kind, "note", paths, word, do, (), tuple(detail(picture) for picture in pictures))
+    paths = tuple(image.path for image in images)
+    word = f"{_images(len(images))} {'is' if len(images) == 1 else 'are'} {what}"
+    yield Finding(kind, "note", paths, word, do, (), tuple(detail(image) for image in images))
 
 
 _ORDER = {"test": 0, "validation": 1, "train": 2}
 
 
-def _other(one: Picture, group: list[Picture]) -> Picture:
-    """Return a picture of the group to compare with: of another label if there is one, else the first other."""
-    others = [picture for picture in group if picture is not one]
-    return next((picture for picture in others if picture.label != one.label), others[0])
+def _other(one: ImageRecord, group: list[ImageRecord]) -> ImageRecord:
+    """Return an image of the group to compare with: of another label if there is one, else the first other."""
+    others = [image for image in group if image is not one]
+    return next((image for image in others if image.label != one.label), others[0])
 
 
 def _deeper(catalog: Catalog) -> str:
     """Guess that the folder above the classes was meant to be the one below."""
-    inner = Counter(picture.path.split("/")[1] for picture in catalog.pictures if picture.path.count("/") > 1)
+    inner = Counter(image.path.split("/")[1] for image in catalog.images if image.path.count("/") > 1)
     if len(inner) < 2 or catalog.ready_made:
         return ""
     return f"; or did you mean the folder {catalog.classes[0]} in it, which holds {_listed(list(inner)[:3])}?"
@@ -390,8 +384,8 @@ def _files_word(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
 
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count:,} pictures"
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def _listed(names: Iterable[str]) -> str:

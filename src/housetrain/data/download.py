@@ -22,15 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from housetrain.disk import disk_errors
 from housetrain.errors import DownloadError
+from housetrain.system.files import disk_errors
 
 _ATTEMPTS = 4
 _TIMEOUT_S = 30.0
 _BLOCK = 1 << 20
 _MOST_BYTES = 4 << 30  # unpacked: four times the largest data set here
 _MOST_FILES = 200_000
-_MOST_RATIO = 200  # deflate reaches about 1000; a folder of pictures hardly 2
+_MOST_RATIO = 200  # deflate reaches about 1000; a folder of images hardly 2
 
 
 @dataclass(frozen=True)

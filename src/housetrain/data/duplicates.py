@@ -1,15 +1,15 @@
-"""Catalog -> which pictures are the same, byte for byte or to the eye.
+"""Catalog -> which images are the same, byte for byte or to the eye.
 
 In: the hashes of a `Catalog`. Out: pairs and groups of paths. It opens no file and does not judge.
 
-Two pictures are near duplicates when both of their hashes agree: at most 8 of the 64 bits of the perceptual hash differ
+Two images are near duplicates when both of their hashes agree: at most 8 of the 64 bits of the perceptual hash differ
 (which finds candidates quickly) and at most 0.3 of the rising steps of the finer 256-bit hash (which confirms them).
 Measured on 8,600 cats and dogs, of which 190 pairs are true (the same photo at two sizes, or one frame after another):
 true pairs differ in at most 8 and 23 bits, and of all unrelated pairs within 8 bits the closest differs in 96. Copies
 that were rescaled, recompressed, brightened, or cropped by 2 % are found; mirrored and strongly cropped ones are not.
 
-Pictures smaller than 64 pixels, and those with little structure (drawings on an empty ground, handwritten digits), are
-not compared: their hashes agree although the pictures do not. Byte for byte they are compared like all others.
+Images smaller than 64 pixels, and those with little structure (drawings on an empty ground, handwritten digits), are
+not compared: their hashes agree although the images do not. Byte for byte they are compared like all others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from housetrain.data.catalog import Catalog, Picture
+    from housetrain.data.catalog import Catalog, ImageRecord
 
 NEAR_BITS = 8
 """The most bits of the perceptual hash, of 64, in which near duplicates differ."""
@@ -31,42 +31,42 @@ NEAR_DETAIL = 0.3
 """The most bits of the finer hash in which they differ, as a share of its rising steps."""
 
 LEAST_SIDE = 64
-"""Pixels: smaller pictures are not compared."""
+"""Pixels: smaller images are not compared."""
 
 LEAST_STEPS = 64
-"""Rising (and falling) steps of the finer hash, of 256: pictures with fewer are not compared."""
+"""Rising (and falling) steps of the finer hash, of 256: images with fewer are not compared."""
 
 _BLOCK = 64  # rows compared at once: the differences of 64 rows stay in the processor's cache
 
 
-def exact_groups(pictures: Iterable[Picture]) -> list[list[Picture]]:
-    """Return groups of two or more pictures whose files are identical, each sorted by path, in the order of paths."""
-    by_content: defaultdict[str, list[Picture]] = defaultdict(list)
-    for picture in pictures:
-        if picture.sha256:
-            by_content[picture.sha256].append(picture)
+def exact_groups(images: Iterable[ImageRecord]) -> list[list[ImageRecord]]:
+    """Return groups of two or more images whose files are identical, each sorted by path, in the order of paths."""
+    by_content: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    for image in images:
+        if image.sha256:
+            by_content[image.sha256].append(image)
     return sorted(
         (sorted(group, key=_path) for group in by_content.values() if len(group) > 1), key=lambda group: group[0].path
     )
 
 
-def near_groups(pictures: Sequence[Picture], *, bits: int = NEAR_BITS) -> list[list[Picture]]:
-    """Return groups of two or more pictures that look the same though their files differ.
+def near_groups(images: Sequence[ImageRecord], *, bits: int = NEAR_BITS) -> list[list[ImageRecord]]:
+    """Return groups of two or more images that look the same though their files differ.
 
     Of identical files only the first takes part. Groups are chains: of a burst of frames each need only resemble the
     next.
 
     Args:
-        pictures: Usable ones.
+        images: Usable ones.
         bits: The most bits of the perceptual hash, of 64, in which two may differ; 0 to 16.
 
     Returns:
         Groups sorted by path, in the order of their first paths.
     """
-    first: dict[str, Picture] = {}
-    for picture in sorted(pictures, key=_path):
-        if picture.phash and picture.detail and min(picture.width, picture.height) >= LEAST_SIDE:
-            first.setdefault(picture.sha256, picture)
+    first: dict[str, ImageRecord] = {}
+    for image in sorted(images, key=_path):
+        if image.phash and image.detail and min(image.width, image.height) >= LEAST_SIDE:
+            first.setdefault(image.sha256, image)
     compared = list(first.values())
     if len(compared) < 2:
         return []
@@ -83,7 +83,7 @@ def near_groups(pictures: Sequence[Picture], *, bits: int = NEAR_BITS) -> list[l
 
 
 def duplicate_groups(catalog: Catalog, *, near: bool = True) -> dict[str, str]:
-    """Name the group of every usable picture, so that no group need stand on both sides of a split.
+    """Name the group of every usable image, so that no group need stand on both sides of a split.
 
     Args:
         catalog: What was scanned.
@@ -92,19 +92,19 @@ def duplicate_groups(catalog: Catalog, *, near: bool = True) -> dict[str, str]:
     Returns:
         Path -> key of the group: the least sha256 in it, which does not change when files are renamed.
     """
-    key = {picture.sha256: picture.sha256 for picture in catalog.usable}
+    key = {image.sha256: image.sha256 for image in catalog.usable}
     if near:
         for group in near_groups(catalog.usable):
-            least = min(picture.sha256 for picture in group)
-            key.update((picture.sha256, least) for picture in group)
-    return {picture.path: key[picture.sha256] for picture in catalog.usable}
+            least = min(image.sha256 for image in group)
+            key.update((image.sha256, least) for image in group)
+    return {image.path: key[image.sha256] for image in catalog.usable}
 
 
 def _close_pairs(hashes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return the indices (left < right) of all pairs of hashes that differ in at most ``bits`` bits.
 
     Pigeonhole: of ``bits + 1`` bands of the hash at least one is equal in both, so only pairs within a band's bucket
-    are compared. Where most pictures share their buckets, comparing all pairs at once is quicker.
+    are compared. Where most images share their buckets, comparing all pairs at once is quicker.
     """
     bands = [_band(hashes, number, bits + 1) for number in range(bits + 1)]
     within = sum(float((np.bincount(band).astype(np.float64) ** 2).sum()) for band in bands) / 2
@@ -167,5 +167,5 @@ def _chains(left: list[int], right: list[int]) -> list[list[int]]:
     return [chains[number] for number in sorted(chains)]
 
 
-def _path(picture: Picture) -> str:
-    return picture.path
+def _path(image: ImageRecord) -> str:
+    return image.path

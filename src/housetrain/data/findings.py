@@ -1,6 +1,6 @@
-"""What was noticed about a folder of pictures, as values and as a table.
+"""What was noticed about a folder of images, as values and as a table.
 
-In: what `checks` noticed. Out: `Finding` values; a CSV file, one row a picture. It judges nothing.
+In: what `checks` noticed. Out: `Finding` values; a CSV file, one row an image. It judges nothing.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from housetrain.disk import disk_errors, write_atomic
+from housetrain.system.files import disk_errors, write_atomic
 
 if TYPE_CHECKING:
-    from housetrain.data.catalog import Picture
+    from housetrain.data.catalog import ImageRecord
+
+    pass
 
 Severity = Literal["error", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""``error``: training refuses or leaves pictures out; ``warning``: likely to hurt; ``note``: worth a look."""
+"""``error``: training refuses or leaves images out; ``warning``: likely to hurt; ``note``: worth a look."""
 
 _SEPARATE = 20  # groups of one kind that get a finding each; more are put into one
 
@@ -32,10 +34,10 @@ class Finding:
     Args:
         kind: A short stable name: ``unreadable``, ``exact-duplicate``, ``two-labels``, ``imbalance``, ...
         severity: ``"error"``, ``"warning"`` or ``"note"``.
-        paths: The pictures concerned, relative to the root; empty where it concerns classes or the whole.
+        paths: The images concerned, relative to the root; empty where it concerns classes or the whole.
         message: What it is, in one line.
-        do: What to do about it, for a person who knows the pictures and not the software.
-        leaves_out: The pictures that training does not see because of it.
+        do: What to do about it, for a person who knows the images and not the software.
+        leaves_out: The images that training does not see because of it.
         details: A few words on each of ``paths``, in their order; empty where the message says it all.
     """
 
@@ -49,7 +51,7 @@ class Finding:
 
 
 def write_findings(findings: Iterable[Finding], path: Path) -> None:
-    """Write findings as a table, one row a picture, for a spreadsheet.
+    """Write findings as a table, one row an image, for a spreadsheet.
 
     Columns: kind, severity, path, left_out (yes or no), reason, do. Names that are no valid text are written as the
     bytes they are.
@@ -74,13 +76,13 @@ def write_findings(findings: Iterable[Finding], path: Path) -> None:
 def grouped(
     kind: str,
     severity: Severity,
-    groups: Sequence[list[Picture]],
+    groups: Sequence[list[ImageRecord]],
     *,
-    message: Callable[[list[Picture]], str],
-    detail: Callable[[Picture, list[Picture]], str],
+    message: Callable[[list[ImageRecord]], str],
+    detail: Callable[[ImageRecord, list[ImageRecord]], str],
     do: str,
     merged: Callable[[int, int], str] | None = None,
-    leaves_out: Callable[[list[Picture]], list[Picture]] = lambda group: [],
+    leaves_out: Callable[[list[ImageRecord]], list[ImageRecord]] = lambda group: [],
 ) -> Iterator[Finding]:
     """Give each group a finding of its own; one for all where there are too many to read."""
     groups = [group for group in groups if group]

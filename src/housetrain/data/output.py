@@ -1,4 +1,4 @@
-"""Writing beside the pictures without harm: outputs never inside the source, and one writer at a time.
+"""Writing beside the images without harm: outputs never inside the source, and one writer at a time.
 
 In: paths. Out: a refusal, or a lock that waits. It does not know what is written.
 """
@@ -27,10 +27,10 @@ def refuse_inside(root: Path, folder: Path) -> None:
     """
     if folder.resolve().is_relative_to(root.resolve()):
         raise FolderError(
-            "the output would be written into the folder of pictures, which is never changed",
+            "the output would be written into the folder of images, which is never changed",
             do="choose an output folder outside of it",
             output=folder,
-            pictures=root,
+            images=root,
         )
 
 

@@ -1,11 +1,11 @@
-"""From a split to arrays: every picture decoded once, at the model's input size, uint8, on disk.
+"""From a split to arrays: every image decoded once, at the model's input size, uint8, on disk.
 
-In: a ``Split`` (or a folder, which is scanned and split first) and a size. Out: ``Prepared``: one memory-mapped
+In: a ``SplitManifest`` (or a folder, which is scanned and split first) and a size. Out: ``Prepared``: one memory-mapped
 ``.npy`` with train, validation and test in a row, and the split it came from. It does not know of models or training.
 
-The folder holds ``prepared.json`` (the manifest, written last: present = complete), ``pictures-<key>.npy`` and
+The folder holds ``prepared.json`` (the manifest, written last: present = complete), ``images-<key>.npy`` and
 ``split-<key>.json``. The manifest names the two others, so that replacing it by one rename exchanges the whole content:
-a kill at any instant leaves the old content or the new. Rows whose picture (sha256) and spec are those of the previous
+a kill at any instant leaves the old content or the new. Rows whose image (sha256) and spec are those of the previous
 content are copied from there instead of being decoded again.
 """
 
@@ -25,16 +25,17 @@ from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 
-from housetrain.data import arrays, decode
-from housetrain.data.decode import InputSpec
+from housetrain.data import npy_writer
 from housetrain.data.output import lock, refuse_inside
 from housetrain.data.prepared import FORMAT, MANIFEST, bounds, read_manifest
 from housetrain.data.prepared import Prepared as Prepared
-from housetrain.data.split import SPLITS, LeftOut, Row, Split
-from housetrain.data.splitting import SplitOptions, complete_options
-from housetrain.data.splitting import split as divide
-from housetrain.disk import disk_errors, is_temporary, write_atomic
+from housetrain.data.split import SplitOptions, complete_options
+from housetrain.data.split import split as divide
+from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest
 from housetrain.errors import CorruptError, FolderError, HousetrainError, IncompleteError, RecipeError, SourceChanged
+from housetrain.images import decode
+from housetrain.images.decode import InputSpec
+from housetrain.system.files import disk_errors, is_temporary, write_atomic
 
 _NAMED = 5  # so many file names fit a one-line message
 _log = logging.getLogger(__name__)
@@ -42,11 +43,11 @@ _log = logging.getLogger(__name__)
 
 @overload
 def prepare(
-    source: Split,
+    source: SplitManifest,
     folder: Path | None = None,
     *,
     size: int | tuple[int, int] = ...,
-    colour: Literal["gray", "rgb"] = ...,
+    color_mode: Literal["grayscale", "rgb"] = ...,
     resize: Literal["stretch", "pad", "crop"] = ...,
     background: tuple[int, int, int] = ...,
     workers: int | None = ...,
@@ -60,7 +61,7 @@ def prepare(
     folder: Path | None = None,
     *,
     size: int | tuple[int, int] = ...,
-    colour: Literal["gray", "rgb"] = ...,
+    color_mode: Literal["grayscale", "rgb"] = ...,
     resize: Literal["stretch", "pad", "crop"] = ...,
     background: tuple[int, int, int] = ...,
     workers: int | None = ...,
@@ -70,44 +71,44 @@ def prepare(
 
 
 def prepare(
-    source: Split | Path | str,
+    source: SplitManifest | Path | str,
     folder: Path | None = None,
     *,
     size: int | tuple[int, int] = 50,
-    colour: Literal["gray", "rgb"] = "gray",
+    color_mode: Literal["grayscale", "rgb"] = "grayscale",
     resize: Literal["stretch", "pad", "crop"] = "stretch",
     background: tuple[int, int, int] = (255, 255, 255),
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: Unpack[SplitOptions],
 ) -> Prepared:
-    """Decode the pictures of a split into arrays on disk, on all cores.
+    """Decode the images of a split into arrays on disk, on all cores.
 
     Called again with the same input it returns at once; after a change it decodes only what changed. The memory it
-    takes does not depend on how many pictures there are. Pictures are never written to.
+    takes does not depend on how many images there are. Images are never written to.
 
     Args:
-        source: A split, or the folder of pictures, which is then scanned, checked and split first.
+        source: A split, or the folder of images, which is then scanned, checked and split first.
         folder: Where to write. Default: `default_prepared_folder`.
         size: Height and width in pixels, or one number for both.
-        colour: ``"gray"`` (1 channel) or ``"rgb"`` (3).
+        color_mode: ``"grayscale"`` (1 channel) or ``"rgb"`` (3).
         resize: ``"stretch"`` to the size, ``"pad"`` with the background, or ``"crop"`` the middle.
-        background: RGB, 0 to 255, under transparent pictures and around padded ones.
+        background: RGB, 0 to 255, under transparent images and around padded ones.
         workers: Processes; default: one per core.
-        progress: Called as ``progress(done, total)`` with numbers of pictures.
+        progress: Called as ``progress(done, total)`` with numbers of images.
         **options: The options of `split`, where ``source`` is a folder.
 
     Returns:
-        The prepared pictures. ``split.left_out`` names also those that failed here.
+        The prepared images. ``split.left_out`` names also those that failed here.
 
     Raises:
         FolderError: The folder or the output cannot be used as asked. Nothing was written.
-        SourceChanged: Pictures changed after they were scanned; they are named. What was there before is intact.
+        SourceChanged: Images changed after they were scanned; they are named. What was there before is intact.
         DiskFull: No room or no permission; names the path and the bytes needed. What was there before is intact.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    spec = InputSpec(height=height, width=width, colour=colour, resize=resize, background=background)
-    if isinstance(source, Split):
+    spec = InputSpec(height=height, width=width, color_mode=color_mode, resize=resize, background=background)
+    if isinstance(source, SplitManifest):
         if options:
             raise RecipeError("options of the split were given with a split", do="give them to split()", **options)
         return _prepare_split(source, folder, spec=spec, workers=workers, progress=progress)
@@ -127,8 +128,8 @@ def prepare(
     return _prepare_split(divide(catalog, **options), target, spec=spec, workers=workers, progress=progress)
 
 
-def default_prepared_folder(root: Path, spec: InputSpec, split: Split) -> Path:
-    """Return where `prepare` writes by default: ``prepared/<name>-50x50-gray``.
+def default_prepared_folder(root: Path, spec: InputSpec, split: SplitManifest) -> Path:
+    """Return where `prepare` writes by default: ``prepared/<name>-50x50-grayscale``.
 
     What differs from the defaults is appended, so that two choices do not overwrite each other in turn; and a folder of
     the same name elsewhere gets a few digits of its own.
@@ -137,7 +138,7 @@ def default_prepared_folder(root: Path, spec: InputSpec, split: Split) -> Path:
 
 
 def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> Path:
-    details = [f"{spec.height}x{spec.width}", spec.colour]
+    details = [f"{spec.height}x{spec.width}", spec.color_mode]
     if spec.resize != "stretch":
         details.append(spec.resize)
     if tuple(spec.background) != (255, 255, 255):
@@ -147,7 +148,7 @@ def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> 
             text = f"{options[name]:g}" if isinstance(options[name], float) else str(options[name])
             details.append(text if name == "balance" else f"{name.replace('_', '-')}-{text}")
     absolute = root.resolve()
-    name, ending = absolute.name or "pictures", "-".join(details)
+    name, ending = absolute.name or "images", "-".join(details)
     plain = Path("prepared") / f"{name}-{ending}"
     with contextlib.suppress(HousetrainError):
         if read_manifest(plain)["root"] != str(absolute):
@@ -157,7 +158,7 @@ def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> 
 
 
 def _prepare_split(
-    split: Split,
+    split: SplitManifest,
     folder: Path | None,
     *,
     spec: InputSpec,
@@ -171,7 +172,7 @@ def _prepare_split(
     if found is not None:
         return found
     _refuse_foreign(target)
-    needed = arrays.file_bytes(len(split.rows), spec)
+    needed = npy_writer.file_bytes(len(split.rows), spec)
     with disk_errors(target, bytes_needed=needed):
         target.mkdir(parents=True, exist_ok=True)
         with lock(target):
@@ -183,7 +184,7 @@ def _prepare_split(
 
 
 def _write(
-    split: Split,
+    split: SplitManifest,
     folder: Path,
     *,
     spec: InputSpec,
@@ -193,21 +194,21 @@ def _write(
 ) -> Prepared:
     """Write the new content beside the old, then exchange the manifest, then remove the old."""
     began = time.perf_counter()
-    part = folder / f".pictures-{os.getpid()}.part"
+    part = folder / f".images-{os.getpid()}.part"
     try:
-        arrays.create(part, len(split.rows), spec=spec)
+        npy_writer.create(part, len(split.rows), spec=spec)
         copied = _copy_known(folder, part, split, spec=spec)
         failed = _decode(split, part, spec=spec, copied=copied, workers=workers, progress=progress)
         final = _without(split, failed) if failed else split
         if failed:
-            arrays.drop_rows(part, sorted(failed), len(split.rows), spec=spec)
-        arrays.sync(part)
+            npy_writer.drop_rows(part, sorted(failed), len(split.rows), spec=spec)
+        npy_writer.sync(part)
         listing = final.to_bytes()
         fingerprint = _digest("prepared", final.fingerprint, spec.to_json())
         # Not named by content: content that is damaged must never be taken for the new one.
         name = f"{fingerprint[:8]}-{os.urandom(3).hex()}"
-        pictures, rows = folder / f"pictures-{name}.npy", folder / f"split-{name}.json"
-        part.replace(pictures)
+        images, rows = folder / f"images-{name}.npy", folder / f"split-{name}.json"
+        part.replace(images)
         write_atomic(rows, listing)
         seconds = time.perf_counter() - began
         manifest = {
@@ -218,9 +219,9 @@ def _write(
             "classes": list(final.classes),
             "counts": final.counts(),
             "left_out": len(final.left_out),
-            "pictures": {
-                "file": pictures.name,
-                "bytes": pictures.stat().st_size,
+            "images": {
+                "file": images.name,
+                "bytes": images.stat().st_size,
                 "dtype": "uint8",
                 "shape": [len(final.rows), *spec.shape],
                 "rows": dict(zip(SPLITS, np.diff(bounds(final)).tolist(), strict=True)),
@@ -242,7 +243,7 @@ def _write(
             "seconds": round(seconds, 3),
         }
         write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
-        return Prepared(folder, spec, final.classes, final, fingerprint, pictures, decoder())
+        return Prepared(folder, spec, final.classes, final, fingerprint, images, decoder())
     finally:
         # Also after an error: then the manifest names the old content, and this removes the new.
         part.unlink(missing_ok=True)
@@ -250,7 +251,7 @@ def _write(
 
 
 def _decode(
-    split: Split,
+    split: SplitManifest,
     part: Path,
     *,
     spec: InputSpec,
@@ -264,8 +265,8 @@ def _decode(
         SourceChanged: Files that are not those that were scanned.
         OSError: A row could not be written.
     """
-    from housetrain.data.fill import fill
-    from housetrain.data.workers import Failed
+    from housetrain.system.fork_pool import fill
+    from housetrain.system.process_pool import Failed
 
     todo = _Todo(split.rows, [number for number in range(len(split.rows)) if number not in copied])
     total, done = len(split.rows), len(copied)
@@ -273,7 +274,7 @@ def _decode(
         progress(done, total)
     failed: dict[int, str] = {}
     changed: dict[int, str] = {}
-    writer = arrays.RowWriter(split.root.absolute(), part.absolute(), spec)
+    writer = npy_writer.RowWriter(split.root.absolute(), part.absolute(), spec)
     with contextlib.closing(writer), contextlib.closing(fill(writer, todo, workers=workers)) as outcomes:
         for place, outcome in outcomes:
             done += 1
@@ -316,11 +317,11 @@ class _Todo(Sequence[tuple[int, str, str]]):
         return number, row.path, row.sha256
 
 
-def _changed(split: Split, changed: dict[int, str]) -> SourceChanged:
+def _changed(split: SplitManifest, changed: dict[int, str]) -> SourceChanged:
     named = [f"{split.rows[number].path!r} ({changed[number]})" for number in sorted(changed)]
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     return SourceChanged(
-        f"{len(named)} {'picture' if len(named) == 1 else 'pictures'} changed since the folder was scanned: "
+        f"{len(named)} {'image' if len(named) == 1 else 'images'} changed since the folder was scanned: "
         + ", ".join(named[:_NAMED])
         + more,
         do="scan and split again",
@@ -328,22 +329,24 @@ def _changed(split: Split, changed: dict[int, str]) -> SourceChanged:
     )
 
 
-def _without(split: Split, failed: dict[int, str]) -> Split:
+def _without(split: SplitManifest, failed: dict[int, str]) -> SplitManifest:
     """Return the split without the rows that failed; they are listed as left out."""
     gone = [LeftOut(split.rows[number].path, split.rows[number].label, reason) for number, reason in failed.items()]
     rest = [row for number, row in enumerate(split.rows) if number not in failed]
     lost = sorted(set(split.classes) - {row.label for row in rest if row.split == "train"})
     if lost:
         raise FolderError(
-            f"no picture of class {lost[0]!r} could be decoded for training",
-            do="look at these pictures, or prepare again on a machine with less load",
+            f"no image of class {lost[0]!r} could be decoded for training",
+            do="look at these images, or prepare again on a machine with less load",
             example=gone[0].path,
             reason=gone[0].reason,
         )
-    return Split.of_rows(split.root, split.classes, rows=rest, left_out=[*split.left_out, *gone], options=split.options)
+    return SplitManifest.of_rows(
+        split.root, split.classes, rows=rest, left_out=[*split.left_out, *gone], options=split.options
+    )
 
 
-def _copy_known(folder: Path, part: Path, split: Split, *, spec: InputSpec) -> set[int]:
+def _copy_known(folder: Path, part: Path, split: SplitManifest, *, spec: InputSpec) -> set[int]:
     """Copy the rows that the folder's present content already has; return their numbers."""
     try:
         manifest = read_manifest(folder)
@@ -354,7 +357,7 @@ def _copy_known(folder: Path, part: Path, split: Split, *, spec: InputSpec) -> s
         return set()  # nothing usable: decode everything
     place = {row.sha256: number for number, row in enumerate(old.split.rows)}
     pairs = [(place[row.sha256], number) for number, row in enumerate(split.rows) if row.sha256 in place]
-    arrays.copy_rows(old.file, part, pairs, spec=spec)
+    npy_writer.copy_rows(old.file, part, pairs, spec=spec)
     return {number for _, number in pairs}
 
 
@@ -387,7 +390,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _is_leftover(name: str) -> bool:
-    return name.endswith(".part") or name.startswith(("pictures-", "split-")) or is_temporary(name)
+    return name.endswith(".part") or name.startswith(("images-", "split-")) or is_temporary(name)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -395,7 +398,7 @@ def _remove_leftovers(folder: Path) -> None:
     named = set()
     with contextlib.suppress(IncompleteError, CorruptError):
         manifest = read_manifest(folder)
-        named = {manifest["pictures"]["file"], manifest["split"]["file"]}
+        named = {manifest["images"]["file"], manifest["split"]["file"]}
     for item in folder.iterdir():
         if _is_leftover(item.name) and item.name not in named:
             item.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""A folder of prepared pictures, opened: what training, its test and the studio read.
+"""A folder of prepared images, opened: what training, its test and the studio read.
 
-In: a folder that `housetrain.data.prepare` wrote. Out: `Prepared`: memory-mapped pictures, labels, names. It writes
+In: a folder that `housetrain.data.prepare` wrote. Out: `Prepared`: memory-mapped images, labels, names. It writes
 nothing, and checks sizes and checksums before it believes a manifest.
 """
 
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from housetrain.data.decode import InputSpec
-from housetrain.data.split import SPLITS, Row, Split, SplitName
+from housetrain.data.split_manifest import SPLITS, Row, SplitManifest, SplitName
 from housetrain.errors import CorruptError, IncompleteError
+from housetrain.images.decode import InputSpec
 
 MANIFEST = "prepared.json"
 """Written last: where it is, the folder is complete."""
@@ -28,13 +28,13 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Prepared:
-    """Pictures ready for training, in a folder. Make one with `prepare`, open one with `Prepared.load`.
+    """Images ready for training, in a folder. Make one with `prepare`, open one with `Prepared.load`.
 
     Attributes:
         folder: Where it lies.
-        spec: Size, colour and resize rule of the pictures; a model trained on them carries it along.
+        spec: Size, color and resize rule of the images; a model trained on them carries it along.
         classes: Names of the classes, sorted; a label is an index into it.
-        split: What each picture is, and what was left out.
+        split: What each image is, and what was left out.
         fingerprint: 64 hex digits over split and spec: equal content has an equal fingerprint.
         file: The array file, ``(N, height, width, channels)`` uint8.
         decoder: Versions of what decoded them: another one may give other pixels for the same files.
@@ -43,13 +43,13 @@ class Prepared:
     folder: Path
     spec: InputSpec
     classes: tuple[str, ...]
-    split: Split
+    split: SplitManifest
     fingerprint: str
     file: Path
     decoder: Mapping[str, str] = field(default_factory=dict, compare=False)
 
-    def pictures(self, name: SplitName) -> np.memmap[Any, np.dtype[np.uint8]]:
-        """Return the pictures of a split: read-only ``(N, height, width, channels)`` uint8, mapped, not loaded."""
+    def images(self, name: SplitName) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """Return the images of a split: read-only ``(N, height, width, channels)`` uint8, mapped, not loaded."""
         start, stop = self._range(name)
         everything = np.load(self.file, mmap_mode="r")
         return everything[start:stop]  # type: ignore[no-any-return]
@@ -60,7 +60,7 @@ class Prepared:
         return np.array([index[row.label] for row in self._rows(name)], dtype=np.int64)
 
     def paths(self, name: SplitName) -> tuple[str, ...]:
-        """Return where each picture of a split came from, relative to ``split.root``, in the order of the arrays."""
+        """Return where each image of a split came from, relative to ``split.root``, in the order of the arrays."""
         return tuple(row.path for row in self._rows(name))
 
     def sha256(self, name: SplitName) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class Prepared:
         return tuple(row.sha256 for row in self._rows(name))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return how many pictures each split has of each class."""
+        """Return how many images each split has of each class."""
         return self.split.counts()
 
     @property
@@ -102,21 +102,21 @@ class Prepared:
         Raises:
             CorruptError: A file is missing, or is not what was written.
         """
-        file, listing = folder / manifest["pictures"]["file"], folder / manifest["split"]["file"]
+        file, listing = folder / manifest["images"]["file"], folder / manifest["split"]["file"]
         try:
             size, data = file.stat().st_size, listing.read_bytes()
         except OSError as error:
             raise CorruptError(
                 "a prepared folder lacks a file", do="prepare again", folder=folder, cause=str(error)
             ) from error
-        if size != manifest["pictures"]["bytes"] or hashlib.sha256(data).hexdigest() != manifest["split"]["sha256"]:
+        if size != manifest["images"]["bytes"] or hashlib.sha256(data).hexdigest() != manifest["split"]["sha256"]:
             raise CorruptError(
                 "a prepared folder was changed after it was written",
                 do="delete it and prepare again",
                 folder=folder,
-                file=(listing if size == manifest["pictures"]["bytes"] else file).name,
+                file=(listing if size == manifest["images"]["bytes"] else file).name,
             )
-        split = Split.from_bytes(data, name=str(listing))
+        split = SplitManifest.from_bytes(data, name=str(listing))
         spec = InputSpec.from_json(manifest["spec"])
         return cls(folder, spec, split.classes, split, manifest["fingerprint"], file, manifest.get("decoder", {}))
 
@@ -144,14 +144,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
         if not isinstance(manifest, dict) or manifest["format"] != FORMAT:
             raise ValueError("another format")
-        for name in ("pictures", "split"):
+        for name in ("images", "split"):
             # The names come from a file: none may lead out of the folder.
             if Path(manifest[name]["file"]).name != manifest[name]["file"]:
                 raise ValueError("a file outside of the folder")
         return manifest
     except (FileNotFoundError, NotADirectoryError):
         raise IncompleteError(
-            "no prepared pictures here", expected=f"the file {MANIFEST}", do="run housetrain prepare", folder=folder
+            "no prepared images here", expected=f"the file {MANIFEST}", do="run housetrain prepare", folder=folder
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptError(
@@ -159,7 +159,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def bounds(split: Split) -> list[int]:
+def bounds(split: SplitManifest) -> list[int]:
     """Return where train, validation and test begin among the rows, and where the last ends."""
     place = {name: number for number, name in enumerate(SPLITS)}
     starts = range(len(SPLITS) + 1)

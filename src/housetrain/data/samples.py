@@ -1,7 +1,7 @@
-"""Ready-made data sets as folders of pictures, to try everything on.
+"""Ready-made data sets as folders of images, to try everything on.
 
 In: a name and an empty folder. Out: ``DEST/<class>/*.png`` (or ``DEST/train/<class>`` and ``DEST/test/<class>`` where
-the data set comes divided). It does not know what the pictures will be used for.
+the data set comes divided). It does not know what the images will be used for.
 
 ``digits`` needs nothing but scikit-learn. The others are read from ``source`` where given, from the Debian package
 ``dataset-fashion-mnist`` where installed, else downloaded and checked against their published sha256.
@@ -23,8 +23,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from housetrain.data.download import RemoteFile, fetch, plan_unzip, unzip
-from housetrain.disk import disk_errors, write_atomic
 from housetrain.errors import DownloadError, FolderError, RecipeError
+from housetrain.system.files import disk_errors, write_atomic
 
 SampleName = Literal["digits", "fashion-mnist", "mnist", "cats-vs-dogs"]
 NAMES: tuple[SampleName, ...] = get_args(SampleName)
@@ -106,14 +106,14 @@ def sample(
     source: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Make a ready-made data set into class folders of pictures. A second call finds it done.
+    """Make a ready-made data set into class folders of images. A second call finds it done.
 
     Args:
         name: ``"digits"`` (1,797 handwritten digits, nothing to download), ``"fashion-mnist"`` and ``"mnist"`` (70,000
             each), or ``"cats-vs-dogs"`` (25,000 photos, 787 MB).
         dest: A new or empty folder, or one that an interrupted call left.
         source: The data set's own files, already at hand: a folder of IDX files (``.gz`` or not), or the zip.
-        progress: Called as ``progress(done, total)``: bytes while something is downloaded, then pictures.
+        progress: Called as ``progress(done, total)``: bytes while something is downloaded, then images.
 
     Returns:
         ``dest``.
@@ -139,8 +139,8 @@ def sample(
         return dest
     _refuse_foreign(dest, name)
     if name == "digits":
-        pictures, labels = _digits()
-        _write(name, dest, {"": (pictures, labels)}, classes=DIGIT_CLASSES, progress=progress)
+        images, labels = _digits()
+        _write(name, dest, {"": (images, labels)}, classes=DIGIT_CLASSES, progress=progress)
     elif name == "cats-vs-dogs":
         _cats_vs_dogs(dest, source=source, progress=progress)
     else:
@@ -185,7 +185,7 @@ def _idx(
         if images and labels:
             found[split] = read_idx(images), read_idx(labels)
             if found[split][0].ndim != 3 or found[split][0].shape[:1] != found[split][1].shape:
-                raise FolderError("pictures and labels do not belong together", pictures=images, labels=labels)
+                raise FolderError("images and labels do not belong together", images=images, labels=labels)
             if int(found[split][1].max(initial=0)) > 9:
                 raise FolderError("labels above 9", expected="the labels of ten classes", labels=labels)
     if not found:
@@ -231,27 +231,27 @@ def _write(
     classes: Sequence[str],
     progress: Progress | None,
 ) -> None:
-    """Write the pictures of all parts; ``dest/<part>/<class>/<number>.png``."""
+    """Write the images of all parts; ``dest/<part>/<class>/<number>.png``."""
     total = sum(len(labels) for _, labels in parts.values())
     with _marked(dest, name, total):
         done = 0
-        for part, (pictures, labels) in parts.items():
+        for part, (images, labels) in parts.items():
             folders = [dest / part / label for label in classes]
             for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
-            for number, data in enumerate(_png(pictures)):
+            for number, data in enumerate(_png(images)):
                 (folders[labels[number]] / f"{number:05d}.png").write_bytes(data)
                 done += 1
                 if progress and (done % 100 == 0 or done == total):
                     progress(done, total)
 
 
-def _png(pictures: Iterable[np.ndarray]) -> Iterator[bytes]:
+def _png(images: Iterable[np.ndarray]) -> Iterator[bytes]:
     import cv2
 
-    for picture in pictures:
+    for image in images:
         # Level 1: such small files fill one disk block either way, and it is several times quicker.
-        yield cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+        yield cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
 def _cats_vs_dogs(dest: Path, *, source: Path | None, progress: Progress | None) -> None:
@@ -280,7 +280,7 @@ def _cats_vs_dogs(dest: Path, *, source: Path | None, progress: Progress | None)
 @contextlib.contextmanager
 def _marked(dest: Path, name: str, total: int) -> Iterator[None]:
     """Say in ``dest`` whose it is and, at the end, that it is complete."""
-    mark = {"name": name, "pictures": total, "complete": False}
+    mark = {"name": name, "images": total, "complete": False}
     with disk_errors(dest, bytes_needed=4096 * total):
         dest.mkdir(parents=True, exist_ok=True)
         write_atomic(dest / MARK, json.dumps(mark).encode())
@@ -300,8 +300,8 @@ def _is_complete(dest: Path, name: str) -> bool:
     mark = _read_mark(dest)
     if mark.get("name") != name or not mark.get("complete"):
         return False
-    # Counted, so that a picture that was deleted since comes back.
-    return sum(len(files) for folder, _, files in os.walk(dest) if Path(folder) != dest) == mark.get("pictures")
+    # Counted, so that an image that was deleted since comes back.
+    return sum(len(files) for folder, _, files in os.walk(dest) if Path(folder) != dest) == mark.get("images")
 
 
 def _refuse_foreign(dest: Path, name: str) -> None:
@@ -310,11 +310,11 @@ def _refuse_foreign(dest: Path, name: str) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise FolderError("the place for the pictures is not a folder", dest=dest) from None
+        raise FolderError("the place for the images is not a folder", dest=dest) from None
     other = _read_mark(dest).get("name", "")
     if present and other != name:
         raise FolderError(
-            "the folder for the pictures holds something else",
+            "the folder for the images holds something else",
             expected=f"a new or empty folder, or one with {name}",
             do="choose another folder",
             dest=dest,

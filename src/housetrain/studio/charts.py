@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from housetrain.results.metrics import CalibrationBin
-from housetrain.results.plots import Curves
-from housetrain.results.sweep_plots import Curve, Factor
-from housetrain.runs.cells import Row
+from housetrain.evaluation.metrics import CalibrationBin
+from housetrain.report.plots.evaluation_plots import Curves
+from housetrain.report.plots.sweep_plots import Curve, Factor
+from housetrain.sweep.rows import Row
 
 Spec = dict[str, Any]
 
@@ -37,7 +37,7 @@ def curves(found: Curves, name: str, *, epochs: int) -> Spec:
     """Return training and validation ``name`` (loss or accuracy) over the epochs.
 
     Args:
-        found: As `housetrain.results.plots.curve_table` makes it.
+        found: As `housetrain.report.plots.evaluation_plots.curve_table` makes it.
         name: ``"loss"`` or ``"accuracy"``.
         epochs: Planned, for the width of the axis.
     """
@@ -61,14 +61,14 @@ def curves(found: Curves, name: str, *, epochs: int) -> Spec:
         "scale": {"zero": False, "nice": True},
         "axis": {"title": None, "format": ".0%" if percent else "~g", "tickCount": 5},
     }
-    colour = {
+    color = {
         "field": "of",
         "type": "nominal",
         "scale": {"domain": ["training", "validation"], "range": [TRAINING, VALIDATION]},
         "legend": {"title": None, "orient": "top"},
     }
     tooltip = [
-        {"field": "of", "title": "pictures"},
+        {"field": "of", "title": "images"},
         {"field": "epoch"},
         {"field": "value", "title": name, "format": ".2%" if percent else ".4f"},
     ]
@@ -85,7 +85,7 @@ def curves(found: Curves, name: str, *, epochs: int) -> Spec:
     layers.append(
         {
             "mark": {"type": "line", "strokeWidth": 2.4, "point": {"size": 36}},
-            "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip},
+            "encoding": {"x": x, "y": y, "color": color, "tooltip": tooltip},
         }
     )
     if found.best is not None:
@@ -100,15 +100,15 @@ def curves(found: Curves, name: str, *, epochs: int) -> Spec:
 
 
 def class_counts(counts: Mapping[str, Mapping[str, int]]) -> Spec:
-    """Return stacked bars: pictures of each class, by split or by use.
+    """Return stacked bars: images of each class, by split or by use.
 
     Args:
-        counts: Part -> class -> pictures.
+        counts: Part -> class -> images.
     """
-    colours = {"train": TRAINING, "validation": VALIDATION, "test": TEST, "usable": TRAINING, "left out": QUIET}
+    colors = {"train": TRAINING, "validation": VALIDATION, "test": TEST, "usable": TRAINING, "left out": QUIET}
     parts = [part for part in counts if any(counts[part].values())]
     values = [
-        {"class": label, "pictures": number, "part": _NAMES.get(part, part), "order": order}
+        {"class": label, "images": number, "part": _NAMES.get(part, part), "order": order}
         for order, part in enumerate(parts)
         for label, number in counts[part].items()
     ]
@@ -125,21 +125,21 @@ def class_counts(counts: Mapping[str, Mapping[str, int]]) -> Spec:
                 "sort": None,
                 "scale": {"paddingInner": 0.3},
             },
-            "x": {"field": "pictures", "type": "quantitative", "axis": {"title": "pictures", "tickCount": 5}},
+            "x": {"field": "images", "type": "quantitative", "axis": {"title": "images", "tickCount": 5}},
             "color": {
                 "field": "part",
                 "type": "nominal",
-                "scale": {"domain": names, "range": [colours.get(part, QUIET) for part in parts]},
+                "scale": {"domain": names, "range": [colors.get(part, QUIET) for part in parts]},
                 "legend": {"title": None, "orient": "top"},
             },
             "order": {"field": "order", "type": "quantitative"},
-            "tooltip": [{"field": "class"}, {"field": "part"}, {"field": "pictures", "format": ","}],
+            "tooltip": [{"field": "class"}, {"field": "part"}, {"field": "images", "format": ","}],
         },
     }
 
 
 def probabilities(top: Sequence[tuple[str, float]]) -> Spec:
-    """Return one bar a class: how probable it is that the picture shows it."""
+    """Return one bar a class: how probable it is that the image shows it."""
     values = [{"class": name, "probability": share, "best": index == 0} for index, (name, share) in enumerate(top)]
     y = {"field": "class", "type": "nominal", "sort": None, "axis": {"title": None, "labelLimit": 140}}
     return {
@@ -182,13 +182,13 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Spec:
             share = number / total
             kind = "right" if row == column else "wrong"
             values.append(
-                {"true": true, "said": said, "pictures": number, "share": share, "kind": kind, "strong": share > 0.45}
+                {"true": true, "said": said, "images": number, "share": share, "kind": kind, "strong": share > 0.45}
             )
     many = len(classes) > 12
     text: Spec = {
         "mark": {"type": "text", "fontSize": 13 if len(classes) <= 6 else 11},
         "encoding": {
-            "text": {"field": "pictures", "type": "quantitative", "format": ","},
+            "text": {"field": "images", "type": "quantitative", "format": ","},
             "color": {"condition": {"test": "datum.strong", "value": "#ffffff"}, "value": QUIET},
         },
     }
@@ -211,7 +211,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Spec:
             "tooltip": [
                 {"field": "true", "title": "is"},
                 {"field": "said", "title": "was named"},
-                {"field": "pictures", "format": ","},
+                {"field": "images", "format": ","},
                 {"field": "share", "format": ".1%", "title": "share of its class"},
             ],
         },

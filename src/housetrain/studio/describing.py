@@ -21,12 +21,12 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not be taken for the answer
     asked = json.load(sys.stdin)
-    from housetrain.data.decode import InputSpec
-    from housetrain.results.layers import read_layers
-    from housetrain.training.recipe import Recipe
+    from housetrain.images.decode import InputSpec
+    from housetrain.models.layers import read_layers
+    from housetrain.models.recipe import Recipe
 
     try:
-        from housetrain.training.models import build, for_inference
+        from housetrain.models.build import build, for_inference
 
         net = build(
             Recipe.from_json(asked["recipe"]), spec=InputSpec.from_json(asked["spec"]), classes=asked["classes"]

@@ -1,6 +1,6 @@
-"""The page's side of the process that names pictures: kept warm, watched, started anew when it dies.
+"""The page's side of the process that names images: kept warm, watched, started anew when it dies.
 
-In: a run and paths. Out: predictions as plain values. A picture that kills or hangs the process costs that picture.
+In: a run and paths. Out: predictions as plain values. An image that kills or hangs the process costs that image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ANSWERS_S = 30.0
 
 
 class Desk:
-    """Names pictures with the model of one run. Starts loading it at once.
+    """Names images with the model of one run. Starts loading it at once.
 
     Args:
         run: A run or bundle folder.

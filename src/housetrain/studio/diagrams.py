@@ -1,6 +1,6 @@
 """The model of a recipe as a drawing, before anything is trained.
 
-In: a recipe, the size of the pictures, the classes. Out: SVG in the colours of the page's theme. Nets with a closed
+In: a recipe, the size of the images, the classes. Out: SVG in the colors of the page's theme. Nets with a closed
 form are drawn at once; others are built once, in a process of their own, and what was found is kept on disk.
 """
 
@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from housetrain.data.decode import InputSpec
 from housetrain.errors import HousetrainError
-from housetrain.results.diagram import draw_model, slab_table
-from housetrain.results.layers import Layer, planned_layers
-from housetrain.runs import store
+from housetrain.images.decode import InputSpec
+from housetrain.models.layers import Layer, planned_layers
+from housetrain.models.nets import infeasible
+from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.report.plots.diagram import draw_model, slab_table
 from housetrain.studio.settings import PASSWORD, Settings
-from housetrain.training.recipe import PRESETS, Recipe
-from housetrain.training.shapes import infeasible
+from housetrain.system import store
 
 _BUILDS_S = 120.0
 _LIGHT = {"ink": "#1f2937", "soft": "#94a3b8", "card": "#ffffff", "map": "#93c5fd", "vector": "#fdba74"}
@@ -59,7 +59,7 @@ def diagram(recipe: Recipe, spec: InputSpec, classes: tuple[str, ...]) -> Diagra
     counts = [layer.parameters for layer in layers]
     parameters = None if None in counts else sum(count or 0 for count in counts)
     svg = str(draw_model(slab_table(layers), classes))
-    # A picture of its own: the page's sanitiser takes <svg> out of HTML, and styles must not reach the page.
+    # An image of its own: the page's sanitiser takes <svg> out of HTML, and styles must not reach the page.
     start = svg.index(">") + 1
     head = svg[:start].replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
     return Diagram(f"{head}<style>{rules}</style>{svg[start:]}", parameters)

@@ -1,6 +1,6 @@
 """The settings of a training as a form in plain words: what a person chose becomes a `Recipe`.
 
-In: clicks, the prepared pictures they are for. Out: a checked `Recipe`, or one sentence. A field that the form does not
+In: clicks, the prepared images they are for. Out: a checked `Recipe`, or one sentence. A field that the form does not
 show keeps the preset's value; a test holds the form against `Recipe`, so that none is forgotten.
 """
 
@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import streamlit as st
 
+from housetrain.models.recipe import PRESETS, Recipe
 from housetrain.studio import widgets
 from housetrain.studio.shelf import Arrays
 from housetrain.studio.widgets import readable
-from housetrain.training.recipe import PRESETS, Recipe
 
 
 class Field(NamedTuple):
@@ -25,11 +25,11 @@ class Field(NamedTuple):
 
 FIELDS: dict[str, Field] = {
     "model": Field("Model", "The kind of net. “best” is the strongest from scratch; “cnn” is the classic to learn by."),
-    "conv": Field("Conv layers", "Convolutions: each looks for patterns in small windows, then halves the picture."),
+    "conv": Field("Conv layers", "Convolutions: each looks for patterns in small windows, then halves the image."),
     "nodes": Field("Nodes", "Patterns per convolution layer, and numbers per dense layer. More can learn more."),
     "dense": Field("Dense layers", "Layers before the answer in which every number sees every other."),
-    "epochs": Field("Epochs", "Passes over all training pictures. Too few: it has not learned; too many: by heart."),
-    "batch_size": Field("Batch size", "Pictures looked at before the weights change once. 32 is a good start."),
+    "epochs": Field("Epochs", "Passes over all training images. Too few: it has not learned; too many: by heart."),
+    "batch_size": Field("Batch size", "Images looked at before the weights change once. 32 is a good start."),
     "learning_rate": Field(
         "Learning rate", "How far the weights move in one step. Too large: it never settles; too small: it takes ages."
     ),
@@ -37,12 +37,12 @@ FIELDS: dict[str, Field] = {
     "patience": Field(
         "Patience", "Stop after so many epochs in a row that did not improve the validation loss; 0 never stops early."
     ),
-    "flip": Field("Mirror", "Show pictures mirrored at random. Not for digits, letters or anything with a left side."),
-    "shift": Field("Shift", "Move pictures at random by up to this share of their side."),
-    "rotate": Field("Turn", "Turn pictures at random, either way, by up to this share of a full turn: 0.05 is 18°."),
-    "zoom": Field("Zoom", "Show random windows of the picture: 0.4 shows 60 % to all of its side."),
+    "flip": Field("Mirror", "Show images mirrored at random. Not for digits, letters or anything with a left side."),
+    "shift": Field("Shift", "Move images at random by up to this share of their side."),
+    "rotate": Field("Turn", "Turn images at random, either way, by up to this share of a full turn: 0.05 is 18°."),
+    "zoom": Field("Zoom", "Show random windows of the image: 0.4 shows 60 % to all of its side."),
     "stretch": Field("Stretch", "Change width against height at random by up to this share."),
-    "erase": Field("Erase", "Paint a box over in this share of the pictures, so that the net looks at the whole."),
+    "erase": Field("Erase", "Paint a box over in this share of the images, so that the net looks at the whole."),
     "contrast": Field("Contrast", "Change contrast and brightness at random by up to this share."),
     "dropout": Field(
         "Dropout", "Share of numbers silenced at random while training, so that the net does not lean on a few."
@@ -50,25 +50,25 @@ FIELDS: dict[str, Field] = {
     "label_smoothing": Field(
         "Label smoothing", "Do not ask for complete certainty: share of the target spread over all classes."
     ),
-    "weight_decay": Field("Weight decay", "Pull weights gently towards zero. Not with the optimiser adam."),
+    "weight_decay": Field("Weight decay", "Pull weights gently towards zero. Not with the optimizer adam."),
     "ema": Field(
         "Averaging", "Keep a moving average of the weights, often a little better: 0.99, say. 0 for no averaging."
     ),
-    "optimizer": Field("Optimiser", "The rule by which weights move. adam works nearly everywhere."),
+    "optimizer": Field("Optimizer", "The rule by which weights move. adam works nearly everywhere."),
     "schedule": Field("Schedule", "How the learning rate changes over the training: flat, or falling to zero."),
     "warmup_epochs": Field("Warm-up epochs", "Let the learning rate rise slowly over the first epochs."),
     "seed": Field("Seed", "Another number gives other starting weights and another order: another throw of the dice."),
     "deterministic": Field("Bit-equal", "The same bits every time on this machine, a little slower."),
     "precision": Field("Precision", "auto computes in short numbers where the processor is made for them."),
 }
-DECIDED = {"size", "colour", "resize", "balance"}
-"""What was decided when the pictures were prepared."""
+DECIDED = {"size", "color_mode", "resize", "balance"}
+"""What was decided when the images were prepared."""
 _BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 _PREFIX = "recipe-"
 
 
 def choose_arrays(arrays: list[Arrays]) -> Arrays:
-    """Let prepared pictures be chosen."""
+    """Let prepared images be chosen."""
     names = {one.name: one for one in arrays}
     arrived = st.session_state.pop("choose-arrays", None)
     if arrived in names:
@@ -76,7 +76,7 @@ def choose_arrays(arrays: list[Arrays]) -> Arrays:
     elif st.session_state.get("prepared") not in names:
         st.session_state.pop("prepared", None)
     name = st.selectbox(
-        "Prepared pictures",
+        "Prepared images",
         list(names),
         key="prepared",
         bind="query-params",
@@ -87,8 +87,8 @@ def choose_arrays(arrays: list[Arrays]) -> Arrays:
     total = [f"{chosen.total(split):,}" for split in ("train", "validation", "test")]
     spec = chosen.spec
     st.caption(
-        f"{total[0]} training, {total[1]} validation and {total[2]} test pictures of {len(chosen.classes):,} classes, "
-        f"{spec.height} × {spec.width} pixels, {'gray' if spec.channels == 1 else 'in colour'}."
+        f"{total[0]} training, {total[1]} validation and {total[2]} test images of {len(chosen.classes):,} classes, "
+        f"{spec.height} × {spec.width} pixels, {'gray' if spec.channels == 1 else 'in color'}."
     )
     return chosen
 
@@ -107,10 +107,10 @@ def recipe(arrays: Arrays) -> Recipe | None:
     )
     preset = PRESETS[model]
     st.caption(f"{preset.about[:1].upper()}{preset.about[1:]}.")
-    if (preset.size, preset.colour) != (arrays.spec.height, arrays.spec.colour):
+    if (preset.size, preset.color_mode) != (arrays.spec.height, arrays.spec.color_mode):
         st.caption(
             f"It is meant for {preset.size} × {preset.size} pixels, "
-            f"{'gray' if preset.colour == 'gray' else 'in colour'}; other pictures work as well."
+            f"{'gray' if preset.color_mode == 'grayscale' else 'in color'}; other images work as well."
         )
     base = Recipe.of(model)
     found: dict[str, Any] = {}
@@ -118,7 +118,7 @@ def recipe(arrays: Arrays) -> Recipe | None:
     if grid:
         found |= _grid(base, model, grid)
     found |= _basics(base, model)
-    with st.expander("Augmentation: changed pictures, to learn more from few", icon=":material/auto_awesome:"):
+    with st.expander("Augmentation: changed images, to learn more from few", icon=":material/auto_awesome:"):
         found |= _augmentation(base, model)
     with st.expander("More settings", icon=":material/tune:"):
         found |= _more(base, model)

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from housetrain.runs import store
+from housetrain.system import store
 
 _NICE = 5  # the page stays quick while all cores train
 

@@ -32,13 +32,13 @@ from typing import Any, Literal
 
 import psutil
 
-from housetrain.disk import disk_errors
+from housetrain.cli.terminal import PROGRESS_FILE
 from housetrain.errors import IncompleteError, StoreError
-from housetrain.runs import store
-from housetrain.runs.lock import Lock
-from housetrain.runs.run import Run
 from housetrain.studio.settings import PASSWORD
-from housetrain.terminal import PROGRESS_FILE
+from housetrain.system import store
+from housetrain.system.files import disk_errors
+from housetrain.system.lock import Lock
+from housetrain.training.run import Run
 
 State = Literal["starting", "running", "done", "failed", "stopped", "killed"]
 _STARTS_S = 20.0  # so long a process may take before it says that it is there

@@ -25,8 +25,8 @@ def settings_of(folder: Path | None, data_root: Path | None) -> Settings:
     """Return what the studio works with.
 
     Args:
-        folder: The folder of pictures to begin with.
-        data_root: Folders of pictures are chosen below it. By default the working folder; where ``folder`` lies outside
+        folder: The folder of images to begin with.
+        data_root: Folders of images are chosen below it. By default the working folder; where ``folder`` lies outside
             of that, ``folder`` itself and nothing else.
 
     Raises:

@@ -1,7 +1,7 @@
-"""What the Data page knows of a folder: its catalogue, findings and samples, kept between two redraws.
+"""What the Data page knows of a folder: its catalog, findings and samples, kept between two redraws.
 
-In: a folder of pictures. Out: what `housetrain check` found, read from the file it wrote; small pictures. The page
-itself never scans: a hostile picture can only hurt the process that scans.
+In: a folder of images. Out: what `housetrain check` found, read from the file it wrote; small images. The page
+itself never scans: a hostile image can only hurt the process that scans.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from housetrain.data import decode, sheets
+from housetrain.data import contact_sheet
 from housetrain.data.catalog import Catalog
-from housetrain.data.decode import InputSpec
 from housetrain.data.findings import Finding
-from housetrain.data.split import Split
-from housetrain.data.splitting import SplitOptions
-from housetrain.data.splitting import split as divide
+from housetrain.data.split import SplitOptions
+from housetrain.data.split import split as divide
+from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import DecodeError
+from housetrain.images import decode
+from housetrain.images.decode import InputSpec
 from housetrain.studio import jobs
 from housetrain.studio.jobs import Job
 from housetrain.studio.places import Places
@@ -78,12 +79,12 @@ def _look(file: str, when: str, job: str) -> Look:
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _divide(key: str, options: tuple[tuple[str, object], ...], _look: Look) -> Split:
+def _divide(key: str, options: tuple[tuple[str, object], ...], _look: Look) -> SplitManifest:
     return divide(_look.catalog, findings=_look.findings, **dict(options))  # type: ignore[arg-type]
 
 
-def division(found: Look, options: SplitOptions) -> Split:
-    """Return how the pictures would be divided.
+def manifest(found: Look, options: SplitOptions) -> SplitManifest:
+    """Return how the images would be divided.
 
     Raises:
         FolderError: They cannot be.
@@ -93,16 +94,16 @@ def division(found: Look, options: SplitOptions) -> Split:
 
 def samples(found: Look, spec: InputSpec, *, per_class: int, seed: int, classes: int) -> dict[str, list[Tile]]:
     """Return samples of each class, as they are and as the model would see them."""
-    chosen = sheets.samples_of(found.catalog, per_class=per_class, seed=seed)
+    chosen = contact_sheet.samples_of(found.catalog, per_class=per_class, seed=seed)
     allowed = places()
     return {
-        name: [before_after(found.catalog.root / picture.path, spec, allowed) for picture in pictures]
-        for name, pictures in list(chosen.items())[:classes]
+        name: [before_after(found.catalog.root / image.path, spec, allowed) for image in images]
+        for name, images in list(chosen.items())[:classes]
     }
 
 
 def before_after(path: Path, spec: InputSpec, allowed: Places) -> Tile:
-    """Return a picture as it is and as the model would see it."""
+    """Return an image as it is and as the model would see it."""
     if not allowed.holds(path):
         return Tile(("", ""), path.name, "lies outside of what the studio may open")
     before, after, note = _views(str(path), stamp(path), spec)
@@ -110,7 +111,7 @@ def before_after(path: Path, spec: InputSpec, allowed: Places) -> Tile:
 
 
 def thumbnail(path: Path, allowed: Places, note: str = "") -> Tile:
-    """Return a small picture of a file; where that cannot be, the reason."""
+    """Return a small image of a file; where that cannot be, the reason."""
     if not allowed.holds(path):
         return Tile(("",), path.name, "lies outside of what the studio may open")
     view, problem = _thumbnail(str(path), stamp(path))
@@ -120,7 +121,7 @@ def thumbnail(path: Path, allowed: Places, note: str = "") -> Tile:
 @st.cache_data(max_entries=400, show_spinner=False)
 def _thumbnail(path: str, when: str) -> tuple[str, str]:
     try:
-        return as_address(sheets.thumbnail_jpeg(Path(path), _SIDE)), ""
+        return as_address(contact_sheet.thumbnail_jpeg(Path(path), _SIDE)), ""
     except DecodeError as error:
         return "", error.reason
 
@@ -129,18 +130,18 @@ def _thumbnail(path: str, when: str) -> tuple[str, str]:
 def _views(path: str, when: str, spec: InputSpec) -> tuple[str, str, str]:
     try:
         data = decode.read_bytes(Path(path))
-        before = as_address(sheets.thumbnail_jpeg(data, _SIDE))
+        before = as_address(contact_sheet.thumbnail_jpeg(data, _SIDE))
         return before, as_address(png(decode.load(data, spec)), "png"), ""
     except DecodeError as error:
         return "", "", readable(error.reason)
 
 
-def png(picture: object) -> bytes:
-    """Return a uint8 picture (height, width, 1 or 3) as PNG."""
+def png(image: object) -> bytes:
+    """Return a uint8 image (height, width, 1 or 3) as PNG."""
     import cv2
     import numpy as np
 
-    pixels = np.ascontiguousarray(picture, dtype=np.uint8)
+    pixels = np.ascontiguousarray(image, dtype=np.uint8)
     if pixels.shape[2] == 3:
         pixels = np.ascontiguousarray(pixels[:, :, ::-1])
     made, data = cv2.imencode(".png", pixels)

@@ -1,4 +1,4 @@
-"""Which folders of pictures may be named: those below the roots, and nothing else.
+"""Which folders of images may be named: those below the roots, and nothing else.
 
 In: the roots; what a person chose or typed. Out: real folders below a root, or one sentence. It never says whether
 something outside exists, and a link that leads outside counts as outside.
@@ -80,7 +80,7 @@ class Places:
         return tuple(found)
 
     def refuse_links_outside(self, folder: Path) -> None:
-        """Refuse a folder with a link in it that leads outside the roots: its pictures could not be shown.
+        """Refuse a folder with a link in it that leads outside the roots: its images could not be shown.
 
         Raises:
             FolderError: There is one; it is named.
@@ -129,6 +129,6 @@ def _is_open_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _holds_files(folder: Path) -> bool:
-    """Whether one of its first names is a picture's: a folder of runs is not a folder of classes."""
+    """Whether one of its first names is an image's: a folder of runs is not a folder of classes."""
     names = {Path(entry.name).suffix.lower() for entry in _entries(folder)[:40]}
     return bool(names & {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})

@@ -1,4 +1,4 @@
-"""The process that names pictures for the page: ``python -m housetrain.studio.predicting RUN``.
+"""The process that names images for the page: ``python -m housetrain.studio.predicting RUN``.
 
 In: one JSON request a line on standard input: ``{"paths": [...], "top": 5, "thumbnail": 240}``. Out: one JSON answer a
 line: ``{"predictions": [...]}``, each with a thumbnail, or ``{"error": "..."}``. It holds the model, so that the page
@@ -29,7 +29,7 @@ def main() -> None:
         answers.write(json.dumps(value) + "\n")
         answers.flush()
 
-    from housetrain.deploy.predictor import Predictor
+    from housetrain.inference.predictor import Predictor
 
     try:
         predictor = Predictor.load(Path(sys.argv[1]))
@@ -49,13 +49,13 @@ def main() -> None:
 
 
 def _answer(predictor: Any, path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Name one picture. Small pictures of it come along, so that the page never decodes what somebody sent."""
-    from housetrain.data import sheets
-    from housetrain.deploy.predictor import Prediction
+    """Name one image. Small images of it come along, so that the page never decodes what somebody sent."""
+    from housetrain.data import contact_sheet
+    from housetrain.inference.predictor import Prediction
 
     try:
         found = predictor.predict(path, top=request.get("top"))
-        small = sheets.thumbnail_jpeg(path, int(request.get("thumbnail", 240)))
+        small = contact_sheet.thumbnail_jpeg(path, int(request.get("thumbnail", 240)))
     except DecodeError as error:
         return dict(Prediction.failed(str(path), error.reason).to_json())
     return {**found.to_json(), "thumbnail": base64.b64encode(small).decode("ascii")}

@@ -21,8 +21,8 @@ class Settings:
 
     Attributes:
         work: The working folder: ``runs/``, ``prepared/`` and ``sweeps/`` lie in it, as for the command line.
-        data_root: Folders of pictures are chosen below this one, and nowhere else.
-        folder: The folder of pictures to begin with, if one was given.
+        data_root: Folders of images are chosen below this one, and nowhere else.
+        folder: The folder of images to begin with, if one was given.
     """
 
     work: Path
@@ -47,7 +47,7 @@ class Settings:
 
     @property
     def uploads(self) -> Path:
-        """Where uploaded pictures are unpacked."""
+        """Where uploaded images are unpacked."""
         return self.work / "uploads"
 
     @property

@@ -1,4 +1,4 @@
-"""What lies in the working folder: prepared pictures, runs, sweeps.
+"""What lies in the working folder: prepared images, runs, sweeps.
 
 In: the working folder. Out: short lists, newest first, as the files are now; a terminal may have made them. It reads
 names and small files only.
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from housetrain.data.decode import InputSpec
 from housetrain.errors import HousetrainError
-from housetrain.runs import store
-from housetrain.runs.run import Run
+from housetrain.images.decode import InputSpec
+from housetrain.system import store
+from housetrain.training.run import Run
 
 _MOST = 200
 
@@ -25,10 +25,10 @@ class Arrays:
 
     Attributes:
         folder: Where it lies.
-        spec: What the pictures are.
+        spec: What the images are.
         classes: Their names.
-        counts: Pictures, by split and class.
-        root: The folder of pictures it came from.
+        counts: Images, by split and class.
+        root: The folder of images it came from.
         fingerprint: Of its content.
         written: Time, in s since the epoch.
     """
@@ -47,7 +47,7 @@ class Arrays:
         return self.folder.name
 
     def total(self, split: str) -> int:
-        """Return how many pictures a split has."""
+        """Return how many images a split has."""
         return sum(self.counts[split].values())
 
     @classmethod

@@ -1,6 +1,6 @@
-"""An uploaded zip of class folders -> a folder of pictures, trusting nothing.
+"""An uploaded zip of class folders -> a folder of images, trusting nothing.
 
-In: the archive as it came. Out: ``uploads/<name>/<class>/picture``, whole, or one sentence and nothing left behind.
+In: the archive as it came. Out: ``uploads/<name>/<class>/image``, whole, or one sentence and nothing left behind.
 Names that lead outside, links, devices, encrypted members, too many members, too much data and too much compression
 refuse the whole archive; the sizes that it claims are held against what really comes out, while it is unpacked.
 """
@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from housetrain.data.catalog import FOREIGN
+from housetrain.data.class_folders import litter
 from housetrain.data.download import plan_unzip, unzip
-from housetrain.data.tree import litter
-from housetrain.disk import disk_errors, ensure_room
 from housetrain.errors import DownloadError, FolderError
+from housetrain.system.files import disk_errors, ensure_room
 
 MOST_MEGABYTES = 1024
 """Of an upload; the page keeps it in memory. Larger folders are put below the data root by hand."""
@@ -65,7 +65,7 @@ def unpack(archive: Path, name: str, folder: Path, *, progress: Progress | None 
 
 
 def _target(inside: Path, member: str) -> Path | None:
-    """Return where a member goes; ``None`` for what is litter or no picture by its name."""
+    """Return where a member goes; ``None`` for what is litter or no image by its name."""
     parts = PurePosixPath(member.replace("\\", "/")).parts
     if any(litter(part, folder=True) for part in parts[:-1]) or litter(parts[-1], folder=False):
         return None
@@ -100,14 +100,14 @@ def _class_folders(inside: Path, name: str) -> Path:
         top = folders[0]
     raise FolderError(
         "The zip holds no class folders",
-        expected="one folder of pictures per class, such as cats/1.jpg and dogs/1.jpg",
-        do="put the pictures of each class into a folder of its name and zip these folders",
+        expected="one folder of images per class, such as cats/1.jpg and dogs/1.jpg",
+        do="put the images of each class into a folder of its name and zip these folders",
         file=name,
     )
 
 
 def _free(folder: Path, name: str) -> Path:
-    stem = re.sub(r"[^\w.-]+", "-", Path(name).stem).strip(".-")[:_MOST_NAME] or "pictures"
+    stem = re.sub(r"[^\w.-]+", "-", Path(name).stem).strip(".-")[:_MOST_NAME] or "images"
     number = 1
     while (target := folder / (stem if number == 1 else f"{stem}-{number}")).exists():
         number += 1

@@ -1,4 +1,4 @@
-"""What all pages share: headings, numbers, pictures, progress, errors in one sentence.
+"""What all pages share: headings, numbers, images, progress, errors in one sentence.
 
 In: values of the other rooms. Out: elements on the page. Everything that comes from a file (names, reasons) is shown
 through `plain`, so that it can neither format nor break the page.
@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from housetrain.errors import HousetrainError, one_line
-from housetrain.runs.run import Run
 from housetrain.studio import jobs, shelf
 from housetrain.studio.jobs import Job
 from housetrain.studio.settings import Settings
 from housetrain.training.progress import in_words
+from housetrain.training.run import Run
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
 _STYLE = """
@@ -120,9 +120,9 @@ def chart(spec: dict[str, Any], *, key: str, alt: str, on_select: Any = "ignore"
     return st.vega_lite_chart(spec=spec, key=key, width="stretch", on_select=on_select, alt=alt)
 
 
-# ------------------------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------------------------- images
 class Tile(NamedTuple):
-    """A picture to show: one or two views, and words.
+    """An image to show: one or two views, and words.
 
     Attributes:
         views: ``data:`` addresses; ``""`` shows the note instead.
@@ -138,14 +138,14 @@ class Tile(NamedTuple):
 
 
 def gallery(tiles: Sequence[Tile], *, side: int = 168) -> None:
-    """Draw pictures as a grid that fits any width."""
+    """Draw images as a grid that fits any width."""
     cards = []
     for tile in tiles:
         frames = []
         for number, view in enumerate(tile.views):
             last = tile.pixels and number == len(tile.views) - 1
             kind = ' class="ht-pixels"' if last else ""
-            drawn = f'<img src="{view}"{kind} alt="{html.escape(readable(tile.name))}">' if view else "no picture"
+            drawn = f'<img src="{view}"{kind} alt="{html.escape(readable(tile.name))}">' if view else "no image"
             frames.append(f'<div class="ht-frame">{drawn}</div>')
         name = html.escape(readable(tile.name))
         note = f'<div class="ht-note">{html.escape(readable(tile.note))}</div>' if tile.note else ""
@@ -157,7 +157,7 @@ def gallery(tiles: Sequence[Tile], *, side: int = 168) -> None:
 
 
 def as_address(data: bytes, kind: str = "jpeg") -> str:
-    """Return a picture's bytes as a ``data:`` address."""
+    """Return an image's bytes as a ``data:`` address."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
@@ -182,7 +182,7 @@ def watch(job: Job, title: str, *, stoppable: bool = True) -> None:
             done, total = int(told["done"]), int(told["total"])
             rate = done / told["seconds"] if told["seconds"] else 0.0
             left = f", {in_words((total - done) / rate)} left" if rate and done < total else ""
-            st.progress(min(1.0, done / total), text=f"{plain(told['title'])} {done:,} of {total:,} pictures{left}")
+            st.progress(min(1.0, done / total), text=f"{plain(told['title'])} {done:,} of {total:,} images{left}")
         else:
             st.progress(0.0, text=f"{title} …")
         if stoppable and st.button("Stop", key=f"stop-{job.folder.name}", icon=":material/stop:"):

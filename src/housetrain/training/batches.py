@@ -1,10 +1,10 @@
-"""Batches: prepared pictures, in the order that belongs to an epoch, as ``fit`` takes them.
+"""Batches: prepared images, in the order that belongs to an epoch, as ``fit`` takes them.
 
 In: the arrays of `Prepared`, a batch size, a seed. Out: a `Feed`: uint8 batches for training, shuffled anew each epoch,
 and large batches for validation. It does not know models, losses or run folders.
 
 The order is a pure function of (seed, epoch), so a run that was killed goes on with the very batches it would have had.
-Pictures stay uint8 until they are inside the model. On TensorFlow the file's memory map itself is the tensor that the
+Images stay uint8 until they are inside the model. On TensorFlow the file's memory map itself is the tensor that the
 graph gathers from (DLPack, no copy): nothing is loaded up front, several processes share one copy in the page cache,
 and data larger than memory streams through it. Other backends take the same batches from a `keras.utils.PyDataset`.
 """
@@ -26,10 +26,10 @@ _SHARE_OF_MEMORY = 0.5  # arrays larger than this share of the free memory give 
 
 
 def order_of(count: int, *, seed: int, epoch: int) -> np.ndarray:
-    """Return the order of ``count`` pictures in an epoch: int64 ``(count,)``, a permutation.
+    """Return the order of ``count`` images in an epoch: int64 ``(count,)``, a permutation.
 
     Args:
-        count: How many pictures.
+        count: How many images.
         seed: The recipe's seed.
         epoch: Counted from 0.
     """
@@ -37,10 +37,10 @@ def order_of(count: int, *, seed: int, epoch: int) -> np.ndarray:
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray | None:
-    """Return a weight for each class that makes classes count alike: float32 ``(classes,)``, mean 1 over the pictures.
+    """Return a weight for each class that makes classes count alike: float32 ``(classes,)``, mean 1 over the images.
 
     ``N / (classes * count)``, scikit-learn's "balanced" rule (King & Zeng 2001). ``None`` when all classes are equally
-    frequent, so that nothing is multiplied by one. A class without pictures weighs 1.
+    frequent, so that nothing is multiplied by one. A class without images weighs 1.
     """
     counts = np.bincount(labels, minlength=classes)
     if len(set(counts.tolist())) == 1:
@@ -70,16 +70,16 @@ class Feed:
     """Training and validation batches of one run.
 
     Args:
-        prepared: The pictures; or anything with their methods, such as the features of a frozen net.
-        batch_size: Pictures a step; the last step of an epoch takes what is left.
+        prepared: The images; or anything with their methods, such as the features of a frozen net.
+        batch_size: Images a step; the last step of an epoch takes what is left.
         seed: Decides, with the epoch, the order.
         smoothing: Label smoothing of the training targets.
 
     Attributes:
-        train: What ``fit`` takes as ``x``: uint8 pictures, targets and, where classes are weighed, sample weights.
-        validation: What ``predict`` takes: uint8 pictures in their own order, in large batches.
-        labels: Class numbers of the validation pictures, ``(N,)``.
-        count: Training pictures.
+        train: What ``fit`` takes as ``x``: uint8 images, targets and, where classes are weighed, sample weights.
+        validation: What ``predict`` takes: uint8 images in their own order, in large batches.
+        labels: Class numbers of the validation images, ``(N,)``.
+        count: Training images.
         steps: Batches an epoch.
         weights: What each class counts, or ``None``.
         streaming: Whether pages are given back while training, because the arrays are large for this machine.
@@ -90,7 +90,7 @@ class Feed:
         import psutil
 
         self._seed = seed
-        train, validation = prepared.pictures("train"), prepared.pictures("validation")
+        train, validation = prepared.images("train"), prepared.images("validation")
         labels, self.labels = prepared.labels("train"), prepared.labels("validation")
         classes = len(prepared.classes)
         self.count, self.steps = len(train), math.ceil(len(train) / batch_size)
@@ -99,14 +99,14 @@ class Feed:
         columns = [targets_of(labels, classes, smoothing=smoothing)]
         if self.weights is not None:
             columns.append(self.weights[labels])
-        large = validation_batch(math.prod(train.shape[1:3]))  # of pictures, or of features
+        large = validation_batch(math.prod(train.shape[1:3]))  # of images, or of features
         kind: Any = _Graph if keras.backend.backend() == "tensorflow" else _Arrays
         self._train = kind(train, columns, batch_size)
         self._validation = kind(validation, [], large)
         self.train, self.validation = self._train.batches, self._validation.batches
 
     def begin_epoch(self, epoch: int) -> None:
-        """Put the pictures in the order of ``epoch`` (from 0). Call before its first batch is taken."""
+        """Put the images in the order of ``epoch`` (from 0). Call before its first batch is taken."""
         self._train.reorder(order_of(self.count, seed=self._seed, epoch=epoch))
 
     def release(self) -> None:
@@ -117,7 +117,7 @@ class Feed:
 
 
 def validation_batch(pixels: int) -> int:
-    """Return how many pictures of ``pixels`` pixels are looked at in one step.
+    """Return how many images of ``pixels`` pixels are looked at in one step.
 
     Large steps cost few calls, but several are held at once: with 512 the peak of memory was 150 to 240 MB above that
     with 128.
@@ -128,15 +128,15 @@ def validation_batch(pixels: int) -> int:
 class _Graph:
     """Batches gathered by TensorFlow, from the memory map where it can be used in place."""
 
-    def __init__(self, pictures: np.ndarray, columns: list[np.ndarray], batch_size: int) -> None:
+    def __init__(self, images: np.ndarray, columns: list[np.ndarray], batch_size: int) -> None:
         import tensorflow as tf
 
-        self._map, whole, first = _mapped(pictures)
+        self._map, whole, first = _mapped(images)
         with tf.device("CPU"):
             source = _as_tensor(whole)
             tensors = [tf.constant(column) for column in columns]
             # A variable, not a constant: a new order each epoch must not build and trace a new pipeline.
-            self._order = tf.Variable(np.arange(len(pictures)), trainable=False)
+            self._order = tf.Variable(np.arange(len(images)), trainable=False)
 
         def batch(step: Any) -> Any:
             start = step * batch_size
@@ -147,7 +147,7 @@ class _Graph:
         options = tf.data.Options()
         options.deterministic = True
         options.autotune.enabled = False  # one cheap step: nothing to tune, and the tuner costs a thread
-        steps = tf.data.Dataset.range(math.ceil(len(pictures) / batch_size))
+        steps = tf.data.Dataset.range(math.ceil(len(images) / batch_size))
         self.batches = steps.map(batch).prefetch(2).with_options(options)
 
     def reorder(self, order: np.ndarray) -> None:
@@ -161,20 +161,20 @@ class _Graph:
 class _Arrays:
     """Batches taken by numpy, for the other backends."""
 
-    def __init__(self, pictures: np.ndarray, columns: list[np.ndarray], batch_size: int) -> None:
+    def __init__(self, images: np.ndarray, columns: list[np.ndarray], batch_size: int) -> None:
         import keras
 
-        self._map, _, _ = _mapped(pictures)
-        self._order = np.arange(len(pictures))
+        self._map, _, _ = _mapped(images)
+        self._order = np.arange(len(images))
         outer = self
 
         class Steps(keras.utils.PyDataset):  # type: ignore[misc]  # keras carries no types
             def __len__(self) -> int:
-                return math.ceil(len(pictures) / batch_size)
+                return math.ceil(len(images) / batch_size)
 
             def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
                 rows = outer._order[step * batch_size : (step + 1) * batch_size]
-                return (np.asarray(pictures[rows]), *(column[rows] for column in columns))
+                return (np.asarray(images[rows]), *(column[rows] for column in columns))
 
         self.batches = Steps()
 
@@ -186,23 +186,23 @@ class _Arrays:
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
-def _mapped(pictures: np.ndarray) -> tuple[mmap.mmap | None, np.ndarray, int]:
-    """Return (the map, the whole file's array, the row where ``pictures`` begins in it).
+def _mapped(images: np.ndarray) -> tuple[mmap.mmap | None, np.ndarray, int]:
+    """Return (the map, the whole file's array, the row where ``images`` begins in it).
 
     The file is mapped anew, copy-on-write: DLPack refuses read-only arrays, and nothing ever writes to this one. The
     whole file, because a slice of it may begin at an address that TensorFlow refuses.
     """
-    file = getattr(pictures, "filename", None)
-    base = getattr(pictures, "_mmap", None)
+    file = getattr(images, "filename", None)
+    base = getattr(images, "_mmap", None)
     if file is None or base is None or not hasattr(mmap, "MADV_DONTNEED"):
-        return None, pictures, 0
+        return None, images, 0
     with contextlib.suppress(ValueError, OSError):  # not a .npy file: use what was given
         whole = np.load(file, mmap_mode="c")
-        row = pictures[:1].nbytes
-        start = pictures.ctypes.data - np.frombuffer(base, dtype=np.uint8).ctypes.data - whole.offset
-        if row and start % row == 0 and whole.shape[1:] == pictures.shape[1:]:
+        row = images[:1].nbytes
+        start = images.ctypes.data - np.frombuffer(base, dtype=np.uint8).ctypes.data - whole.offset
+        if row and start % row == 0 and whole.shape[1:] == images.shape[1:]:
             return whole._mmap, whole, start // row
-    return None, pictures, 0
+    return None, images, 0
 
 
 def _as_tensor(array: np.ndarray) -> Any:

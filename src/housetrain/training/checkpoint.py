@@ -1,11 +1,11 @@
 """Checkpoint: everything a training needs to go on bit for bit, one folder an epoch.
 
 In: a compiled Keras model and JSON-plain state. Out: a folder ``checkpoints/epoch-00007`` committed by the store's
-protocol, and back. It does not know what the state means, nor pictures, recipes or ``fit``.
+protocol, and back. It does not know what the state means, nor images, recipes or ``fit``.
 
 ```
 model.bin       every variable of the model: weights, batch-norm statistics, the states of all random generators
-optimizer.bin   every variable of the optimiser: step count, moments, moving averages
+optimizer.bin   every variable of the optimizer: step count, moments, moving averages
 best.bin        the weights of the best epoch so far (a hard link to what is there already wherever that is possible)
 state.json      names, shapes and types of these, the state of early stopping, the history so far
 manifest.json   bytes and sha256 of each, written last
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from housetrain.errors import CorruptError
-from housetrain.runs import store
+from housetrain.system import store
 
 PREFIX = "epoch-"
 KEPT = 2
@@ -48,7 +48,7 @@ class Checkpoint:
     _index: dict[str, list[dict[str, Any]]]
 
     def restore(self, model: Any) -> None:
-        """Put the variables of the model and its optimiser back as they were.
+        """Put the variables of the model and its optimizer back as they were.
 
         Args:
             model: A compiled model of the same recipe.

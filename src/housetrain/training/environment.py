@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from housetrain.data.workers import cores
+from housetrain.system.process_pool import cores
 
 _PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "numpy", "opencv-python-headless", "pillow"

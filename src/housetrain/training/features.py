@@ -1,9 +1,9 @@
-"""Features: what a frozen net says of each picture, computed once and kept on disk.
+"""Features: what a frozen net says of each image, computed once and kept on disk.
 
-In: prepared pictures, a net, an `Inference` of it. Out: float16 features, one row a picture (and one for each augmented
+In: prepared images, a net, an `Inference` of it. Out: float16 features, one row an image (and one for each augmented
 view). Does not know: labels, heads, run folders.
 
-A row is kept under a hash of the picture's content, the view and the net's weights, so a picture that is in another
+A row is kept under a hash of the image's content, the view and the net's weights, so an image that is in another
 split, or in a folder that grew, is not computed again. Rows are appended in blocks, first the numbers, then the keys,
 each made durable: what a kill leaves is a valid shorter file, and the same call goes on from there.
 
@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from housetrain.runs import store
-from housetrain.runs.lock import Lock
-from housetrain.training.views import View, changed
+from housetrain.models.augmented_views import View, changed
+from housetrain.system import store
+from housetrain.system.lock import Lock
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
-    from housetrain.data.split import SplitName
-    from housetrain.training.inference import Inference
+    from housetrain.data.split_manifest import SplitName
+    from housetrain.inference.features_engine import Inference
 
 _KEY = 16  # bytes
 _DURABLE_EVERY_S = 2.0  # what a kill may cost
@@ -46,7 +46,7 @@ class FeatureStore:
     Args:
         folder: Made if missing.
         about: JSON-plain: which net. Another one is another folder's.
-        width: Features a picture.
+        width: Features an image.
 
     Raises:
         RunLocked: On entering: another process writes there.
@@ -144,18 +144,18 @@ def features_of(
     """Return the features of a split: those that are kept, the others computed and kept.
 
     Args:
-        prepared: The pictures.
+        prepared: The images.
         name: The split.
         model: The net's name.
         weights: Hash of its weights.
-        width: Features a picture.
+        width: Features an image.
         inference: Computes them.
-        views: Augmented views besides the pictures themselves.
+        views: Augmented views besides the images themselves.
         progress: Called with (done, total) rows.
         check: Called between batches; it may raise to stop. What is computed stays.
 
     Returns:
-        float16 (N * (1 + views), width): all pictures in their order, then the first view of all, and so on.
+        float16 (N * (1 + views), width): all images in their order, then the first view of all, and so on.
     """
     spec = prepared.spec.to_json()
     about = {"model": model, "weights": weights, "spec": spec, "precision": inference.precision, "width": width}
@@ -186,7 +186,7 @@ def _compute(
     progress: Progress | None,
     check: Callable[[], None] | None,
 ) -> None:
-    pictures, sha256 = prepared.pictures(name), prepared.sha256(name)
+    images, sha256 = prepared.images(name), prepared.sha256(name)
     count = len(sha256)
 
     def batches() -> Iterator[np.ndarray]:
@@ -194,7 +194,7 @@ def _compute(
             if check is not None:
                 check()
             some = places[start : start + inference.batch]
-            yield np.stack([changed(pictures[n % count], views[n // count], sha256[n % count]) for n in some])
+            yield np.stack([changed(images[n % count], views[n // count], sha256[n % count]) for n in some])
 
     before = total - len(missing)
     done, waiting, saved = 0, list[np.ndarray](), time.monotonic()

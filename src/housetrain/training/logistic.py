@@ -1,9 +1,9 @@
-"""Logistic regression on features: the head of a frozen net, along a path of regularisation strengths.
+"""Logistic regression on features: the head of a frozen net, along a path of regularization strengths.
 
-In: features (N, D), targets, weights of the pictures. Out: for one strength after the other, from strong to weak, the
-kernel and bias of a `Dense` layer. Does not know: Keras, pictures, which strength is the best (validation says so).
+In: features (N, D), targets, weights of the images. Out: for one strength after the other, from strong to weak, the
+kernel and bias of a `Dense` layer. Does not know: Keras, images, which strength is the best (validation says so).
 
-Features are standardised for the fit, so that one strength suits all of them and few steps are needed; the kernel and
+Features are standardized for the fit, so that one strength suits all of them and few steps are needed; the kernel and
 bias given back take the features as they are.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
-"""L2 penalties on standardised features, against the mean loss of a picture, from strong to weak."""
+"""L2 penalties on standardized features, against the mean loss of an image, from strong to weak."""
 _BLOCK_BYTES = 64 << 20
 _STEPS = 200
 _TOLERANCE = 1e-5
@@ -31,7 +31,7 @@ class Head(NamedTuple):
         strength: The L2 penalty they were found with.
         kernel: float32 (D, outputs).
         bias: float32 (outputs,).
-        steps: Steps of the optimiser.
+        steps: Steps of the optimizer.
     """
 
     strength: float
@@ -58,7 +58,7 @@ def path(
     Args:
         features: float16 or float32 (N, D).
         targets: float32 (N, 1), the probability of the second class; or (N, outputs), rows summing to 1.
-        weights: What each picture counts, float32 (N,), mean 1; all the same by default.
+        weights: What each image counts, float32 (N,), mean 1; all the same by default.
         strengths: L2 penalties, strong to weak.
         check: Called now and then; it may raise to stop.
     """
@@ -116,7 +116,7 @@ def moments(features: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 class _Scaled:
-    """Standardised blocks of features: all at once where memory allows, else made anew in each pass."""
+    """Standardized blocks of features: all at once where memory allows, else made anew in each pass."""
 
     def __init__(self, features: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> None:
         import psutil

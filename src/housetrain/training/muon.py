@@ -1,4 +1,4 @@
-"""Muon: an optimiser that makes the small residual net learn in about half the epochs.
+"""Muon: an optimizer that makes the small residual net learn in about half the epochs.
 
 In: gradients of a convolutional net. Out: updated weights. Imported only where a model is trained.
 Does not know: recipes, schedules, the loop.
@@ -27,7 +27,7 @@ class ConvMuon(keras.optimizers.Muon):  # type: ignore[misc]  # keras carries no
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
-        return len(variable.shape) != 4 or variable.shape[2] <= 3  # kernels on the picture itself have too few inputs
+        return len(variable.shape) != 4 or variable.shape[2] <= 3  # kernels on the image itself have too few inputs
 
     def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
         self.assign_add(m, gradient + m * (self.momentum - 1))

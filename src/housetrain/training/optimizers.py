@@ -1,7 +1,7 @@
-"""Optimizers: a recipe's optimiser and learning-rate schedule, as Keras takes them.
+"""Optimizers: a recipe's optimizer and learning-rate schedule, as Keras takes them.
 
-In: a `Recipe`, the steps of an epoch. Out: a built-in Keras optimiser, `FusedAdam` or `ConvMuon`.
-Does not know: the model, the pictures, the loop. Imported only where a model is trained.
+In: a `Recipe`, the steps of an epoch. Out: a built-in Keras optimizer, `FusedAdam` or `ConvMuon`.
+Does not know: the model, the images, the loop. Imported only where a model is trained.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import keras  # noqa: TID253 - classes need their bases; only session.py imports
 from keras import ops  # noqa: TID253
 
 if TYPE_CHECKING:
-    from housetrain.training.recipe import Recipe
+    from housetrain.models.recipe import Recipe
 
 
 class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # keras carries no types
@@ -84,10 +84,10 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
 
 
 def optimizer_of(recipe: Recipe, *, steps_per_epoch: int) -> Any:
-    """Return the optimiser of ``recipe``.
+    """Return the optimizer of ``recipe``.
 
     Args:
-        recipe: Optimiser, learning rate, schedule, warm-up, weight decay and moving average.
+        recipe: Optimizer, learning rate, schedule, warm-up, weight decay and moving average.
         steps_per_epoch: Batches an epoch; the schedule runs over ``recipe.epochs`` of them.
     """
     rate: Any = recipe.learning_rate

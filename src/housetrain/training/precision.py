@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from housetrain.training.recipe import Recipe
+    from housetrain.models.recipe import Recipe
 
 
 def precision_of(recipe: Recipe) -> Literal["float32", "bfloat16"]:

@@ -14,14 +14,14 @@ from types import TracebackType
 from typing import Any
 
 from housetrain.errors import DiskFull, one_line
-from housetrain.runs import store
+from housetrain.system import store
 
 Event = Mapping[str, Any]
 """What a listener of a training is told, as JSON-plain dicts with an ``event`` key:
 
-* ``begin``: run, name, epochs, first_epoch (from 1), steps, pictures, validation, parameters, precision, weights
+* ``begin``: run, name, epochs, first_epoch (from 1), steps, images, validation, parameters, precision, weights
 * ``progress``, about twice a second: phase (``train`` or ``validate``; ``features`` before the epochs, in epoch 0),
-  epoch, epochs, step, steps, loss, accuracy, pictures_per_s, eta_s (of the whole training, at most), pid
+  epoch, epochs, step, steps, loss, accuracy, images_per_s, eta_s (of the whole training, at most), pid
 * ``epoch``: the row of ``history.jsonl``, with ``epochs`` and ``best`` (whether it is the best so far)
 * ``note``: text, one line for a person (overfitting, a tracker that failed)
 * ``end``: state (``complete``, ``stopped`` or ``failed``), reason, result (or ``None``), run
@@ -94,7 +94,7 @@ class Terminal:
     def _begin(self, event: Event) -> None:
         again = f", going on with epoch {event['first_epoch']}" if event["first_epoch"] > 1 else ""
         self._say(
-            f"Training {event['name']}: {event['parameters']:,} weights, {event['pictures']:,} pictures, "
+            f"Training {event['name']}: {event['parameters']:,} weights, {event['images']:,} images, "
             f"{event['epochs']} epochs of {event['steps']} steps, {event['precision']}{again}"
         )
         if event["weights"]:
@@ -105,16 +105,16 @@ class Terminal:
         if not self._live:
             return
         description = f"epoch {event['epoch']}/{event['epochs']}"
-        numbers = "checking on the validation pictures"
+        numbers = "checking on the validation images"
         if event["phase"] == "features":
             description = "features"
-            numbers = f"{event['pictures_per_s']:,.0f} pictures/s"
+            numbers = f"{event['images_per_s']:,.0f} images/s"
             if event["eta_s"] is not None:
                 numbers += f"  {in_words(event['eta_s'])} left"
         if event["phase"] == "train":
             numbers = (
                 f"loss {_number(event['loss'])}  accuracy {_number(event['accuracy'])}  "
-                f"{event['pictures_per_s']:,.0f} pictures/s"
+                f"{event['images_per_s']:,.0f} images/s"
             )
             if event["eta_s"] is not None:
                 numbers += f"  {in_words(event['eta_s'])} left"
@@ -129,7 +129,7 @@ class Terminal:
         self._say(
             f"epoch {event['epoch']}/{event['epochs']}  loss {_number(event['loss'])}  "
             f"accuracy {_number(event['accuracy'])}  val_loss {_number(event['val_loss'])}  "
-            f"val_accuracy {_number(event['val_accuracy'])}  {event['pictures_per_s']:,.0f} pictures/s  "
+            f"val_accuracy {_number(event['val_accuracy'])}  {event['images_per_s']:,.0f} images/s  "
             f"{event['seconds']:.1f} s{'  best so far' if event['best'] else ''}"
         )
 

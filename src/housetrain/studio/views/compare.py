@@ -1,4 +1,4 @@
-"""Compare: many models side by side, ranked by the validation pictures."""
+"""Compare: many models side by side, ranked by the validation images."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import streamlit as st
 
 from housetrain.errors import RecipeError
-from housetrain.results.sweep_plots import Curve, factors
-from housetrain.runs import watch
-from housetrain.runs.cells import Row
-from housetrain.runs.leaderboard import Leaderboard
-from housetrain.runs.lock import Lock
-from housetrain.runs.watch import Snapshot
+from housetrain.report.plots.sweep_plots import Curve, factors
 from housetrain.studio import charts, forms, jobs, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import Arrays
 from housetrain.studio.widgets import plain, readable
-from housetrain.training.grid import Grid
+from housetrain.sweep import status
+from housetrain.sweep.grid import Grid
+from housetrain.sweep.leaderboard import Leaderboard
+from housetrain.sweep.rows import Row
+from housetrain.sweep.status import Snapshot
+from housetrain.system.lock import Lock
 from housetrain.training.progress import in_words
 
 _EVERY_S = 2.0
@@ -34,7 +34,7 @@ def show() -> None:
     work = Settings.of().work
     arrays, sweeps = shelf.prepared_in(work), shelf.sweeps_in(work)
     if not arrays and not sweeps:
-        widgets.empty("Nothing to compare yet", "Prepare a folder of pictures first.", icon="leaderboard")
+        widgets.empty("Nothing to compare yet", "Prepare a folder of images first.", icon="leaderboard")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Data", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("data")
@@ -53,7 +53,7 @@ def show() -> None:
 # ------------------------------------------------------------------------------------------------- new
 def _new(arrays: list[Arrays]) -> None:
     if not arrays:
-        st.info("Prepare a folder of pictures on the Data page first.", icon=":material/info:")
+        st.info("Prepare a folder of images on the Data page first.", icon=":material/info:")
         return
     chosen = forms.choose_arrays(arrays)
     st.caption("Every combination is trained once. The classic: 3 × 3 × 3 nets, 10 epochs each.")
@@ -157,7 +157,7 @@ def _wait(folder: Path, job: jobs.Job) -> None:
 
 
 def _panel(folder: Path, *, running: bool) -> None:
-    snapshot = watch.look(folder)
+    snapshot = status.look(folder)
     board = snapshot.board
     if running:
         _progress(folder, snapshot)
@@ -197,7 +197,7 @@ def _progress(folder: Path, snapshot: Snapshot) -> None:
         min(1.0, share / max(1, snapshot.total)), text=f"{snapshot.done} of {snapshot.total} models trained{left}"
     )
     for one in snapshot.live:
-        st.caption(f"{plain(one.name)}: epoch {one.epoch} of {one.epochs}, {one.pictures_per_s:,.0f} pictures/s")
+        st.caption(f"{plain(one.name)}: epoch {one.epoch} of {one.epochs}, {one.images_per_s:,.0f} images/s")
     if st.button("Stop", icon=":material/stop:", key=f"stop-{folder.name}", help="What is trained is kept."):
         jobs.stop_run(folder)
 
@@ -205,7 +205,7 @@ def _progress(folder: Path, snapshot: Snapshot) -> None:
 def _leaderboard(snapshot: Snapshot) -> None:
     widgets.section(
         "Leaderboard",
-        "Ranked by validation loss: smaller is better. ± is the standard error: how much luck of the pictures alone "
+        "Ranked by validation loss: smaller is better. ± is the standard error: how much luck of the images alone "
         "moves the number. A star marks models that are as good as the best within luck.",
     )
     live = {one.name for one in snapshot.live}
@@ -220,7 +220,7 @@ def _leaderboard(snapshot: Snapshot) -> None:
             "±": st.column_config.NumberColumn(format="%.4f"),
             "weights": st.column_config.NumberColumn(format="localized"),
             "seconds": st.column_config.NumberColumn(format="%.0f"),
-            "pictures/s": st.column_config.NumberColumn(format="%.0f"),
+            "images/s": st.column_config.NumberColumn(format="%.0f"),
         },
     )
 
@@ -236,7 +236,7 @@ def _row(row: Row, *, live: bool) -> dict[str, Any]:
         "epochs": f"{row.epochs}/{row.planned}",
         "weights": row.parameters,
         "seconds": row.seconds,
-        "pictures/s": row.pictures_per_s,
+        "images/s": row.images_per_s,
         "why": readable(row.reason),
     }
 
@@ -281,7 +281,7 @@ def _after(board: Leaderboard, *, running: bool) -> None:
             row = next(row for row in board.ranked if row.name == chosen)
             if st.button("Test it", type="primary", icon=":material/fact_check:"):
                 widgets.go_to("test", board.run_of(row))
-            if st.button("Name pictures", icon=":material/image_search:"):
+            if st.button("Name images", icon=":material/image_search:"):
                 widgets.go_to("predict", board.run_of(row))
         if not running and not board.complete and st.button("Resume", icon=":material/play_arrow:"):
             _resume(folder)

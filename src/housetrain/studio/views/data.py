@@ -1,4 +1,4 @@
-"""Data: choose pictures, look at them, make them ready."""
+"""Data: choose images, look at them, make them ready."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 import streamlit as st
 
-from housetrain.data.decode import InputSpec
 from housetrain.data.findings import Finding
 from housetrain.data.prepare import default_prepared_folder
-from housetrain.data.split import Split
-from housetrain.data.splitting import SplitOptions
+from housetrain.data.split import SplitOptions
+from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import HousetrainError
+from housetrain.images.decode import InputSpec
 from housetrain.studio import charts, jobs, looking, shelf, uploads, widgets
 from housetrain.studio.looking import Look
 from housetrain.studio.settings import Settings
 from housetrain.studio.widgets import plain, readable
 
-_SHOWN = 24  # pictures of one finding
+_SHOWN = 24  # images of one finding
 _CLASSES = 12  # classes of samples
 _ICONS = {"error": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
 _BALANCES = {
     "weights": "rare classes count more",
-    "trim": "leave surplus pictures out",
+    "trim": "leave surplus images out",
     "none": "leave as it is",
 }
 _RESIZES = {"stretch": "stretch", "pad": "pad with white", "crop": "crop the middle"}
@@ -32,7 +32,7 @@ _RESIZES = {"stretch": "stretch", "pad": "pad with white", "crop": "crop the mid
 
 def show() -> None:
     """Draw the page."""
-    widgets.header("Data", "Choose a folder of pictures, look at what is in it, and make it ready for training.")
+    widgets.header("Data", "Choose a folder of images, look at what is in it, and make it ready for training.")
     with widgets.in_one_sentence():
         folder = _choose()
         if folder is None:
@@ -42,7 +42,7 @@ def show() -> None:
             looking.places().refuse_links_outside(folder)
             job = looking.begin(folder)
         if job.active:
-            widgets.watch(job, "Looking at every picture")
+            widgets.watch(job, "Looking at every image")
             return
         if not widgets.outcome(job):
             if st.button("Look again", icon=":material/refresh:"):
@@ -69,7 +69,7 @@ def _choose() -> Path | None:
         st.session_state["folder"] = arrived
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox(
-            "Folder of pictures",
+            "Folder of images",
             [*names],
             index=0 if settings.folder is not None and names else None,
             key="folder",
@@ -84,10 +84,10 @@ def _choose() -> Path | None:
             _upload()
     if not name:
         if names:
-            widgets.empty("Choose a folder to begin", "One with a folder of pictures per class.", icon="photo_library")
+            widgets.empty("Choose a folder to begin", "One with a folder of images per class.", icon="photo_library")
         else:
             widgets.empty(
-                "No folder of pictures here yet",
+                "No folder of images here yet",
                 "Put one below the folder the studio was started in, upload a zip, or try it with a sample.",
                 icon="photo_library",
             )
@@ -147,9 +147,9 @@ def _overview(folder: Path, found: Look) -> None:
     catalog, usable = found.catalog, found.catalog.counts()
     left_out = {path for finding in found.findings for path in finding.leaves_out}
     widgets.metrics(
-        ("pictures", f"{len(catalog.pictures):,}", "Files that are or should be pictures."),
-        ("classes", f"{len(usable):,}", "A class is what a picture can show; each has a folder of its name."),
-        ("left out", f"{len(left_out):,}", "Pictures that training will not see, each with its reason below."),
+        ("images", f"{len(catalog.images):,}", "Files that are or should be images."),
+        ("classes", f"{len(usable):,}", "A class is what an image can show; each has a folder of its name."),
+        ("left out", f"{len(left_out):,}", "Images that training will not see, each with its reason below."),
         (
             "largest : smallest class",
             _ratio(list(usable.values())),
@@ -157,11 +157,11 @@ def _overview(folder: Path, found: Look) -> None:
         ),
     )
     lost = dict.fromkeys(usable, 0)
-    for picture in catalog.pictures:
-        lost[picture.label] = lost.get(picture.label, 0) + (picture.path in left_out)
-    kept = {name: sum(1 for one in catalog.pictures if one.label == name) - lost[name] for name in lost}
+    for image in catalog.images:
+        lost[image.label] = lost.get(image.label, 0) + (image.path in left_out)
+    kept = {name: sum(1 for one in catalog.images if one.label == name) - lost[name] for name in lost}
     widgets.chart(
-        charts.class_counts({"usable": kept, "left out": lost}), key="class-counts", alt="Pictures of each class."
+        charts.class_counts({"usable": kept, "left out": lost}), key="class-counts", alt="Images of each class."
     )
     if catalog.ignored:
         listed = ", ".join(f"{count:,} {name}" for name, count in catalog.ignored.items())
@@ -177,7 +177,7 @@ def _ratio(counts: list[int]) -> str:
 
 
 def _findings(found: Look) -> None:
-    widgets.section("What was found", "Things about the pictures that may matter. Nothing in the folder is changed.")
+    widgets.section("What was found", "Things about the images that may matter. Nothing in the folder is changed.")
     if not found.findings:
         st.success("Nothing to complain about.", icon=":material/check_circle:")
         return
@@ -194,7 +194,7 @@ def _findings(found: Look) -> None:
 
 
 def _details(alike: list[Finding], root: Path) -> None:
-    """Show the findings of one kind: what to do, then each with its pictures."""
+    """Show the findings of one kind: what to do, then each with its images."""
     allowed, room = looking.places(), _SHOWN
     st.markdown(plain(_capital(alike[0].do)))
     for finding in alike:
@@ -207,7 +207,7 @@ def _details(alike: list[Finding], root: Path) -> None:
             widgets.gallery([looking.thumbnail(root / path, allowed, note) for path, note in shown])
     more = sum(len(finding.paths) for finding in alike) - (_SHOWN - room)
     if more:
-        st.caption(f"and {more:,} more pictures")
+        st.caption(f"and {more:,} more images")
 
 
 def _capital(text: str) -> str:
@@ -217,7 +217,7 @@ def _capital(text: str) -> str:
 # ------------------------------------------------------------------------------------------------- prepare
 def _size() -> InputSpec:
     widgets.section(
-        "What the model will see", "All pictures are brought to one size. Smaller is faster; larger shows more."
+        "What the model will see", "All images are brought to one size. Smaller is faster; larger shows more."
     )
     one, two, three = st.columns([2, 1, 1], vertical_alignment="bottom")
     side = one.select_slider(
@@ -226,17 +226,17 @@ def _size() -> InputSpec:
         value=50,
         key="size",
         persist_state="session",
-        help="Height and width of every picture after preparing. The model “best” is meant for 80, “deep” for 256.",
+        help="Height and width of every image after preparing. The model “best” is meant for 80, “deep” for 256.",
     )
-    colour: Any = two.segmented_control(
-        "Colour",
-        ["gray", "rgb"],
-        default="gray",
-        key="colour",
+    color_mode: Any = two.segmented_control(
+        "Color",
+        ["grayscale", "rgb"],
+        default="grayscale",
+        key="color_mode",
         required=True,
         persist_state="session",
-        format_func=lambda name: {"gray": "gray", "rgb": "colour"}[name],
-        help="Gray needs a third of the work. Choose colour where colour tells the classes apart.",
+        format_func=lambda name: {"grayscale": "grayscale", "rgb": "color_mode"}[name],
+        help="Gray needs a third of the work. Choose color where color tells the classes apart.",
     )
     resize: Any = three.selectbox(
         "Make square by",
@@ -244,9 +244,9 @@ def _size() -> InputSpec:
         key="resize",
         persist_state="session",
         format_func=_RESIZES.__getitem__,
-        help="What happens to pictures that are not square.",
+        help="What happens to images that are not square.",
     )
-    return InputSpec(height=side, width=side, colour=colour, resize=resize)
+    return InputSpec(height=side, width=side, color_mode=color_mode, resize=resize)
 
 
 def _samples(found: Look, spec: InputSpec) -> None:
@@ -267,20 +267,20 @@ def _samples(found: Look, spec: InputSpec) -> None:
 def _prepare(folder: Path, found: Look, spec: InputSpec) -> None:
     widgets.section(
         "Who learns, who steers, who judges",
-        "Training pictures teach the model. Validation pictures choose its best moment. Test pictures are set aside "
-        "and judge it once, at the end. Copies of one picture never stand on two sides.",
+        "Training images teach the model. Validation images choose its best moment. Test images are set aside "
+        "and judge it once, at the end. Copies of one image never stand on two sides.",
     )
     options = _options(ready_made=found.catalog.ready_made)
-    division = looking.division(found, options)
-    counts = division.counts()
-    widgets.chart(charts.class_counts(counts), key="split-counts", alt="Pictures of each class in each split.")
+    manifest = looking.manifest(found, options)
+    counts = manifest.counts()
+    widgets.chart(charts.class_counts(counts), key="split-counts", alt="Images of each class in each split.")
     total = {name: sum(per_class.values()) for name, per_class in counts.items()}
     st.caption(
         f"{total['train']:,} to learn from, {total['validation']:,} to steer by, {total['test']:,} set aside for the "
-        f"test; {len(division.left_out):,} left out."
+        f"test; {len(manifest.left_out):,} left out."
     )
-    _left_out(division)
-    _begin(folder, spec, options=options, division=division)
+    _left_out(manifest)
+    _begin(folder, spec, options=options, manifest=manifest)
 
 
 def _options(*, ready_made: bool) -> SplitOptions:
@@ -295,15 +295,15 @@ def _options(*, ready_made: bool) -> SplitOptions:
         key="balance",
         persist_state="session",
         format_func=_BALANCES.__getitem__,
-        help="Where one class has more pictures than another: let the rare ones count more while training, leave "
+        help="Where one class has more images than another: let the rare ones count more while training, leave "
         "the surplus out, or do nothing.",
     )
     with st.expander("More"):
         seed = st.number_input(
-            "Split number", 0, 10_000, 0, key="split-seed", help="Another number sets other pictures aside."
+            "Split seed", 0, 10_000, 0, key="split-seed", help="Another number sets other images aside."
         )
         per_class = st.number_input(
-            "Test pictures per class",
+            "Test images per class",
             0,
             100_000,
             0,
@@ -320,23 +320,21 @@ def _options(*, ready_made: bool) -> SplitOptions:
     return options
 
 
-def _left_out(division: Split) -> None:
-    if not division.left_out:
+def _left_out(manifest: SplitManifest) -> None:
+    if not manifest.left_out:
         return
-    with st.expander(
-        f"{len(division.left_out):,} pictures left out, and why", on_change="rerun", key="left-out"
-    ) as box:
+    with st.expander(f"{len(manifest.left_out):,} images left out, and why", on_change="rerun", key="left-out") as box:
         if box.open:
             rows = [
-                {"picture": readable(one.path), "class": readable(one.label), "reason": readable(one.reason)}
-                for one in division.left_out[:2000]
+                {"image": readable(one.path), "class": readable(one.label), "reason": readable(one.reason)}
+                for one in manifest.left_out[:2000]
             ]
             st.dataframe(rows, hide_index=True, height=280)
 
 
-def _begin(folder: Path, spec: InputSpec, *, options: SplitOptions, division: Split) -> None:
+def _begin(folder: Path, spec: InputSpec, *, options: SplitOptions, manifest: SplitManifest) -> None:
     settings = Settings.of()
-    target = settings.work / default_prepared_folder(folder, spec, division)
+    target = settings.work / default_prepared_folder(folder, spec, manifest)
     job = jobs.newest(settings.jobs, target=target, verb="prepare")
     if job is not None and job.active:
         widgets.watch(job, "Preparing")
@@ -344,14 +342,14 @@ def _begin(folder: Path, spec: InputSpec, *, options: SplitOptions, division: Sp
     done = widgets.outcome(job) if job is not None else False
     made = _made(target)
     if made is not None and (done or job is None):
-        words = f"Ready: {made.total('train'):,} training pictures of {spec.height} × {spec.width} in {made.name}"
+        words = f"Ready: {made.total('train'):,} training images of {spec.height} × {spec.width} in {made.name}"
         st.success(plain(words), icon=":material/check_circle:")
     with st.container(horizontal=True):
         if st.button(
             "Prepare" if made is None else "Prepare again",
             type="primary" if made is None else "secondary",
             icon=":material/play_arrow:",
-            help="Makes arrays of one size, once. The pictures are only read.",
+            help="Makes arrays of one size, once. The images are only read.",
         ):
             widgets.start(_words(folder, spec, options, target), target=target)
             st.rerun()
@@ -361,7 +359,16 @@ def _begin(folder: Path, spec: InputSpec, *, options: SplitOptions, division: Sp
 
 
 def _words(folder: Path, spec: InputSpec, options: SplitOptions, target: Path) -> list[str | Path]:
-    words: list[Any] = ["prepare", folder, "--size", spec.height, "--colour", spec.colour, "--resize", spec.resize]
+    words: list[Any] = [
+        "prepare",
+        folder,
+        "--size",
+        spec.height,
+        "--color-mode",
+        spec.color_mode,
+        "--resize",
+        spec.resize,
+    ]
     words += ["--validation", options["validation"], "--test", options["test"], "--balance", options["balance"]]
     words += ["--split-seed", options["seed"], "--out", target]
     if options["test_per_class"]:

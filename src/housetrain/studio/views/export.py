@@ -9,13 +9,13 @@ from typing import Any
 
 import streamlit as st
 
-from housetrain.deploy import verify
-from housetrain.deploy.forms import FORMATS, PRECISIONS
-from housetrain.runs import store
-from housetrain.runs.run import Run
+from housetrain.export.formats import FORMATS, PRECISIONS
+from housetrain.inference import verify
 from housetrain.studio import jobs, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.widgets import plain, readable
+from housetrain.system import store
+from housetrain.training.run import Run
 
 
 def show() -> None:
@@ -108,7 +108,7 @@ def _compared(engine: str, one: dict[str, Any], size: int) -> dict[str, Any]:
         "same names as Keras": percent("agreement"),
         "accuracy": percent("accuracy"),
         "of Keras": percent("keras_accuracy"),
-        "compared on": f"{one['pictures']:,} {one['kind']} pictures",
+        "compared on": f"{one['images']:,} {one['kind']} images",
     }
 
 
@@ -144,9 +144,9 @@ def _bundle(run: Run, bundle: Path, about: dict[str, Any]) -> None:
             "Of these very weights, from the Test page.",
         ),
         (
-            "pictures",
-            f"{spec['height']} × {spec['width']} {spec['colour']}",
-            "It takes pictures of any size and brings them to this one itself.",
+            "images",
+            f"{spec['height']} × {spec['width']} {spec['color_mode']}",
+            "It takes images of any size and brings them to this one itself.",
         ),
     )
     _parity(about)
@@ -181,13 +181,13 @@ def _bundle(run: Run, bundle: Path, about: dict[str, Any]) -> None:
 def _parity(about: dict[str, Any]) -> None:
     widgets.section(
         "Does it still answer the same?",
-        "Golden pictures travel with the model; each time it is loaded its answers are held against theirs.",
+        "Golden images travel with the model; each time it is loaded its answers are held against theirs.",
     )
     parity = about.get("parity", {})
     rows = [
         {
             "format": f"{form.get('engine', 'keras')} {form.get('precision', 'fp32')}",
-            "checked on": f"{about.get('golden', 'validation')} pictures",
+            "checked on": f"{about.get('golden', 'validation')} images",
             "may differ by": f"{float(form['tolerance']):.0e}",
             "same names as Keras": f"{parity[form['engine']]['agreement']:.1%}" if form.get("engine") in parity else "",
             "made with": f"Keras {plain(about.get('keras', '?'))}".replace("\\", ""),

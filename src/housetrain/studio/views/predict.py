@@ -13,23 +13,23 @@ from typing import Any
 
 import streamlit as st
 
-from housetrain.deploy.sources import expand
 from housetrain.errors import FolderError
-from housetrain.runs.run import Run
+from housetrain.inference.inputs import expand
 from housetrain.studio import charts, desk, jobs, looking, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.widgets import Tile, plain, readable
+from housetrain.training.run import Run
 
-_LARGE = 6  # so many pictures get a card with bars each
+_LARGE = 6  # so many images get a card with bars each
 _SHOWN = 60
 _MOST = 2000
 _MEGABYTES = 30
 _LENT_S = 3600.0
 _KINDS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 _SEEN = {
-    "train": "This picture was in the training set: the model has seen it, so the answer proves nothing.",
-    "validation": "This picture was in the validation set: it helped to choose the model's best moment.",
-    "test": "This picture was in the test set.",
+    "train": "This image was in the training set: the model has seen it, so the answer proves nothing.",
+    "validation": "This image was in the validation set: it helped to choose the model's best moment.",
+    "test": "This image was in the test set.",
 }
 
 
@@ -91,7 +91,7 @@ def _paths(typed: str) -> list[Path]:
 
 
 def _predict(run: Run, clerk: desk.Desk, photos: list[tuple[str, bytes | Path]]) -> list[dict[str, Any]]:
-    """Name the pictures that are not named yet; answers are kept while the page is open."""
+    """Name the images that are not named yet; answers are kept while the page is open."""
     when = shelf.stamp(run.folder / "model.keras")
     kept: dict[str, dict[str, Any]] = st.session_state.setdefault("answers", {})
     if len(kept) > 2 * _MOST:
@@ -145,8 +145,8 @@ def _show(run: Run, answers: list[dict[str, Any]]) -> None:
     else:
         named = len(answers) - len(failed)
         widgets.metrics(
-            ("named", f"{named:,}", "Pictures that got a name."),
-            ("unreadable", f"{len(failed):,}", "Pictures that could not be read."),
+            ("named", f"{named:,}", "Images that got a name."),
+            ("unreadable", f"{len(failed):,}", "Images that could not be read."),
         )
         widgets.gallery([_tile(one) for one in answers[:_SHOWN]])
         if len(answers) > _SHOWN:
@@ -191,10 +191,10 @@ def _where(run: Run, number: int, answer: dict[str, Any]) -> None:
         widgets.watch(job, "Looking where it looked", stoppable=False)
         return
     if job is not None and widgets.outcome(job):
-        pictures = sorted(target.glob("*/grad-cam.png")) + sorted(target.glob("*/occlusion.png"))
-        if pictures:
+        images = sorted(target.glob("*/grad-cam.png")) + sorted(target.glob("*/occlusion.png"))
+        if images:
             words = {"grad-cam": "Warm places speak for the answer (Grad-CAM)", "occlusion": "Covering these hurts it"}
-            for place, path in zip(st.columns([2, 2, 3]), pictures[:2], strict=False):
+            for place, path in zip(st.columns([2, 2, 3]), images[:2], strict=False):
                 place.image(path.read_bytes(), width="stretch", caption=words[path.stem], alt=words[path.stem])
             return
     if photo.is_file() and st.button(
@@ -218,7 +218,7 @@ def _tile(answer: dict[str, Any]) -> Tile:
 def _csv(run: Run, answers: list[dict[str, Any]]) -> bytes:
     table = io.StringIO(newline="")
     writer = csv.writer(table)
-    writer.writerow(["picture", "label", "probability", "margin", "seen_in_training", "error"])
+    writer.writerow(["image", "label", "probability", "margin", "seen_in_training", "error"])
     for one in answers:
         numbers = ["", ""] if one.get("error") else [f"{one['probability']:.6f}", f"{one['margin']:.6f}"]
         writer.writerow([one["name"], one.get("label") or "", *numbers, one.get("seen") or "", one.get("error") or ""])

@@ -1,4 +1,4 @@
-"""Test: how good a model is on pictures it has never seen, opened on purpose and counted."""
+"""Test: how good a model is on images it has never seen, opened on purpose and counted."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import streamlit as st
 
 from housetrain.data.prepare import Prepared
 from housetrain.errors import HousetrainError
-from housetrain.results.evaluate import OPENINGS
-from housetrain.results.evaluation import Answer, Evaluation
-from housetrain.results.pictures import Album
-from housetrain.runs import store
-from housetrain.runs.run import Run
+from housetrain.evaluation.evaluate import OPENINGS
+from housetrain.evaluation.evaluation import Answer, Evaluation
+from housetrain.report.thumbnails import Album
 from housetrain.studio import charts, jobs, looking, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.widgets import Tile, plain, readable
+from housetrain.system import store
+from housetrain.training.run import Run
 
 _SHOWN = 24
 
 
 def show() -> None:
     """Draw the page."""
-    widgets.header("Test", "How good is it on pictures it has never seen?")
+    widgets.header("Test", "How good is it on images it has never seen?")
     run = widgets.choose_run("Model", keep=lambda one: one.complete)
     if run is None:
         widgets.empty("Nothing to test yet", "A training has to be finished first.", icon="fact_check")
@@ -34,7 +34,7 @@ def show() -> None:
     with widgets.in_one_sentence():
         job = jobs.newest(Settings.of().jobs, target=run.folder, verb="evaluate")
         if job is not None and job.active:
-            widgets.watch(job, "Naming the test pictures", stoppable=False)
+            widgets.watch(job, "Naming the test images", stoppable=False)
             return
         if job is not None and job.state != "done":
             widgets.outcome(job)
@@ -72,9 +72,9 @@ def _weights(model: str, when: str) -> str:
 # ------------------------------------------------------------------------------------------------- open
 def _offer(run: Run) -> None:
     openings = store.read_lines(run.folder / OPENINGS)
-    pictures = len(run.split.of("test"))
+    images = len(run.split.of("test"))
     widgets.empty(
-        f"{pictures:,} test pictures are set aside",
+        f"{images:,} test images are set aside",
         "They tell the truth once. Whoever looks often and picks the best result fools himself, so each look is "
         "counted.",
         icon="lock",
@@ -83,13 +83,13 @@ def _offer(run: Run) -> None:
         counted = f"Opened {len(openings)} times so far for this run." if openings else "Not opened yet for this run."
         st.caption(counted, text_alignment="center")
         if st.button("Open the test …", type="primary", icon=":material/lock_open:"):
-            _ask(str(run.folder), pictures, len(openings))
+            _ask(str(run.folder), images, len(openings))
 
 
 @st.dialog("Open the test?")
-def _ask(folder: str, pictures: int, opened: int) -> None:
+def _ask(folder: str, images: int, opened: int) -> None:
     st.markdown(
-        f"The model will name the {pictures:,} pictures that were set aside. This will be opening number "
+        f"The model will name the {images:,} images that were set aside. This will be opening number "
         f"**{opened + 1}**, and it is written down. Do it when you are done with choosing settings."
     )
     with st.container(horizontal=True):
@@ -107,12 +107,12 @@ def _verdict(run: Run, found: Evaluation) -> None:
         (
             "right",
             f"{found.accuracy * 100:.1f} %",
-            f"{found.correct:,} of {found.n:,} test pictures got their own name.",
+            f"{found.correct:,} of {found.n:,} test images got their own name.",
         ),
         (
             "95 % interval",
             f"{low * 100:.1f} – {high * 100:.1f} %",
-            "With as many other pictures the share would lie in here, 19 times out of 20.",
+            "With as many other images the share would lie in here, 19 times out of 20.",
         ),
         (
             "guessing",
@@ -122,7 +122,7 @@ def _verdict(run: Run, found: Evaluation) -> None:
         (
             "opened",
             f"{found.opened} ×",
-            "How often these test pictures were looked at. After the first time the number flatters a little.",
+            "How often these test images were looked at. After the first time the number flatters a little.",
         ),
     )
     words = plain(found.in_words())
@@ -145,20 +145,20 @@ def _verdict(run: Run, found: Evaluation) -> None:
 
 def _confusion(run: Run, found: Evaluation) -> None:
     widgets.section(
-        "What is taken for what", "Each row is what the pictures are; each column what the model said. Click on a cell."
+        "What is taken for what", "Each row is what the images are; each column what the model said. Click on a cell."
     )
     left, right = st.columns([5, 6], gap="large")
     with left:
         picked = widgets.chart(
             charts.confusion([readable(name) for name in found.classes], found.confusion),
             key=f"confusion-{run.name}",
-            alt="Confusion matrix: click on a cell to see its pictures.",
+            alt="Confusion matrix: click on a cell to see its images.",
             on_select="rerun",
         )
     cell = _cell(picked, found)
     with right:
         if cell is None:
-            st.caption("Click on a cell to see its pictures, or choose it here.")
+            st.caption("Click on a cell to see its images, or choose it here.")
             cell = _by_hand(found)
         if cell is not None:
             true, said = cell
@@ -216,13 +216,13 @@ def _show(run: Run, rows: list[Answer], *, truth: bool = False) -> None:
         made = album.thumbnail(row.path, row.sha256)
         words = f"{row.predicted} {row.probability * 100:.1f} %"
         note = f"is {row.label} · {row.path}" if truth else row.path
-        tiles.append(Tile((made.picture or "",), words, made.reason or note))
+        tiles.append(Tile((made.image or "",), words, made.reason or note))
     widgets.gallery(tiles, side=120)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _album(folder: str, when: str) -> Album:
-    """Return small pictures of a run's test pictures; the originals only where the studio may open them."""
+    """Return small images of a run's test images; the originals only where the studio may open them."""
     run = Run(Path(folder))
     prepared = None
     try:
@@ -261,13 +261,13 @@ def _calibration(found: Evaluation) -> None:
 def _classes(found: Evaluation) -> None:
     widgets.section(
         "Class by class",
-        "Precision: of the pictures given this name, how many are of it. Recall: of the pictures of this class, how "
+        "Precision: of the images given this name, how many are of it. Recall: of the images of this class, how "
         "many were found. F1 is the middle of both.",
     )
     rows = [
         {
             "class": readable(name),
-            "pictures": scores.support,
+            "images": scores.support,
             "precision": scores.precision,
             "recall": scores.recall,
             "F1": scores.f1,

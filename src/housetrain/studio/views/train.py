@@ -9,21 +9,21 @@ from typing import Any
 
 import streamlit as st
 
-from housetrain import pipeline
+from housetrain import workflow
 from housetrain.data.prepare import Prepared
 from housetrain.errors import IncompleteError
-from housetrain.results.plots import curve_table
-from housetrain.runs import store
-from housetrain.runs.overfitting import overfitting, overfitting_in_words
-from housetrain.runs.run import Run
+from housetrain.models.nets import check_feasible, cost, infeasible
+from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.report.plots.evaluation_plots import curve_table
 from housetrain.studio import charts, diagrams, forms, jobs, shelf, widgets
 from housetrain.studio.jobs import Job
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import Arrays
 from housetrain.studio.widgets import plain, readable
+from housetrain.system import store
+from housetrain.training.overfitting import overfitting, overfitting_in_words
 from housetrain.training.progress import in_words
-from housetrain.training.recipe import PRESETS, Recipe
-from housetrain.training.shapes import check_feasible, cost, infeasible
+from housetrain.training.run import Run
 
 _BALANCES = {"weights": "rare ones count more", "trim": "the surplus is left out", "none": "left as they are"}
 _EVERY_S = 1.0
@@ -37,7 +37,7 @@ def show() -> None:
     runs = shelf.runs_in(work)
     arrays = shelf.prepared_in(work)
     if not runs and not arrays:
-        widgets.empty("Nothing to train on yet", "Prepare a folder of pictures first.", icon="model_training")
+        widgets.empty("Nothing to train on yet", "Prepare a folder of images first.", icon="model_training")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Data", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("data")
@@ -59,7 +59,7 @@ def show() -> None:
 # ------------------------------------------------------------------------------------------------- new
 def _new(arrays: list[Arrays]) -> None:
     if not arrays:
-        st.info("Prepare a folder of pictures on the Data page first.", icon=":material/info:")
+        st.info("Prepare a folder of images on the Data page first.", icon=":material/info:")
         return
     chosen = forms.choose_arrays(arrays)
     left, right = st.columns([6, 5], gap="large")
@@ -78,7 +78,7 @@ def _new(arrays: list[Arrays]) -> None:
 def _drawing(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> None:
     if infeasible(recipe, arrays.spec):
         return
-    widgets.section("The model", "What happens to a picture on its way to an answer.")
+    widgets.section("The model", "What happens to an image on its way to an answer.")
     if drawn is not None:
         address = widgets.as_address(drawn.svg.encode(), "svg+xml")
         st.html(f'<div class="ht-scroll"><img src="{address}" alt="The layers of the model"></div>')
@@ -97,20 +97,20 @@ def _numbers(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> 
         (
             "weights",
             f"{weights:,}" if weights is not None else "–",
-            "Numbers that training adjusts. More can learn more, need more pictures and take longer.",
+            "Numbers that training adjusts. More can learn more, need more images and take longer.",
         ),
         (
             "steps an epoch",
             f"{-(-arrays.total('train') // recipe.batch_size):,}",
-            "An epoch is one pass over all training pictures; after each step the weights change a little.",
+            "An epoch is one pass over all training images; after each step the weights change a little.",
         ),
         (
-            "work per picture",
+            "work per image",
             f"{known.flops / 1e6:,.0f} MFLOP" if known else "–",
-            "Millions of multiplications and additions to name one picture.",
+            "Millions of multiplications and additions to name one image.",
         ),
     )
-    st.caption(f"Uneven classes: {_BALANCES.get(balance, balance)}, as chosen when the pictures were prepared.")
+    st.caption(f"Uneven classes: {_BALANCES.get(balance, balance)}, as chosen when the images were prepared.")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -141,7 +141,7 @@ def begin(recipe: Recipe, arrays: Arrays) -> Path:
     settings = Settings.of()
     prepared = Prepared.load(arrays.folder)
     name = f"{arrays.folder.name}-{recipe.name}"
-    folder = settings.work / pipeline.free_run_folder(Path(name), prepared, recipe)
+    folder = settings.work / workflow.free_run_folder(Path(name), prepared, recipe)
     key = hashlib.sha256(str(recipe.to_json()).encode()).hexdigest()[:16]
     file = settings.scratch / "recipes" / f"{key}.json"
     store.write_json_atomic(file, recipe.to_json(), durable=False)
@@ -212,22 +212,22 @@ def _panel(run: Run, state: str) -> None:
     last = history[-1] if history else {}
     best = min((row for row in history if row.get("val_loss") is not None), key=lambda row: row["val_loss"], default={})
     result = run.result or {}
-    speed = progress.get("pictures_per_s") if state == "running" else last.get("pictures_per_s")
+    speed = progress.get("images_per_s") if state == "running" else last.get("images_per_s")
     left = progress.get("eta_s")
     took = result.get("seconds") or sum(float(row["seconds"]) for row in history)
     widgets.metrics(
         (
             "validation accuracy",
             _percent(best.get("val_accuracy")),
-            "Share of the validation pictures named rightly at the best epoch so far. Training never saw them.",
+            "Share of the validation images named rightly at the best epoch so far. Training never saw them.",
         ),
         (
             "validation loss",
             _loss(best.get("val_loss")),
-            "How wrong and how sure of it the model is on the validation pictures; smaller is better. The epoch where "
+            "How wrong and how sure of it the model is on the validation images; smaller is better. The epoch where "
             "it is smallest is the one that is kept.",
         ),
-        ("speed", f"{speed:,.0f} /s" if speed else "–", "Training pictures a second."),
+        ("speed", f"{speed:,.0f} /s" if speed else "–", "Training images a second."),
         ("time left", in_words(left), "At most; it may stop earlier.")
         if state == "running" and left is not None
         else ("time", in_words(took) if took else "–", "Spent on training."),
@@ -241,7 +241,7 @@ def _panel(run: Run, state: str) -> None:
                 widgets.chart(
                     charts.curves(table, name, epochs=int(recipe["epochs"])),
                     key=f"curves-{name}-{run.folder.name}",
-                    alt=f"{name} over the epochs, on training and validation pictures",
+                    alt=f"{name} over the epochs, on training and validation images",
                 )
         if words := overfitting_in_words(history):
             st.warning(plain(words), icon=":material/trending_up:")
@@ -255,7 +255,7 @@ def _status(run: Run, state: str, progress: dict[str, Any], history: list[dict[s
     if state == "running":
         epoch, step, steps = progress.get("epoch", 1), progress.get("step") or 0, progress.get("steps") or 0
         share = (len(history) + (step / steps if steps else 0.0)) / epochs
-        words = {"train": f"batch {step:,} of {steps:,}", "validate": "checking on the validation pictures"}
+        words = {"train": f"batch {step:,} of {steps:,}", "validate": "checking on the validation images"}
         now = words.get(str(progress.get("phase")), "getting ready")
         st.progress(min(1.0, share), text=f"Epoch {epoch} of {epochs}, {now}")
         _stopping(run)
@@ -315,7 +315,7 @@ def _after(run: Run, state: str) -> None:
         if state == "complete":
             if st.button("Test it", type="primary", icon=":material/fact_check:"):
                 widgets.go_to("test", run)
-            if st.button("Name pictures", icon=":material/image_search:"):
+            if st.button("Name images", icon=":material/image_search:"):
                 widgets.go_to("predict", run)
     with st.expander("Settings of this training"):
         recipe = run.recipe_json
@@ -332,12 +332,12 @@ def resume(run: Run) -> None:
     """Go on with a training.
 
     Raises:
-        IncompleteError: Its prepared pictures are not known.
+        IncompleteError: Its prepared images are not known.
     """
     settings = Settings.of()
     prepared = run.input_json.get("prepared") if (run.folder / "input.json").is_file() else None
     if not prepared:
-        raise IncompleteError("The run does not say which pictures it trains on", do="begin a new training")
+        raise IncompleteError("The run does not say which images it trains on", do="begin a new training")
     words: list[str | Path] = ["train", str(prepared), "--recipe", run.folder / "recipe.json", "--out", run.folder]
     jobs.start(settings.jobs, words, target=run.folder, work=settings.work)
 

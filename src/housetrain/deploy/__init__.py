@@ -1,1 +1,0 @@
-"""How a model is used: bundle and predictor."""

@@ -1,0 +1,208 @@
+"""The numbers that say how good a classifier is, each with its source.
+
+In: labels, probabilities and counts as numpy arrays. Out: plain numbers. It does not know what a run, an image or a
+report is. What scikit-learn has is taken from there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+Z95 = 1.959963984540054
+"""The 97.5 % point of the normal distribution: two-sided 95 %."""
+SMALLEST_PROBABILITY = 1e-7
+"""Probabilities are clipped to this before the logarithm, as ``keras.config.epsilon()`` does, so that the loss of the
+test and the validation loss of the training are the same quantity."""
+ECE_BINS = 15
+"""Bins of the calibration error, as in Guo et al. 2017."""
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Predictions whose certainty lies between ``low`` and ``high``.
+
+    Attributes:
+        low: Lower edge, in [0, 1).
+        high: Upper edge, in (0, 1]; belongs to the bin.
+        count: Images in the bin.
+        confidence: Mean probability of the predicted class there, ``None`` when the bin is empty.
+        accuracy: Share of them that is right, ``None`` when the bin is empty.
+        interval: 95 % Wilson interval of that share, ``None`` when the bin is empty.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+    interval: Interval | None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CalibrationBin:
+        """Return the bin that ``dataclasses.asdict`` made plain."""
+        return cls(**{**value, "interval": pair(value["interval"])})
+
+
+def pair(value: Sequence[float] | None) -> Interval | None:
+    """Return two numbers read from JSON as an interval, ``None`` as it is."""
+    return None if value is None else (float(value[0]), float(value[1]))
+
+
+def wilson(successes: int, trials: int, *, z: float = Z95) -> Interval:
+    """Return the Wilson score interval of a share.
+
+    With p = successes / trials and n = trials, the bounds are::
+
+        (p + z^2/2n  -+  z * sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
+
+    Unlike p -+ z * sqrt(p(1-p)/n) it stays within [0, 1], does not shrink to a point at 0 or n successes, and covers
+    close to what it says for small n.
+
+    Args:
+        successes: From 0 to ``trials``.
+        trials: 0 or more; 0 knows nothing: (0, 1).
+        z: Quantile of the normal distribution; the default is for 95 %.
+
+    Returns:
+        Lower and upper bound, in [0, 1].
+
+    Raises:
+        ValueError: ``successes`` is not within 0 and ``trials``.
+
+    Source:
+        E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212;
+        recommended by Brown, Cai and DasGupta, "Interval estimation for a binomial proportion", Statistical Science
+        16 (2001) 101-133.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes must lie within 0 and trials. Received: {successes=}, {trials=}")
+    if trials == 0:
+        return 0.0, 1.0
+    share, spread = successes / trials, z * z / trials
+    center = share + spread / 2
+    half = z * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
+    low = 0.0 if successes == 0 else (center - half) / (1 + spread)
+    high = 1.0 if successes == trials else (center + half) / (1 + spread)
+    return max(0.0, low), min(1.0, high)
+
+
+def f1_interval(hits: int, misses: int, false_alarms: int) -> Interval | None:
+    """Return a 95 % interval of an F1 score.
+
+    F1 = 2J / (1 + J), where J = hits / (hits + misses + false alarms) is the share of hits among the images that
+    are of the class or were called so. Given that number J is a binomial share, so it has a Wilson interval, and F1
+    rises with J: the interval's ends carry over.
+
+    Args:
+        hits: Images of the class that were called so.
+        misses: Images of the class that were called something else.
+        false_alarms: Images of other classes that were called so.
+
+    Returns:
+        Lower and upper bound in [0, 1], or ``None`` when the class never occurs at all.
+    """
+    concerned = hits + misses + false_alarms
+    if concerned == 0:
+        return None
+    low, high = wilson(hits, concerned)
+    return 2 * low / (1 + low), 2 * high / (1 + high)
+
+
+def calibration_bins(
+    confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_], *, bins: int = ECE_BINS
+) -> tuple[CalibrationBin, ...]:
+    """Return how often predictions of each certainty are right.
+
+    Args:
+        confidence: Float (N,), probability of the predicted class, in [0, 1].
+        right: Bool (N,), whether the prediction is right.
+        bins: Number of equal bins of (0, 1].
+    """
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    found = []
+    for index in range(bins):
+        inside = place == index
+        count, hits = int(inside.sum()), int(right[inside].sum())
+        found.append(
+            CalibrationBin(
+                low=float(edges[index]),
+                high=float(edges[index + 1]),
+                count=count,
+                confidence=float(confidence[inside].mean()) if count else None,
+                accuracy=hits / count if count else None,
+                interval=wilson(hits, count) if count else None,
+            )
+        )
+    return tuple(found)
+
+
+def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
+    """Return the mean distance between certainty and accuracy over the bins, weighted by their images.
+
+    Returns:
+        0 (the probabilities mean what they say) to 1.
+
+    Source:
+        Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015; with
+        15 bins and the probability of the predicted class as in Guo et al., "On calibration of modern neural
+        networks", ICML 2017.
+    """
+    total = sum(one.count for one in bins)
+    gaps = (
+        one.count * abs(one.accuracy - one.confidence)
+        for one in bins
+        if one.accuracy is not None and one.confidence is not None
+    )
+    return sum(gaps) / total if total else 0.0
+
+
+def log_loss(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> float:
+    """Return the mean negative logarithm of the probability given to the true class (natural logarithm).
+
+    Args:
+        labels: Int (N,), the true classes.
+        probabilities: Float (N, C).
+    """
+    given = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(given, SMALLEST_PROBABILITY, 1.0)).mean())
+
+
+def roc_auc(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> float | None:
+    """Return the area under the ROC curve: how surely an image of a class is ranked above one that is not.
+
+    Args:
+        labels: Int (N,), the true classes.
+        probabilities: Float (N, C).
+
+    Returns:
+        For two classes the area; for more the mean over the classes that occur, each against the rest. 0.5 is chance,
+        1 is perfect. ``None`` when only one class occurs.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    count = probabilities.shape[1]
+    areas = []
+    for index in [1] if count == 2 else range(count):
+        of_class = labels == index
+        if of_class.any() and not of_class.all():
+            areas.append(float(roc_auc_score(of_class, probabilities[:, index])))
+    return sum(areas) / len(areas) if areas else None
+
+
+def top_k(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64], k: int) -> float:
+    """Return the share of images whose true class is among the ``k`` most probable ones."""
+    from sklearn.metrics import top_k_accuracy_score
+
+    return float(top_k_accuracy_score(labels, probabilities, k=k, labels=np.arange(probabilities.shape[1])))

@@ -1,0 +1,1 @@
+"""Bytes -> pixels and back. Knows nothing of labels and nothing of Keras."""

@@ -1,0 +1,208 @@
+"""What a person points at, read: photos, folders and globs to files; files, bytes and arrays to prepared images.
+
+In: paths, encoded bytes, uint8 arrays, PIL images, any number of them. Out: the images as a model eats them, each
+with the first 8 bytes of its file's sha256; or why one cannot be read. It does not know any model.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import itertools
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, Union, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from housetrain.data.class_folders import litter
+from housetrain.errors import DecodeError, FolderError
+from housetrain.images import decode
+from housetrain.images.decode import InputSpec
+from housetrain.system.process_pool import Failed, map_in_workers
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Source: TypeAlias = Union[Path, str, bytes, NDArray[Any], "Image"]
+"""A path, an encoded image, an array (H, W) or (H, W, 1|3|4) in RGB order of any size, or a PIL image."""
+Read: TypeAlias = "tuple[NDArray[np.uint8], int | None]"
+"""A prepared image, and the first 8 bytes of its file's sha256 where there is a file."""
+
+_WINDOW = 65_536  # sources handed to the workers at a time: what stays in memory of a million paths
+_WINDOW_BYTES = 256 << 20  # the same for encoded images given as bytes
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one source, here or in a worker process: light to import and to pickle.
+
+    Attributes:
+        spec: What the model eats.
+    """
+
+    spec: InputSpec
+
+    def __call__(self, source: Source) -> Read:
+        """Return the prepared image, uint8 of ``spec.shape``.
+
+        Raises:
+            DecodeError: It cannot be read.
+        """
+        if isinstance(source, (str, os.PathLike)):
+            source = decode.read_bytes(Path(source))
+        if isinstance(source, (bytearray, memoryview)):
+            source = bytes(source)
+        if isinstance(source, bytes):
+            prefix = int.from_bytes(hashlib.sha256(source).digest()[:8], "big")
+            return decode.load(source, self.spec), prefix
+        if isinstance(source, np.ndarray) or hasattr(source, "getexif"):  # PIL, without importing it
+            return decode.load(source, self.spec), None
+        raise DecodeError(f"not an image ({type(source).__name__})")
+
+
+def name_of(source: Source) -> str:
+    """Return what to call a source in a report: the path as given, or its kind."""
+    if isinstance(source, (str, os.PathLike)):
+        return str(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "<bytes>"
+    return "<array>" if isinstance(source, np.ndarray) else "<image>"
+
+
+def read_many(
+    sources: Iterable[Source], spec: InputSpec, *, workers: int | None = None
+) -> Generator[tuple[int, str, Read | Failed], None, None]:
+    """Yield (index, name, image or failure) for every source, about in order, with flat memory.
+
+    Paths and bytes are decoded in worker processes, where a decoder that crashes or hangs costs one image. What is
+    decoded already (arrays, PIL images) and an image that comes alone are fitted in this process: starting a worker
+    takes longer, and the decoder checks what a header claims before it takes memory for it.
+
+    Args:
+        sources: Any iterable, also an endless one.
+        spec: What the model eats.
+        workers: Decoding processes; all cores by default; 0 decodes everything in this process.
+    """
+    reader = Reader(spec)
+    begin = 0
+    for window in _windows(sources):
+        if workers != 0 and len(window) > 1:
+            found = map_in_workers(reader, window, workers=workers)
+        else:
+            found = ((index, _attempt(reader, source)) for index, source in enumerate(window))
+        with closing(cast("Any", found)):
+            for index, result in found:
+                yield begin + index, name_of(window[index]), result
+        begin += len(window)
+
+
+class Listing:
+    """The image files that photos, folders and globs stand for, in the order given, each once, found as they come.
+
+    A folder stands for every file below it, sorted by name, but those that `scan` ignores too (``Thumbs.db``, hidden
+    files and the like). A name that exists is taken as it is, so ``cat[1].jpg`` needs no quoting; ``**`` in a pattern
+    goes through folders. Of a million files in many folders, only the names of one folder are in memory.
+
+    Args:
+        paths: Photos, folders, patterns.
+
+    Raises:
+        FolderError: One of them stands for nothing. A folder that cannot be read is noticed when it is reached.
+    """
+
+    def __init__(self, paths: Iterable[Path | str]) -> None:
+        self.paths = [Path(given) for given in paths]
+        for path in self.paths:
+            if next(_below(path), None) is None:
+                raise FolderError(
+                    "The folder holds no images" if path.is_dir() else "There is no such image, folder or pattern",
+                    expected="photos, folders of photos, or patterns like 'holiday/*.jpg'",
+                    given=str(path),
+                )
+
+    def __iter__(self) -> Iterator[Path]:
+        """Yield the files, each once."""
+        if len(self.paths) == 1:  # then nothing can come twice
+            yield from _below(self.paths[0])
+            return
+        seen: set[Path] = set()
+        for path in self.paths:
+            for found in _below(path):
+                if found not in seen:
+                    seen.add(found)
+                    yield found
+
+    def at_least(self, count: int) -> bool:
+        """Return whether there are so many, without finding them all."""
+        return next(itertools.islice(self, count - 1, None), None) is not None
+
+
+def expand(paths: Iterable[Path | str]) -> list[Path]:
+    """Return all of a `Listing`."""
+    return list(Listing(paths))
+
+
+def _below(given: Path) -> Iterator[Path]:
+    """Yield what one path or pattern stands for."""
+    if os.path.lexists(given):
+        yield from _files_of(given)
+        return
+    seen: set[Path] = set()
+    for match in sorted(glob.glob(str(given), recursive=True)):  # noqa: PTH207 - patterns may be absolute
+        for found in _files_of(Path(match)):
+            if found not in seen:  # ** finds a folder and the files in it
+                seen.add(found)
+                yield found
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    """Yield ``path`` itself, or the files below it if it is a folder. Linked folders are followed, each once."""
+    if not path.is_dir():
+        yield path
+        return
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(path, onerror=_refuse, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not litter(name, folder=True))
+        for name in sorted(files):
+            if not litter(name, folder=False):
+                yield Path(folder, name)
+
+
+def _refuse(error: OSError) -> None:
+    raise FolderError(
+        f"A folder cannot be read ({error.strerror})",
+        do="give yourself permission to read it",
+        folder=str(error.filename),
+    ) from error
+
+
+def _attempt(reader: Reader, source: Source) -> Read | Failed:
+    try:
+        return reader(source)
+    except DecodeError as error:
+        return Failed(error.reason)
+
+
+def _windows(sources: Iterable[Source]) -> Iterator[list[Source]]:
+    """Cut the sources into lists that fit in memory: long ones of paths, one by one what is decoded already."""
+    for encoded, group in itertools.groupby(sources, lambda source: isinstance(source, (str, os.PathLike, bytes))):
+        window: list[Source] = []
+        held = 0
+        for source in group:
+            window.append(source)
+            held += len(source) if isinstance(source, bytes) else 0
+            if not encoded or len(window) == _WINDOW or held >= _WINDOW_BYTES:
+                yield window
+                window, held = [], 0
+        if window:
+            yield window

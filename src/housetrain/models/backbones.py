@@ -1,0 +1,409 @@
+"""Backbones: nets of `keras.applications` that were trained on ImageNet, as one part of a flat model.
+
+In: a name, scaled images as a Keras tensor, where the weights come from. Out: features, one row an image; the layers
+that make them; the weights put in. Does not know: class names, heads, optimizers, run folders.
+
+The table at the top is plain data, so that recipes and the command line may ask it without Keras. The images reach a
+backbone as bytes: what its own ``preprocess_input`` does is done by layers inside the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from housetrain.errors import DownloadError, ModelError, one_line
+from housetrain.system.backend import load_keras
+
+Tensor = Any
+IMAGENET, NONE = "imagenet", "none"
+
+
+class Backbone(NamedTuple):
+    """A net of `keras.applications`.
+
+    Args:
+        application: Its function there.
+        module: Its module there.
+        about: One line for help texts.
+        side: Side of the images it was trained on, pixels.
+        size: Side that transfer learning here prepares by default.
+        smallest: Smallest side it takes.
+        file: Its ImageNet weights without the top, as Keras keeps them in ``~/.keras/models``.
+        whole_file: Its ImageNet weights with the top.
+        scale: What ``preprocess_input`` multiplies pixels by, where the net does not do it by itself.
+        offset: What it adds after that.
+        means: Means of blue, green and red that it subtracts after turning RGB into BGR, or none.
+    """
+
+    application: str
+    module: str
+    about: str
+    side: int
+    size: int
+    smallest: int
+    file: str
+    whole_file: str
+    scale: float = 1.0
+    offset: float = 0.0
+    means: tuple[float, float, float] | None = None
+
+
+BACKBONES: dict[str, Backbone] = {
+    "xception": Backbone(
+        "Xception",
+        "xception",
+        "Xception (Chollet 2017, arXiv:1610.02357), pretrained on ImageNet",
+        299,
+        150,
+        71,
+        "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "xception_weights_tf_dim_ordering_tf_kernels.h5",
+        scale=1 / 127.5,
+        offset=-1.0,
+    ),
+    "efficientnetv2-b0": Backbone(
+        "EfficientNetV2B0",
+        "efficientnet_v2",
+        "EfficientNetV2-B0 (Tan & Le 2021, arXiv:2104.00298), pretrained on ImageNet",
+        224,
+        224,
+        32,
+        "efficientnetv2-b0_notop.h5",
+        "efficientnetv2-b0.h5",
+    ),
+    "mobilenetv3-large": Backbone(
+        "MobileNetV3Large",
+        "mobilenet_v3",
+        "MobileNetV3-Large (Howard et al. 2019, arXiv:1905.02244), pretrained on ImageNet: the quickest",
+        224,
+        224,
+        32,
+        "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+        "weights_mobilenet_v3_large_224_1.0_float.h5",
+    ),
+    "resnet50": Backbone(
+        "ResNet50",
+        "resnet50",
+        "ResNet-50 (He et al. 2016, arXiv:1512.03385), pretrained on ImageNet",
+        224,
+        224,
+        32,
+        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
+        means=(103.939, 116.779, 123.68),
+    ),
+    "convnext-tiny": Backbone(
+        "ConvNeXtTiny",
+        "convnext",
+        "ConvNeXt-Tiny (Liu et al. 2022, arXiv:2201.03545), pretrained on ImageNet",
+        224,
+        224,
+        32,
+        "convnext_tiny_notop.h5",
+        "convnext_tiny.h5",
+    ),
+}
+"""Model name -> backbone. Recipes of these names have ``weights``, ``head``, ``views`` and ``unfreeze``."""
+
+OWN = ("image", "augment", "scale", "three_channels", "to_bgr", "probability")
+"""Layers of a transfer model that are not the backbone's, beside dropout before the output."""
+HEAD_DROPOUT = "head_dropout"
+_GIVE = ", or give its place with --weights PATH"
+_AUTOMATIC = re.compile(r"^(.*?)(_\d+)?$")
+
+
+def features_of(x: Tensor, name: str, *, dtype: str = "float32") -> Tensor:
+    """Return the backbone's features of ``x``: (batch, features), the mean over the image of its last layer.
+
+    The backbone's layers become layers of the model that ``x`` belongs to, each with a name that does not depend on
+    what was built before in this process. Their weights are what Keras draws; see `finish`.
+
+    Args:
+        x: Images after ``scale`` and ``offset`` of the `Backbone`, (batch, height, width, 1 or 3).
+        name: In `BACKBONES`.
+        dtype: A Keras dtype policy name, ``"float32"`` or ``"mixed_bfloat16"``.
+    """
+    keras = load_keras("building a net")
+    backbone = BACKBONES[name]
+    if x.shape[-1] == 1:
+        x = keras.layers.Concatenate(name="three_channels", dtype=dtype)([x, x, x])
+    if backbone.means is not None:
+        x = _to_bgr(x, backbone.means)
+    (image,) = keras.utils.get_source_inputs(x)
+    before = {id(operation) for operation in keras.Model(image, x).operations}
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)  # keras.applications take no dtype
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about other sizes than those of ImageNet's weights
+            base = getattr(keras.applications, backbone.application)(
+                include_top=False, weights=None, input_tensor=x, pooling="avg"
+            )
+    finally:
+        keras.config.set_dtype_policy(policy)
+    _name_anew([operation for operation in base.operations if id(operation) not in before])
+    return base.output
+
+
+def _to_bgr(x: Tensor, means: Sequence[float]) -> Tensor:
+    """Return ``x`` with red and blue exchanged and the means subtracted: ResNet's preprocessing, as one layer.
+
+    A convolution of one pixel does it exactly, and every engine and exporter knows it.
+    """
+    import numpy as np
+
+    keras = load_keras("building a net")
+    layer = keras.layers.Conv2D(3, 1, name="to_bgr", dtype="float32", trainable=False)
+    y = layer(x)
+    layer.set_weights([np.eye(3, dtype=np.float32)[None, None, ::-1], -np.asarray(means, dtype=np.float32)])
+    return y
+
+
+def _name_anew(operations: Sequence[Any]) -> None:
+    """Give layers that Keras numbered through (``conv2d_17``) the number they have in this net, from 1."""
+    counts: dict[str, int] = {}
+    taken: set[str] = set()
+    for operation in operations:
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(operation).__name__).lower()
+        match = _AUTOMATIC.match(operation.name)
+        name = operation.name
+        automatic = match is not None and match[1].replace("_", "") == kind.replace("_", "")
+        if automatic or "_" not in name:
+            counts[kind] = counts.get(kind, 0) + 1
+            name = f"base_{kind}_{counts[kind]}"
+        if name in taken:
+            raise ModelError("Two layers of the net have one name", name=name)
+        taken.add(name)
+        operation.name = name
+
+
+def flattened(model: Any) -> Any:
+    """Return ``model`` with the layers of nested `keras.Sequential` parts as its own, as Grad-CAM needs them."""
+    keras = load_keras("building a net")
+    if not any(isinstance(layer, keras.Sequential) for layer in model.layers):
+        return model
+
+    def copied(layer: Any) -> Any:
+        return type(layer).from_config(layer.get_config())
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(layer, keras.Sequential):
+            return layer(*args, **kwargs)
+        (x,) = args
+        for inner in layer.layers:
+            x = copied(inner)(x)
+        return x
+
+    flat = keras.models.clone_model(model, clone_function=copied, call_function=call)
+    flat.set_weights(model.get_weights())
+    return flat
+
+
+def base_layers(model: Any) -> list[Any]:
+    """Return the backbone's layers of a model of `models.build`, from the image on."""
+    return [layer for layer in model.layers if layer.name not in (*OWN, HEAD_DROPOUT)]
+
+
+def _seed_weights(model: Any, seed_of: Callable[[str], int]) -> None:
+    """Draw the backbone's kernels anew, each from its own seed: a recipe gives the same initial weights anywhere."""
+    for layer in base_layers(model):
+        for kernel, initializer in (
+            ("kernel", "kernel_initializer"),
+            ("kernel", "depthwise_initializer"),
+            ("depthwise_kernel", "depthwise_initializer"),
+            ("pointwise_kernel", "pointwise_initializer"),
+        ):
+            weight, given = getattr(layer, kernel, None), getattr(layer, initializer, None)
+            if weight is None or given is None:
+                continue
+            seeded = type(given).from_config(given.get_config() | {"seed": seed_of(f"{layer.name}/{kernel}")})
+            weight.assign(seeded(weight.shape, dtype="float32"))
+
+
+def _freeze(model: Any, unfreeze: int) -> None:
+    """Freeze the backbone but for its last layers. Batch norm stays as it is, in inference mode, everywhere."""
+    keras = load_keras("building a net")
+    layers = base_layers(model)
+    first = len(layers) - unfreeze
+    for number, layer in enumerate(layers):
+        layer.trainable = number >= first and not isinstance(layer, keras.layers.BatchNormalization)
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0  # the tutorials call the base with training=False: none of its dropout
+
+
+def finish(model: Any, name: str, *, weights: str, unfreeze: int, seed_of: Callable[[str], int]) -> Any:
+    """Return ``model`` with the backbone's weights put in and its layers frozen as transfer learning wants them.
+
+    Args:
+        model: What `models.build` built around `features_of`.
+        name: In `BACKBONES`.
+        weights: ``"none"`` draws them, for training from nothing; else see `load_weights`.
+        unfreeze: How many of the backbone's last layers are trained, where it is pretrained.
+        seed_of: Layer name -> seed.
+
+    Raises:
+        DownloadError: The download failed; the message says what to do.
+        ModelError: The weights are missing or those of another net.
+    """
+    if weights not in (NONE, IMAGENET) and weights_file(weights).suffix == ".keras":
+        model = flattened(model)
+        _load_run(model, weights_file(weights))
+    elif weights != NONE:
+        load_weights(model, name, weights)
+        model = flattened(model)
+    else:
+        model = flattened(model)
+        _seed_weights(model, seed_of)
+        return model
+    _freeze(model, unfreeze)
+    return model
+
+
+def load_weights(model: Any, name: str, weights: str) -> None:
+    """Put ImageNet's weights, or those of a file, into the backbone of ``model``.
+
+    Args:
+        model: A model around `features_of`, not `flattened`.
+        name: In `BACKBONES`.
+        weights: ``"imagenet"``, which downloads through Keras; or a file of weights without the top as Keras writes it
+            (``.weights.h5``, or the older ``.h5``).
+
+    Raises:
+        DownloadError: The download failed; the message says what to do.
+        ModelError: The file is missing or holds other weights.
+    """
+    keras = load_keras("building a net")
+    layers = base_layers(model)
+    if weights == IMAGENET:
+        with fetching(f"the ImageNet weights of {name}", BACKBONES[name].file, or_else=_GIVE):
+            whole = getattr(keras.applications, BACKBONES[name].application)(
+                include_top=False, weights=IMAGENET, input_shape=(*model.input_shape[1:3], 3), pooling="avg"
+            )
+        values = iter(whole.get_weights())
+        for layer in layers:
+            layer.set_weights([next(values) for _ in layer.weights])
+        return
+    path = weights_file(weights)
+    # The same layers as the file knows them: without ours in front.
+    view = keras.Model(layers[0].input, layers[-1].output)
+    with _fitting(f"weights of keras.applications.{BACKBONES[name].application}(include_top=False)", path):
+        view.load_weights(path)
+
+
+def _load_run(model: Any, path: Path) -> None:
+    """Put the weights of a run's ``model.keras`` into ``model``, head included. Only numbers are read, no layers."""
+    keras = load_keras("building a net")
+    head = model.get_layer("probability")
+    # Without augmentation and dropout, which a model for use does not have.
+    view = keras.Model(model.get_layer("scale").output, head(base_layers(model)[-1].output))
+    with _fitting("the model.keras of a run of the same model and classes", path):
+        view.load_weights(path)
+
+
+@contextlib.contextmanager
+def _fitting(expected: str, path: Path) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (ValueError, OSError, KeyError, TypeError, IndexError) as error:
+        raise ModelError(
+            f"The weights do not fit: {first_line(error)}", expected=expected, weights=str(path)
+        ) from error
+
+
+def weights_file(weights: str) -> Path:
+    """Return the file that ``weights`` names.
+
+    Raises:
+        ModelError: There is none, or Keras does not read its kind.
+    """
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise ModelError(
+            "There is no such weights file",
+            expected="imagenet, none, or a file as model.save_weights writes it",
+            do="give its path with --weights",
+            weights=weights,
+        )
+    if not path.name.endswith((".h5", ".hdf5", ".keras")):
+        raise ModelError(
+            "This is no weights file of Keras", expected="a file ending .weights.h5 or .h5", weights=weights
+        )
+    return path
+
+
+@contextlib.contextmanager
+def fetching(what: str, file: str, *, or_else: str = "") -> Iterator[None]:
+    """Inside, Keras may download a file; what it prints goes to standard error, what fails is one line.
+
+    Args:
+        what: For the error: what the file holds.
+        file: Its name in Keras' cache.
+        or_else: For the error: another thing to do about it.
+
+    Raises:
+        DownloadError: The file could not be fetched, or is another one.
+    """
+    place = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / file
+    try:
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that other sizes than 224 take the same weights
+            yield
+    except Exception as error:
+        address = re.search(r"https?://\S+", str(error))
+        raise DownloadError(
+            f"cannot fetch {what}: {first_line(error)}",
+            do=f"try again; or fetch {address[0].rstrip(':.,') if address else file} another way and put it at {place}"
+            f"{or_else}",
+            file=file,
+        ) from error
+
+
+def classifier(name: str, weights: str) -> Any:
+    """Return the whole net of ImageNet: uint8 images of its own size in, 1000 probabilities out.
+
+    Args:
+        name: In `BACKBONES`.
+        weights: ``"imagenet"``, or a file of weights with the top.
+
+    Raises:
+        DownloadError: The download failed; the message says what to do.
+        ModelError: The file is missing or holds other weights.
+    """
+    keras = load_keras("classifying")
+    backbone = BACKBONES[name]
+    application = getattr(keras.applications, backbone.application)
+    if weights == IMAGENET:
+        with fetching(f"the ImageNet weights of {name}", backbone.whole_file, or_else=_GIVE):
+            net = application(weights=IMAGENET)
+    else:
+        path = weights_file(weights)
+        with _fitting(f"weights of keras.applications.{backbone.application}, with its top", path):
+            net = application(weights=path)
+    inputs = x = keras.Input((backbone.side, backbone.side, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(backbone.scale, backbone.offset, name="scale")(x)
+    return keras.Model(inputs, net(x if backbone.means is None else _to_bgr(x, backbone.means)))
+
+
+def fingerprint(model: Any) -> str:
+    """Return 64 hex digits over the backbone's weights: equal weights make equal features."""
+    found = hashlib.sha256()
+    for layer in base_layers(model):
+        for value in layer.get_weights():
+            found.update(value.data if value.flags.c_contiguous else value.tobytes())
+    return found.hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, at most 200 characters."""
+    text = str(error).strip().partition("\n")[0] or type(error).__name__
+    return one_line(text[:200])

@@ -1,0 +1,140 @@
+"""Bars and whiskers, one row a class: images in each split, F1 with its interval.
+
+In: counts and scores by class name. Out: tables as frozen values, and drawings of them as inline SVG. It does not know
+where the numbers came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from housetrain.report.plots.evaluation_plots import WIDTH
+from housetrain.report.plots.svg import Drawing, shorten, text_width, ticks
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from housetrain.evaluation.evaluation import ClassScores
+    from housetrain.evaluation.metrics import Interval
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Images of one class in each split."""
+
+    name: str
+    train: int
+    validation: int
+    test: int
+
+    @property
+    def total(self) -> int:
+        """Images of the class."""
+        return self.train + self.validation + self.test
+
+
+def counts_table(counts: Mapping[str, Mapping[str, int]]) -> tuple[ClassCounts, ...]:
+    """Return one row a class, the classes in their order.
+
+    Args:
+        counts: SplitManifest -> class -> images, as ``SplitManifest.counts()`` gives them.
+    """
+    names = dict.fromkeys(name for per_class in counts.values() for name in per_class)
+    return tuple(
+        ClassCounts(name, *(counts.get(split, {}).get(name, 0) for split in ("train", "validation", "test")))
+        for name in names
+    )
+
+
+def draw_counts(rows: Sequence[ClassCounts], *, limit: int = 40) -> Markup:
+    """Draw one bar a class, parted into the splits; with more than ``limit`` classes the largest and the smallest."""
+    shown: list[ClassCounts | None] = list(rows)
+    if len(rows) > limit:
+        by_size = sorted(rows, key=lambda row: -row.total)
+        shown = [*by_size[: limit // 2], None, *by_size[len(by_size) - limit // 2 :]]
+    step = 34 if len(shown) <= 6 else 24 if len(shown) <= 15 else 18
+    label = min(130.0, max(text_width(row.name) for row in rows) + 12)
+    most = max(row.total for row in rows) or 1
+    room = WIDTH - label - 62
+    drawing = Drawing(
+        WIDTH, step * len(shown) + 8, label=f"Images of {len(rows)} classes in train, validation and test."
+    )
+    for index, row in enumerate(shown):
+        top = 4 + index * step
+        if row is None:
+            drawing.text(label, top + step * 0.68, f"… {len(rows) - limit} classes in between …", "faint")
+            continue
+        drawing.text(label - 8, top + step / 2 + 4, shorten(row.name, label - 12), anchor="end", tip=row.name)
+        x = label
+        for split in ("train", "validation", "test"):
+            count: int = getattr(row, split)
+            width = count / most * room
+            if count:
+                drawing.rect(
+                    x,
+                    top + step * 0.14,
+                    max(0.5, width - 1),
+                    step * 0.72,
+                    f"bar {split}",
+                    radius=2,
+                    tip=f"{row.name}, {split}: {count:,}",
+                )
+            x += width
+        drawing.text(x + 6, top + step / 2 + 4, f"{row.total:,}", "strong")
+    return drawing.markup()
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """F1 of one class with its interval, each in [0, 1]."""
+
+    name: str
+    f1: float
+    interval: Interval
+    support: int
+
+
+def score_table(per_class: Mapping[str, ClassScores]) -> tuple[ScoreRow, ...]:
+    """Return the classes that occur in the test, the hardest first."""
+    rows = [
+        ScoreRow(name, scores.f1, scores.f1_interval, scores.support)
+        for name, scores in per_class.items()
+        if scores.f1 is not None and scores.f1_interval is not None
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.f1, row.name)))
+
+
+def draw_scores(rows: Sequence[ScoreRow], *, limit: int = 30) -> Markup:
+    """Draw F1 and its interval for each class; with more than ``limit`` classes the hardest and the easiest."""
+    shown: list[ScoreRow | None] = list(rows)
+    if len(rows) > limit:
+        shown = [*rows[: limit - limit // 3], None, *rows[len(rows) - limit // 3 :]]
+    step = 34 if len(shown) <= 6 else 24 if len(shown) <= 15 else 18
+    label = min(130.0, max(text_width(row.name) for row in rows) + 12)
+    lowest = min(row.interval[0] for row in rows)
+    low = max(0.0, int(lowest * 10) / 10)
+    height = step * len(shown) + 26
+    drawing = Drawing(
+        WIDTH, height, label=f"F1 of {len(rows)} classes, the hardest first: {rows[0].name}, {rows[0].f1:.3f}."
+    )
+
+    def x(value: float) -> float:
+        return label + (value - low) / (1 - low) * (WIDTH - label - 58)
+
+    for value in ticks(low, 1.0):
+        drawing.line(x(value), 2, x(value), height - 22, "grid")
+        drawing.text(x(value), height - 6, f"{value:g}", anchor="middle")
+    for index, row in enumerate(shown):
+        y = 4 + (index + 0.5) * step
+        if row is None:
+            drawing.text(label, y + 4, f"… {len(rows) - limit} classes in between …", "faint halo")
+            continue
+        drawing.text(label - 8, y + 4, shorten(row.name, label - 12), anchor="end", tip=row.name)
+        drawing.line(x(row.interval[0]), y, x(row.interval[1]), y, "whisker score")
+        interval = f"95 % interval {row.interval[0]:.3f}–{row.interval[1]:.3f}"
+        tip = f"{row.name}: F1 {row.f1:.3f}, {interval}, {row.support:,} images"
+        drawing.circle(x(row.f1), y, 5 if step > 20 else 4, "point score", tip=tip)
+        drawing.text(WIDTH - 4, y + 4, f"{row.f1:.3f}", "strong", anchor="end")
+    return drawing.markup()

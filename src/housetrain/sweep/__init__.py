@@ -1,0 +1,1 @@
+"""Many recipes on the same images: trials, their leaderboard, and the search among them."""

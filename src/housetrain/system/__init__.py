@@ -1,0 +1,1 @@
+"""What any program needs: files, locks, child processes. Knows no image and no model."""

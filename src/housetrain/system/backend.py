@@ -1,0 +1,116 @@
+"""How Keras and OpenVINO come in: the one place that imports them first.
+
+In: what they are needed for. Out: the module, or one line that names the missing extra. It knows nothing of nets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from housetrain.errors import MissingExtra
+
+# What TensorFlow 2.21 prints while it is imported, whatever TF_CPP_MIN_LOG_LEVEL says: it writes these before its
+# logging is set up. They tell nothing that a person who trains can use.
+_START_UP_NOTES = re.compile(
+    r"^(WARNING: All log messages before absl|[IW]\d{4} \S+ +\d+ \S+\.cc:\d+\]|INFO: Created TensorFlow Lite)"
+)
+
+# the ones Keras has
+_BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def load_keras(need: str) -> ModuleType:
+    """Import Keras with its backend, without the backend's start-up notes.
+
+    Args:
+        need: What needs it, for the error, such as ``"training"``.
+
+    Raises:
+        MissingExtra: Keras or its backend is not installed.
+    """
+    loaded = sys.modules.get("keras")
+    if loaded is not None:
+        return loaded
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with without_start_up_notes():
+        try:
+            import keras
+        except ModuleNotFoundError as error:
+            if error.name not in ("keras", *_BACKENDS):
+                raise
+            backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+            extra = backend if backend in _BACKENDS else "tensorflow"
+            raise MissingExtra(extra, need=f"{need} ({error.name} is missing)") from error
+    return keras  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def without_start_up_notes() -> Iterator[None]:
+    """Hold standard error back (the C++ side writes to the file descriptor), then let through all but the notes."""
+    try:
+        sys.stderr.flush()
+        real = os.dup(2)
+    except (OSError, AttributeError, ValueError):  # no standard error to speak of
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            os.dup2(real, 2)
+            os.close(real)
+            held.seek(0)
+            rest = [line for line in held.read().splitlines(True) if not _START_UP_NOTES.match(line.decode("latin-1"))]
+            os.write(2, b"".join(rest))
+
+
+def load_openvino(need: str, *, converting: bool = False) -> ModuleType:
+    """Import OpenVINO, quickly and without its reports to its maker.
+
+    OpenVINO 2026 brings its model converter along when it is imported, and the converter's first act is to post a
+    usage event to a web service. Neither is wanted here: images and habits stay on this machine. While the import
+    lasts, the converter (or, where it is needed, only its reporter) is therefore not to be found, which OpenVINO
+    allows for; that also saves half of the import's time.
+
+    Args:
+        need: What needs it, for the error, such as ``"predicting with an OpenVINO model"``.
+        converting: Whether `openvino.tools.ovc` is needed: ``keras.Model.export`` asks for it.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+    """
+    hidden = {"openvino_telemetry"} if converting else {"openvino_telemetry", "openvino.tools.ovc"}
+    with _not_to_be_found(hidden):
+        try:
+            openvino = importlib.import_module("openvino")
+            if converting and not hasattr(openvino, "convert_model"):
+                openvino.convert_model = importlib.import_module("openvino.tools.ovc").convert_model  # type: ignore[attr-defined]
+        except ModuleNotFoundError as error:
+            if error.name != "openvino":
+                raise
+            raise MissingExtra("openvino", need=f"{need} (openvino is missing)") from error
+    return openvino
+
+
+@contextlib.contextmanager
+def _not_to_be_found(names: set[str]) -> Iterator[None]:
+    """Let imports of these modules fail for a moment; those that are loaded already stay as they are."""
+    absent = {name for name in names if name not in sys.modules}
+    nothing: Any = None  # how Python's own tables say "no such module"
+    sys.modules.update(dict.fromkeys(absent, nothing))
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)

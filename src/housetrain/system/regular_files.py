@@ -1,0 +1,76 @@
+"""A path -> its bytes, if it is a regular file; anything else is named and left alone.
+
+In: a path. Out: bytes, or a `DecodeError` with a short reason. It does not know images.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from housetrain.errors import DecodeError
+
+MAX_BYTES = 512 << 20
+"""The most bytes a file may have."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a regular file and nothing else; never blocks on a FIFO, never opens a device.
+
+    Args:
+        path: A file, or a symlink to one.
+
+    Returns:
+        All of its bytes.
+
+    Raises:
+        DecodeError: ``dangling symlink``, ``symlink loop``, ``not a file (FIFO)``, ``no permission to read``,
+            ``file too large (...)``, ``file not found``, ``cannot be read (...)``.
+    """
+    try:
+        check_regular(path.stat())  # before open(): opening a device can have effects of its own
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            size = check_regular(os.fstat(handle))
+            with open(handle, "rb", buffering=0, closefd=False) as file:
+                data = file.read(min(size, MAX_BYTES) + 1)
+                while len(data) > size and (more := file.read(1 << 20)):  # it grew meanwhile
+                    data += more
+                    if len(data) > MAX_BYTES:
+                        raise DecodeError(f"file too large (over {MAX_BYTES >> 20} MiB)")
+                return data
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise DecodeError(why_unreadable(path, error)) from error
+    except ValueError as error:  # a NUL in the name
+        raise DecodeError("file not found") from error
+
+
+def check_regular(status: os.stat_result) -> int:
+    """Return the size in bytes of a regular file; anything else is a :class:`DecodeError`."""
+    kinds = {
+        stat.S_IFIFO: "FIFO",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFCHR: "device",
+        stat.S_IFBLK: "device",
+        stat.S_IFDIR: "folder",
+    }
+    if not stat.S_ISREG(status.st_mode):
+        raise DecodeError(f"not a file ({kinds.get(stat.S_IFMT(status.st_mode), 'special')})")
+    if status.st_size > MAX_BYTES:
+        raise DecodeError(f"file too large (over {MAX_BYTES >> 20} MiB)")
+    return status.st_size
+
+
+def why_unreadable(path: Path, error: OSError) -> str:
+    """Return the short phrase for a file that the system does not hand out."""
+    if error.errno == errno.ELOOP:
+        return "symlink loop"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "no permission to read"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
+        return "dangling symlink" if path.is_symlink() else "file not found"
+    return f"cannot be read ({error.strerror})"

@@ -1,0 +1,344 @@
+"""Files that survive a kill -9: atomic files and folders, JSON lines.
+
+In: paths and plain values. Out: files that are either the old or the new, never half of one; folders whose manifest
+(sizes and sha256) was written last. It does not know what a run, a checkpoint or an image is.
+
+The protocol of a committed folder: write everything into a hidden temporary folder beside the target, fsync each file,
+write ``manifest.json`` last, fsync, rename, fsync the parent. A reader takes the newest folder that agrees with its
+manifest and renames the others ``*.corrupt``, so that nothing is lost and nothing bad is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from housetrain.errors import CorruptError, IncompleteError
+from housetrain.system.files import disk_errors as disk_errors
+from housetrain.system.files import ensure_room as ensure_room
+from housetrain.system.files import fsync_file, fsync_folder, write_atomic
+from housetrain.system.files import replace_durably as replace_durably
+from housetrain.system.files import temporary_beside as temporary_beside
+
+MANIFEST = "manifest.json"
+_active: set[str] = set()  # temporary folders of this very process that are still being written
+
+
+# ------------------------------------------------------------------------------------------------- values
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON-plain: numpy scalars unpacked, paths as text, NaN and infinity as ``None``.
+
+    ``NaN`` is no JSON: a browser refuses a whole file for one of them.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy arrays and scalars, without importing numpy
+        return plain(value.tolist())
+    return str(value)
+
+
+def encode(value: Any, *, indent: int | None = 2) -> bytes:
+    """Return ``value`` as ASCII JSON with a final newline."""
+    return (json.dumps(plain(value), indent=indent, allow_nan=False) + "\n").encode("ascii")
+
+
+# ------------------------------------------------------------------------------------------------- files
+def write_bytes_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write ``path`` so that a reader sees the old content or the new, never a part.
+
+    Args:
+        path: The file; its folder is made.
+        data: The content.
+        durable: ``False`` leaves out the fsync, for files that are only watched (a progress bar's).
+
+    Raises:
+        DiskFull: It cannot be written.
+    """
+    with disk_errors(path, bytes_needed=len(data)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data, durable=durable)
+
+
+def write_json_atomic(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write ``value`` as JSON: see `write_bytes_atomic` and `plain`."""
+    write_bytes_atomic(path, encode(value), durable=durable)
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file.
+
+    Raises:
+        IncompleteError: There is no such file.
+        CorruptError: It is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise IncompleteError(
+            f"{path.name} is missing", do="point at a folder that housetrain wrote", path=str(path)
+        ) from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise CorruptError(
+            f"{path.name} is not JSON", do="restore it or make the folder anew", path=str(path)
+        ) from error
+
+
+# ------------------------------------------------------------------------------------------------- JSON lines
+def append_line(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
+    """Append one JSON object as one line in one write; a torn line that a crash left at the end is cut first.
+
+    Raises:
+        DiskFull: It cannot be written.
+    """
+    line = encode(value, indent=None)
+    with disk_errors(path, bytes_needed=len(line)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            _cut_torn_tail(handle)
+            start = os.lseek(handle, 0, os.SEEK_END)
+            if os.write(handle, line) != len(line):  # a disk that fills up takes the first part only
+                os.ftruncate(handle, start)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if durable:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSON-lines file; none if it is missing; a torn last line is left out.
+
+    Raises:
+        CorruptError: A line that is not the last is not a JSON object.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    complete = data[: data.rfind(b"\n") + 1].splitlines()
+    values = []
+    for number, line in enumerate(complete, 1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise CorruptError(
+                f"Line {number} of {path.name} is not JSON", do="remove that line", path=str(path)
+            ) from error
+        if not isinstance(value, dict):
+            raise CorruptError(
+                f"Line {number} of {path.name} is not a JSON object", do="remove that line", path=str(path)
+            )
+        values.append(value)
+    return values
+
+
+def keep_lines(path: Path, count: int) -> None:
+    """Cut a JSON-lines file back to its first ``count`` lines (a torn tail goes too). A missing file stays missing.
+
+    Raises:
+        DiskFull: It cannot be written.
+    """
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    end = 0
+    for _ in range(count):
+        newline = data.find(b"\n", end)
+        if newline < 0:
+            break
+        end = newline + 1
+    if end < len(data):
+        with disk_errors(path), path.open("r+b") as file:
+            file.truncate(end)
+            os.fsync(file.fileno())
+
+
+def _cut_torn_tail(handle: int) -> None:
+    size = os.lseek(handle, 0, os.SEEK_END)
+    end = size
+    while end > 0:
+        start = max(0, end - 4096)
+        os.lseek(handle, start, os.SEEK_SET)
+        block = os.read(handle, end - start)
+        newline = block.rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(handle, end)
+
+
+# ------------------------------------------------------------------------------------------------- folders
+@contextlib.contextmanager
+def commit_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Yield a temporary folder; when the block ends well, it appears as ``parent/name`` with its manifest, at once.
+
+    An existing ``parent/name`` is exchanged for the new one and then removed. When the block raises, nothing changed.
+
+    Args:
+        parent: The folder it will stand in; made if missing.
+        name: Its name there.
+
+    Yields:
+        The empty temporary folder to write into.
+
+    Raises:
+        DiskFull: It cannot be written.
+    """
+    target = parent / name
+    with disk_errors(target):
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(parent)
+        temporary = parent / f".tmp-{name}-{_host()}-{os.getpid()}"
+        temporary.mkdir()
+        _active.add(str(temporary))
+        try:
+            yield temporary
+            write_manifest(temporary)
+            if target.exists():
+                _exchange(temporary, target)
+            else:
+                temporary.rename(target)
+            fsync_folder(parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)  # the failed attempt, or the old folder after an exchange
+            _active.discard(str(temporary))
+
+
+def write_manifest(folder: Path) -> None:
+    """Fsync every file of ``folder``, then write its manifest (bytes and sha256 of each), then fsync that.
+
+    Raises:
+        DiskFull: It cannot be written.
+    """
+    files = {}
+    for path in sorted(item for item in folder.rglob("*") if item.is_file() and item != folder / MANIFEST):
+        fsync_file(path)
+        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            fsync_folder(path)
+    write_json_atomic(folder / MANIFEST, {"format": 1, "files": files})
+
+
+def verify_folder(folder: Path) -> None:
+    """Check a committed folder against its manifest.
+
+    Raises:
+        CorruptError: A file is missing, has another size or another sha256, or the manifest itself is not readable.
+    """
+    try:
+        files = dict(read_json(folder / MANIFEST)["files"])
+    except (IncompleteError, CorruptError, KeyError, TypeError, ValueError) as error:
+        raise CorruptError("A folder has no readable manifest", path=str(folder)) from error
+    for name, facts in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise CorruptError(f"{name} is missing", do="restore it or make the folder anew", path=str(folder))
+        if path.stat().st_size != facts["bytes"] or file_sha256(path) != facts["sha256"]:
+            raise CorruptError(
+                f"{name} is not what was written", do="restore it or make the folder anew", path=str(folder)
+            )
+
+
+def committed(parent: Path, prefix: str) -> list[Path]:
+    """Return the committed folders ``parent/prefix*``, oldest first (by name); none is verified."""
+    if not parent.is_dir():
+        return []
+    return sorted(
+        item
+        for item in parent.iterdir()
+        if item.name.startswith(prefix) and ".corrupt" not in item.name and item.is_dir()
+    )
+
+
+def newest_valid(parent: Path, prefix: str) -> Path | None:
+    """Return the newest (by name) folder ``parent/prefix*`` that verifies; those that do not become ``*.corrupt``."""
+    for folder in reversed(committed(parent, prefix)):
+        try:
+            verify_folder(folder)
+        except CorruptError:
+            set_aside(folder)
+        else:
+            return folder
+    return None
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a bad folder to ``*.corrupt`` (then ``*.corrupt2`` ...) and return its new name."""
+    number = 1
+    while True:
+        aside = folder.with_name(f"{folder.name}.corrupt{number if number > 1 else ''}")
+        if not aside.exists():
+            folder.rename(aside)
+            return aside
+        number += 1
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's content, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove temporary folders of processes of this machine that are gone."""
+    for item in parent.glob(".tmp-*"):
+        *_, host, pid = item.name.rsplit("-", 2)
+        if host != _host() or not pid.isdigit() or str(item) in _active:
+            continue
+        if int(pid) == os.getpid() or not process_alive(int(pid)):
+            shutil.rmtree(item, ignore_errors=True)
+
+
+def _exchange(temporary: Path, target: Path) -> None:
+    """Swap two folders in one step where the kernel can; else in two, the old one first moved aside."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+        if renameat2(-100, os.fsencode(temporary.absolute()), -100, os.fsencode(target.absolute()), 2) == 0:
+            return
+    aside = target.with_name(f"{target.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    target.rename(aside)
+    temporary.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def process_alive(pid: int) -> bool:
+    """Return whether a process of this number exists on this machine."""
+    if os.name != "posix":
+        import psutil
+
+        return bool(psutil.pid_exists(pid))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return pid > 0
+
+
+def _host() -> str:
+    return socket.gethostname().replace("-", "_").replace("/", "_")

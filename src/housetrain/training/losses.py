@@ -1,0 +1,89 @@
+"""Objective: what is minimized, and how good a model is on the validation split.
+
+In: the number of classes, a model's outputs. Out: a Keras loss and metrics; loss, accuracy and confusion as numbers.
+Does not know: images, optimizers, epochs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+_SMALLEST = 1e-7  # keras.config.epsilon(): a probability of 0 must not cost infinitely much
+
+
+def loss_and_metrics(classes: int, *, smoothed: bool = False) -> tuple[Any, list[Any]]:
+    """Return the loss and the metrics to compile with.
+
+    Args:
+        classes: Two are one sigmoid unit, more are softmax.
+        smoothed: Whether the targets are smoothed. Then ``crossentropy`` is the loss against the plain targets, so that
+            it can be compared with the validation loss.
+    """
+    import keras
+    from keras import ops
+
+    def hard(targets: Any) -> Any:
+        return ops.cast(targets > 0.5, "float32") if classes == 2 else ops.argmax(targets, axis=-1)
+
+    def accuracy(targets: Any, outputs: Any) -> Any:
+        if classes == 2:
+            return ops.mean(ops.cast(ops.equal(targets > 0.5, outputs > 0.5), "float32"), axis=-1)
+        return ops.cast(ops.equal(hard(targets), ops.argmax(outputs, axis=-1)), "float32")
+
+    def crossentropy(targets: Any, outputs: Any) -> Any:
+        if classes == 2:
+            return keras.losses.binary_crossentropy(hard(targets), outputs)
+        return keras.losses.sparse_categorical_crossentropy(hard(targets), outputs)
+
+    if smoothed:
+        loss = keras.losses.BinaryCrossentropy() if classes == 2 else keras.losses.CategoricalCrossentropy()
+        return loss, [accuracy, crossentropy]
+    if classes == 2:
+        return keras.losses.BinaryCrossentropy(), [accuracy]
+    return keras.losses.SparseCategoricalCrossentropy(), [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+
+def scores(outputs: np.ndarray, labels: np.ndarray, classes: int) -> tuple[dict[str, float], np.ndarray]:
+    """Return ``{"val_loss", "val_accuracy"}`` and the confusion counts, rows being the true classes.
+
+    The loss is the mean cross-entropy in nats against plain targets, summed in float64: it does not depend on the batch
+    size, nor on label smoothing or class weights, so runs can be compared by it.
+
+    Args:
+        outputs: ``(N, 1)`` probability of the second class, or ``(N, classes)``; values 0 to 1.
+        labels: Class numbers, ``(N,)``.
+        classes: How many classes there are.
+    """
+    outputs = np.asarray(outputs, dtype=np.float64)
+    probabilities = np.concatenate([1 - outputs, outputs], axis=1) if classes == 2 else outputs
+    of_truth = probabilities[np.arange(len(labels)), labels]
+    # The upper bound as Keras has it; NaN passes through both.
+    loss = float(np.mean(-np.log(np.clip(of_truth, _SMALLEST, 1 - _SMALLEST))))
+    guesses = (outputs[:, 0] > 0.5).astype(np.int64) if classes == 2 else probabilities.argmax(axis=1)
+    confusion = np.bincount(labels * classes + guesses, minlength=classes * classes).reshape(classes, classes)
+    return {"val_loss": loss, "val_accuracy": float(np.mean(guesses == labels))}, confusion
+
+
+@contextlib.contextmanager
+def averaged(model: Any) -> Iterator[None]:
+    """Let the moving averages stand for the weights inside the block, where the optimizer keeps some."""
+    optimizer = model.optimizer
+    if not optimizer.use_ema:
+        yield
+        return
+    import keras
+
+    variables, averages = optimizer._trainable_variables, optimizer._model_variables_moving_average
+    own = [keras.ops.convert_to_numpy(variable.value) for variable in variables]
+    for variable, average in zip(variables, averages, strict=True):
+        # A copy: on JAX two variables would share one buffer, and predict() gives its buffers away.
+        variable.assign(keras.ops.convert_to_numpy(average.value))
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(value)

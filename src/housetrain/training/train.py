@@ -1,0 +1,160 @@
+"""Training one model: the folder it goes into, and who listens. The epochs themselves are in ``session.py``.
+
+In: prepared images, a `Recipe`, a run folder. Out: a `Run` whose ``model.keras`` holds the weights of the best epoch.
+It does not know the command line, the page, how images are decoded, nor what is done with the model afterwards.
+
+    train(Prepared.load("prepared/PetImages-50x50-grayscale"), Recipe.of("cnn"), "runs/cats")
+
+A run is exact at epoch boundaries: the same call after a kill -9 goes on from the last finished epoch, and with
+``deterministic=True`` it ends in the same weights, bit for bit, as if nothing had happened. An epoch that was
+interrupted, by a kill or by Ctrl-C, is trained anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from housetrain.errors import RecipeError, StoreError
+from housetrain.models.nets import check_feasible
+from housetrain.system import store
+from housetrain.system.backend import load_keras
+from housetrain.system.lock import Lock
+from housetrain.training.interrupt import Signals
+from housetrain.training.progress import Listener, ProgressFile, Terminal, quietly
+from housetrain.training.run import Run
+from housetrain.training.trainer import Session
+
+if TYPE_CHECKING:
+    from housetrain.data.prepare import Prepared
+    from housetrain.models.recipe import Recipe
+    from housetrain.training.tensorboard import Tracker
+
+
+def train(
+    prepared: Prepared,
+    recipe: Recipe,
+    folder: Path | str | None = None,
+    *,
+    progress: Literal["rich"] | None = None,
+    on_event: Listener | None = None,
+    tracker: Tracker | None = None,
+    until: int | None = None,
+) -> Run:
+    """Train one model, or go on with a training that was interrupted, or return it if it is complete.
+
+    Args:
+        prepared: The images. Training sees the train and validation splits only.
+        recipe: The settings.
+        folder: The run folder; ``runs/<name of the recipe>`` by default.
+        progress: ``"rich"`` shows a live bar, or plain lines where no terminal listens.
+        on_event: Called with each `housetrain.training.progress.Event`.
+        tracker: Told of each epoch; TensorBoard files in ``folder/tb`` by default.
+        until: Pause after this epoch, counted from 1, for a search that looks who shall go on. The same call with a
+            later epoch, or without, goes on from there.
+
+    Returns:
+        The complete `Run`; a paused one is not complete.
+
+    Raises:
+        StoreError: The folder holds another run, or something that is no run.
+        RunLocked: Another process trains into this folder.
+        TrainingError: The loss is not a number. The last good weights are kept.
+        RecipeError: The net does not fit the images.
+        DiskFull: The run folder cannot be written.
+        MissingExtra: No Keras backend is installed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step is finished; what is kept lets the same call go on.
+    """
+    start = time.monotonic()
+    folder = Path(folder) if folder is not None else Path("runs") / recipe.name
+    run = Run(folder)
+    if run.complete:
+        _check_same(run, prepared, recipe)
+        return run
+    check_feasible(recipe, prepared.spec)
+    _check_ours(folder)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Lock(folder))  # before the seconds that importing Keras takes
+        if run.complete:  # the process that held the lock has just finished it
+            _check_same(run, prepared, recipe)
+            return run
+        listeners: list[Listener] = [quietly(ProgressFile(folder / "progress.json"))]
+        if progress == "rich":
+            listeners.append(stack.enter_context(Terminal()))
+        if on_event is not None:
+            listeners.append(on_event)
+        signals = stack.enter_context(Signals())
+        _write_inputs(run, prepared, recipe)
+        load_keras("training")  # takes seconds: only now that the folder is ours
+        kind = Session
+        if recipe.frozen:
+            from housetrain.training.head_fit import session_of
+
+            kind = session_of(recipe)
+        session = kind(
+            run, prepared, recipe, listeners=listeners, tracker=tracker, signals=signals, start=start, until=until
+        )
+        session.train()
+    return run
+
+
+# ------------------------------------------------------------------------------------------------- the folder
+def _check_ours(folder: Path) -> None:
+    """Refuse to fill a folder that holds something else, such as the current one."""
+    if (folder / "recipe.json").exists() or not folder.is_dir():
+        return
+    own = {"input.json", "split.json", "env.json", "progress.json", "findings.csv", "report.html"}
+    foreign = sorted(item.name for item in folder.iterdir() if item.name not in own and not item.name.startswith("."))
+    if foreign:
+        raise StoreError(
+            "The folder is not empty and is no run",
+            expected="a new folder, or one of an earlier run",
+            do="name another one",
+            folder=str(folder),
+            holds=", ".join(foreign[:3]),
+        )
+
+
+def _check_same(run: Run, prepared: Prepared, recipe: Recipe) -> None:
+    """Refuse to go on with a run of other settings or other images, naming what differs."""
+    kept, asked = run.recipe_json, store.plain(recipe.to_json())
+    with contextlib.suppress(RecipeError):  # of an older version: settings it did not know are at their defaults
+        kept = store.plain(type(recipe).from_json(kept).to_json())
+    differences = [
+        f"{name} is {kept.get(name)!r} there and {asked.get(name)!r} here"
+        for name in sorted(kept.keys() | asked.keys())
+        if kept.get(name) != asked.get(name)
+    ]
+    if (run.folder / "input.json").exists() and run.input_json.get("data") != prepared.fingerprint:
+        differences.append("the prepared images are others")
+    if differences:
+        raise StoreError(
+            f"The folder holds a run that is not this one: {'; '.join(differences)}",
+            do="name another folder, or remove that run",
+            folder=str(run.folder),
+        )
+
+
+def _write_inputs(run: Run, prepared: Prepared, recipe: Recipe) -> None:
+    """Write what was asked for; each file only once, so that a run never changes its mind."""
+    folder = run.folder
+    if (folder / "recipe.json").exists():
+        _check_same(run, prepared, recipe)
+    else:
+        store.write_json_atomic(folder / "recipe.json", recipe.to_json())
+    if not (folder / "input.json").exists():
+        with store.disk_errors(folder):
+            prepared.split.save(folder)
+        value = {
+            "spec": prepared.spec.to_json(),
+            "classes": prepared.classes,
+            "data": prepared.fingerprint,
+            "decoder": dict(prepared.decoder),
+            "prepared": str(prepared.folder.absolute()),
+            "counts": prepared.counts(),
+            "balance": prepared.balance,
+        }
+        store.write_json_atomic(folder / "input.json", value)
+    (folder / "failed.json").unlink(missing_ok=True)  # it is tried again from the last good epoch

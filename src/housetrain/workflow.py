@@ -1,0 +1,398 @@
+"""The main job: from a folder of class folders to a report and a usable bundle, in one call.
+
+In: a folder and a `Recipe`. Out: an `Outcome` that names everything written. Each stage restarts from what it left
+on disk, so the same call goes on after a kill and is nearly free once everything is done. Knows nothing of the
+terminal: it tells a `Narrator` what is going on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
+
+if TYPE_CHECKING:
+    from housetrain.data.catalog import Catalog
+    from housetrain.data.checks import Finding
+    from housetrain.data.prepare import Prepared
+    from housetrain.data.split import SplitOptions
+    from housetrain.data.split_manifest import SplitManifest
+    from housetrain.evaluation.evaluate import Evaluation
+    from housetrain.images.decode import InputSpec
+    from housetrain.models.recipe import Recipe
+    from housetrain.sweep.driver import Plan
+    from housetrain.sweep.leaderboard import Leaderboard
+    from housetrain.sweep.status import Snapshot
+    from housetrain.training.run import Run
+
+Progress = Callable[[int, int], None]
+
+
+class Narrator(Protocol):
+    """What the pipeline says while it works. The command line shows it; `Silent` does not."""
+
+    live: bool
+
+    def say(self, text: str) -> None:
+        """One line of news."""
+
+    def counting(self, title: str) -> AbstractContextManager[Progress | None]:
+        """A context whose value is called with (done, total) while images are worked on."""
+
+    def watching(self) -> AbstractContextManager[Callable[[Snapshot], None] | None]:
+        """A context whose value is called with how a sweep stands."""
+
+
+class Silent:
+    """A narrator that says nothing."""
+
+    live = False
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def counting(self, title: str) -> AbstractContextManager[Progress | None]:
+        """Count nothing."""
+        return nullcontext(None)
+
+    def watching(self) -> AbstractContextManager[Callable[[Snapshot], None] | None]:
+        """Watch nothing."""
+        return nullcontext(None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything one main job left behind."""
+
+    catalog: Catalog
+    findings: tuple[Finding, ...]
+    prepared: Prepared
+    run: Run
+    evaluation: Evaluation
+    report: Path
+    bundle: Path
+    leaderboard: Leaderboard | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where things are and the test result, JSON-plain."""
+        return {
+            "run": str(self.run.folder),
+            "report": str(self.report),
+            "bundle": str(self.bundle),
+            "prepared": str(self.prepared.folder),
+            "findings": len(self.findings),
+            "left_out": len(self.prepared.split.left_out),
+            "result": self.run.result,
+            "leaderboard": self.leaderboard.to_json() if self.leaderboard else None,
+            "evaluation": {key: value for key, value in self.evaluation.to_json().items() if key != "rows"},
+        }
+
+
+def run(
+    folder: Path | str,
+    out: Path | str | None = None,
+    *,
+    recipe: Recipe | None = None,
+    sweep: Plan | None = None,
+    prepared: Path | str | None = None,
+    seed: int = 0,
+    validation: float = 0.15,
+    test: float = 0.15,
+    test_per_class: int | None = None,
+    workers: int | None = None,
+    narrator: Narrator | None = None,
+) -> Outcome:
+    """Check, split, prepare, train, evaluate, report and bundle. Call it again and it goes on where it was.
+
+    Args:
+        folder: Class folders of images: ``folder/<class>/**/image``. Only read.
+        out: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
+            this very run.
+        recipe: What to train; the ``best`` preset by default. Its size, color and balance decide how images
+            are prepared; see `suited` for what it leaves open.
+        sweep: Train many recipes instead, and go on with the one of the best validation loss; ``out`` is then the
+            sweep folder.
+        prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
+        seed: Seed of the split, any integer. The recipe has a seed of its own for training.
+        validation: Share of the images for validation, in (0, 1).
+        test: Share of the images set aside for the one test, in (0, 1).
+        test_per_class: Set aside exactly this many test images of each class instead.
+        workers: Processes that read images; all cores by default.
+        narrator: Told what is going on.
+
+    Returns:
+        The `Outcome`.
+
+    Raises:
+        FolderError: The folder cannot be used; nothing was written.
+        HousetrainError: Any other error of the tree in `housetrain.errors`.
+    """
+    from housetrain.data.output import refuse_inside
+    from housetrain.data.prepare import default_prepared_folder, prepare
+    from housetrain.evaluation.evaluate import evaluate
+    from housetrain.export.bundle import export_bundle
+    from housetrain.models.nets import check_feasible
+    from housetrain.models.recipe import Recipe as RecipeType
+    from housetrain.report.report import write_report
+    from housetrain.training.train import train
+
+    narrator = narrator or Silent()
+    if sweep is not None:
+        recipe = first_recipe(sweep)
+    recipe = recipe or RecipeType.of("best")
+    source = Path(folder)
+    for output in (out, prepared):
+        if output is not None:
+            refuse_inside(source, Path(output))
+    if sweep is None:
+        check_feasible(recipe, spec_of(recipe))  # before the images are read
+    catalog, findings, manifest = look(
+        source, seed=seed, validation=validation, test=test, test_per_class=test_per_class, balance=recipe.balance,
+        workers=workers, narrator=narrator,
+    )  # fmt: skip
+    if sweep is None:
+        recipe = suited(recipe, catalog)
+    spec = spec_of(recipe)
+    arrays_folder = Path(prepared) if prepared else default_prepared_folder(source, spec, manifest)
+    with narrator.counting("Preparing") as progress:
+        arrays = prepare(
+            manifest, arrays_folder, size=(spec.height, spec.width), color_mode=spec.color_mode, resize=spec.resize,
+            background=spec.background, workers=workers, progress=progress,
+        )  # fmt: skip
+    narrator.say(
+        f"Prepared {counts_in_words(arrays.split)} as {spec.height}x{spec.width} {spec.color_mode} in {arrays.folder}"
+    )
+    board = None
+    if sweep is None:
+        run_folder = Path(out) if out else free_run_folder(source, arrays, recipe)
+        trained = train(arrays, recipe, run_folder, progress="rich" if narrator.live else None)
+    else:
+        board = run_sweep(arrays, sweep, Path(out) if out else None, workers=workers, narrator=narrator)
+        trained = board.best_run
+        narrator.say(f"Chosen by validation loss, to be tested once: {board.best.name}")
+    evaluation = evaluate(trained, prepared=arrays)
+    bundle = export_bundle(trained)
+    report = write_report(trained, catalog=catalog, findings=findings, evaluation=evaluation)
+    return Outcome(catalog, findings, arrays, trained, evaluation, report, bundle, board)
+
+
+def spec_of(recipe: Recipe) -> InputSpec:
+    """Return how images are prepared for a recipe."""
+    from housetrain.images.decode import InputSpec
+
+    options = recipe.prepare_options
+    return InputSpec(
+        height=options["size"], width=options["size"], color_mode=options["color_mode"], resize=options["resize"]
+    )
+
+
+def suited(recipe: Recipe, catalog: Catalog) -> Recipe:
+    """Return the ``best`` recipe with the size and color that it leaves open set by the images.
+
+    Small images are not enlarged to the preset's size for nothing (the side is the median of their longer sides, up
+    to the next multiple of 16), and gray ones do not become three equal channels. The other presets are what the
+    tutorials say they are.
+    """
+    if recipe.model != "best" or not catalog.usable:
+        return recipe
+    changes: dict[str, Any] = {}
+    side = 16 * math.ceil(statistics.median(max(one.width, one.height) for one in catalog.usable) / 16)
+    if recipe.size is None and side < recipe.prepare_options["size"]:
+        changes["size"] = side
+    if recipe.color_mode is None and all(one.mode in ("1", "L", "LA", "I;16") for one in catalog.usable):
+        changes["color_mode"] = "grayscale"
+    return recipe.but(**changes)
+
+
+def finetune(
+    source: Run | Path | str,
+    out: Path | str | None = None,
+    *,
+    layers: int = 30,
+    prepared: Prepared | None = None,
+    progress: Literal["rich"] | None = None,
+    **settings: Any,
+) -> Run:
+    """Train the last layers of a transfer run's net as well, with tiny steps, into a run of its own.
+
+    Batch norm stays in inference mode: its statistics and scales are those of the many images it was trained on.
+
+    Args:
+        source: A complete run of a pretrained model.
+        out: The new run folder; ``<run>-finetuned`` by default.
+        layers: How many of the net's last layers are trained, as `keras.Model.layers` counts them.
+        prepared: The images; by default those that the run remembers.
+        progress: ``"rich"`` shows a live bar.
+        **settings: Recipe fields that differ: by default 5 epochs of Adam at a learning rate of 1e-5.
+
+    Returns:
+        The new complete run; its ``model.keras`` is that of the best epoch by validation loss.
+
+    Raises:
+        IncompleteError: The run is not finished, or its images are gone.
+        RecipeError: Its model is not a pretrained one, or the settings cannot be trained.
+    """
+    from housetrain.errors import IncompleteError, RecipeError
+    from housetrain.evaluation.evaluate import prepared_of
+    from housetrain.models.recipe import Recipe as RecipeType
+    from housetrain.training.run import Run as RunType
+    from housetrain.training.train import train
+
+    run = source if isinstance(source, RunType) else RunType.open(Path(source))
+    recipe = RecipeType.from_json(run.recipe_json)
+    if not recipe.pretrained:
+        raise RecipeError(
+            "Only a run of a pretrained model can be fine-tuned",
+            expected="a run of `housetrain run --model xception` or another pretrained model",
+            run=str(run.folder),
+            model=recipe.model,
+        )
+    if not run.complete:
+        raise IncompleteError(
+            "The run is not finished", do="let it finish first: run the same command again", run=str(run.folder)
+        )
+    defaults = RecipeType.of(recipe.model)
+    tuned = recipe.but(
+        **{
+            "weights": str(run.model_path.absolute()),
+            "unfreeze": layers,
+            "head": defaults.head,
+            "views": 0,
+            "epochs": 5,
+            "optimizer": "adam",
+            "learning_rate": 1e-5,
+            "schedule": "constant",
+            "warmup_epochs": 0.0,
+            "weight_decay": 0.0,
+        }
+        | settings
+    )
+    folder = Path(out) if out is not None else run.folder.with_name(f"{run.name}-finetuned")
+    return train(prepared or prepared_of(run), tuned, folder, progress=progress)
+
+
+def first_recipe(sweep: Plan) -> Recipe:
+    """Return the recipe whose size, color and balance decide how the images of a sweep are prepared.
+
+    Raises:
+        RecipeError: The recipes of the sweep do not agree about them.
+    """
+    from housetrain.errors import RecipeError
+    from housetrain.models.recipe import Recipe as RecipeType
+
+    recipes = [recipe for _, recipe in sweep.cells.values()] or [RecipeType.of(**sweep.fixed)]
+    wanted = {json.dumps([recipe.prepare_options, recipe.balance]) for recipe in recipes}
+    if len(wanted) > 1:
+        raise RecipeError(
+            "The recipes of a sweep need the same images", expected="one size, color, resize and balance for all"
+        )
+    return recipes[0]
+
+
+def run_sweep(
+    arrays: Prepared,
+    sweep: Plan,
+    folder: Path | None = None,
+    *,
+    workers: int | None = None,
+    time_limit_s: float | None = None,
+    retry_failed: bool = False,
+    narrator: Narrator | None = None,
+) -> Leaderboard:
+    """Train a sweep, or go on with it, tell what it is, and write ``leaderboard.html`` beside its leaderboard.
+
+    Args:
+        arrays: The prepared images.
+        sweep: What to train.
+        folder: The sweep folder; the first of ``sweeps/<name>``, ``sweeps/<name>-2``, ... that is free or holds this
+            very sweep by default.
+        workers: Processes; all cores by default.
+        time_limit_s: Stop after so many seconds; the same call goes on.
+        retry_failed: Give trials that failed another try.
+        narrator: Told what is going on.
+    """
+    from housetrain.models.nets import infeasible
+    from housetrain.report.sweep_report import write_leaderboard
+    from housetrain.sweep.driver import sweep as train_all
+
+    narrator = narrator or Silent()
+    target = folder or free_sweep_folder(arrays, sweep)
+    for name, (_, recipe) in sweep.cells.items():
+        if reason := infeasible(recipe, arrays.spec):
+            narrator.say(f"Left out: {name}: {reason}")
+    with narrator.watching() as watch:
+        board = train_all(
+            arrays, sweep, target, workers=workers, time_limit_s=time_limit_s, retry_failed=retry_failed, watch=watch
+        )
+    write_leaderboard(board)
+    return board
+
+
+def free_sweep_folder(prepared: Prepared, sweep: Plan) -> Path:
+    """Return the folder of this very sweep if there is one, else the first free ``sweeps/<name>[-N]``."""
+    from housetrain.sweep.driver import is_same_sweep
+
+    number = 1
+    while True:
+        name = prepared.folder.name
+        folder = Path("sweeps") / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists() or not any(folder.iterdir()) or is_same_sweep(folder, sweep, prepared):
+            return folder
+        number += 1
+
+
+def look(
+    folder: Path, *, workers: int | None, narrator: Narrator, **options: Unpack[SplitOptions]
+) -> tuple[Catalog, tuple[Finding, ...], SplitManifest]:
+    """Scan, check and split a folder, telling the narrator what was found."""
+    from housetrain.data.catalog import scan
+    from housetrain.data.checks import check
+    from housetrain.data.split import split
+
+    with narrator.counting("Reading") as progress:
+        catalog = scan(folder, workers=workers, progress=progress)
+    findings = check(catalog)
+    manifest = split(catalog, findings=findings, **options)
+    narrator.say(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")
+    if findings:
+        narrator.say(
+            f"Found {len(findings)} things worth a look; left out, with reasons: {len(manifest.left_out)} images"
+        )
+    return catalog, findings, manifest
+
+
+def counts_in_words(manifest: SplitManifest) -> str:
+    """Return for instance ``5,600 train (cats 2,801, dogs 2,799), 1,200 validation (...), 1,200 test (...)``."""
+    parts = []
+    for name, per_class in manifest.counts().items():
+        listed = ", ".join(f"{label} {count:,}" for label, count in list(per_class.items())[:12])
+        more = ", ..." if len(per_class) > 12 else ""
+        parts.append(f"{sum(per_class.values()):,} {name} ({listed}{more})")
+    return ", ".join(parts)
+
+
+def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
+    """Return the run folder of this very job if there is one, else the first free ``runs/<name>[-N]``."""
+    name = Path(os.path.realpath(source)).name or "images"
+    number = 1
+    while True:
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists() or not any(folder.iterdir()) or is_same_run(folder, prepared, recipe):
+            return folder
+        number += 1
+
+
+def is_same_run(folder: Path, prepared: Prepared, recipe: Recipe) -> bool:
+    """Return whether ``folder`` holds a run of this recipe on these arrays, finished or not."""
+    try:
+        kept = json.loads((folder / "recipe.json").read_text())
+        data = json.loads((folder / "input.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(kept == recipe.to_json() and data.get("data") == prepared.fingerprint)

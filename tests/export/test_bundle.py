@@ -1,0 +1,234 @@
+"""What a bundle holds, and that making one is all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import housetrain as ht
+from housetrain.errors import DiskFull, IncompleteError, ModelError
+from housetrain.export import bundle
+from housetrain.inference import keras_file, verify
+from housetrain.system import store
+
+FILES = {"model.keras", "model.xml", "model.bin", "bundle.json", "golden.npz", "seen.npz", "README.md", "manifest.json"}
+
+
+def test_a_bundle_is_whole_and_says_what_it_is(digits: Any, bundle: Path) -> None:
+    assert {path.name for path in bundle.iterdir()} == FILES
+    store.verify_folder(bundle)
+    about = json.loads((bundle / "bundle.json").read_bytes())
+    assert about["format"] == 2 and about["keras"][0] == "3"
+    assert [(form["engine"], form["model"]) for form in about["forms"]] == [
+        ("openvino", "model.xml"),
+        ("keras", "model.keras"),
+    ]
+    assert about["classes"] == [str(digit) for digit in range(10)]
+    assert about["spec"] == digits.prepared.spec.to_json()
+    assert about["recipe"] == digits.run.recipe_json
+    assert about["data"] == digits.prepared.fingerprint
+    assert about["metrics"]["validation"]["accuracy"] > 0.8
+    assert about["counts"] == digits.prepared.counts()
+    assert about["trained"] and about["housetrain"] == ht.__version__
+    assert str(digits.run.folder.parent) not in (bundle / "bundle.json").read_text(), "no path of this machine"
+
+
+def test_golden_images_are_real_and_of_every_kind(digits: Any, bundle: Path) -> None:
+    golden = verify.read_bundle(bundle).golden
+    validation = np.asarray(digits.prepared.images("validation"))
+    places = [int(np.flatnonzero((validation == image).all(axis=(1, 2, 3)))[0]) for image in golden.images]
+    assert len(places) == bundle.GOLDEN_IMAGES == 12
+    assert set(digits.prepared.labels("validation")[places]) == set(range(10))
+    np.testing.assert_allclose(golden.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_seen_is_every_image_of_every_split(digits: Any, bundle: Path) -> None:
+    seen = verify.read_bundle(bundle).seen
+    for split in ("train", "validation", "test"):
+        prefixes = {int(value[:16], 16) for value in digits.prepared.sha256(split)}
+        assert set(seen.prefixes[split].tolist()) == prefixes
+        assert all(seen.split_of(prefix) == split for prefix in prefixes)
+
+
+def test_the_model_in_it_is_for_use_only(pets: Any, tmp_path: Path) -> None:
+    """It holds neither augmentation nor an optimizer, and nothing that plain Keras would not know."""
+    bundle = ht.export_bundle(pets.run, tmp_path / "bundle")
+    assert pets.run.recipe_json["flip"] == "horizontal"
+    with zipfile.ZipFile(bundle / "model.keras") as archive:
+        config = archive.read("config.json").decode()
+    assert "Augment" not in config and "Random" not in config and "housetrain" not in config
+    assert not json.loads(config).get("compile_config")
+    assert keras_file._strangers(json.loads(config)) == []
+
+
+def test_the_same_run_gives_the_same_bytes(digits: Any, bundle: Path, tmp_path: Path) -> None:
+    again = ht.export_bundle(digits.run.folder, tmp_path / "elsewhere" / "bundle")
+    assert (again / "manifest.json").read_bytes() == (bundle / "manifest.json").read_bytes()
+
+
+def test_the_test_result_is_told_once_there_is_one(digits: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(digits.run.folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    before = ht.export_bundle(folder)
+    assert json.loads((before / "bundle.json").read_bytes())["metrics"]["test"] is None
+    assert "not tested yet" in (before / "README.md").read_text()
+    evaluation = ht.evaluate(ht.Run.open(folder))
+    after = ht.export_bundle(folder)
+    assert after == before == folder / "bundle"
+    told = json.loads((after / "bundle.json").read_bytes())["metrics"]["test"]
+    assert told["accuracy"] == evaluation.accuracy and told["n"] == evaluation.n
+    assert told["accuracy_interval"] == list(evaluation.accuracy_interval)
+    assert f"{evaluation.accuracy:.1%}" in (after / "README.md").read_text()
+    assert json.loads((digits.run.folder / "recipe.json").read_bytes()) == digits.run.recipe_json
+
+
+def test_golden_images_come_from_the_files_or_else_from_noise(digits: Any, tmp_path: Path) -> None:
+    """The prepared arrays are gone; then the images are gone too. A bundle is made all the same, and says so."""
+    folder = tmp_path / "run"
+    shutil.copytree(digits.run.folder, folder, ignore=shutil.ignore_patterns("checkpoints", "bundle"))
+    facts = json.loads((folder / "input.json").read_bytes())
+    (folder / "input.json").write_text(json.dumps({**facts, "prepared": str(tmp_path / "gone")}))
+    expected = verify.read_bundle(ht.export_bundle(digits.run, tmp_path / "expected")).golden.images
+    from_files = verify.read_bundle(ht.export_bundle(folder, tmp_path / "files"))
+    assert from_files.about["golden"] == "validation"
+    np.testing.assert_array_equal(from_files.golden.images, expected)
+
+    away = digits.images.with_name("away")
+    digits.images.rename(away)
+    try:
+        from_noise = verify.read_bundle(ht.export_bundle(folder, tmp_path / "noise"))
+    finally:
+        away.rename(digits.images)
+    assert from_noise.about["golden"] == "noise" and len(from_noise.golden.images) == 12
+    assert ht.Predictor.load(tmp_path / "noise").predict(next(digits.images.rglob("*.png"))).label
+
+
+# ------------------------------------------------------------------------------------------------- all or nothing
+def test_a_run_without_a_model_is_refused(digits: Any, tmp_path: Path) -> None:
+    shutil.copytree(digits.run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "*.keras"))
+    with pytest.raises(IncompleteError, match="no model yet"):
+        ht.export_bundle(tmp_path / "run")
+    with pytest.raises(IncompleteError, match="no such run folder"):
+        ht.export_bundle(tmp_path / "nothing")
+
+
+def test_nothing_but_a_bundle_is_replaced(digits: Any, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "only-copy.jpg").write_bytes(b"x")
+    with pytest.raises(ModelError, match="something else"):
+        ht.export_bundle(digits.run, photos)
+    assert (photos / "only-copy.jpg").read_bytes() == b"x"
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(ModelError, match="something else"):
+        ht.export_bundle(digits.run, tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    assert ht.Predictor.load(ht.export_bundle(digits.run, tmp_path / "empty"))
+
+
+def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
+    digits: Any, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (bundle / "manifest.json").read_bytes()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bundle, "_save_arrays", fail)
+    with pytest.raises(DiskFull, match="what was there before is intact"):
+        ht.export_bundle(digits.run, bundle)
+    assert (bundle / "manifest.json").read_bytes() == before
+    assert [path.name for path in bundle.parent.iterdir()] == [bundle.name]
+    ht.Predictor.load(bundle)
+
+
+def test_a_model_that_answers_nan_is_not_exported(digits: Any, tmp_path: Path) -> None:
+    import keras
+
+    folder = tmp_path / "run"
+    shutil.copytree(digits.run.folder, folder, ignore=shutil.ignore_patterns("checkpoints", "bundle"))
+    model = keras.models.load_model(folder / "model.keras")
+    model.set_weights([weight * np.nan for weight in model.get_weights()])
+    model.save(folder / "model.keras")
+    with pytest.raises(ModelError, match="not numbers"):
+        ht.export_bundle(folder)
+    assert not (folder / "bundle").exists()
+
+
+@pytest.mark.kill
+def test_an_export_killed_at_any_moment_leaves_the_old_bundle_or_the_new(digits: Any, bundle: Path) -> None:
+    code = (
+        "import housetrain as ht\nwhile True:\n"
+        f"    ht.export_bundle({str(digits.run.folder)!r}, {str(bundle)!r}); print('.', flush=True)"
+    )
+    rng = np.random.default_rng(0)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    for _ in range(3):
+        assert process.stdout.readline(), "the export failed"
+    time.sleep(float(rng.uniform(0, 0.5)))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    store.verify_folder(bundle)
+    ht.export_bundle(digits.run, bundle)
+    assert [path.name for path in bundle.parent.iterdir()] == [bundle.name], "leftovers are cleared by the next export"
+
+
+# ------------------------------------------------------------------------------------------------- the README
+def test_the_snippets_in_the_readme_run_as_they_stand(
+    digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the folder is called."""
+    bundle = ht.export_bundle(digits.run, tmp_path / "it's mine")
+    photo = next(digits.images.rglob("*.png"))
+    shutil.copyfile(photo, tmp_path / "photo.jpg")
+    blocks = dict(reversed(re.findall(r"```(sh|python)\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)))
+    expected = ht.Predictor.load(bundle).predict(photo)
+    said = f"{expected.label} {expected.probability:.1%}"
+    done = subprocess.run(
+        [sys.executable, "-c", blocks["python"]], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{said}\n"
+
+    from housetrain import cli
+
+    install, command = blocks["sh"].strip().splitlines()
+    assert install == "pip install 'housetrain[openvino]'"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    assert sys.argv[0] == "housetrain"
+    line = capsys.readouterr().out
+    assert line.startswith("photo.jpg") and said in line
+
+
+def test_a_bundle_works_wherever_it_is_moved(bundle: Path, digits: Any, tmp_path: Path) -> None:
+    moved = tmp_path / "a folder with ünïcode and 'quotes'"
+    bundle.rename(moved)
+    assert ht.Predictor.load(moved).predict(next(digits.images.rglob("*.png"))).seen in (
+        "train",
+        "validation",
+        "test",
+    )
+
+
+def test_golden_rows_are_spread_over_the_classes() -> None:
+    labels = ["a"] * 50 + ["b"] * 3 + ["c"] * 20
+    chosen = [labels[place] for place in bundle._spread(labels, 12)]
+    assert len(chosen) == 12 and chosen.count("b") == 3 and abs(chosen.count("a") - chosen.count("c")) <= 1
+    assert bundle._spread(labels[:2], 12) == [0, 1]
+    assert len(set(bundle._spread([str(number) for number in range(100)], 12))) == 12

@@ -1,0 +1,87 @@
+"""A saved model read without Keras says what Keras says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from housetrain.images.decode import InputSpec
+from housetrain.models.backbones import BACKBONES
+from housetrain.models.layers import read_layers
+from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.report.plots.diagram import draw_model, slab_table
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS.keys() - BACKBONES.keys()))
+@pytest.mark.parametrize("classes", [("cat", "dog"), ("a", "b", "c")])
+def test_shapes_and_parameters_of_every_model_are_those_of_keras(
+    name: str, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    pytest.importorskip("keras")
+    from housetrain.models.build import build, for_inference
+
+    spec = InputSpec(height=32, width=32, color_mode="grayscale")
+    model = for_inference(build(Recipe.of(name, size=32, color_mode="grayscale"), spec=spec, classes=classes))
+    model.save(tmp_path / "model.keras")
+    layers = read_layers(tmp_path / "model.keras")
+    assert [layer.name for layer in layers] == [layer.name for layer in model.layers]
+    for ours, theirs in zip(layers, model.layers, strict=True):
+        shape = theirs.output.shape[1:]
+        assert (ours.name, ours.shape, ours.parameters) == (theirs.name, tuple(shape), theirs.count_params())
+    assert all(layer.words and layer.words != layer.kind for layer in layers), "every layer has words"
+    assert layers[0].main and layers[-1].main
+
+    slabs = slab_table(layers)
+    assert (slabs[0].shape, slabs[-1].shape) == (spec.shape, layers[-1].shape)
+    drawn = [name for slab in slabs for name in slab.names]
+    assert drawn == [layer.name for layer in layers if layer.main]
+    assert sum(len(slab.short_cuts) for slab in slabs) == sum(layer.kind == "Add" for layer in layers)
+    assert str(draw_model(slabs, classes)).count("<polygon") == 0
+
+
+def test_sequential_and_nested_models(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    inner = keras.Sequential([keras.Input((10, 10, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()], name="base")
+    layers = keras.layers
+    outer = keras.Sequential(
+        [
+            keras.Input((24, 24, 3)),
+            layers.SeparableConv2D(5, 3, strides=2, padding="same"),
+            layers.DepthwiseConv2D(3, use_bias=False),
+            layers.Conv2D(3, 1),
+            inner,
+            layers.Dense(4),
+            layers.LayerNormalization(),
+        ]
+    )
+    outer.save(tmp_path / "model.keras")
+    found = read_layers(tmp_path / "model.keras")
+    expected = [layer.count_params() for layer in outer.layers]
+    assert [layer.parameters for layer in found[1:]] == expected
+    assert found[1].shape == (12, 12, 5) and found[2].shape == (10, 10, 5)
+    assert "3 layers" in found[4].words
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", "{}", "[]", '{"config": {"layers": [{}]}}', '{"config": 3}'])
+def test_a_file_that_is_not_understood_costs_the_diagram_and_no_more(content: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", content)
+    assert read_layers(path) == ()
+    assert read_layers(tmp_path / "missing.keras") == ()
+    assert slab_table(()) == ()
+
+
+def test_reading_layers_imports_no_keras() -> None:
+    code = (
+        "import sys, housetrain.report.plots.diagram as d; sys.exit('keras' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,184 @@
+"""Recipe and Grid: one error for all problems, stable names, no Keras."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from housetrain.errors import RecipeError
+from housetrain.images.decode import InputSpec
+from housetrain.models.nets import check_feasible, cost, infeasible
+from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.sweep.grid import Grid
+
+
+def spec(height: int, width: int, color_mode: str = "grayscale") -> InputSpec:
+    return InputSpec(height=height, width=width, color_mode=color_mode)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", PRESETS)
+def test_every_preset_is_a_recipe_that_survives_json_and_pickle(model: str) -> None:
+    recipe = Recipe.of(model)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+    assert recipe == Recipe(model=model) and recipe.differences == {}
+    size = recipe.prepare_options["size"]
+    check_feasible(recipe, spec(size, size, recipe.prepare_options["color_mode"]))
+
+
+def test_the_tutorials_presets_are_the_tutorials() -> None:
+    cnn, mlp = Recipe.of("cnn"), Recipe.of("mlp")
+    assert (cnn.optimizer, cnn.learning_rate, cnn.batch_size, cnn.epochs) == ("adam", 1e-3, 32, 10)
+    assert (mlp.optimizer, mlp.learning_rate, mlp.batch_size, mlp.epochs) == ("adam", 1e-3, 32, 3)
+    assert not cnn.augments and not mlp.augments
+    assert cnn.prepare_options == {"size": 50, "color_mode": "grayscale", "resize": "stretch"}
+    assert mlp.prepare_options["size"] == 28 and Recipe.of("deep").prepare_options["size"] == 256
+    assert Recipe().model == "best" and Recipe().augments
+
+
+def test_names_and_fingerprints_tell_recipes_apart() -> None:
+    assert Recipe.of("cnn", conv=2, nodes=128, dense=1).name == "2-conv-128-nodes-1-dense"
+    assert Recipe.of("mlp").name == "mlp"
+    assert Recipe.of("cnn").fingerprint == Recipe.of("cnn", conv="3").fingerprint
+    assert Recipe.of("cnn").fingerprint != Recipe.of("cnn", seed=1).fingerprint
+    assert Recipe.of("cnn", epochs=4).differences == {"epochs": 4}
+
+
+def test_all_problems_come_in_one_line_with_the_nearest_name() -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.of("mlp", epohcs=3, batch_size=0, learning_rate="fast", conv=2, weight_decay=0.1)
+    message = str(caught.value)
+    assert "\n" not in message and "5 problems" in message
+    for part in ("epohcs: unknown setting (did you mean epochs?)", "batch_size: ", "learning_rate: ", "'fast'"):
+        assert part in message
+    assert "conv: the model 'mlp' does not use it" in message
+    assert "weight_decay: adam has no weight decay" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"model": "bset"}, "did you mean best?"),
+        ({"model": 3}, "model: "),
+        ({"learning_rate": float("nan")}, "learning_rate: "),
+        ({"learning_rate": float("inf")}, "learning_rate: "),
+        ({"warmup_epochs": 5, "epochs": 5}, "warmup_epochs: must be less"),
+        ({"flip": "up"}, "'horizontal'"),
+        ({"epochs": None}, "epochs: "),
+    ],
+)
+def test_one_wrong_setting(settings: dict[str, object], part: str) -> None:
+    with pytest.raises(RecipeError, match="The recipe has a problem") as caught:
+        Recipe(**settings)
+    assert part in str(caught.value)
+
+
+def test_text_from_flags_is_taken() -> None:
+    recipe = Recipe.of("cnn", epochs="5", learning_rate="1e-4", deterministic="true", warmup_epochs="2")
+    assert (recipe.epochs, recipe.learning_rate, recipe.deterministic, recipe.warmup_epochs) == (5, 1e-4, True, 2.0)
+
+
+def test_a_recipe_is_frozen_and_but_checks() -> None:
+    recipe = Recipe.of("cnn")
+    with pytest.raises(Exception, match="frozen"):
+        recipe.epochs = 3  # type: ignore[misc]
+    assert recipe.but(epochs=3).epochs == 3 and recipe.epochs == 10
+    with pytest.raises(RecipeError, match="epochs"):
+        recipe.but(epochs=0)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 100])
+def test_the_preset_warm_up_keeps_its_share(epochs: int) -> None:
+    preset = Recipe()
+    recipe = Recipe(epochs=epochs)
+    assert recipe.warmup_epochs / epochs == pytest.approx(preset.warmup_epochs / preset.epochs, abs=1e-3)
+
+
+def test_every_field_is_described() -> None:
+    assert all(field.description for field in Recipe.model_fields.values())
+
+
+def test_the_grid_is_the_tutorials_27_in_their_order() -> None:
+    names = [cell.name for cell in Grid().cells()]
+    assert names == [
+        f"{conv}-conv-{nodes}-nodes-{dense}-dense"
+        for dense in (0, 1, 2)
+        for nodes in (32, 64, 128)
+        for conv in (1, 2, 3)
+    ]
+    assert all(cell.recipe.name == cell.name for cell in Grid().cells())
+
+
+def test_extra_axes_and_seeds_make_unique_names() -> None:
+    grid = Grid(dense=(0,), nodes=(64,), conv=(2, 3), learning_rate=(1e-3, 3e-4), seeds=2, epochs=3, seed=5)
+    names = [cell.name for cell in grid.cells()]
+    assert len(names) == len(set(names)) == len(grid) == 8
+    assert names[0] == "2-conv-64-nodes-0-dense-learning_rate-0.001-seed-5"
+    assert {cell.recipe.seed for cell in grid.cells()} == {5, 6}
+    assert {cell.recipe.epochs for cell in grid.cells()} == {3}
+    again = Grid.from_json(json.loads(json.dumps(grid.to_json())))
+    assert again.cells() == grid.cells()
+
+
+def test_a_grid_of_another_model() -> None:
+    assert [c.name for c in Grid(model="best", flip=("none", "horizontal")).cells()] == [
+        "best-flip-none",
+        "best-flip-horizontal",
+    ]
+    assert len(Grid(model="mlp")) == 1
+
+
+def test_a_wrong_grid_stops_before_the_first_trial() -> None:
+    with pytest.raises(RecipeError) as caught:
+        Grid(conv=(0, 1), lerning_rate=(1e-3, 1e-4), nodes=())
+    assert str(caught.value).count("axis without values") == 1
+    with pytest.raises(RecipeError) as caught:
+        Grid(conv=(0, 1), lerning_rate=(1e-3, 1e-4))
+    assert str(caught.value).count("did you mean learning_rate") == 1
+    with pytest.raises(RecipeError, match="the same cell twice"):
+        Grid(conv=(1, 1))
+
+
+def test_infeasible_cells_are_listed_before_anything_is_built() -> None:
+    small = spec(20, 20)
+    grid = Grid()
+    listed = grid.infeasible(small)
+    assert len(listed) == 9 and all(name.startswith("3-conv") for name in listed)
+    assert len(grid.feasible(small)) == 18
+    assert "pool 3 of 3 gets a 1x1 feature map" in listed["3-conv-32-nodes-0-dense"]
+    assert not grid.infeasible(spec(50, 50))
+
+
+@pytest.mark.parametrize(("side", "most"), [(50, 4), (22, 3), (21, 2), (10, 2), (9, 1), (4, 1), (3, 0)])
+def test_the_deepest_cnn_that_fits(side: int, most: int) -> None:
+    fits = [conv for conv in range(1, 8) if not infeasible(Recipe.of("cnn", conv=conv), spec(side, 60))]
+    assert fits == list(range(1, most + 1))
+
+
+def test_a_recipe_for_other_images_is_refused_in_one_line() -> None:
+    with pytest.raises(RecipeError) as caught:
+        check_feasible(Recipe.of("cnn", conv=5, size=96, color_mode="rgb"), spec(50, 50))
+    message = str(caught.value)
+    assert "convolution 5 of 5 gets a 1x1 feature map" in message and "allow 4" in message
+    assert "size 96" in message and "rgb" in message and "\n" not in message
+
+
+def test_cost_of_a_net_counted_by_hand() -> None:
+    # 50x50x1 -> conv 32 (48x48) -> 24x24x32 -> 1 unit
+    found = cost(Recipe.of("cnn", conv=1, nodes=32), spec(50, 50), 2)
+    assert found is not None
+    assert found.parameters == 9 * 32 + 32 + 24 * 24 * 32 + 1
+    assert found.flops == 2 * (9 * 32 * 48 * 48 + 24 * 24 * 32)
+
+
+def test_recipes_and_grids_need_no_keras() -> None:
+    code = (
+        "import sys; from housetrain.sweep.grid import Grid; Grid().recipes();"
+        "bad = {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules); sys.exit(len(bad))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

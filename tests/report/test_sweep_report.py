@@ -1,0 +1,68 @@
+"""The page of a sweep: its tables, and that it holds everything it shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from sweep_by_hand import answers, labels, write_sweep
+
+from housetrain.report.plots.sweep_plots import best_curves, factors
+from housetrain.report.sweep_report import section_of, write_leaderboard
+from housetrain.sweep.leaderboard import Leaderboard
+from housetrain.system import store
+from housetrain.training.run import Run
+
+TRUTH = labels()
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Leaderboard:
+    """Six cells; more nodes do better, dense does nothing."""
+    cells = {
+        f"{nodes}-{dense}": {
+            "recipe": {"nodes": nodes, "dense": dense},
+            "outputs": [answers(TRUTH, right=0.6 + nodes / 500, seed=nodes)],
+        }
+        for nodes in (32, 64, 128)
+        for dense in (0, 1)
+    }
+    cells["<b>&"] = {"recipe": {"nodes": 16}, "failed": "the loss is <not> a number"}
+    return Leaderboard.read(write_sweep(tmp_path / "s", cells, infeasible={"9-conv": "too many"}))
+
+
+def test_factors_are_main_effects_the_largest_first(board: Leaderboard) -> None:
+    found = factors(board.ranked)
+    assert [factor.name for factor in found] == ["nodes", "dense"]
+    assert found[0].best == 128 and found[0].levels == (32, 64, 128)
+    assert found[0].effect > 0.1 and found[1].effect == pytest.approx(0.0, abs=1e-9)
+
+
+def test_curves_are_those_of_the_first_five(board: Leaderboard) -> None:
+    histories = {row.name: board.run_of(row).history for row in board.ranked}
+    curves = best_curves(board.ranked, histories)
+    assert [curve.rank for curve in curves] == [1, 2, 3, 4, 5]
+    assert curves[0].losses[-1] == board.best.val_loss and len(curves[0].losses) == 3
+
+
+def test_the_page_is_self_contained_and_agrees_with_the_leaderboard(board: Leaderboard) -> None:
+    page = write_leaderboard(board).read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)=["'](?!#|data:)""", page) and "<b>&" not in page
+    for row in board.ranked:
+        assert f"{row.val_loss:.4f}" in page and row.name in page
+    for words in ("Parallel coordinates", "The effect of each setting", "9-conv", "too many", "&lt;not&gt; a number"):
+        assert words in page
+    assert page.count('class="thread') >= len(board.ranked)
+    assert "The test images were not opened for this page" in page
+
+
+def test_a_run_of_a_finished_sweep_says_why_it_was_chosen(board: Leaderboard) -> None:
+    run = board.best_run
+    assert section_of(run) is None, "the sweep is not finished"
+    store.write_json_atomic(board.folder / "leaderboard.json", {})
+    found = section_of(run)
+    assert "smallest validation loss of the 6 models" in found["why"] and len(found["top"]) == 5
+    other = section_of(board.run_of(board.ranked[2]))
+    assert "number 3 of 6" in other["why"]
+    assert section_of(Run(board.folder)) is None

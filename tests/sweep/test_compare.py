@@ -1,0 +1,77 @@
+"""Two runs side by side: what differs, and whether luck explains it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handmade_runs import split_of, write_images
+
+from housetrain.errors import SourceChanged
+from housetrain.models.recipe import Recipe
+from housetrain.sweep.compare import compare
+from housetrain.system import store
+from housetrain.training.run import Run
+
+CLASSES = ("dark", "light")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Run, Run, np.ndarray]:
+    """Two runs of the same images, without answers yet, and the truth."""
+    write_images(tmp_path / "images", CLASSES, per_class=150)
+    manifest = split_of(tmp_path / "images", CLASSES)
+    truth = np.array([CLASSES.index(row.label) for row in manifest.of("validation")])
+    made = []
+    for name, settings in (("first", {"nodes": 32}), ("second", {"nodes": 64, "learning_rate": 3e-4})):
+        folder = tmp_path / name
+        folder.mkdir()
+        manifest.save(folder)
+        store.write_json_atomic(folder / "recipe.json", Recipe.of("cnn", **settings).to_json())
+        store.write_json_atomic(folder / "input.json", {"classes": CLASSES, "data": "abc", "prepared": "/nowhere"})
+        for epoch in (1, 2):
+            row = {"epoch": epoch, "loss": 0.5, "accuracy": 0.8, "val_loss": 0.6 / epoch, "val_accuracy": 0.8}
+            store.append_line(folder / "history.jsonl", {**row, "images_per_s": 100.0 * epoch})
+        made.append(Run.open(folder))
+    return made[0], made[1], truth
+
+
+def answer(run: Run, truth: np.ndarray, wrong: range) -> None:
+    said = truth.astype(np.float32)
+    said[list(wrong)] = 1 - said[list(wrong)]
+    np.save(run.folder / "validation.npy", np.where(said == 1, 0.9, 0.1).astype(np.float32)[:, None])
+
+
+def test_one_that_is_better_is_named(runs: tuple[Run, Run, np.ndarray]) -> None:
+    first, second, truth = runs
+    answer(first, truth, range(20))
+    answer(second, truth, range(18, 23))
+    found = compare(first, second)
+    assert (found.images, found.only_first, found.only_second) == (len(truth), 3, 18)
+    assert found.p_value == pytest.approx(0.00149, abs=1e-5)  # scipy.stats.binomtest(18, 21).pvalue
+    assert found.better is not None and found.better.name == "second"
+    assert "second is better" in found.in_words() and "McNemar" in found.in_words()
+    assert found.settings == {"nodes": (32, 64), "learning_rate": (1e-3, 3e-4)}
+    assert found.loss_difference < 0 < found.loss_error
+    assert found.curves() == [(1, 0.6, 0.6), (2, 0.3, 0.3)]
+    assert ("nodes", "32", "64") in found.rows()
+
+
+def test_a_difference_that_luck_explains_is_none(runs: tuple[Run, Run, np.ndarray]) -> None:
+    first, second, truth = runs
+    answer(first, truth, range(10))
+    answer(second, truth, range(4, 12))
+    found = compare(first, second)
+    assert found.better is None and "It is not shown that one is better" in found.in_words()
+    answer(second, truth, range(10))
+    assert "the very same" in compare(first, second).in_words()
+
+
+def test_runs_of_other_images_are_not_compared(runs: tuple[Run, Run, np.ndarray]) -> None:
+    first, second, truth = runs
+    answer(first, truth, range(1))
+    value = {**second.input_json, "data": "other"}
+    store.write_json_atomic(second.folder / "input.json", value)
+    with pytest.raises(SourceChanged, match="cannot be compared"):
+        compare(first, Run.open(second.folder))

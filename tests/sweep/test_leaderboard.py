@@ -1,0 +1,166 @@
+"""The leaderboard: ranks, luck, and what it says of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sweep_by_hand import answers, labels, write_sweep
+
+from housetrain.evaluation.statistics import at_least, expected_maximum
+from housetrain.sweep.leaderboard import Leaderboard
+from housetrain.sweep.status import look, work
+from housetrain.system import store
+
+TRUTH = labels()
+
+
+def cell(right: float, seed: int = 0, **recipe: object) -> dict[str, object]:
+    return {"recipe": recipe, "outputs": [answers(TRUTH, right=right, seed=seed)]}
+
+
+def three(folder: Path) -> Path:
+    """A large best one, a small one that is hardly worse, one that is much worse."""
+    good = answers(TRUTH, right=0.9, seed=1)
+    right = (good[:, 0] > 0.5) == TRUTH
+    others = [*np.flatnonzero(right)[:2], *np.flatnonzero(~right)[:1]]  # two answers worse, one better
+    nearly = good.copy()
+    nearly[others] = 1 - nearly[others]
+    return write_sweep(
+        folder,
+        {
+            "poor": cell(0.6, seed=2, nodes=64),
+            "large": {"recipe": {"nodes": 128}, "outputs": [good]},
+            "small": {"recipe": {"nodes": 32}, "outputs": [nearly]},
+        },
+        infeasible={"5-conv": "convolution 5 of 5 gets a 1x1 feature map"},
+    )
+
+
+def test_it_ranks_by_validation_loss_and_names_the_smallest_within_one_standard_error(tmp_path: Path) -> None:
+    board = Leaderboard.read(three(tmp_path / "s"))
+    assert [(row.rank, row.name) for row in board.rows] == [(1, "large"), (2, "small"), (3, "poor")]
+    assert [row.tied for row in board.rows] == [True, True, False]
+    assert board.best.name == "large" and board.smallest_within_one_se.name == "small"
+    assert board.smallest_within_one_se.parameters < board.best.parameters
+    losses = [-np.log(np.where(TRUTH == 1, out[:, 0], 1 - out[:, 0]).astype(float)) for out in outputs_of(board)]
+    gap = losses[2] - losses[0]
+    assert board.rows[2].behind == pytest.approx(gap.mean())
+    assert board.rows[2].behind_error == pytest.approx(gap.std(ddof=1) / math.sqrt(len(gap)))
+    assert board.best.val_loss_error == pytest.approx(losses[0].std(ddof=1) / math.sqrt(len(TRUTH)))
+    said = board.in_words()
+    assert "small lies within one standard error of it" in said
+    assert "The smallest of them is small" in said
+    assert "1 cell does not fit the images" in said
+    assert "The best of 3 looks better than it is" in said and "Only the test" in said
+
+
+def outputs_of(board: Leaderboard) -> list[np.ndarray]:
+    return [np.load(board.run_of(row).folder / "validation.npy") for row in board.rows]
+
+
+def test_the_optimism_is_the_expected_best_of_as_many(tmp_path: Path) -> None:
+    board = Leaderboard.read(three(tmp_path / "s"))
+    errors = sorted(row.behind_error for row in board.rows[1:])
+    assert board.optimism == pytest.approx(expected_maximum(3) * sum(errors) / 2 / math.sqrt(2))
+
+
+def test_seeds_of_a_cell_are_one_row_with_their_spread(tmp_path: Path) -> None:
+    seeds = [answers(TRUTH, right=share, seed=seed) for seed, share in enumerate((0.8, 0.85, 0.9))]
+    others = [answers(TRUTH, right=share, seed=seed) for seed, share in enumerate((0.60, 0.61, 0.62))]
+    cells = {"a": {"outputs": seeds}, "b": {"outputs": others, "recipe": {"nodes": 32}}}
+    board = Leaderboard.read(write_sweep(tmp_path / "s", cells))
+    best = board.best
+    losses = [row.history[-1]["val_loss"] for row in map(board_run(board), best.runs)]
+    assert best.name == "a" and len(best.runs) == 3 and losses == sorted(losses)
+    assert best.val_loss == pytest.approx(np.mean(losses)) and best.spread == pytest.approx(np.std(losses, ddof=1))
+    assert board.best_run.name == "a-seed-2"
+    assert not board.rows[1].tied and best.epochs == best.planned == 9
+
+
+def board_run(board: Leaderboard):  # type: ignore[no-untyped-def]
+    from housetrain.training.run import Run
+
+    return lambda name: Run.open(board.folder / "trials" / name)
+
+
+def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> None:
+    truth = labels(200, share=0.7)
+    cells = {str(n): {"recipe": {"nodes": 8 + n}, "outputs": [answers(truth, right=0.68, seed=n)]} for n in range(6)}
+    board = Leaderboard.read(write_sweep(tmp_path / "s", cells, truth=truth))
+    assert not board.beats_majority
+    assert "Nothing beats the majority class: always naming “dog” would be right on 70.0%" in board.in_words()
+    assert "looks better than it is" not in board.in_words()
+    needed = board.needed
+    assert needed is not None and f"{needed}, {needed / 200:.1%}, would be more" in board.in_words()
+    enough = [18 * at_least(right, 200, 0.7) <= 0.05 for right in (needed - 1, needed)]
+    assert enough == [False, True]
+    better = {"one": {"outputs": [answers(truth, right=0.9)]}}
+    assert Leaderboard.read(write_sweep(tmp_path / "t", better, truth=truth)).beats_majority
+
+
+def test_what_was_stopped_early_stands_behind_and_what_failed_last(tmp_path: Path) -> None:
+    cells = {
+        "failed": {"failed": "out of memory"},
+        "early": {**cell(0.95, seed=1, nodes=32), "dropped": "after 1 epoch others did better"},
+        "whole": cell(0.8, seed=2, nodes=128),
+        "waiting": {},
+    }
+    board = Leaderboard.read(write_sweep(tmp_path / "s", cells, search="halving"))
+    assert [(row.name, row.state) for row in board.rows] == [
+        ("whole", "complete"), ("early", "pruned"), ("waiting", "waiting"), ("failed", "failed"),
+    ]  # fmt: skip
+    assert not board.rows[1].tied, "its loss is one of fewer epochs"
+    assert board.epochs_saved == 2
+    said = board.in_words()
+    assert "2 of 4 models are trained, 1 failed, 1 to go" in said and "saved 2 of 6 epochs" in said
+
+
+def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
+    board = Leaderboard.read(three(tmp_path / "s"))
+    value = json.loads(json.dumps(board.to_json()))
+    rows = list(csv.DictReader(io.StringIO(board.to_csv())))
+    assert [row["name"] for row in rows] == [row["name"] for row in value["rows"]] == ["large", "small", "poor"]
+    assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in value["rows"]]
+    assert [row["nodes"] for row in rows] == ["128", "32", "64"]
+    assert value["best"] == "large" and value["smallest_within_one_se"] == "small"
+
+
+def test_it_is_complete_when_its_last_file_is_there(tmp_path: Path) -> None:
+    folder = three(tmp_path / "s")
+    assert not Leaderboard.read(folder).complete
+    store.write_json_atomic(folder / "leaderboard.json", {})
+    assert Leaderboard.read(folder).complete
+
+
+def test_the_time_left_is_that_of_the_work_left(tmp_path: Path) -> None:
+    cells = {name: cell(0.8, seed=n, nodes=32) for n, name in enumerate("abc")}
+    folder = write_sweep(tmp_path / "s", {**cells, "d": {"recipe": {"nodes": 32}}})
+    snapshot = look(folder)
+    assert (snapshot.done, snapshot.total, snapshot.live) == (3, 4, ())
+    assert snapshot.eta_s == pytest.approx(6.0), "three trials took 2 s an epoch"
+    whole = look(write_sweep(tmp_path / "t", cells))
+    assert whole.eta_s == 0.0 and whole.done == whole.total == 3
+
+
+def test_work_orders_trials_as_they_take_time() -> None:
+    from sweep_by_hand import SPEC
+
+    from housetrain.models.nets import cost
+    from housetrain.models.recipe import Recipe
+    from housetrain.sweep.folder import Trial
+
+    def trial(**settings: int) -> Trial:
+        recipe = Recipe.of("cnn", **settings)
+        known = cost(recipe, SPEC, 2)
+        return Trial("x", "x", recipe.to_json(), known.parameters, known.flops)
+
+    order = [trial(conv=1, nodes=32), trial(conv=1, nodes=64), trial(conv=3, nodes=64), trial(conv=3, nodes=128)]
+    seconds = [work(one, 5600) for one in order]
+    assert seconds == sorted(seconds)
+    assert work(trial(conv=1, nodes=128, dense=2), 5600) > work(trial(conv=1, nodes=128), 5600), "9.4 million weights"

@@ -1,0 +1,56 @@
+"""Keras comes in without its backend's start-up notes, and everything else that is said comes through."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from housetrain.errors import MissingExtra
+from housetrain.system import backend
+
+
+def test_start_up_notes_are_held_back_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+    with backend.without_start_up_notes():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        os.write(2, b"I0000 00:00:1795263621.160171    4515 port.cc:153] oneDNN custom operations are on.\n")
+        os.write(2, b"E0000 00:00:1795263621.160171    4515 cuda.cc:1] the driver is too old\n")
+        os.write(2, b"Something a person should read\n")
+    said = capfd.readouterr().err
+    assert (
+        said
+        == "E0000 00:00:1795263621.160171    4515 cuda.cc:1] the driver is too old\nSomething a person should read\n"
+    )
+
+
+def test_a_missing_keras_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(MissingExtra, match=r"training .*needs .* pip install 'housetrain\[tensorflow\]'"):
+        backend.load_keras("training")
+
+
+def test_importing_keras_says_nothing() -> None:
+    code = "from housetrain.system.backend import load_keras; print(load_keras('a test').__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("3.") and done.stderr == ""
+
+
+def test_openvino_comes_without_what_it_would_tell_its_maker() -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    code = (
+        "import sys; from housetrain.system.backend import load_openvino as load;"
+        "load('a test'); print([name for name in sys.modules if 'telemetry' in name or 'tools.ovc' in name]);"
+        "module = load('a test', converting=True);"
+        "print(callable(module.convert_model), 'openvino_telemetry' in sys.modules);"
+        "import openvino_telemetry"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "True False"]
+
+
+def test_a_missing_openvino_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtra, match=r"predicting .*needs .* pip install 'housetrain\[openvino\]'"):
+        backend.load_openvino("predicting")

@@ -1,0 +1,224 @@
+"""Transfer learning: features once, a head in seconds, one whole model. On real digits and a small untrained net."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras  # noqa: TID253
+import numpy as np
+import prepared_digits
+import pytest
+
+from housetrain import workflow
+from housetrain.data.prepare import Prepared
+from housetrain.errors import ModelError, RecipeError
+from housetrain.evaluation.evaluate import evaluate
+from housetrain.models import backbones
+from housetrain.models.build import build
+from housetrain.models.recipe import Recipe
+from housetrain.system import store
+from housetrain.training import features, head_fit
+from housetrain.training.run import Run
+from housetrain.training.train import train
+from housetrain.workflow import finetune
+
+NET = "mobilenetv3-large"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file as `save_weights` writes it: untrained convolutions, as batch norm would find them."""
+    keras.utils.set_random_seed(1)
+    net = keras.applications.MobileNetV3Large(include_top=False, weights=None, input_shape=(36, 36, 3), pooling="avg")
+    path = tmp_path_factory.mktemp("weights") / "notop.weights.h5"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 36, 36, 3)).astype("float32")
+    for layer in net.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # one step: the statistics of these images
+    net(noise, training=True)
+    net.save_weights(path)
+    return path
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Prepared:
+    """Three digits, 32x32 gray."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    keep = np.flatnonzero(bunch.target < 3)[:300]
+    images = np.repeat(np.repeat(bunch.images[keep], 4, axis=1), 4, axis=2)
+    images = (images * 255 / 16).round().astype(np.uint8)[..., None]
+    return prepared_digits.prepared_of(images, bunch.target[keep].tolist(), ["0", "1", "2"], tmp_path / "arrays")
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows were computed, call by call."""
+    rows: list[int] = []
+    real = features.FeatureStore.append
+
+    def append(self: features.FeatureStore, keys: list[bytes], values: np.ndarray) -> None:
+        rows.append(len(keys))
+        real(self, keys, values)
+
+    monkeypatch.setattr(features.FeatureStore, "append", append)
+    return rows
+
+
+@pytest.mark.parametrize("head", ["logistic", "dense"])
+def test_the_saved_model_is_base_and_head_in_one(
+    head: str, digits: Prepared, weights: Path, tmp_path: Path, counted: list[int]
+) -> None:
+    recipe = Recipe.of(NET, weights=str(weights), head=head, learning_rate=0.01, batch_size=16, precision="float32")
+    run = train(digits, recipe, tmp_path / "run")
+    assert sum(counted) == len(digits.labels("train")) + len(digits.labels("validation"))
+    result = run.result
+    assert result is not None and result["val_accuracy"] > 0.6, "even untrained convolutions tell digits apart"
+    assert result["parameters"] > 2_900_000 and result["engine"]
+
+    whole = keras.models.load_model(run.model_path)
+    assert whole.input.dtype == "uint8" and whole.input_shape == (None, 32, 32, 1)
+    images = np.asarray(digits.images("validation"))
+    base = keras.Model(whole.input, whole.get_layer("probability").input)
+    kernel, bias = whole.get_layer("probability").get_weights()
+    logits = np.asarray(base(images)) @ kernel + bias
+    by_hand = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    answers = whole.predict(images, verbose=0)
+    assert answers == pytest.approx(by_hand, abs=1e-3)
+    assert np.load(run.folder / "validation.npy") == pytest.approx(answers, abs=5e-3), "features are kept as float16"
+
+    # The base itself is that of the file, image preprocessing included.
+    plain = keras.applications.MobileNetV3Large(
+        include_top=False, weights=weights, input_shape=(32, 32, 3), pooling="avg"
+    )
+    expected = plain(keras.applications.mobilenet_v3.preprocess_input(np.repeat(images, 3, axis=-1).astype("float32")))
+    assert np.asarray(base(images)) == pytest.approx(np.asarray(expected), abs=1e-4)
+
+    evaluation = evaluate(run, prepared=digits)
+    truth = digits.labels("test")
+    by_keras = whole.predict(np.asarray(digits.images("test")), verbose=0)
+    assert evaluation.n == len(truth) and evaluation.opened == 1
+    assert evaluation.correct == int((by_keras.argmax(axis=1) == truth).sum())
+
+
+def test_features_are_computed_once_and_another_head_takes_no_time(
+    digits: Prepared, weights: Path, tmp_path: Path, counted: list[int]
+) -> None:
+    train(digits, Recipe.of(NET, weights=str(weights)), tmp_path / "one")
+    first = sum(counted)
+    train(digits, Recipe.of(NET, weights=str(weights), label_smoothing=0.1), tmp_path / "two")
+    assert sum(counted) == first
+    train(digits, Recipe.of(NET, weights=str(weights), views=2), tmp_path / "three")
+    assert sum(counted) == first + 2 * len(digits.labels("train")), "only the views are new"
+    folders = list((digits.folder / "features").iterdir())
+    assert len(folders) == 1 and store.read_json(folders[0] / "about.json")["model"] == NET
+
+
+def test_features_of_pixels_decoded_in_another_way_are_computed_anew(
+    digits: Prepared, weights: Path, tmp_path: Path, counted: list[int]
+) -> None:
+    train(digits, Recipe.of(NET, weights=str(weights)), tmp_path / "one")
+    first = sum(counted)
+    newer = dataclasses.replace(digits, decoder={"housetrain": "99"})
+    train(newer, Recipe.of(NET, weights=str(weights)), tmp_path / "two")
+    assert sum(counted) == 2 * first
+
+
+def test_a_stop_in_the_middle_costs_little(
+    digits: Prepared, weights: Path, tmp_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe.of(NET, weights=str(weights))
+    whole = train(digits, recipe, tmp_path / "whole")
+    rows = sum(counted)
+    counted.clear()
+    (kept,) = (digits.folder / "features").iterdir()
+    kept.rename(tmp_path / "aside")
+
+    calls = []
+
+    def stop() -> None:
+        calls.append(1)
+        if len(calls) > 6:
+            raise KeyboardInterrupt
+
+    frozen, _ = next(iter(head_fit._TRAINED.values()))
+    with pytest.raises(KeyboardInterrupt):
+        frozen.features(digits, "train", check=stop)
+    done = sum(counted)
+    assert 0 < done < rows
+    with (kept / "rows.f16").open("ab") as file:  # what a kill in the middle of a write leaves
+        file.write(b"half a row")
+    with (kept / "keys.bin").open("ab") as file:
+        file.write(b"half")
+    again = train(digits, recipe, tmp_path / "again")
+    assert sum(counted) == rows
+    assert np.array_equal(np.load(whole.folder / "validation.npy"), np.load(again.folder / "validation.npy"))
+
+
+def test_weights_that_are_not_there_or_of_another_net_are_one_line(
+    digits: Prepared, weights: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"There is no such weights file.*--weights"):
+        train(digits, Recipe.of(NET, weights=str(tmp_path / "none.weights.h5")), tmp_path / "a")
+    with pytest.raises(ModelError, match=r"do not fit.*ResNet50"):
+        train(digits, Recipe.of("resnet50", weights=str(weights)), tmp_path / "b")
+    with pytest.raises(RecipeError, match="no pretrained weights"):
+        Recipe.of("cnn", weights="imagenet")
+    with pytest.raises(RecipeError, match="views: with weights none"):
+        Recipe.of("xception", weights="none", views=2)
+
+
+def test_only_the_head_is_trained_and_only_the_top_is_unfrozen(digits: Prepared, weights: Path) -> None:
+    frozen = build(Recipe.of(NET, weights=str(weights)), spec=digits.spec, classes=digits.classes)
+    assert [weight.path for weight in frozen.trainable_weights] == ["probability/kernel", "probability/bias"]
+    open_ = build(Recipe.of(NET, weights=str(weights), unfreeze=8), spec=digits.spec, classes=digits.classes)
+    layers = backbones.base_layers(open_)
+    trained = [layer for layer in layers if layer.trainable_weights]
+    assert trained and all(layer in layers[-8:] for layer in trained)
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in trained)
+
+
+def test_fine_tuning_moves_the_top_and_no_statistic_of_batch_norm(
+    digits: Prepared, weights: Path, tmp_path: Path
+) -> None:
+    first = train(digits, Recipe.of(NET, weights=str(weights)), tmp_path / "first")
+    tuned = finetune(first, layers=20, epochs=2, learning_rate=1e-3, prepared=digits, precision="float32")
+    assert tuned.folder == tmp_path / "first-finetuned" and tuned.complete
+    assert Run.open(first.folder).complete, "the first run stays"
+    before, after = (keras.models.load_model(run.model_path) for run in (first, tuned))
+    moved = []
+    for old in backbones.base_layers(before):
+        new = after.get_layer(old.name)
+        same = all(np.array_equal(a, b) for a, b in zip(old.get_weights(), new.get_weights(), strict=True))
+        if isinstance(old, keras.layers.BatchNormalization):
+            assert same, f"{old.name}: neither statistics nor scales may move"
+        elif not same:
+            moved.append(old.name)
+    top = [layer.name for layer in backbones.base_layers(before)][-20:]
+    assert moved and set(moved) <= set(top)
+    result, rows = tuned.result, tuned.history
+    assert result is not None and len(rows) == 2
+    assert result["val_loss"] == min(row["val_loss"] for row in rows)
+    by_keras = after.predict(np.asarray(digits.images("validation")), verbose=0)
+    assert np.load(tuned.folder / "validation.npy") == pytest.approx(by_keras, abs=1e-3)
+    assert evaluate(tuned, prepared=digits).n == len(digits.labels("test"))
+
+
+def test_only_pretrained_runs_are_fine_tuned(tmp_path: Path) -> None:
+    digits = prepared_digits.digits(tmp_path / "arrays", classes=2, most=120)
+    run = train(digits, Recipe.of("mlp", epochs=1), tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"pretrained model can be fine-tuned.*mlp"):
+        finetune(run, prepared=digits)
+
+
+@pytest.mark.slow
+def test_xception_tells_cats_from_dogs(photos: Path, xception_weights: Path, tmp_path: Path) -> None:
+    recipe = Recipe.of("xception", weights=str(xception_weights))
+    outcome = workflow.run(photos, tmp_path / "run", recipe=recipe, prepared=tmp_path / "arrays")
+    assert outcome.evaluation.n >= 60 and outcome.evaluation.accuracy >= 0.93
+    assert outcome.prepared.spec.shape == (150, 150, 3)
+    exact = train(outcome.prepared, recipe.but(precision="float32"), tmp_path / "exact")
+    low, high = evaluate(exact, prepared=outcome.prepared).accuracy_interval
+    assert low <= outcome.evaluation.accuracy <= high, "bfloat16 features cost no accuracy"
