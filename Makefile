@@ -11,7 +11,7 @@ help:  ## show this list
 
 run: .venv/ready  ## set up, then the main job on the embedded sample of handwritten digits
 	$(BIN)/housetrain sample digits sample/digits
-	$(BIN)/housetrain run sample/digits --epochs 15 --set flip=none --out runs/digits --prepared prepared/digits
+	$(BIN)/housetrain run sample/digits --epochs 15 --set flip=none --output runs/digits --prepared prepared/digits
 
 test: .venv/ready-dev  ## set up, then lint, types, import rules and every quick test
 	$(MAKE) --no-print-directory lint types imports

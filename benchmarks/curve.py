@@ -35,7 +35,7 @@ def part(whole: Prepared, count: int, work: Path) -> Prepared:
     split = whole.split
     kept = [*split.of("train")[:count], *split.of("validation"), *split.of("test")]  # in the order of their sha256
     fewer = SplitManifest.of_rows(split.root, split.classes, rows=kept, options=split.options)
-    return prepare(fewer, work / f"prepared-{count}-of-train", size=50, color_mode="grayscale")
+    return prepare(fewer, work / f"prepared-{count}-of-train", image_size=50, color_mode="grayscale")
 
 
 def drawn_on(counts: np.ndarray, values: np.ndarray, target: int) -> float:

@@ -189,11 +189,11 @@ def sweeps(trials: int, *, epochs: int) -> None:
     """Time the command on a small grid of digits, one trial at a time and several at once."""
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        prepared = prepare(sample("digits", work / "digits"), work / "prepared", size=24)
+        prepared = prepare(sample("digits", work / "digits"), work / "prepared", image_size=24)
         settings = ["--nodes", "32,64", "--dense", "0", "--epochs", str(epochs), "--batch-size", "128", "--quiet"]
         for workers in (1, trials):
             command = [sys.executable, "-m", "housetrain", "sweep", str(prepared.folder), *settings]
-            places = ["--out", str(work / f"sweep-{workers}"), "--workers", str(workers)]
+            places = ["--output", str(work / f"sweep-{workers}"), "--workers", str(workers)]
             begin = time.perf_counter()
             subprocess.run([*command, *places], check=True, stdout=subprocess.DEVNULL)
             print(f"sweep of 6, {workers} at a time: {time.perf_counter() - begin:.1f} s")

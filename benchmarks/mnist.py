@@ -116,7 +116,7 @@ def main() -> int:
             # Fashion-MNIST comes with its own 10,000 test images; of the 10,000 digits 2,000 are set aside.
             test_per_class = 200 if name == "mnist" else None
             prepared = ht.prepare(
-                images, work / "prepared" / name, size=28, validation=0.05, test_per_class=test_per_class
+                images, work / "prepared" / name, image_size=28, validation_split=0.05, test_per_class=test_per_class
             )
             passed &= compare(name, prepared, seeds=options.seeds, work=work / "runs")
     return 0 if passed else 1

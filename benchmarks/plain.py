@@ -79,5 +79,5 @@ def some_of(images: Path, work: Path, *, count: int) -> Prepared:
                 (Path(scratch) / label).mkdir()
                 for path in sorted((images / label).glob("*.jpg"))[: count // 2]:
                     shutil.copyfile(path, Path(scratch) / label / path.name)
-            prepare(Path(scratch), folder, size=50, color_mode="grayscale")
+            prepare(Path(scratch), folder, image_size=50, color_mode="grayscale")
     return Prepared.load(folder)

@@ -22,8 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from plain import some_of
 
 from housetrain import Prepared, prepare
-from housetrain.sweep.driver import sweep
-from housetrain.sweep.grid import Grid
+from housetrain.sweeps.driver import sweep
+from housetrain.sweeps.grid import Grid
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PRECISIONS = ("float32", "bfloat16")
@@ -42,7 +42,7 @@ def main() -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     if options.all:
         options.epochs, folder = 10, options.work / "prepared"
-        prepared = prepare(options.images, folder, size=50, color_mode="grayscale")
+        prepared = prepare(options.images, folder, image_size=50, color_mode="grayscale")
     else:
         prepared = some_of(options.images, options.work, count=options.count)
     return compare(prepared, options.work / f"sweep-{options.epochs}", epochs=options.epochs, seeds=options.seeds)

@@ -166,10 +166,19 @@ def main() -> int:
         if not runs:  # by the command line: this process must stay small, or its children's memory looks like its own
             arrays = str(work / "prepared")
             measured(
-                housetrain("prepare", str(options.images), "--size", "50", "--color-mode", "grayscale", "--out", arrays)
+                housetrain(
+                    "prepare",
+                    str(options.images),
+                    "--image-size",
+                    "50",
+                    "--color-mode",
+                    "grayscale",
+                    "--output",
+                    arrays,
+                )
             )
             net = ["--model", "cnn", "--conv", "3", "--nodes", "64", "--epochs", "3"]
-            measured(housetrain("train", arrays, *net, "--out", str(work / "run")))
+            measured(housetrain("train", arrays, *net, "--output", str(work / "run")))
             runs = [ht.Run.open(work / "run")]
         for run in runs:
             measured(housetrain("export", str(run.folder)))

@@ -97,7 +97,7 @@ def compare(title: str, manifest: SplitManifest, spec: InputSpec, *, repeats: in
         def ours(target: Path = target) -> None:
             nonlocal prepared
             prepared = prepare(
-                manifest, target, size=(spec.height, spec.width), color_mode=spec.color_mode, resize=spec.resize
+                manifest, target, image_size=(spec.height, spec.width), color_mode=spec.color_mode, resize=spec.resize
             )
 
         def decoding() -> None:

@@ -87,7 +87,7 @@ def refresh(sweep: Path, run: Path) -> None:
     from housetrain.report.plots.sweep_plots import Curve, factors
     from housetrain.studio import charts
     from housetrain.studio.views.compare import _row
-    from housetrain.sweep import status
+    from housetrain.sweeps import status
     from housetrain.training.overfitting import overfitting
     from housetrain.training.run import Run
 

@@ -69,7 +69,16 @@ def ours(prepared: Prepared, work: Path, axes: Axes, *, epochs: int, halving: bo
     """Run the command, from nothing, and keep its wall time."""
     name = "halving" if halving else "sweep"
     shutil.rmtree(work / name, ignore_errors=True)
-    command = [sys.executable, "-m", "housetrain", "sweep", str(prepared.folder), "--out", str(work / name), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "housetrain",
+        "sweep",
+        str(prepared.folder),
+        "--output",
+        str(work / name),
+        "--quiet",
+    ]
     for axis, values in axes.items():
         command += [f"--{axis}", ",".join(map(str, values))]
     command += ["--epochs", str(epochs), "--batch-size", str(BATCH), *(["--halving"] if halving else [])]
@@ -155,7 +164,7 @@ def main() -> int:
     if not (folder / "prepared.json").exists():
         from housetrain import prepare
 
-        prepare(options.images, folder, size=50, color_mode="grayscale")
+        prepare(options.images, folder, image_size=50, color_mode="grayscale")
     prepared = Prepared.load(folder)
     axes = {axis: getattr(options, axis) for axis in AXES}
     if options.step == "plain":

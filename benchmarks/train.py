@@ -35,7 +35,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from plain import plain_training, some_of
 
 from housetrain import Prepared, Recipe, prepare, train
-from housetrain.sweep.executors import worker_environment
+from housetrain.sweeps.executors import worker_environment
 from housetrain.system import store
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -48,7 +48,7 @@ def arrays(images: Path, work: Path) -> Prepared:
     """Return the images, 70 % train and 30 % validation but for a few that housetrain keeps for a test."""
     folder = work / "prepared-70-30"
     if not (folder / "prepared.json").exists():
-        prepare(images, folder, size=50, color_mode="grayscale", validation=0.295, test=0.005)
+        prepare(images, folder, image_size=50, color_mode="grayscale", validation_split=0.295, test_split=0.005)
     return Prepared.load(folder)
 
 

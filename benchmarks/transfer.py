@@ -40,7 +40,7 @@ def ours(args: argparse.Namespace, *, precision: str = "") -> dict[str, float]:
             shutil.rmtree(old, ignore_errors=True)
     command = [
         sys.executable, "-m", "housetrain", "run", str(args.folder), "--model", "xception",
-        "--weights", str(args.weights), "--size", str(args.size), "--out", str(out),
+        "--weights", str(args.weights), "--image-size", str(args.size), "--output", str(out),
         "--prepared", str(prepared), "--json",
         *(["--set", f"precision={precision}"] if precision else []),
     ]  # fmt: skip
@@ -81,7 +81,7 @@ def plain(args: argparse.Namespace) -> dict[str, float]:
     """Run the tutorials' way in a process of its own, one epoch."""
     folder = lay_out(args)
     begin = time.perf_counter()
-    command = [sys.executable, __file__, str(folder), "--weights", str(args.weights), "--size", str(args.size)]
+    command = [sys.executable, __file__, str(folder), "--weights", str(args.weights), "--image-size", str(args.size)]
     done = subprocess.run([*command, "--stage", "child"], check=True, stdout=subprocess.PIPE, text=True)
     whole = time.perf_counter() - begin
     found = json.loads(done.stdout.splitlines()[-1])
@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("transfer-benchmark"))
-    parser.add_argument("--size", type=int, default=150)
+    parser.add_argument("--image-size", type=int, default=150)
     parser.add_argument("--accuracy", type=float, default=0.96)
     parser.add_argument("--ratio", type=float, default=30.0)
     parser.add_argument("--stage", choices=(*STAGES, "child"), action="append")

@@ -13,7 +13,7 @@ if __name__ == "__main__":  # housetrain decodes images in worker processes, whi
     # Load: digits as class folders of images, then as arrays, split into train, validation and test.
     name = "mnist" if sys.argv[1:] else "digits"
     folder = ht.sample(name, Path("sample") / name, source=Path(sys.argv[1]) if sys.argv[1:] else None)
-    prepared = ht.prepare(folder, size=28, color_mode="grayscale", validation=0.1, test=0.2)
+    prepared = ht.prepare(folder, image_size=28, color_mode="grayscale", validation_split=0.1, test_split=0.2)
 
     # Look at a digit: what the model will eat.
     digit, label = prepared.images("train")[0, :, :, 0], prepared.classes[prepared.labels("train")[0]]

@@ -48,7 +48,7 @@ def split_of(root: Path, classes: Sequence[str], *, left_out: Sequence[LeftOut] 
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             place = ("test", "validation", "train", "train", "train")[index % 5]
             rows.append(Row(f"{name}/{path.name}", digest, name, place, digest))  # type: ignore[arg-type]
-    options = {"seed": 0, "validation": 0.2, "test": 0.2, "balance": "weights", "ready_made": False}
+    options = {"seed": 0, "validation_split": 0.2, "test_split": 0.2, "balance": "weights", "ready_made": False}
     return SplitManifest.of_rows(root, classes, rows=rows, left_out=left_out, options=options)
 
 
@@ -126,7 +126,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         root = tmp_path / "images"
         write_images(root, classes, per_class=per_class)
         manifest = split_of(root, classes, left_out=options.pop("left_out", ()))
-        prepared = prepare(manifest, tmp_path / "prepared", size=12, workers=1) if with_arrays else None
+        prepared = prepare(manifest, tmp_path / "prepared", image_size=12, workers=1) if with_arrays else None
         return fill_run(tmp_path / "run", manifest, prepared=prepared, **options)
 
     return make

@@ -10,7 +10,7 @@ import numpy as np
 
 from housetrain.images.decode import InputSpec
 from housetrain.models.recipe import Recipe
-from housetrain.sweep.search import entry
+from housetrain.sweeps.search import entry
 from housetrain.system import store
 
 SPEC = InputSpec(50, 50, "grayscale")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tree import snapshot
 
-from housetrain import doctor
+from housetrain import diagnosis
 from housetrain.kernels import shape
 from housetrain.training import precision
 
@@ -85,7 +85,7 @@ def test_a_folder_that_cannot_be_used_gets_one_line_and_exit_2(
 def test_an_output_inside_the_images_is_refused(words: tuple[str, ...], call: Call, tmp_path: Path) -> None:
     source = folder_of(tmp_path / "images", cats=6, dogs=6)
     before = snapshot(source)
-    option = () if words[-1] == "--csv" else ("--out",)
+    option = () if words[-1] == "--csv" else ("--output",)
     code, _, err = call(words[0], source, *words[1:], *option, source / "cats" / "out")
     assert code == 2
     assert "never changed" in err
@@ -121,7 +121,7 @@ def test_check_writes_a_row_per_image(call: Call, tmp_path: Path) -> None:
         (("run", "x", "--time-limit", "soon"), "10m"),
         (("run", "x", "--learning-rate", "-1", "--epochs", "3", "--set", "ema=2"), "2 problems"),
         (("run", "x", "--recipe", "missing.json"), "missing.json"),
-        (("prepare", "x", "--color-mode", "green"), "gray, rgb"),
+        (("prepare", "x", "--color-mode", "green"), "grayscale, rgb"),
         (("show", "x", "--sizes", "50,big"), "50,100"),
         (("train", "x"), "prepare"),
         (("evaluate", "x"), "run folder"),
@@ -158,7 +158,7 @@ def test_show_draws_a_sheet(call: Call, tmp_path: Path) -> None:
 def test_prepare_says_what_it_did_and_does_it_once(call: Call, tmp_path: Path) -> None:
     source = folder_of(tmp_path / "images", cats=20, dogs=20)
     before = snapshot(source)
-    code, out, err = call("prepare", source, "--size", "24", "--json")
+    code, out, err = call("prepare", source, "--image-size", "24", "--json")
     assert code == 0, err
     made = json.loads(out)
     assert (
@@ -168,7 +168,7 @@ def test_prepare_says_what_it_did_and_does_it_once(call: Call, tmp_path: Path) -
         == 40
     )
     inode = (Path(made["prepared"]) / "prepared.json").stat().st_ino
-    code, out, _ = call("prepare", source, "--size", "24", "--json")
+    code, out, _ = call("prepare", source, "--image-size", "24", "--json")
     assert (Path(json.loads(out)["prepared"]) / "prepared.json").stat().st_ino == inode
     assert snapshot(source) == before
 
@@ -195,9 +195,9 @@ def test_doctor_misses_llvm_where_it_would_help(
     for module in (precision, shape):
         monkeypatch.setattr(module, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(shape.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(doctor, "_gpus", tuple)
+    monkeypatch.setattr(diagnosis, "_gpus", tuple)
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    monkeypatch.setattr(doctor, "PACKAGES", tuple(name for name in doctor.PACKAGES if name != "llvmlite"))
+    monkeypatch.setattr(diagnosis, "PACKAGES", tuple(name for name in diagnosis.PACKAGES if name != "llvmlite"))
     facts = json.loads(call("doctor", "--json")[1])
     assert any("llvmlite is not installed" in remark["message"] for remark in facts["remarks"]) == missed
 
@@ -253,7 +253,7 @@ def test_a_bad_sweep_gets_one_line_before_the_first_trial(
     words: tuple[str, ...], said: str, call: Call, tmp_path: Path
 ) -> None:
     source = folder_of(tmp_path / "images", cats=20, dogs=20)
-    assert call("prepare", source, "--out", "arrays")[0] == 0
+    assert call("prepare", source, "--output", "arrays")[0] == 0
     code, out, err = call("sweep", "arrays", *words)
     errors = [line for line in err.splitlines() if line.startswith("Error:")]
     assert code == 2 and out == "" and len(errors) == 1 and said in errors[0], err

@@ -20,7 +20,7 @@ from tree import snapshot
 import housetrain as ht
 from housetrain.errors import HousetrainError
 
-TINY = {"conv": 2, "nodes": 16, "epochs": 2, "size": 32}
+TINY = {"conv": 2, "nodes": 16, "epochs": 2, "image_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_digits_learn_to_97_percent_and_shuffled_labels_do_not(tmp_path: Path) -
     for number, (path, label) in enumerate(zip(files, labels, strict=True)):
         (shuffled / label).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, shuffled / label / f"{number}.png")
-    recipe = ht.Recipe.of("cnn", conv=2, nodes=16, size=28, epochs=3)
+    recipe = ht.Recipe.of("cnn", conv=2, nodes=16, image_size=28, epochs=3)
     fooled = ht.run(shuffled, tmp_path / "run2", recipe=recipe, prepared=tmp_path / "prepared2")
     assert not fooled.evaluation.beats_baseline
     assert "not" in fooled.evaluation.in_words()
@@ -133,9 +133,9 @@ def test_digits_learn_to_97_percent_and_shuffled_labels_do_not(tmp_path: Path) -
 def test_a_killed_main_job_goes_on_and_ends_the_same(few_photos: Path, tmp_path: Path) -> None:
     """kill -9 while it trains; the same command finishes and no epoch is there twice."""
     command = [
-        sys.executable, "-m", "housetrain", "run", str(few_photos), "--out", str(tmp_path / "run"), "--prepared",
-        str(tmp_path / "prepared"), "--model", "cnn", "--conv", "1", "--nodes", "8", "--size", "24", "--epochs", "40",
-        "--deterministic", "--json",
+        sys.executable, "-m", "housetrain", "run", str(few_photos), "--output", str(tmp_path / "run"), "--prepared",
+        str(tmp_path / "prepared"), "--model", "cnn", "--conv", "1", "--nodes", "8", "--image-size", "24", "--epochs",
+        "40", "--deterministic", "--json",
     ]  # fmt: skip
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
     history = tmp_path / "run" / "history.jsonl"

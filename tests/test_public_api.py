@@ -57,7 +57,7 @@ if __name__ == "__main__":
     catalog = ht.scan(folder, cache=False)
     ht.check(catalog)
     division = ht.split(catalog)
-    ht.prepare(division, Path({str(tmp_path)!r}) / "prepared", size=32)
+    ht.prepare(division, Path({str(tmp_path)!r}) / "prepared", image_size=32)
     ht.contact_sheet(catalog, Path({str(tmp_path)!r}) / "sheet.png")
     from housetrain.inference.predictor import Predictor
 """

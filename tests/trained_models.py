@@ -25,7 +25,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The embedded digits, gray 16x16, ten classes; never to be changed by a test."""
     root = tmp_path_factory.mktemp("digits")
     folder = ht.sample("digits", root / "digits")
-    prepared = ht.prepare(folder, root / "prepared", size=16, color_mode="grayscale")
+    prepared = ht.prepare(folder, root / "prepared", image_size=16, color_mode="grayscale")
     run = ht.train(prepared, ht.Recipe.of("cnn", conv=2, nodes=16, epochs=3), root / "run")
     return Trained(folder, prepared, run)
 
@@ -38,7 +38,7 @@ def pets(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
         (root / "photos" / label).mkdir(parents=True)
         for path in sorted((photos / label).iterdir())[:40]:
             shutil.copyfile(path, root / "photos" / label / path.name)
-    prepared = ht.prepare(root / "photos", root / "prepared", size=(24, 32), color_mode="rgb")
+    prepared = ht.prepare(root / "photos", root / "prepared", image_size=(24, 32), color_mode="rgb")
     run = ht.train(prepared, ht.Recipe.of("cnn", conv=1, nodes=8, epochs=2, flip="horizontal"), root / "run")
     return Trained(root / "photos", prepared, run)
 

@@ -59,9 +59,9 @@ def make(work: Path) -> None:
         subprocess.run([sys.executable, "-m", "housetrain", *words], cwd=work, check=True)
 
     call("sample", "digits", "sample/digits", "--quiet")
-    call("prepare", "sample/digits", "--size", "28", "--quiet")
+    call("prepare", "sample/digits", "--image-size", "28", "--quiet")
     net = ("--model", "cnn", "--conv", "2", "--nodes", "32")
-    call("train", "prepared/digits-28x28-grayscale", *net, "--epochs", "12", "--out", "runs/digits", "--quiet")
+    call("train", "prepared/digits-28x28-grayscale", *net, "--epochs", "12", "--output", "runs/digits", "--quiet")
     call("evaluate", "runs/digits")
     call("export", "runs/digits")
     axes = ("--conv", "1,2", "--nodes", "8,32", "--dense", "0,1")

@@ -6,8 +6,8 @@ The verbs of the command line are functions here, and each gives what the next o
 
     catalog  = ht.scan("PetImages")                  # every image decoded once
     findings = ht.check(catalog)                     # what is wrong with them
-    division = ht.split(catalog)                     # train / validation / test, as a list; no file is moved
-    prepared = ht.prepare(division, size=50)         # uint8 arrays on disk
+    manifest = ht.split(catalog)                     # train / validation / test, as a list; no file is moved
+    prepared = ht.prepare(manifest, image_size=50)         # uint8 arrays on disk
     run      = ht.train(prepared, ht.Recipe.of("cnn", conv=3, nodes=64))
     result   = ht.evaluate(run)                      # the only step that opens the test images
     ht.Predictor.load(run).predict("photo.jpg")
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from housetrain.errors import HousetrainError as HousetrainError
     from housetrain.evaluation.evaluate import Evaluation as Evaluation
     from housetrain.evaluation.evaluate import evaluate as evaluate
-    from housetrain.export.bundle import export as export
-    from housetrain.export.bundle import export_bundle as export_bundle
+    from housetrain.exports.bundle import export as export
+    from housetrain.exports.bundle import export_bundle as export_bundle
     from housetrain.images.decode import InputSpec as InputSpec
     from housetrain.images.decode import load as load
     from housetrain.inference.batch_predict import predict_into as predict_into
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from housetrain.inference.predictor import Predictor as Predictor
     from housetrain.models.recipe import Recipe as Recipe
     from housetrain.report.report import write_report as write_report
-    from housetrain.sweep.compare import compare as compare
-    from housetrain.sweep.driver import sweep as sweep
-    from housetrain.sweep.grid import Grid as Grid
-    from housetrain.sweep.leaderboard import Leaderboard as Leaderboard
+    from housetrain.sweeps.compare import compare as compare
+    from housetrain.sweeps.driver import sweep as sweep
+    from housetrain.sweeps.grid import Grid as Grid
+    from housetrain.sweeps.leaderboard import Leaderboard as Leaderboard
     from housetrain.training.run import Run as Run
     from housetrain.training.train import train as train
     from housetrain.workflow import run as run
@@ -62,19 +62,19 @@ _HOME = {
     "data.split_manifest": ("SplitManifest",),
     "data.split": ("split",),
     "inference.batch_predict": ("predict_into",),
-    "export.bundle": ("export", "export_bundle"),
+    "exports.bundle": ("export", "export_bundle"),
     "inference.predictor": ("Prediction", "Predictor"),
     "errors": ("HousetrainError",),
     "workflow": ("run",),
-    "sweep.compare": ("compare",),
+    "sweeps.compare": ("compare",),
     "evaluation.evaluate": ("Evaluation", "evaluate"),
     "report.report": ("write_report",),
-    "sweep.leaderboard": ("Leaderboard",),
+    "sweeps.leaderboard": ("Leaderboard",),
     "training.run": ("Run",),
-    "sweep.grid": ("Grid",),
+    "sweeps.grid": ("Grid",),
     "training.train": ("train",),
     "models.recipe": ("Recipe",),
-    "sweep.driver": ("sweep",),
+    "sweeps.driver": ("sweep",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - derived from the table above, the one place that lists the names

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.images.decode import InputSpec
     from housetrain.models.recipe import Recipe
-    from housetrain.sweep.driver import Plan
-    from housetrain.sweep.leaderboard import Leaderboard
-    from housetrain.sweep.status import Snapshot
+    from housetrain.sweeps.driver import Plan
+    from housetrain.sweeps.leaderboard import Leaderboard
+    from housetrain.sweeps.status import Snapshot
     from housetrain.training.run import Run
 
 Progress = Callable[[int, int], None]
@@ -96,14 +96,14 @@ class Outcome:
 
 def run(
     folder: Path | str,
-    out: Path | str | None = None,
+    output: Path | str | None = None,
     *,
     recipe: Recipe | None = None,
     sweep: Plan | None = None,
     prepared: Path | str | None = None,
     seed: int = 0,
-    validation: float = 0.15,
-    test: float = 0.15,
+    validation_split: float = 0.15,
+    test_split: float = 0.15,
     test_per_class: int | None = None,
     workers: int | None = None,
     narrator: Narrator | None = None,
@@ -112,7 +112,7 @@ def run(
 
     Args:
         folder: Class folders of images: ``folder/<class>/**/image``. Only read.
-        out: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
+        output: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
             this very run.
         recipe: What to train; the ``best`` preset by default. Its size, color and balance decide how images
             are prepared; see `suited` for what it leaves open.
@@ -120,8 +120,8 @@ def run(
             sweep folder.
         prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
         seed: Seed of the split, any integer. The recipe has a seed of its own for training.
-        validation: Share of the images for validation, in (0, 1).
-        test: Share of the images set aside for the one test, in (0, 1).
+        validation_split: Share of the images for validation, in (0, 1).
+        test_split: Share of the images set aside for the one test, in (0, 1).
         test_per_class: Set aside exactly this many test images of each class instead.
         workers: Processes that read images; all cores by default.
         narrator: Told what is going on.
@@ -136,7 +136,7 @@ def run(
     from housetrain.data.output import refuse_inside
     from housetrain.data.prepare import default_prepared_folder, prepare
     from housetrain.evaluation.evaluate import evaluate
-    from housetrain.export.bundle import export_bundle
+    from housetrain.exports.bundle import export_bundle
     from housetrain.models.nets import check_feasible
     from housetrain.models.recipe import Recipe as RecipeType
     from housetrain.report.report import write_report
@@ -147,14 +147,14 @@ def run(
         recipe = first_recipe(sweep)
     recipe = recipe or RecipeType.of("best")
     source = Path(folder)
-    for output in (out, prepared):
-        if output is not None:
-            refuse_inside(source, Path(output))
+    for target in (output, prepared):
+        if target is not None:
+            refuse_inside(source, Path(target))
     if sweep is None:
         check_feasible(recipe, spec_of(recipe))  # before the images are read
     catalog, findings, manifest = look(
-        source, seed=seed, validation=validation, test=test, test_per_class=test_per_class, balance=recipe.balance,
-        workers=workers, narrator=narrator,
+        source, seed=seed, validation_split=validation_split, test_split=test_split, test_per_class=test_per_class,
+        balance=recipe.balance, workers=workers, narrator=narrator,
     )  # fmt: skip
     if sweep is None:
         recipe = suited(recipe, catalog)
@@ -162,18 +162,18 @@ def run(
     arrays_folder = Path(prepared) if prepared else default_prepared_folder(source, spec, manifest)
     with narrator.counting("Preparing") as progress:
         arrays = prepare(
-            manifest, arrays_folder, size=(spec.height, spec.width), color_mode=spec.color_mode, resize=spec.resize,
-            background=spec.background, workers=workers, progress=progress,
+            manifest, arrays_folder, image_size=(spec.height, spec.width), color_mode=spec.color_mode,
+            resize=spec.resize, background=spec.background, workers=workers, progress=progress,
         )  # fmt: skip
     narrator.say(
         f"Prepared {counts_in_words(arrays.split)} as {spec.height}x{spec.width} {spec.color_mode} in {arrays.folder}"
     )
     board = None
     if sweep is None:
-        run_folder = Path(out) if out else free_run_folder(source, arrays, recipe)
+        run_folder = Path(output) if output else free_run_folder(source, arrays, recipe)
         trained = train(arrays, recipe, run_folder, progress="rich" if narrator.live else None)
     else:
-        board = run_sweep(arrays, sweep, Path(out) if out else None, workers=workers, narrator=narrator)
+        board = run_sweep(arrays, sweep, Path(output) if output else None, workers=workers, narrator=narrator)
         trained = board.best_run
         narrator.say(f"Chosen by validation loss, to be tested once: {board.best.name}")
     evaluation = evaluate(trained, prepared=arrays)
@@ -188,7 +188,10 @@ def spec_of(recipe: Recipe) -> InputSpec:
 
     options = recipe.prepare_options
     return InputSpec(
-        height=options["size"], width=options["size"], color_mode=options["color_mode"], resize=options["resize"]
+        height=options["image_size"],
+        width=options["image_size"],
+        color_mode=options["color_mode"],
+        resize=options["resize"],
     )
 
 
@@ -203,8 +206,8 @@ def suited(recipe: Recipe, catalog: Catalog) -> Recipe:
         return recipe
     changes: dict[str, Any] = {}
     side = 16 * math.ceil(statistics.median(max(one.width, one.height) for one in catalog.usable) / 16)
-    if recipe.size is None and side < recipe.prepare_options["size"]:
-        changes["size"] = side
+    if recipe.image_size is None and side < recipe.prepare_options["image_size"]:
+        changes["image_size"] = side
     if recipe.color_mode is None and all(one.mode in ("1", "L", "LA", "I;16") for one in catalog.usable):
         changes["color_mode"] = "grayscale"
     return recipe.but(**changes)
@@ -212,7 +215,7 @@ def suited(recipe: Recipe, catalog: Catalog) -> Recipe:
 
 def finetune(
     source: Run | Path | str,
-    out: Path | str | None = None,
+    output: Path | str | None = None,
     *,
     layers: int = 30,
     prepared: Prepared | None = None,
@@ -225,7 +228,7 @@ def finetune(
 
     Args:
         source: A complete run of a pretrained model.
-        out: The new run folder; ``<run>-finetuned`` by default.
+        output: The new run folder; ``<run>-finetuned`` by default.
         layers: How many of the net's last layers are trained, as `keras.Model.layers` counts them.
         prepared: The images; by default those that the run remembers.
         progress: ``"rich"`` shows a live bar.
@@ -273,7 +276,7 @@ def finetune(
         }
         | settings
     )
-    folder = Path(out) if out is not None else run.folder.with_name(f"{run.name}-finetuned")
+    folder = Path(output) if output is not None else run.folder.with_name(f"{run.name}-finetuned")
     return train(prepared or prepared_of(run), tuned, folder, progress=progress)
 
 
@@ -319,7 +322,7 @@ def run_sweep(
     """
     from housetrain.models.nets import infeasible
     from housetrain.report.sweep_report import write_leaderboard
-    from housetrain.sweep.driver import sweep as train_all
+    from housetrain.sweeps.driver import sweep as train_all
 
     narrator = narrator or Silent()
     target = folder or free_sweep_folder(arrays, sweep)
@@ -336,7 +339,7 @@ def run_sweep(
 
 def free_sweep_folder(prepared: Prepared, sweep: Plan) -> Path:
     """Return the folder of this very sweep if there is one, else the first free ``sweeps/<name>[-N]``."""
-    from housetrain.sweep.driver import is_same_sweep
+    from housetrain.sweeps.driver import is_same_sweep
 
     number = 1
     while True:

@@ -60,7 +60,7 @@ def divide(root: Path, **options: Any) -> SplitManifest:
         place = position(0, sha256)
         name = "test" if place < 0.2 else "validation" if place >= 0.8 else "train"
         rows.append(Row(path.relative_to(root).as_posix(), sha256, path.parent.name, name, sha256))
-    plain = {"seed": 0, "validation": 0.2, "test": 0.2, "test_per_class": None, "balance": "weights"}
+    plain = {"seed": 0, "validation_split": 0.2, "test_split": 0.2, "test_per_class": None, "balance": "weights"}
     classes = sorted({row.label for row in rows})
     return SplitManifest.of_rows(root, classes, rows=rows, options={**plain, "ready_made": False, **options})
 
@@ -109,7 +109,9 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("size", [16, (20, 33)])
 def test_rows_are_what_the_decoder_gives(tmp_path: Path, root: Path, color_mode: Any, resize: Any, size: Any) -> None:
     one = divide(root)
-    prepared = prepare(one, tmp_path / "out", size=size, color_mode=color_mode, resize=resize, background=(9, 8, 7))
+    prepared = prepare(
+        one, tmp_path / "out", image_size=size, color_mode=color_mode, resize=resize, background=(9, 8, 7)
+    )
     height, width = (size, size) if isinstance(size, int) else size
     assert prepared.spec == InputSpec(height, width, color_mode, resize, (9, 8, 7))
     assert_holds(prepared, one, prepared.spec)
@@ -117,7 +119,7 @@ def test_rows_are_what_the_decoder_gives(tmp_path: Path, root: Path, color_mode:
 
 def test_arrays_labels_and_names_belong_together(tmp_path: Path, root: Path) -> None:
     one = divide(root)
-    prepared = prepare(one, tmp_path / "out", size=16)
+    prepared = prepare(one, tmp_path / "out", image_size=16)
     assert prepared.classes == ("Cat", "Dog") and prepared.balance == "weights"
     for name in SPLITS:
         images, labels = prepared.images(name), prepared.labels(name)
@@ -136,7 +138,7 @@ def test_arrays_labels_and_names_belong_together(tmp_path: Path, root: Path) -> 
 
 
 def test_loaded_is_what_was_returned(tmp_path: Path, root: Path) -> None:
-    prepared = prepare(divide(root), tmp_path / "out", size=16)
+    prepared = prepare(divide(root), tmp_path / "out", image_size=16)
     assert Prepared.load(tmp_path / "out") == prepared
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
     assert manifest["counts"] == prepared.counts() and manifest["images"]["shape"] == [40, 16, 16, 1]
@@ -152,20 +154,20 @@ def test_every_format_and_odd_names(tmp_path: Path) -> None:
         for label in ("naïve", "日本"):
             draw(root / label / name, number + 100 * (label == "日本"))
     one = divide(root)
-    assert_holds(prepare(one, tmp_path / "out", size=12, color_mode="rgb"), one, InputSpec(12, 12, "rgb"))
+    assert_holds(prepare(one, tmp_path / "out", image_size=12, color_mode="rgb"), one, InputSpec(12, 12, "rgb"))
 
 
 def test_progress_counts_up_to_all(tmp_path: Path, root: Path) -> None:
     seen: list[tuple[int, int]] = []
-    prepare(divide(root), tmp_path / "out", size=16, progress=lambda done, total: seen.append((done, total)))
+    prepare(divide(root), tmp_path / "out", image_size=16, progress=lambda done, total: seen.append((done, total)))
     assert seen[0] == (0, 40) and seen[-1] == (40, 40)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 def test_the_source_is_not_touched(tmp_path: Path, root: Path) -> None:
     before = snapshot(root)
-    prepare(root, tmp_path / "out", size=16)
-    prepare(root, tmp_path / "out", size=20)
+    prepare(root, tmp_path / "out", image_size=16)
+    prepare(root, tmp_path / "out", image_size=20)
     assert snapshot(root) == before
 
 
@@ -176,14 +178,14 @@ def test_forks_and_workers_prepare_the_same(tmp_path: Path, monkeypatch: pytest.
     one.save(tmp_path)
     assert child(tmp_path, tmp_path / "forks", 16).communicate()[0].split() == ["go", "done"]  # it may be forked
     monkeypatch.setattr(filling, "can_fork", lambda: False)
-    forks, workers = Prepared.load(tmp_path / "forks"), prepare(one, tmp_path / "workers", size=16)
+    forks, workers = Prepared.load(tmp_path / "forks"), prepare(one, tmp_path / "workers", image_size=16)
     assert forks.file.read_bytes() == workers.file.read_bytes() and forks.fingerprint == workers.fingerprint
     assert forks.split == workers.split
     assert forks.split.left_out == (LeftOut("Cat/bad.jpg", "Cat", "not an image (HTML)"),)
 
 
 def test_one_worker_gives_the_same(tmp_path: Path, root: Path) -> None:
-    many, one = (prepare(divide(root), tmp_path / str(count), size=16, workers=count) for count in (3, 1))
+    many, one = (prepare(divide(root), tmp_path / str(count), image_size=16, workers=count) for count in (3, 1))
     assert many.file.read_bytes() == one.file.read_bytes() and many.fingerprint == one.fingerprint
 
 
@@ -192,15 +194,15 @@ def test_one_worker_gives_the_same(tmp_path: Path, root: Path) -> None:
 
 def test_a_folder_is_scanned_and_split(tmp_path: Path, root: Path, decoded: list[str]) -> None:
     (root / "Cat" / "bad.jpg").write_bytes(b"")
-    first = prepare(root, tmp_path / "out", size=16, test_per_class=2)
+    first = prepare(root, tmp_path / "out", image_size=16, test_per_class=2)
     assert first.counts()["test"] == {"Cat": 2, "Dog": 2}
     assert [one.path for one in first.split.left_out] == ["Cat/bad.jpg"]
     assert first.split == split(scan(root), test_per_class=2)
     decoded.clear()
     before = content(tmp_path / "out")
-    assert prepare(root, tmp_path / "out", size=16, test_per_class=2) == first
+    assert prepare(root, tmp_path / "out", image_size=16, test_per_class=2) == first
     assert content(tmp_path / "out") == before and decoded == []
-    assert prepare(root, tmp_path / "out", size=16, test_per_class=3) != first
+    assert prepare(root, tmp_path / "out", image_size=16, test_per_class=3) != first
 
 
 def test_options_with_a_split_are_refused(tmp_path: Path, root: Path) -> None:
@@ -210,13 +212,15 @@ def test_options_with_a_split_are_refused(tmp_path: Path, root: Path) -> None:
 
 def test_default_folder_says_what_it_holds(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert prepare(divide(root, validation=0.15, test=0.15), size=16).folder == Path("prepared/images-16x16-grayscale")
-    one = divide(root, validation=0.15, test=0.15, seed=7, balance="trim", test_per_class=15)
+    assert prepare(divide(root, validation_split=0.15, test_split=0.15), image_size=16).folder == Path(
+        "prepared/images-16x16-grayscale"
+    )
+    one = divide(root, validation_split=0.15, test_split=0.15, seed=7, balance="trim", test_per_class=15)
     spec = InputSpec(50, 60, "rgb", "crop")
     name = "prepared/images-50x60-rgb-crop-seed-7-test-per-class-15-trim"
     assert default_prepared_folder(root, spec, one) == Path(name)
     other = make_folder(tmp_path / "elsewhere" / "images")
-    plain = divide(other, validation=0.15, test=0.15)
+    plain = divide(other, validation_split=0.15, test_split=0.15)
     assert default_prepared_folder(other, InputSpec(16, 16), plain) not in (
         Path("prepared/images-16x16-grayscale"),
         default_prepared_folder(root, InputSpec(16, 16), plain),
@@ -228,23 +232,23 @@ def test_default_folder_says_what_it_holds(tmp_path: Path, root: Path, monkeypat
 
 def test_the_second_call_is_a_hit(tmp_path: Path, root: Path, decoded: list[str]) -> None:
     one = divide(root)
-    first = prepare(one, tmp_path / "out", size=16)
+    first = prepare(one, tmp_path / "out", image_size=16)
     files = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()}
     decoded.clear()
-    assert prepare(one, tmp_path / "out", size=16) == first
+    assert prepare(one, tmp_path / "out", image_size=16) == first
     assert decoded == []
     assert files == {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()}
 
 
 def test_a_changed_file_invalidates_only_itself(tmp_path: Path, root: Path, decoded: list[str]) -> None:
-    prepare(divide(root), tmp_path / "out", size=16)
+    prepare(divide(root), tmp_path / "out", image_size=16)
     draw(root / "Cat" / "4.jpg", 1004)  # changed
     draw(root / "Dog" / "new.jpg", 1005)  # added
     (root / "Dog" / "7.jpg").unlink()  # removed
     (root / "Dog" / "9.jpg").rename(root / "Dog" / "nine.jpg")  # renamed
     decoded.clear()
     one = divide(root)
-    second = prepare(one, tmp_path / "out", size=16)
+    second = prepare(one, tmp_path / "out", image_size=16)
     assert sorted(decoded) == ["Cat/4.jpg", "Dog/new.jpg"]
     assert_holds(second, one, InputSpec(16, 16))
     assert len(content(tmp_path / "out")) == 3  # the old content is gone
@@ -252,11 +256,11 @@ def test_a_changed_file_invalidates_only_itself(tmp_path: Path, root: Path, deco
 
 def test_another_spec_decodes_everything(tmp_path: Path, root: Path, decoded: list[str]) -> None:
     one = divide(root)
-    prepare(one, tmp_path / "out", size=16)
+    prepare(one, tmp_path / "out", image_size=16)
     for options in (
-        {"size": 17},
-        {"size": 17, "color_mode": "rgb"},
-        {"size": 17, "color_mode": "rgb", "resize": "pad"},
+        {"image_size": 17},
+        {"image_size": 17, "color_mode": "rgb"},
+        {"image_size": 17, "color_mode": "rgb", "resize": "pad"},
     ):
         decoded.clear()
         prepared = prepare(one, tmp_path / "out", **options)
@@ -266,12 +270,12 @@ def test_another_spec_decodes_everything(tmp_path: Path, root: Path, decoded: li
 
 def test_another_split_of_the_same_images_decodes_nothing(tmp_path: Path, root: Path, decoded: list[str]) -> None:
     one = divide(root)
-    prepare(one, tmp_path / "out", size=16)
+    prepare(one, tmp_path / "out", image_size=16)
     decoded.clear()
     turned = {"train": "test", "test": "validation", "validation": "train"}
     rows = [Row(row.path, row.sha256, row.label, turned[row.split], row.group) for row in one.rows]  # type: ignore[arg-type]
     other = SplitManifest.of_rows(root, one.classes, rows=rows, options=one.options)
-    prepared = prepare(other, tmp_path / "out", size=16)
+    prepared = prepare(other, tmp_path / "out", image_size=16)
     assert decoded == []
     assert_holds(prepared, other, InputSpec(16, 16))
 
@@ -281,27 +285,27 @@ def test_a_new_decoder_decodes_everything(
     tmp_path: Path, root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch, new: str
 ) -> None:
     one = divide(root)
-    first = prepare(one, tmp_path / "out", size=16)
+    first = prepare(one, tmp_path / "out", image_size=16)
     decoded.clear()
     if new == "library":
         monkeypatch.setattr(module, "_libraries", lambda: {"opencv-python-headless": "99"})
     else:
         monkeypatch.setattr(module.decode, "PIXELS", module.decode.PIXELS + 1)
-    assert prepare(one, tmp_path / "out", size=16).fingerprint == first.fingerprint
+    assert prepare(one, tmp_path / "out", image_size=16).fingerprint == first.fingerprint
     assert len(decoded) == 40
 
 
 def test_prepared_images_outlive_their_source(tmp_path: Path, root: Path) -> None:
     one = divide(root)
-    prepare(one, tmp_path / "out", size=16)
+    prepare(one, tmp_path / "out", image_size=16)
     shutil.rmtree(root)
-    assert len(prepare(one, tmp_path / "out", size=16).images("train")) == len(one.of("train"))
+    assert len(prepare(one, tmp_path / "out", image_size=16).images("train")) == len(one.of("train"))
 
 
 @pytest.mark.parametrize("damage", ["images", "split", "manifest", "missing"])
 def test_damage_is_noticed_and_mended(tmp_path: Path, root: Path, damage: str) -> None:
     one, out = divide(root), tmp_path / "out"
-    prepared = prepare(one, out, size=16)
+    prepared = prepare(one, out, image_size=16)
     listing = next(out.glob("split-*"))
     if damage == "images":
         os.truncate(prepared.file, prepared.file.stat().st_size - 1)
@@ -314,7 +318,7 @@ def test_damage_is_noticed_and_mended(tmp_path: Path, root: Path, damage: str) -
     with pytest.raises(CorruptError) as caught:
         Prepared.load(out)
     assert "\n" not in str(caught.value) and "prepare again" in str(caught.value)
-    assert_holds(prepare(one, out, size=16), one, InputSpec(16, 16))
+    assert_holds(prepare(one, out, image_size=16), one, InputSpec(16, 16))
     assert len(content(out)) == 3
 
 
@@ -325,7 +329,7 @@ def test_what_is_not_prepared_says_so(tmp_path: Path, root: Path) -> None:
 
 
 def test_a_manifest_cannot_point_elsewhere(tmp_path: Path, root: Path) -> None:
-    prepare(divide(root), tmp_path / "out", size=16)
+    prepare(divide(root), tmp_path / "out", image_size=16)
     path = tmp_path / "out" / MANIFEST
     manifest = json.loads(path.read_text())
     manifest["images"]["file"] = "../secret.npy"
@@ -354,16 +358,16 @@ def change(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["another image", "one byte, same size and time", "gone", "a pipe"])
 def test_a_file_changed_since_the_scan_is_named(tmp_path: Path, root: Path, how: str) -> None:
-    prepare(divide(root), tmp_path / "out", size=16)
+    prepare(divide(root), tmp_path / "out", image_size=16)
     before = content(tmp_path / "out")
     one = divide(root)
     change(root / "Cat" / "4.jpg", how)
     with pytest.raises(SourceChanged, match=r"1 image changed.*'Cat/4\.jpg'") as caught:
-        prepare(one, tmp_path / "out", size=20)
+        prepare(one, tmp_path / "out", image_size=20)
     assert "\n" not in str(caught.value)
     assert content(tmp_path / "out") == before
     with pytest.raises(SourceChanged):
-        prepare(one, tmp_path / "other", size=20)
+        prepare(one, tmp_path / "other", image_size=20)
     assert content(tmp_path / "other") == {}
 
 
@@ -372,20 +376,20 @@ def test_many_changed_files_are_counted(tmp_path: Path, root: Path) -> None:
     for number in range(0, 40, 2):
         draw(root / "Cat" / f"{number}.jpg", 500 + number)
     with pytest.raises(SourceChanged, match=r"20 images changed.*and 15 more"):
-        prepare(one, tmp_path / "out", size=20)
+        prepare(one, tmp_path / "out", image_size=20)
 
 
 def test_a_touched_file_is_no_change(tmp_path: Path, root: Path) -> None:
     one = divide(root)
     os.utime(root / "Cat" / "4.jpg")
-    prepare(one, tmp_path / "out", size=20)
+    prepare(one, tmp_path / "out", image_size=20)
 
 
 def test_a_image_that_fails_is_left_out_with_its_reason(tmp_path: Path, root: Path) -> None:
     (root / "Cat" / "bad.jpg").write_bytes(b"<html>")
     (root / "Dog" / "cut.jpg").write_bytes((root / "Dog" / "1.jpg").read_bytes()[:300])
     one = divide(root)  # which did not look
-    prepared = prepare(one, tmp_path / "out", size=16)
+    prepared = prepare(one, tmp_path / "out", image_size=16)
     assert [left.path for left in prepared.split.left_out] == ["Cat/bad.jpg", "Dog/cut.jpg"]
     assert prepared.split.left_out[0] == LeftOut("Cat/bad.jpg", "Cat", "not an image (HTML)")
     rest = SplitManifest.of_rows(
@@ -393,14 +397,14 @@ def test_a_image_that_fails_is_left_out_with_its_reason(tmp_path: Path, root: Pa
     )
     assert_holds(prepared, rest, InputSpec(16, 16))
     assert len(np.load(prepared.file)) == 40
-    assert prepare(one, tmp_path / "out", size=16) == prepared
+    assert prepare(one, tmp_path / "out", image_size=16) == prepared
 
 
 def test_a_class_that_fails_whole_is_refused(tmp_path: Path, root: Path) -> None:
     for path in (root / "Cat").iterdir():
         path.write_bytes(b"<html>" + path.name.encode())
     with pytest.raises(FolderError, match="no image of class 'Cat' could be decoded"):
-        prepare(divide(root), tmp_path / "out", size=16)
+        prepare(divide(root), tmp_path / "out", image_size=16)
     assert content(tmp_path / "out") == {}
 
 
@@ -476,10 +480,10 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_names_path_and_bytes_and_keeps_the_old(tiny_disk: Path, root: Path) -> None:
     one, out = divide(root), tiny_disk / "out"
-    first = prepare(one, out, size=16)
+    first = prepare(one, out, image_size=16)
     before, listing = content(out), first.split
     with pytest.raises(DiskFull, match=r"No space left.*bytes_needed=1200128.*bytes_free=") as caught:
-        prepare(one, out, size=100, color_mode="rgb")
+        prepare(one, out, image_size=100, color_mode="rgb")
     assert str(out) in str(caught.value) and "\n" not in str(caught.value)
     assert content(out) == before and Prepared.load(out).split == listing
 
@@ -489,7 +493,7 @@ def test_no_room_is_said_before_anything_is_decoded(
     tmp_path: Path, root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     one, out = divide(root), tmp_path / "out"
-    prepare(one, out, size=16)
+    prepare(one, out, image_size=16)
     before = content(out)
     decoded.clear()
 
@@ -498,7 +502,7 @@ def test_no_room_is_said_before_anything_is_decoded(
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     with pytest.raises(DiskFull, match="bytes_needed=40"):
-        prepare(one, out, size=100)
+        prepare(one, out, image_size=100)
     assert decoded == [] and content(out) == before
 
 
@@ -510,34 +514,34 @@ def test_a_file_system_that_cannot_reserve_room_works(
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     one = divide(root)
-    assert_holds(prepare(one, tmp_path / "out", size=16), one, InputSpec(16, 16))
+    assert_holds(prepare(one, tmp_path / "out", image_size=16), one, InputSpec(16, 16))
 
 
 def test_room_that_runs_out_later_keeps_the_old(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, out = divide(root), tmp_path / "out"
-    prepare(one, out, size=16)
+    prepare(one, out, image_size=16)
     before = content(out)
     other = divide(root, seed=1)
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for owner, function in ((module, "write_atomic"), (module.arrays, "copy_rows"), (module.arrays, "sync")):
+    for owner, function in ((module, "write_atomic"), (module.npy_writer, "copy_rows"), (module.npy_writer, "sync")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, function, full)
             with pytest.raises(DiskFull, match="bytes_needed"):
-                prepare(other, out, size=16)
+                prepare(other, out, image_size=16)
         assert content(out) == before
 
 
 def test_a_read_only_output_is_refused_and_still_read(tmp_path: Path, root: Path, read_only: Any) -> None:
     one, out = divide(root), tmp_path / "out"
-    first = prepare(one, out, size=16)
+    first = prepare(one, out, image_size=16)
     before = content(out)
     read_only(out)
-    assert prepare(one, out, size=16) == first  # a hit writes nothing
+    assert prepare(one, out, image_size=16) == first  # a hit writes nothing
     with pytest.raises(DiskFull, match=r"(Read-only|Permission).*bytes_needed=") as caught:
-        prepare(one, out, size=17)
+        prepare(one, out, image_size=17)
     assert str(out) in str(caught.value) and content(out) == before
 
 
@@ -556,7 +560,7 @@ from housetrain.data.prepare import prepare
 from housetrain.data.split_manifest import SplitManifest
 one = SplitManifest.load(Path(sys.argv[2]))
 print("go", flush=True)
-prepare(one, Path(sys.argv[3]), size=int(sys.argv[4]))
+prepare(one, Path(sys.argv[3]), image_size=int(sys.argv[4]))
 print("done", flush=True)
 """
 
@@ -570,7 +574,7 @@ def kill_at_random(tmp_path: Path, root: Path, *, kills: int) -> None:
     one, out = divide(root), tmp_path / "out"
     one.save(tmp_path)
     right = {size: expected(one, InputSpec(size, size)) for size in (16, 48)}
-    prepare(one, out, size=16)
+    prepare(one, out, image_size=16)
     began = time.perf_counter()
     process = child(tmp_path, tmp_path / "timing", 48)
     process.wait()
@@ -591,7 +595,7 @@ def kill_at_random(tmp_path: Path, root: Path, *, kills: int) -> None:
         for name in SPLITS:
             assert np.array_equal(prepared.images(name), right[prepared.spec.height][name])
     assert seen == {16, 48}
-    assert_holds(prepare(one, out, size=20), one, InputSpec(20, 20))
+    assert_holds(prepare(one, out, image_size=20), one, InputSpec(20, 20))
     assert len(content(out)) == 3  # what the killed ones left is gone
 
 
@@ -613,7 +617,7 @@ def test_cut_off_at_each_step_of_the_exchange(
     original = getattr(module, step)
     for last in range(1, 5):
         out = tmp_path / f"{step}-{last}"
-        prepare(one, out, size=16)
+        prepare(one, out, image_size=16)
         calls = 0
 
         def stop(*arguments: Any, last: int = last) -> None:
@@ -626,10 +630,10 @@ def test_cut_off_at_each_step_of_the_exchange(
         with monkeypatch.context() as patch:
             patch.setattr(module, step, stop)
             with contextlib.suppress(KeyboardInterrupt):
-                prepare(one, out, size=17)
+                prepare(one, out, image_size=17)
         prepared = Prepared.load(out)
         assert_holds(prepared, one, prepared.spec)
-        assert_holds(prepare(one, out, size=17), one, InputSpec(17, 17))
+        assert_holds(prepare(one, out, image_size=17), one, InputSpec(17, 17))
 
 
 def test_two_processes_prepare_the_same_folder(tmp_path: Path, root: Path) -> None:
@@ -651,7 +655,7 @@ def test_interrupted_it_leaves_no_process(tmp_path: Path, root: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare(divide(root), tmp_path / "out", size=16, progress=stop)
+        prepare(divide(root), tmp_path / "out", image_size=16, progress=stop)
     assert content(tmp_path / "out") == {}
     deadline = time.monotonic() + 5
     while psutil.Process().children(recursive=True) and time.monotonic() < deadline:
@@ -669,7 +673,7 @@ def test_real_photos_are_close_to_a_full_decode(tmp_path: Path, photos: Path) ->
     for path in chosen:
         (root / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path.parent.name / path.name)
-    prepared = prepare(divide(root), tmp_path / "out", size=50)
+    prepared = prepare(divide(root), tmp_path / "out", image_size=50)
     differences = []
     for name in SPLITS:
         for image, path in zip(prepared.images(name), prepared.paths(name), strict=True):
@@ -684,13 +688,13 @@ def test_25_000_images_are_found_again_in_a_second(tmp_path: Path) -> None:
     root = tmp_path / "images"
     for number in range(25_000):
         draw(root / ("Cat", "Dog")[number % 2] / f"{number}.jpg", number, side=24)
-    first = prepare(root, tmp_path / "out", size=50)
+    first = prepare(root, tmp_path / "out", image_size=50)
     fastest = {}
     for source in (root, first.split):
         times = []
         for _ in range(3):
             began = time.perf_counter()
-            prepare(source, tmp_path / "out", size=50)
+            prepare(source, tmp_path / "out", image_size=50)
             times.append(time.perf_counter() - began)
         fastest[type(source).__name__] = min(times)
     assert max(fastest.values()) < 1.0, fastest

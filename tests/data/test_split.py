@@ -80,7 +80,7 @@ def test_adding_and_removing_images_does_not_move_the_others() -> None:
 
 
 def test_another_share_of_test_does_not_move_validation() -> None:
-    small, large = (places(split(folder({"a": 500, "b": 500}), findings=(), test=share)) for share in (0.1, 0.3))
+    small, large = (places(split(folder({"a": 500, "b": 500}), findings=(), test_split=share)) for share in (0.1, 0.3))
     for name in ("validation",):
         assert {p for p, where in small.items() if where == name} == {p for p, where in large.items() if where == name}
     assert {p for p, where in small.items() if where == "test"} < {p for p, where in large.items() if where == "test"}
@@ -250,7 +250,13 @@ def test_a_class_of_one_burst_is_refused(groups: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"validation": 0.0}, {"test": 1.0}, {"test": 0.6, "validation": 0.5}, {"test_per_class": 0}, {"balance": "x"}],
+    [
+        {"validation_split": 0.0},
+        {"test_split": 1.0},
+        {"test_split": 0.6, "validation_split": 0.5},
+        {"test_per_class": 0},
+        {"balance": "x"},
+    ],
 )
 def test_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="cannot be divided"):

@@ -150,13 +150,13 @@ def test_a_net_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("housetrain.models.build.MODELS", MODELS.copy())
     monkeypatch.setattr("housetrain.models.build.PRESETS", PRESETS)
 
-    @register("tiny-of-the-test", about="one convolution", size=16, color_mode="rgb", uses=("nodes",), epochs=2)
+    @register("tiny-of-the-test", about="one convolution", image_size=16, color_mode="rgb", uses=("nodes",), epochs=2)
     def tiny(x: object, recipe: Recipe, layers: Layers) -> object:
         return layers.pooled(layers.conv(x, recipe.nodes, activation="relu"))
 
     try:
         recipe = Recipe.of("tiny-of-the-test", nodes=4)
-        assert recipe.epochs == 2 and recipe.prepare_options["size"] == 16
+        assert recipe.epochs == 2 and recipe.prepare_options["image_size"] == 16
         from housetrain.models import build
 
         net = build.build(recipe, spec=InputSpec(16, 16, "rgb"), classes=THREE)

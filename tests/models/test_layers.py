@@ -26,7 +26,7 @@ def test_shapes_and_parameters_of_every_model_are_those_of_keras(
     from housetrain.models.build import build, for_inference
 
     spec = InputSpec(height=32, width=32, color_mode="grayscale")
-    model = for_inference(build(Recipe.of(name, size=32, color_mode="grayscale"), spec=spec, classes=classes))
+    model = for_inference(build(Recipe.of(name, image_size=32, color_mode="grayscale"), spec=spec, classes=classes))
     model.save(tmp_path / "model.keras")
     layers = read_layers(tmp_path / "model.keras")
     assert [layer.name for layer in layers] == [layer.name for layer in model.layers]

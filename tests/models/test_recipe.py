@@ -13,7 +13,7 @@ from housetrain.errors import RecipeError
 from housetrain.images.decode import InputSpec
 from housetrain.models.nets import check_feasible, cost, infeasible
 from housetrain.models.recipe import PRESETS, Recipe
-from housetrain.sweep.grid import Grid
+from housetrain.sweeps.grid import Grid
 
 
 def spec(height: int, width: int, color_mode: str = "grayscale") -> InputSpec:
@@ -26,7 +26,7 @@ def test_every_preset_is_a_recipe_that_survives_json_and_pickle(model: str) -> N
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
     assert pickle.loads(pickle.dumps(recipe)) == recipe
     assert recipe == Recipe(model=model) and recipe.differences == {}
-    size = recipe.prepare_options["size"]
+    size = recipe.prepare_options["image_size"]
     check_feasible(recipe, spec(size, size, recipe.prepare_options["color_mode"]))
 
 
@@ -35,8 +35,8 @@ def test_the_tutorials_presets_are_the_tutorials() -> None:
     assert (cnn.optimizer, cnn.learning_rate, cnn.batch_size, cnn.epochs) == ("adam", 1e-3, 32, 10)
     assert (mlp.optimizer, mlp.learning_rate, mlp.batch_size, mlp.epochs) == ("adam", 1e-3, 32, 3)
     assert not cnn.augments and not mlp.augments
-    assert cnn.prepare_options == {"size": 50, "color_mode": "grayscale", "resize": "stretch"}
-    assert mlp.prepare_options["size"] == 28 and Recipe.of("deep").prepare_options["size"] == 256
+    assert cnn.prepare_options == {"image_size": 50, "color_mode": "grayscale", "resize": "stretch"}
+    assert mlp.prepare_options["image_size"] == 28 and Recipe.of("deep").prepare_options["image_size"] == 256
     assert Recipe().model == "best" and Recipe().augments
 
 
@@ -161,7 +161,7 @@ def test_the_deepest_cnn_that_fits(side: int, most: int) -> None:
 
 def test_a_recipe_for_other_images_is_refused_in_one_line() -> None:
     with pytest.raises(RecipeError) as caught:
-        check_feasible(Recipe.of("cnn", conv=5, size=96, color_mode="rgb"), spec(50, 50))
+        check_feasible(Recipe.of("cnn", conv=5, image_size=96, color_mode="rgb"), spec(50, 50))
     message = str(caught.value)
     assert "convolution 5 of 5 gets a 1x1 feature map" in message and "allow 4" in message
     assert "size 96" in message and "rgb" in message and "\n" not in message
@@ -177,7 +177,7 @@ def test_cost_of_a_net_counted_by_hand() -> None:
 
 def test_recipes_and_grids_need_no_keras() -> None:
     code = (
-        "import sys; from housetrain.sweep.grid import Grid; Grid().recipes();"
+        "import sys; from housetrain.sweeps.grid import Grid; Grid().recipes();"
         "bad = {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules); sys.exit(len(bad))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -134,7 +134,7 @@ def test_a_net_of_keras_applications_is_explained() -> None:
 @pytest.mark.parametrize("model", ["cnn", "mlp"])
 def test_a_run_is_explained_and_its_report_shows_it(model: str, tmp_path: Path) -> None:
     images = ht.sample("digits", tmp_path / "digits")
-    prepared = ht.prepare(images, tmp_path / "prepared", size=16, color="grayscale")
+    prepared = ht.prepare(images, tmp_path / "prepared", image_size=16, color_mode="grayscale")
     options = {"conv": 2, "nodes": 8} if model == "cnn" else {}
     run = ht.train(prepared, ht.Recipe.of(model, epochs=1, **options), tmp_path / "run")
     photo = sorted(images.rglob("*.png"))[0]

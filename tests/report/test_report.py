@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from handmade_runs import fill_run, made_up_evaluation, split_of, write_images
 
 from housetrain.data.catalog import scan
 from housetrain.data.checks import Finding, check
@@ -22,8 +23,6 @@ from housetrain.report.report import write_report
 from housetrain.report.thumbnails import Album
 from housetrain.system import store
 from housetrain.training.run import Run
-
-from .conftest import fill_run, made_up_evaluation, split_of, write_images
 
 HOSTILE_CLASS = "<script>alert(1)</script>"
 HOSTILE_FILE = "a\nb\"'><img src=x onerror=alert(2)>\u202e.png"

@@ -10,7 +10,7 @@ from sweep_by_hand import answers, labels, write_sweep
 
 from housetrain.report.plots.sweep_plots import best_curves, factors
 from housetrain.report.sweep_report import section_of, write_leaderboard
-from housetrain.sweep.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard
 from housetrain.system import store
 from housetrain.training.run import Run
 

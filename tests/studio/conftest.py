@@ -47,7 +47,7 @@ def pets(work: Path) -> Path:
 def finished(pets: Path, work: Path) -> Run:
     """A finished run on prepared images, tested."""
     manifest = split_of(pets, ("cats", "dogs"))
-    prepared = prepare(manifest, work / "prepared" / "pets-12x12-grayscale", size=12, workers=1)
+    prepared = prepare(manifest, work / "prepared" / "pets-12x12-grayscale", image_size=12, workers=1)
     run = fill_run(work / "runs" / "pets", manifest, prepared=prepared)
     write_recipe(run.folder)
     made_up_evaluation(run).save(run.folder / "evaluation")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from housetrain.images.decode import InputSpec
-from housetrain.sweep.grid import Grid
-from housetrain.sweep.search import entry
+from housetrain.sweeps.grid import Grid
+from housetrain.sweeps.search import entry
 from housetrain.system import store
 
 

@@ -11,7 +11,7 @@ from studio.conftest import Page, texts
 from studio.sweeps import make_sweep
 
 from housetrain.studio import jobs
-from housetrain.sweep.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard
 from housetrain.system import store
 from housetrain.system.lock import Lock
 

@@ -70,8 +70,8 @@ def test_killed_while_writing_the_old_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     write_atomic(path, b"old")
     code = (
-        "import os, sys; from pathlib import Path; from housetrain import disk; "
-        "os.fsync = lambda _: os.kill(os.getpid(), 9); disk.write_atomic(Path(sys.argv[1]), b'new' * 1000)"
+        "import os, sys; from pathlib import Path; from housetrain.system import files; "
+        "os.fsync = lambda _: os.kill(os.getpid(), 9); files.write_atomic(Path(sys.argv[1]), b'new' * 1000)"
     )
     ended = subprocess.run([sys.executable, "-c", code, str(path)])
     assert ended.returncode == -signal.SIGKILL and path.read_bytes() == b"old"

@@ -185,7 +185,7 @@ def test_a_confusion_matrix_is_drawn_quickly_and_its_diagonal_is_blue() -> None:
 
 def test_tracking_imports_no_tensorflow(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from housetrain.training import tracking as t;"
+        "import sys; from pathlib import Path; from housetrain.training import tensorboard as t;"
         f"f = t.EventFile(Path({str(tmp_path)!r})); f.scalars({{'x': 1.0}}, step=1);"
         "f.image('p', t.draw_confusion([[1, 2], [3, 4]]), step=1); f.close();"
         "sys.exit(len({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)))"

@@ -16,14 +16,14 @@ from housetrain.cli.options import (
     Balance,
     ColorMode,
     Folder,
+    ImageSize,
     Json,
     Quiet,
     Resize,
-    Size,
     SplitSeed,
-    Test,
     TestPerClass,
-    Validation,
+    TestSplit,
+    ValidationSplit,
     Workers,
     one_of,
 )
@@ -85,10 +85,10 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example:  housetrain show PetImages --out sheet.png")
+@app.command(epilog="Example:  housetrain show PetImages --output sheet.png")
 def show(
     folder: Folder,
-    out: Annotated[
+    output: Annotated[
         Path | None, typer.Option(help="The PNG to write; by default <folder>-sheet.png here.", show_default=False)
     ] = None,
     per_class: Annotated[int, typer.Option(help="Samples per class.", min=1, max=100)] = 8,
@@ -108,7 +108,7 @@ def show(
         pixels = tuple(int(size) for size in sizes.split(","))
     except ValueError:
         raise RecipeError("The sizes are not numbers", expected="pixels, such as 50,100", sizes=sizes) from None
-    target = out or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
+    target = output or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
     refuse_inside(folder, target)
     with terminal.Terminal(quiet=quiet).counting("Reading") as progress:
         catalog = ht.scan(folder, workers=workers, progress=progress)
@@ -126,19 +126,19 @@ def show(
     )
 
 
-@app.command(epilog="Example:  housetrain prepare PetImages --size 50 --color-mode grayscale")
+@app.command(epilog="Example:  housetrain prepare PetImages --image-size 50 --color-mode grayscale")
 def prepare(
     folder: Folder,
-    size: Size = 50,
+    image_size: ImageSize = 50,
     color_mode: ColorMode = "grayscale",
     resize: Resize = "stretch",
-    out: Annotated[
+    output: Annotated[
         Path | None, typer.Option(help="Where the arrays are kept; by default in prepared/.", show_default=False)
     ] = None,
     balance: Balance = "weights",
     split_seed: SplitSeed = 0,
-    validation: Validation = 0.15,
-    test: Test = 0.15,
+    validation_split: ValidationSplit = 0.15,
+    test_split: TestSplit = 0.15,
     test_per_class: TestPerClass = None,
     workers: Workers = None,
     json_: Json = False,
@@ -151,11 +151,11 @@ def prepare(
     from housetrain.data.output import refuse_inside
     from housetrain.data.prepare import default_prepared_folder
 
-    if out is not None:
-        refuse_inside(folder, out)
+    if output is not None:
+        refuse_inside(folder, output)
     spec = ht.InputSpec(
-        height=size or 50,
-        width=size or 50,
+        height=image_size or 50,
+        width=image_size or 50,
         color_mode=one_of("color_mode", color_mode, COLOR_MODES),
         resize=one_of("resize", resize, RESIZES),
     )
@@ -163,19 +163,19 @@ def prepare(
     _, _, manifest = workflow.look(
         folder,
         seed=split_seed,
-        validation=validation,
-        test=test,
+        validation_split=validation_split,
+        test_split=test_split,
         test_per_class=test_per_class,
         balance=one_of("balance", balance, BALANCES),
         workers=workers,
         narrator=narrator,
     )
-    target = out or default_prepared_folder(folder, spec, manifest)
+    target = output or default_prepared_folder(folder, spec, manifest)
     with narrator.counting("Preparing") as progress:
         prepared = ht.prepare(
             manifest,
             target,
-            size=(spec.height, spec.width),
+            image_size=(spec.height, spec.width),
             color_mode=spec.color_mode,
             resize=spec.resize,
             workers=workers,

@@ -56,7 +56,7 @@ def studio(
 def doctor(json_: Json = False) -> None:
     """Say what on this machine will be slow or fail."""
     from housetrain.cli import terminal
-    from housetrain.doctor import diagnose
+    from housetrain.diagnosis import diagnose
 
     diagnosis = diagnose()
     if json_:

@@ -15,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from housetrain.models.recipe import Recipe
-    from housetrain.sweep.driver import Plan
+    from housetrain.sweeps.driver import Plan
 
 COLOR_MODES = ("grayscale", "rgb")
 RESIZES = ("stretch", "pad", "crop")
@@ -31,12 +31,12 @@ Workers = Annotated[
     int | None, typer.Option(help="Processes that read images; all cores by default.", min=1, show_default=False)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No news, no progress bars.")]
-Out = Annotated[
+Output = Annotated[
     Path | None, typer.Option(help="Where the run is kept; by default a folder in runs/.", show_default=False)
 ]
 SplitSeed = Annotated[int, typer.Option("--split-seed", help="Another number sets other images aside.")]
-Validation = Annotated[float, typer.Option(help="Share of the images for validation.", min=0.0, max=0.9)]
-Test = Annotated[float, typer.Option(help="Share of the images set aside for the one test.", min=0.0, max=0.9)]
+ValidationSplit = Annotated[float, typer.Option(help="Share of the images for validation.", min=0.0, max=0.9)]
+TestSplit = Annotated[float, typer.Option(help="Share of the images set aside for the one test.", min=0.0, max=0.9)]
 TestPerClass = Annotated[
     int | None,
     typer.Option(help="Set aside exactly this many test images per class instead.", min=1, show_default=False),
@@ -55,7 +55,7 @@ ColorMode = Annotated[
 Resize = Annotated[
     str | None, typer.Option(help="How an image is made square.", metavar="stretch|pad|crop", show_default=False)
 ]
-Size = Annotated[
+ImageSize = Annotated[
     int | None, typer.Option(help="Side of the prepared images in pixels.", min=8, max=2048, show_default=False)
 ]
 Model = Annotated[
@@ -142,9 +142,9 @@ def plan_from(
         RecipeError: Naming every problem at once.
     """
     from housetrain.errors import RecipeError
-    from housetrain.sweep.driver import plan
-    from housetrain.sweep.grid import Grid
-    from housetrain.sweep.search import Range, default_space
+    from housetrain.sweeps.driver import plan
+    from housetrain.sweeps.grid import Grid
+    from housetrain.sweeps.search import Range, default_space
 
     words = {name: text for name, text in axes.items() if text is not None}
     for word in settings or []:
@@ -172,7 +172,7 @@ def plan_from(
 
 def _choice(text: str) -> Any:
     """Return the value, the list of values or the range that a word stands for."""
-    from housetrain.sweep.search import Range
+    from housetrain.sweeps.search import Range
 
     low, dots, high = text.partition("..")
     if dots:

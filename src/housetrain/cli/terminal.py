@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from housetrain.data.catalog import Catalog
     from housetrain.data.checks import Finding
-    from housetrain.doctor import Diagnosis
+    from housetrain.diagnosis import Diagnosis
     from housetrain.evaluation.evaluate import Evaluation
-    from housetrain.export.parity import Parity
+    from housetrain.exports.parity import Parity
     from housetrain.inference.predictor import Prediction
-    from housetrain.sweep.compare import Comparison
-    from housetrain.sweep.leaderboard import Leaderboard
-    from housetrain.sweep.status import Snapshot
+    from housetrain.sweeps.compare import Comparison
+    from housetrain.sweeps.leaderboard import Leaderboard
+    from housetrain.sweeps.status import Snapshot
     from housetrain.workflow import Progress
 
 
@@ -295,7 +295,7 @@ def print_prediction(one: Prediction) -> None:
 
 def parity(table_: Sequence[Parity]) -> None:
     """Print how the forms of a model compare with the Keras model."""
-    from housetrain.export.parity import COLUMNS, rows
+    from housetrain.exports.parity import COLUMNS, rows
 
     marks = ["" if row.good else "not good enough" for row in table_]
     drawn = [[*cells, mark] for cells, mark in zip(rows(table_), marks, strict=True)]

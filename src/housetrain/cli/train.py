@@ -19,7 +19,7 @@ from housetrain.cli.options import (
     LearningRate,
     Model,
     Nodes,
-    Out,
+    Output,
     Patience,
     Quiet,
     RecipeFile,
@@ -43,7 +43,7 @@ def train(
     model: Model = "cnn",
     weights: Weights = None,
     augment: Augment = None,
-    out: Out = None,
+    output: Output = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
@@ -82,7 +82,7 @@ def train(
         views=augment,
         settings=set_,
     )
-    target = out or workflow.free_run_folder(
+    target = output or workflow.free_run_folder(
         arrays.folder.with_name(f"{arrays.folder.name}-{chosen.name}"), arrays, chosen
     )
     trained = ht.train(arrays, chosen, target, progress=None if quiet else "rich")
@@ -100,7 +100,7 @@ def train(
 def sweep(
     prepared: Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")],
     model: Model = "cnn",
-    out: Annotated[
+    output: Annotated[
         Path | None, typer.Option(help="Where the sweep is kept; by default a folder in sweeps/.", show_default=False)
     ] = None,
     conv: Annotated[str | None, typer.Option(help="Convolution layers: 1,2,3.", show_default=False)] = None,
@@ -158,7 +158,7 @@ def sweep(
     board = workflow.run_sweep(
         ht.Prepared.load(prepared),
         asked,
-        out,
+        output,
         workers=workers,
         time_limit_s=seconds(time_limit),
         retry_failed=retry_failed,
@@ -188,8 +188,8 @@ def leaderboard(
     import time
 
     from housetrain.cli import terminal
-    from housetrain.sweep.leaderboard import Leaderboard
-    from housetrain.sweep.status import look
+    from housetrain.sweeps.leaderboard import Leaderboard
+    from housetrain.sweeps.status import look
 
     if live:
         with terminal.Terminal().watching() as watch:
@@ -219,7 +219,7 @@ def compare(
     """Say what differs between two runs, and whether luck explains it. Never opens the test."""
     import housetrain as ht
     from housetrain.cli import terminal
-    from housetrain.sweep.compare import compare as compare_runs
+    from housetrain.sweeps.compare import compare as compare_runs
 
     found = compare_runs(ht.Run.open(first), ht.Run.open(second))
     if json_:
@@ -232,7 +232,7 @@ def compare(
 def finetune(
     run: Annotated[Path, typer.Argument(help="A finished run of a pretrained model.", metavar="RUN")],
     layers: Annotated[int, typer.Option(help="Train this many of the net's last layers.", min=1)] = 30,
-    out: Annotated[
+    output: Annotated[
         Path | None, typer.Option(help="The new run folder; by default <RUN>-finetuned.", show_default=False)
     ] = None,
     epochs: Epochs = 5,
@@ -264,7 +264,7 @@ def finetune(
     }
     before = ht.Run.open(run)
     settings: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
-    tuned = workflow.finetune(before, out, layers=layers, progress=None if quiet else "rich", **settings)
+    tuned = workflow.finetune(before, output, layers=layers, progress=None if quiet else "rich", **settings)
     if json_:
         terminal.print_json({"run": str(tuned.folder), "result": tuned.result, "history": tuned.history})
         return

@@ -85,7 +85,7 @@ def predict(
 
 
 @app.command(
-    epilog="Examples:  housetrain export RUN  ·  housetrain export RUN --format litert --precision int8 --out phone"
+    epilog="Examples:  housetrain export RUN  ·  housetrain export RUN --format litert --precision int8 --output phone"
 )
 def export(
     run: _RUN,
@@ -99,7 +99,7 @@ def export(
         ),
     ] = None,
     precision: Annotated[str, typer.Option(help="What it computes in.", metavar="fp32|bf16|fp16|int8")] = "fp32",
-    out: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
             help="The folder to make; by default bundle/, or exports/FORMAT-PRECISION/, in the run.", show_default=False
@@ -113,19 +113,19 @@ def export(
     bits are calibrated on training images. What does not say what the Keras model says is not kept.
     """
     from housetrain.cli import terminal
-    from housetrain.export.bundle import export as export_run
-    from housetrain.export.bundle import export_bundle
-    from housetrain.export.formats import FORMATS
+    from housetrain.exports.bundle import export as export_run
+    from housetrain.exports.bundle import export_bundle
+    from housetrain.exports.formats import FORMATS
 
     bits = one_of("precision", precision, _BITS)
     if format_ is None:
-        folder = export_bundle(run, out)
+        folder = export_bundle(run, output)
         if json_:
             terminal.print_json({"bundle": str(folder)})
         else:
             terminal.out(f"Model    {folder}")
         return
-    made = export_run(run, out, to=one_of("format", format_, FORMATS), precision=bits)
+    made = export_run(run, output, to=one_of("format", format_, FORMATS), precision=bits)
     if json_:
         terminal.print_json(made.to_json())
         return
@@ -141,7 +141,7 @@ _BITS = ("fp32", "bf16", "fp16", "int8")
 def benchmark(run: _RUN, json_: Json = False) -> None:
     """Compare the model in every format and precision that this machine can make. Keeps none of them."""
     from housetrain.cli import terminal
-    from housetrain.export.bundle import benchmark as benchmark_run
+    from housetrain.exports.bundle import benchmark as benchmark_run
 
     table, left_out = benchmark_run(run)
     if json_:
@@ -156,7 +156,7 @@ def benchmark(run: _RUN, json_: Json = False) -> None:
 def explain(
     run: _RUN,
     images: Annotated[list[Path], typer.Argument(help="One photo or a few.", metavar="PHOTO...")],
-    out: Annotated[
+    output: Annotated[
         Path | None, typer.Option(help="The folder to write; by default explained/ in the run.", show_default=False)
     ] = None,
     name: Annotated[
@@ -171,7 +171,7 @@ def explain(
     from housetrain.cli import terminal
     from housetrain.report.explain_page import explain as explain_run
 
-    made = explain_run(run, images, out, name=name)
+    made = explain_run(run, images, output, name=name)
     if json_:
         terminal.print_json(made.to_json())
         return

@@ -46,7 +46,7 @@ def prepare(
     source: SplitManifest,
     folder: Path | None = None,
     *,
-    size: int | tuple[int, int] = ...,
+    image_size: int | tuple[int, int] = ...,
     color_mode: Literal["grayscale", "rgb"] = ...,
     resize: Literal["stretch", "pad", "crop"] = ...,
     background: tuple[int, int, int] = ...,
@@ -60,7 +60,7 @@ def prepare(
     source: Path | str,
     folder: Path | None = None,
     *,
-    size: int | tuple[int, int] = ...,
+    image_size: int | tuple[int, int] = ...,
     color_mode: Literal["grayscale", "rgb"] = ...,
     resize: Literal["stretch", "pad", "crop"] = ...,
     background: tuple[int, int, int] = ...,
@@ -74,7 +74,7 @@ def prepare(
     source: SplitManifest | Path | str,
     folder: Path | None = None,
     *,
-    size: int | tuple[int, int] = 50,
+    image_size: int | tuple[int, int] = 50,
     color_mode: Literal["grayscale", "rgb"] = "grayscale",
     resize: Literal["stretch", "pad", "crop"] = "stretch",
     background: tuple[int, int, int] = (255, 255, 255),
@@ -90,7 +90,7 @@ def prepare(
     Args:
         source: A split, or the folder of images, which is then scanned, checked and split first.
         folder: Where to write. Default: `default_prepared_folder`.
-        size: Height and width in pixels, or one number for both.
+        image_size: Height and width in pixels, or one number for both.
         color_mode: ``"grayscale"`` (1 channel) or ``"rgb"`` (3).
         resize: ``"stretch"`` to the size, ``"pad"`` with the background, or ``"crop"`` the middle.
         background: RGB, 0 to 255, under transparent images and around padded ones.
@@ -106,7 +106,7 @@ def prepare(
         SourceChanged: Images changed after they were scanned; they are named. What was there before is intact.
         DiskFull: No room or no permission; names the path and the bytes needed. What was there before is intact.
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     spec = InputSpec(height=height, width=width, color_mode=color_mode, resize=resize, background=background)
     if isinstance(source, SplitManifest):
         if options:

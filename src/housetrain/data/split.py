@@ -1,13 +1,11 @@
-"""Who learns, who steers, who judges: the rules that divide a catalog into train, validation and test.
+"""Train / validation / test split: the rules that assign each image of a catalog to one of the three.
 
 In: a ``Catalog`` and its findings. Out: a `SplitManifest`. Nothing is written, copied or moved.
 
-The place of an image is a pure function of its content and the seed: ``u = sha256(seed:group) / 2**256`` is in
-[0, 1), the lowest ``test`` of it is the test split, the highest ``validation`` of it the validation split. So adding or
-removing an image does not move the others, two computers agree without talking, and a renamed file stays where it was.
-A group is an image with its near duplicates: a burst of the same cat never stands on both sides.
-
-This module does not know how images are decoded, nor what is done with the rows.
+The place of an image is a pure function of its content and the seed: ``u = sha256(seed:group) / 2**256`` is in [0, 1);
+below ``test_split`` is test, above ``1 - validation_split`` is validation, the rest is train. So adding or removing an
+image does not move the others, two computers agree without talking, and a renamed file keeps its split.
+A group is an image with its near-duplicates: a burst of the same cat never straddles two splits.
 """
 
 from __future__ import annotations
@@ -32,8 +30,8 @@ class SplitOptions(TypedDict, total=False):
     """The keyword arguments of `split`, for functions that pass them on."""
 
     seed: int
-    validation: float
-    test: float
+    validation_split: float
+    test_split: float
     test_per_class: int | None
     balance: Balance
 
@@ -43,8 +41,8 @@ def split(
     *,
     findings: Sequence[Finding] | None = None,
     seed: int = 0,
-    validation: float = 0.15,
-    test: float = 0.15,
+    validation_split: float = 0.15,
+    test_split: float = 0.15,
     test_per_class: int | None = None,
     balance: Balance = "weights",
 ) -> SplitManifest:
@@ -57,8 +55,8 @@ def split(
         catalog: What `scan` gave.
         findings: What `check` gave; it is called where this is ``None``. What a finding leaves out is in no split.
         seed: Another number is another division.
-        validation: Share of each class for validation, 0 < share < 1.
-        test: Share of each class for the test, 0 < share < 1. Not used with ``test_per_class``.
+        validation_split: Share of each class for validation, 0 < share < 1.
+        test_split: Share of each class for the test, 0 < share < 1. Not used with ``test_per_class``.
         test_per_class: So many images of each class for the test instead: exactly those lowest in the hash order.
         balance: ``"weights"`` keeps all images and lets training weigh the classes, ``"trim"`` trims the classes of
             train and validation (never of test) to the smallest one, ``"none"`` does neither.
@@ -70,7 +68,9 @@ def split(
         FolderError: Fewer than two classes, or a class with too few images. All such problems are in the message.
         RecipeError: An option out of its range.
     """
-    _check_options(validation=validation, test=test, test_per_class=test_per_class, balance=balance)
+    _check_options(
+        validation_split=validation_split, test_split=test_split, test_per_class=test_per_class, balance=balance
+    )
     from housetrain.data.checks import check, duplicate_groups
 
     default_findings = findings is None
@@ -89,8 +89,8 @@ def split(
         pool,
         groups,
         place=place,
-        validation=validation if "validation" in missing else 0.0,
-        test=test if "test" in missing else 0.0,
+        validation_split=validation_split if "validation" in missing else 0.0,
+        test_split=test_split if "test" in missing else 0.0,
         per_class=test_per_class if "test" in missing else None,
     )
     rows = [
@@ -115,8 +115,8 @@ def split(
         left_out=(LeftOut(path, labels[path], reason) for path, reason in left_out.items()),
         options={
             "seed": seed,
-            "validation": validation,
-            "test": test,
+            "validation_split": validation_split,
+            "test_split": test_split,
             "test_per_class": test_per_class,
             "balance": balance,
             "ready_made": ready_made,
@@ -138,10 +138,10 @@ def complete_options(**options: Any) -> dict[str, Any]:
     return {name: options.get(name, defaults[name]) for name in SplitOptions.__annotations__}
 
 
-def _check_options(*, validation: float, test: float, test_per_class: int | None, balance: str) -> None:
+def _check_options(*, validation_split: float, test_split: float, test_per_class: int | None, balance: str) -> None:
     problems = []
-    if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
-        problems.append("validation and test are shares above 0 that leave something for train")
+    if not (0 < validation_split < 1 and 0 < test_split < 1 and validation_split + test_split < 1):
+        problems.append("validation_split and test_split are shares above 0 that leave something for train")
     if test_per_class is not None and test_per_class < 1:
         problems.append("test_per_class is at least 1")
     if balance not in get_args(Balance):
@@ -150,8 +150,8 @@ def _check_options(*, validation: float, test: float, test_per_class: int | None
         raise RecipeError(
             "the images cannot be divided this way",
             expected="; ".join(problems),
-            validation=validation,
-            test=test,
+            validation_split=validation_split,
+            test_split=test_split,
             test_per_class=test_per_class,
             balance=balance,
         )
@@ -226,8 +226,8 @@ def _assign(
     groups: dict[str, str],
     *,
     place: dict[str, float],
-    validation: float,
-    test: float,
+    validation_split: float,
+    test_split: float,
     per_class: int | None,
 ) -> dict[str, SplitName]:
     """Return group -> split. Test lies at the low end of the hash order, validation at the high end."""
@@ -237,10 +237,10 @@ def _assign(
     ordered = sorted(labels, key=lambda group: (place[group], group))
     assigned: dict[str, SplitName] = {
         group: "test"
-        if place[group] < test and per_class is None
+        if place[group] < test_split and per_class is None
         # At the other end than test, so that neither moves when the share of the other is changed.
         else "validation"
-        if place[group] >= 1.0 - validation
+        if place[group] >= 1.0 - validation_split
         else "train"
         for group in ordered
     }
@@ -248,13 +248,13 @@ def _assign(
     for group in ordered:
         for label in labels[group]:
             by_class[label].append(group)
-    if per_class is not None and test:
+    if per_class is not None and test_split:
         _take_test(by_class, labels, assigned=assigned, per_class=per_class)
     for label in sorted(by_class):
         own = [group for group in by_class[label] if len(labels[group]) == 1]
-        if test and per_class is None:
+        if test_split and per_class is None:
             _at_least_one(own, assigned, wanted="test")
-        if validation:
+        if validation_split:
             _at_least_one(own[::-1], assigned, wanted="validation")
         _at_least_one(own, assigned, wanted="train", fixed="test" if per_class is not None else None)
     return assigned

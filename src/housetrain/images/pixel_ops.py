@@ -34,7 +34,7 @@ def gray_of(color_mode: tuple[int, int, int]) -> int:
 
 
 def to_rgb(pixels: Pixels, color_mode: str) -> Pixels:
-    """Return gray or RGB pixels in ``color_mode`` (``"grayscale"`` or ``"rgb"``): ``(height, width, 1 or 3)``, uint8."""
+    """Return pixels in ``color_mode`` (``"grayscale"`` or ``"rgb"``): ``(height, width, 1 or 3)``, uint8."""
     if color_mode == "grayscale":
         return pixels if pixels.shape[2] == 1 else to_gray(pixels)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels

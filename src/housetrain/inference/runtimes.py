@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from housetrain.errors import HousetrainError, MissingExtra, ModelError
-from housetrain.export.formats import Format
+from housetrain.exports.formats import Format
 from housetrain.inference import graphs
 from housetrain.inference.engine import Engine, Images, KerasEngine, Probabilities, class_probabilities
 from housetrain.system.backend import load_keras, load_openvino, without_start_up_notes

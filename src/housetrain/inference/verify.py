@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from housetrain.data.split_manifest import SPLITS
 from housetrain.errors import CorruptError, IncompleteError, ModelError
-from housetrain.export.formats import TOLERANCES, Form, choose
+from housetrain.exports.formats import TOLERANCES, Form, choose
 from housetrain.inference.engine import Engine, Images, Probabilities
 from housetrain.system import store
 

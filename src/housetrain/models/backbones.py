@@ -34,7 +34,7 @@ class Backbone(NamedTuple):
         module: Its module there.
         about: One line for help texts.
         side: Side of the images it was trained on, pixels.
-        size: Side that transfer learning here prepares by default.
+        image_size: Side that transfer learning here prepares by default.
         smallest: Smallest side it takes.
         file: Its ImageNet weights without the top, as Keras keeps them in ``~/.keras/models``.
         whole_file: Its ImageNet weights with the top.
@@ -47,7 +47,7 @@ class Backbone(NamedTuple):
     module: str
     about: str
     side: int
-    size: int
+    image_size: int
     smallest: int
     file: str
     whole_file: str

@@ -6,7 +6,7 @@ Does not know: the images, optimizers, run folders. Nothing global is touched: n
 
 A builder gets the scaled images and returns the features before the output layer; it reads like plain Keras:
 
-    @register("tiny", about="one convolution", size=32, color_mode="rgb")
+    @register("tiny", about="one convolution", image_size=32, color_mode="rgb")
     def tiny(x, recipe, layers):
         return layers.pooled(layers.conv(x, 16, activation="relu"))
 """
@@ -44,7 +44,7 @@ def register(
     name: str,
     *,
     about: str = "",
-    size: int = 64,
+    image_size: int = 64,
     color_mode: Literal["grayscale", "rgb"] = "rgb",
     uses: tuple[str, ...] = (),
     scale: float = 1 / 255,
@@ -56,7 +56,7 @@ def register(
     Args:
         name: The name recipes use.
         about: One line for help texts.
-        size: Side in pixels the net is meant for.
+        image_size: Side in pixels the net is meant for.
         color_mode: ColorMode the net is meant for.
         uses: Which of ``conv``, ``nodes``, ``dense`` the builder reads.
         scale: The builder gets ``pixels * scale + offset``.
@@ -71,7 +71,7 @@ def register(
         if name in MODELS:
             raise ModelError(f"There is a model named {name!r} already", do="choose another name")
         MODELS[name], _SCALES[name] = builder, (scale, offset)
-        PRESETS.setdefault(name, Preset(about, size, color_mode, settings, uses))
+        PRESETS.setdefault(name, Preset(about, image_size, color_mode, settings, uses))
         return builder
 
     return add

@@ -73,8 +73,10 @@ def check_feasible(recipe: Recipe, spec: InputSpec) -> None:
             color than the images were prepared in.
     """
     reasons = [reason] if (reason := infeasible(recipe, spec)) else []
-    if recipe.size is not None and (spec.height, spec.width) != (recipe.size, recipe.size):
-        reasons.append(f"the recipe asks for size {recipe.size}, the images are prepared {spec.height}x{spec.width}")
+    if recipe.image_size is not None and (spec.height, spec.width) != (recipe.image_size, recipe.image_size):
+        reasons.append(
+            f"the recipe asks for image_size {recipe.image_size}, the images are prepared {spec.height}x{spec.width}"
+        )
     if recipe.color_mode is not None and recipe.color_mode != spec.color_mode:
         reasons.append(f"the recipe asks for {recipe.color_mode}, the images are prepared {spec.color_mode}")
     if reasons:

@@ -30,14 +30,14 @@ class Preset(NamedTuple):
 
     Args:
         about: One line for help texts.
-        size: Side of the square image in pixels that the model is meant for.
+        image_size: Side of the square image in pixels that the model is meant for.
         color_mode: ``"grayscale"`` or ``"rgb"``.
         settings: Recipe fields that differ from the field defaults.
         uses: Which of ``conv``, ``nodes``, ``dense`` and ``progressive`` the net listens to.
     """
 
     about: str
-    size: int
+    image_size: int
     color_mode: Literal["grayscale", "rgb"]
     settings: Mapping[str, Any]
     uses: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ PRESETS: dict[str, Preset] = {
     **{
         name: Preset(
             backbone.about,
-            backbone.size,
+            backbone.image_size,
             "rgb",
             {
                 "weights": IMAGENET,
@@ -145,7 +145,9 @@ class Recipe(BaseModel):
     dense: int = Field(0, ge=0, le=8, description="cnn only: how many dense layers between Flatten and the output.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of units silenced before the output while training.")
 
-    size: int | None = Field(None, ge=4, le=2048, description="Side of the square image, pixels. Empty: the preset's.")
+    image_size: int | None = Field(
+        None, ge=4, le=2048, description="Side of the square image, pixels. Empty: the preset's."
+    )
     color_mode: Literal["grayscale", "rgb"] | None = Field(None, description="Color of the input. Empty: the preset's.")
     resize: Literal["stretch", "pad", "crop"] = Field("stretch", description="How an image is made square.")
     balance: Literal["weights", "trim", "none"] = Field(
@@ -244,10 +246,10 @@ class Recipe(BaseModel):
 
     @property
     def prepare_options(self) -> dict[str, Any]:
-        """``size``, ``color_mode`` and ``resize`` to prepare images with, the preset's where they are left open."""
+        """``image_size``, ``color_mode`` and ``resize`` to prepare images with; the preset's where open."""
         preset = PRESETS[self.model]
         return {
-            "size": self.size or preset.size,
+            "image_size": self.image_size or preset.image_size,
             "color_mode": self.color_mode or preset.color_mode,
             "resize": self.resize,
         }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from housetrain.errors import HousetrainError
 from housetrain.evaluation import text
 from housetrain.report.plots import sweep_plots as plots
-from housetrain.sweep.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard
 from housetrain.system import store
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ FIELDS: dict[str, Field] = {
     "deterministic": Field("Bit-equal", "The same bits every time on this machine, a little slower."),
     "precision": Field("Precision", "auto computes in short numbers where the processor is made for them."),
 }
-DECIDED = {"size", "color_mode", "resize", "balance"}
+DECIDED = {"image_size", "color_mode", "resize", "balance"}
 """What was decided when the images were prepared."""
 _BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 _PREFIX = "recipe-"
@@ -107,9 +107,9 @@ def recipe(arrays: Arrays) -> Recipe | None:
     )
     preset = PRESETS[model]
     st.caption(f"{preset.about[:1].upper()}{preset.about[1:]}.")
-    if (preset.size, preset.color_mode) != (arrays.spec.height, arrays.spec.color_mode):
+    if (preset.image_size, preset.color_mode) != (arrays.spec.height, arrays.spec.color_mode):
         st.caption(
-            f"It is meant for {preset.size} × {preset.size} pixels, "
+            f"It is meant for {preset.image_size} × {preset.image_size} pixels, "
             f"{'gray' if preset.color_mode == 'grayscale' else 'in color'}; other images work as well."
         )
     base = Recipe.of(model)

@@ -15,11 +15,11 @@ from housetrain.studio import charts, forms, jobs, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import Arrays
 from housetrain.studio.widgets import plain, readable
-from housetrain.sweep import status
-from housetrain.sweep.grid import Grid
-from housetrain.sweep.leaderboard import Leaderboard
-from housetrain.sweep.rows import Row
-from housetrain.sweep.status import Snapshot
+from housetrain.sweeps import status
+from housetrain.sweeps.grid import Grid
+from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.rows import Row
+from housetrain.sweeps.status import Snapshot
 from housetrain.system.lock import Lock
 from housetrain.training.progress import in_words
 
@@ -100,7 +100,7 @@ def _new(arrays: list[Arrays]) -> None:
             words_ += [f"--{name}", ",".join(map(str, sorted(values)))]
         words_ += settings + (["--halving"] if halving else [])
         target = _target(chosen, words_)
-        widgets.start([*words_, "--out", target], target=target)
+        widgets.start([*words_, "--output", target], target=target)
         st.session_state["sweep"] = target.name
         st.session_state["sweep-begun"] = target.name
         st.session_state["to-sweep"] = True

@@ -312,8 +312,8 @@ def _options(*, ready_made: bool) -> SplitOptions:
         )
     options: SplitOptions = {
         "seed": int(seed),
-        "validation": validation / 100,
-        "test": test / 100,
+        "validation_split": validation / 100,
+        "test_split": test / 100,
         "test_per_class": int(per_class) or None,
         "balance": balance,
     }
@@ -362,15 +362,22 @@ def _words(folder: Path, spec: InputSpec, options: SplitOptions, target: Path) -
     words: list[Any] = [
         "prepare",
         folder,
-        "--size",
+        "--image-size",
         spec.height,
         "--color-mode",
         spec.color_mode,
         "--resize",
         spec.resize,
     ]
-    words += ["--validation", options["validation"], "--test", options["test"], "--balance", options["balance"]]
-    words += ["--split-seed", options["seed"], "--out", target]
+    words += [
+        "--validation-split",
+        options["validation_split"],
+        "--test-split",
+        options["test_split"],
+        "--balance",
+        options["balance"],
+    ]
+    words += ["--split-seed", options["seed"], "--output", target]
     if options["test_per_class"]:
         words += ["--test-per-class", options["test_per_class"]]
     return words

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from housetrain.export.formats import FORMATS, PRECISIONS
+from housetrain.exports.formats import FORMATS, PRECISIONS
 from housetrain.inference import verify
 from housetrain.studio import jobs, shelf, widgets
 from housetrain.studio.settings import Settings

@@ -203,7 +203,7 @@ def _where(run: Run, number: int, answer: dict[str, Any]) -> None:
         icon=":material/filter_center_focus:",
         help="Heat over the photo: which places speak for the answer. Takes some seconds.",
     ):
-        widgets.start(["explain", run.folder, photo, "--out", target, "--json"], target=target)
+        widgets.start(["explain", run.folder, photo, "--output", target, "--json"], target=target)
         st.rerun()
 
 

@@ -145,7 +145,7 @@ def begin(recipe: Recipe, arrays: Arrays) -> Path:
     key = hashlib.sha256(str(recipe.to_json()).encode()).hexdigest()[:16]
     file = settings.scratch / "recipes" / f"{key}.json"
     store.write_json_atomic(file, recipe.to_json(), durable=False)
-    words: list[str | Path] = ["train", arrays.folder, "--recipe", file, "--out", folder]
+    words: list[str | Path] = ["train", arrays.folder, "--recipe", file, "--output", folder]
     jobs.start(settings.jobs, words, target=folder, work=settings.work)
     return folder
 
@@ -338,7 +338,7 @@ def resume(run: Run) -> None:
     prepared = run.input_json.get("prepared") if (run.folder / "input.json").is_file() else None
     if not prepared:
         raise IncompleteError("The run does not say which images it trains on", do="begin a new training")
-    words: list[str | Path] = ["train", str(prepared), "--recipe", run.folder / "recipe.json", "--out", run.folder]
+    words: list[str | Path] = ["train", str(prepared), "--recipe", run.folder / "recipe.json", "--output", run.folder]
     jobs.start(settings.jobs, words, target=run.folder, work=settings.work)
 
 

@@ -15,7 +15,7 @@ from housetrain.errors import IncompleteError, SourceChanged
 from housetrain.evaluation import statistics
 from housetrain.evaluation.evaluate import prepared_of
 from housetrain.evaluation.text import NBSP, duration, number, percent, size
-from housetrain.sweep.rows import losses_of
+from housetrain.sweeps.rows import losses_of
 
 if TYPE_CHECKING:
     from housetrain.training.run import Run

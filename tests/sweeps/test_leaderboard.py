@@ -13,8 +13,8 @@ import pytest
 from sweep_by_hand import answers, labels, write_sweep
 
 from housetrain.evaluation.statistics import at_least, expected_maximum
-from housetrain.sweep.leaderboard import Leaderboard
-from housetrain.sweep.status import look, work
+from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.status import look, work
 from housetrain.system import store
 
 TRUTH = labels()
@@ -153,7 +153,7 @@ def test_work_orders_trials_as_they_take_time() -> None:
 
     from housetrain.models.nets import cost
     from housetrain.models.recipe import Recipe
-    from housetrain.sweep.folder import Trial
+    from housetrain.sweeps.folder import Trial
 
     def trial(**settings: int) -> Trial:
         recipe = Recipe.of("cnn", **settings)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from housetrain.errors import MissingExtra, RecipeError
 from housetrain.models.nets import cost, infeasible
 from housetrain.models.recipe import PRESETS, Recipe
-from housetrain.sweep.folder import Trial, dropped_in
+from housetrain.sweeps.folder import Trial, dropped_in
 from housetrain.system import store
 from housetrain.training.run import Run
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from housetrain.export.formats import Form
+from housetrain.exports.formats import Form
 from housetrain.images.decode import InputSpec
 
 _EXTRAS = {"keras": "tensorflow", "openvino": "openvino", "onnx": "export", "litert": "export"}

@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from housetrain.errors import RecipeError, StoreError
 from housetrain.models.nets import check_feasible, infeasible
 from housetrain.models.recipe import Recipe
-from housetrain.sweep.executors import Executor, InProcess, Processes
-from housetrain.sweep.folder import Trial, trials_of
-from housetrain.sweep.grid import Grid
-from housetrain.sweep.leaderboard import Leaderboard
-from housetrain.sweep.search import All, Book, Halving, Optuna, Search, Task, check_space, entry, space_to_json
-from housetrain.sweep.status import Snapshot, look, work
-from housetrain.sweep.trial import fail
+from housetrain.sweeps.executors import Executor, InProcess, Processes
+from housetrain.sweeps.folder import Trial, trials_of
+from housetrain.sweeps.grid import Grid
+from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.search import All, Book, Halving, Optuna, Search, Task, check_space, entry, space_to_json
+from housetrain.sweeps.status import Snapshot, look, work
+from housetrain.sweeps.trial import fail
 from housetrain.system import store
 from housetrain.system.lock import Lock
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
-    from housetrain.sweep.executors import Outcome
+    from housetrain.sweeps.executors import Outcome
 
 DEATHS = 3
 """So many times a trial may take its process with it without finishing one more epoch before it is marked failed."""
@@ -75,7 +75,7 @@ def plan(
         halving: Stop the weaker trials early.
         first: With ``halving``: epochs before the first look.
         space: Search here with Optuna instead of training all of ``recipes``: setting -> list of values or
-            `housetrain.sweep.search.Range`.
+            `housetrain.sweeps.search.Range`.
         fixed: With ``space``: recipe fields that all trials share, ``model`` among them.
         trials: With ``space``: how many.
         seed: With ``space``: of the sampler.

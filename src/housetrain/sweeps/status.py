@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from housetrain.sweep.folder import Trial, read_sweep, trials_of
-from housetrain.sweep.leaderboard import Leaderboard
+from housetrain.sweeps.folder import Trial, read_sweep, trials_of
+from housetrain.sweeps.leaderboard import Leaderboard
 from housetrain.training.run import Run
 
 _FLOPS_A_SECOND = 60e9  # of one core; only the ratio to the next line matters, and only for the order and the time left

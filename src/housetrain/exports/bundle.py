@@ -30,9 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import DecodeError, HousetrainError, IncompleteError, MissingExtra, ModelError
-from housetrain.export import model_card
-from housetrain.export.convert import convert
-from housetrain.export.formats import (
+from housetrain.exports import model_card
+from housetrain.exports.convert import convert
+from housetrain.exports.formats import (
     FORMATS,
     NAMES,
     PRECISIONS,
@@ -43,7 +43,7 @@ from housetrain.export.formats import (
     is_installed,
     need,
 )
-from housetrain.export.parity import IMAGES, Parity, Yardstick, compare, in_batches
+from housetrain.exports.parity import IMAGES, Parity, Yardstick, compare, in_batches
 from housetrain.inference import abstain, verify
 from housetrain.inference.engine import Engine, Images, KerasEngine, Probabilities, class_probabilities
 from housetrain.inference.runtimes import ENGINES, load_saved_model_engine
@@ -115,8 +115,8 @@ def export(
     Args:
         run: A run, or its folder.
         folder: The folder to make, or to replace if it is a bundle; by default ``exports/FORMAT-PRECISION`` in the run.
-        to: The format: one of `housetrain.export.formats.FORMATS`.
-        precision: One that `housetrain.export.formats.PRECISIONS` lists for it.
+        to: The format: one of `housetrain.exports.formats.FORMATS`.
+        precision: One that `housetrain.exports.formats.PRECISIONS` lists for it.
 
     Returns:
         The bundle's folder and the comparison on up to 512 validation images.

@@ -10,7 +10,7 @@ from handmade_runs import split_of, write_images
 
 from housetrain.errors import SourceChanged
 from housetrain.models.recipe import Recipe
-from housetrain.sweep.compare import compare
+from housetrain.sweeps.compare import compare
 from housetrain.system import store
 from housetrain.training.run import Run
 

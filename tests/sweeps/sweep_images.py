@@ -43,4 +43,4 @@ def prepared_digits(
         rows.append(Row(f"{label}/{index}.png", sha256, str(label), where, sha256))
     classes = tuple(sorted(str(digit) for digit in digits))
     manifest = SplitManifest.of_rows(folder / "images", classes, rows=rows, options=complete_options())
-    return prepare(manifest, folder / "prepared", size=size)
+    return prepare(manifest, folder / "prepared", image_size=size)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from housetrain.export import bundle, formats
+from housetrain.exports import bundle, formats
 
 
 def test_export_prints_the_comparison_and_predict_takes_what_it_made(call: Any, digits: Any, tmp_path: Path) -> None:
-    code, out, err = call("export", digits.run.folder, "--format", "litert", "--out", tmp_path / "phone")
+    code, out, err = call("export", digits.run.folder, "--format", "litert", "--output", tmp_path / "phone")
     assert code == 0, err
     head, keras, litert, *_ = out.splitlines()
     assert head.split()[:2] == ["format", "size"] and "accuracy" in head

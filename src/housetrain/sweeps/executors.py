@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from housetrain.sweep.trial import Job, run_trial
+from housetrain.sweeps.trial import Job, run_trial
 from housetrain.system.process_pool import cores
 
 TRIALS_A_WORKER = 8
@@ -204,7 +204,7 @@ class _Worker:
             self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") if self.log else contextlib.nullcontext(subprocess.DEVNULL) as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "housetrain.sweep.trial_worker", str(os.getpid())],
+                [sys.executable, "-m", "housetrain.sweeps.trial_worker", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.sweep.folder import Trial
+from housetrain.sweeps.folder import Trial
 from housetrain.system import store
 from housetrain.training.run import Run
 

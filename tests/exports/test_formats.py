@@ -16,7 +16,7 @@ import pytest
 
 import housetrain as ht
 from housetrain.errors import CorruptError, MissingExtra, ModelError
-from housetrain.export import bundle, formats, parity
+from housetrain.exports import bundle, formats, parity
 from housetrain.inference import graphs
 from housetrain.system import store
 
@@ -214,7 +214,7 @@ def test_every_cut_of_an_onnx_file_is_one_of_our_errors(exported: Any, tmp_path:
 def test_a_conversion_that_fails_leaves_nothing_behind(
     digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from housetrain.export import convert
+    from housetrain.exports import convert
 
     def broken(model: Any, path: Path, *_: Any) -> None:
         path.write_bytes(b"half of it")
@@ -234,7 +234,7 @@ def test_a_form_that_says_something_else_is_not_kept(
     with pytest.raises(ModelError, match="does not say what the Keras model says"):
         ht.export(digits.run, tmp_path / "new", to="openvino")
     assert list(tmp_path.iterdir()) == []
-    from housetrain.export import convert
+    from housetrain.exports import convert
 
     monkeypatch.undo()
 

@@ -142,9 +142,9 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
             "close other programs")  # fmt: skip
     if facts["disk_free_bytes"] < 2 * _GIB:
         say("warning", f"{facts['disk_free_bytes'] / _GIB:.1f} GiB are free in {folder}",
-            "free some space or write elsewhere with --out: 25,000 images at 96x96 RGB take 0.7 GiB")  # fmt: skip
+            "free some space or write elsewhere with --output: 25,000 images at 96x96 RGB take 0.7 GiB")  # fmt: skip
     if not os.access(folder, os.W_OK):
-        say("warning", f"{folder} is not writable: runs cannot be kept here", "change folder or pass --out")
+        say("warning", f"{folder} is not writable: runs cannot be kept here", "change folder or pass --output")
     if not facts["gpus"]:
         say("note", f"No GPU: training runs on {facts['cores']} processor core{'s' if facts['cores'] > 1 else ''}")
     simd = set(facts["instructions"])

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sweep.sweep_images import prepared_digits
+from sweeps.sweep_images import prepared_digits
 
 from housetrain.data.prepare import Prepared
 from housetrain.errors import HousetrainError, RecipeError, StoreError
 from housetrain.models.recipe import Recipe
-from housetrain.sweep.driver import is_same_sweep, plan, sweep
-from housetrain.sweep.executors import Executor, InProcess, Outcome, Processes
-from housetrain.sweep.grid import Grid
-from housetrain.sweep.leaderboard import Leaderboard
-from housetrain.sweep.search import Range, rungs
-from housetrain.sweep.status import look
-from housetrain.sweep.trial import Job
+from housetrain.sweeps.driver import is_same_sweep, plan, sweep
+from housetrain.sweeps.executors import Executor, InProcess, Outcome, Processes
+from housetrain.sweeps.grid import Grid
+from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.search import Range, rungs
+from housetrain.sweeps.status import look
+from housetrain.sweeps.trial import Job
 from housetrain.system import store
 from housetrain.training.run import Run
 
@@ -100,7 +100,7 @@ def test_cells_that_do_not_fit_are_listed_before_the_first_trial(digits: Prepare
 
 def test_a_bad_recipe_stops_it_before_the_first_trial(digits: Prepared, tmp_path: Path) -> None:
     executor = Fake()
-    for what in ({"a": Recipe.of("cnn", conv=1), "b": Recipe.of("cnn", conv=1, size=50)}, []):
+    for what in ({"a": Recipe.of("cnn", conv=1), "b": Recipe.of("cnn", conv=1, image_size=50)}, []):
         with pytest.raises(RecipeError):
             sweep(digits, what, tmp_path / "s", executor=executor)
     assert not executor.given and not (tmp_path / "s").exists()
@@ -425,8 +425,8 @@ def test_workers_die_with_their_driver(digits: Prepared, tmp_path: Path) -> None
     code = f"""
 from pathlib import Path
 from housetrain.data.prepare import Prepared
-from housetrain.sweep.grid import Grid
-from housetrain.sweep.driver import sweep
+from housetrain.sweeps.grid import Grid
+from housetrain.sweeps.driver import sweep
 grid = Grid(conv=(1,), nodes=(4, 8), dense=(0,), epochs=5000, batch_size=16)
 sweep(Prepared.load(Path({str(digits.folder)!r})), grid, {str(tmp_path / "s")!r}, workers=2)
 """

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from housetrain.errors import HousetrainError, ModelError
-from housetrain.export.formats import NAMES, Format, Precision, need
+from housetrain.exports.formats import NAMES, Format, Precision, need
 from housetrain.inference.engine import Images
 from housetrain.system.backend import load_openvino
 

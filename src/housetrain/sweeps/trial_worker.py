@@ -1,6 +1,6 @@
 """Worker: a process that trains one trial after another. Started by `executors.Processes`, never by hand.
 
-    python -m housetrain.sweep.trial_worker DRIVER_PID
+    python -m housetrain.sweeps.trial_worker DRIVER_PID
 
 In: jobs on standard input, one JSON object a line. Out: outcomes on standard output, likewise, each with the memory the
 process takes; a first line says that it is ready. What libraries print goes to standard error. It ends when its input
@@ -34,7 +34,7 @@ def main(driver: int) -> None:
     threading.Thread(target=_listen, args=(sys.stdin, jobs), daemon=True).start()
 
     load_keras("training")  # seconds, spent before the first job is there
-    from housetrain.sweep.trial import run_trial
+    from housetrain.sweeps.trial import run_trial
 
     _tell(answers, {"ready": True})
     while True:

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sweep.sweep_images import prepared_digits
+from sweeps.sweep_images import prepared_digits
 
-from housetrain.sweep.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard
 from housetrain.training.run import Run
 
 KILLS = 20
 
 
 def start(prepared: Path, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "housetrain", "sweep", str(prepared), "--out", str(folder), "--quiet"]
+    command = [sys.executable, "-m", "housetrain", "sweep", str(prepared), "--output", str(folder), "--quiet"]
     settings = ["--nodes", "2,4,32", "--epochs", "3", "--batch-size", "16", "--deterministic"]
     log = folder.with_suffix(".log").open("a")
     return subprocess.Popen([*command, *settings], stdout=subprocess.DEVNULL, stderr=log)

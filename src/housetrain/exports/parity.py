@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import ModelError
-from housetrain.export.formats import Format, Precision
+from housetrain.exports.formats import Format, Precision
 from housetrain.inference.engine import Engine, Images, Probabilities
 
 IMAGES = 512

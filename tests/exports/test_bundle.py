@@ -20,7 +20,7 @@ import pytest
 
 import housetrain as ht
 from housetrain.errors import DiskFull, IncompleteError, ModelError
-from housetrain.export import bundle
+from housetrain.exports import bundle as bundles
 from housetrain.inference import keras_file, verify
 from housetrain.system import store
 
@@ -50,7 +50,7 @@ def test_golden_images_are_real_and_of_every_kind(digits: Any, bundle: Path) -> 
     golden = verify.read_bundle(bundle).golden
     validation = np.asarray(digits.prepared.images("validation"))
     places = [int(np.flatnonzero((validation == image).all(axis=(1, 2, 3)))[0]) for image in golden.images]
-    assert len(places) == bundle.GOLDEN_IMAGES == 12
+    assert len(places) == bundles.GOLDEN_IMAGES == 12
     assert set(digits.prepared.labels("validation")[places]) == set(range(10))
     np.testing.assert_allclose(golden.probabilities.sum(axis=1), 1, atol=1e-5)
 
@@ -147,7 +147,7 @@ def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundle, "_save_arrays", fail)
+    monkeypatch.setattr(bundles, "_save_arrays", fail)
     with pytest.raises(DiskFull, match="what was there before is intact"):
         ht.export_bundle(digits.run, bundle)
     assert (bundle / "manifest.json").read_bytes() == before
@@ -228,7 +228,7 @@ def test_a_bundle_works_wherever_it_is_moved(bundle: Path, digits: Any, tmp_path
 
 def test_golden_rows_are_spread_over_the_classes() -> None:
     labels = ["a"] * 50 + ["b"] * 3 + ["c"] * 20
-    chosen = [labels[place] for place in bundle._spread(labels, 12)]
+    chosen = [labels[place] for place in bundles._spread(labels, 12)]
     assert len(chosen) == 12 and chosen.count("b") == 3 and abs(chosen.count("a") - chosen.count("c")) <= 1
-    assert bundle._spread(labels[:2], 12) == [0, 1]
-    assert len(set(bundle._spread([str(number) for number in range(100)], 12))) == 12
+    assert bundles._spread(labels[:2], 12) == [0, 1]
+    assert len(set(bundles._spread([str(number) for number in range(100)], 12))) == 12

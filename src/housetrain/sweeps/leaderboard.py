@@ -12,12 +12,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import IncompleteError
 from housetrain.evaluation import statistics
-from housetrain.sweep.folder import Trial, dropped_in, labels_of, read_sweep, trials_of
-from housetrain.sweep.rows import FINISHED, Cell, Row, differing_in, kept_losses
+from housetrain.sweeps.folder import Trial, dropped_in, labels_of, read_sweep, trials_of
+from housetrain.sweeps.rows import FINISHED, Cell, Row, differing_in, kept_losses
 from housetrain.system import store
 from housetrain.training.run import Run
 
@@ -137,7 +138,7 @@ class Leaderboard:
         errors = [row.behind_error for row in self.ranked[1:6] if row.behind_error]
         if not errors:
             return None
-        return statistics.expected_maximum(len(self.ranked)) * float(np.median(errors)) / math.sqrt(2)
+        return statistics.expected_maximum(len(self.ranked)) * median(errors) / math.sqrt(2)
 
     @property
     def beats_majority(self) -> bool:
