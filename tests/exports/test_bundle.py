@@ -21,7 +21,9 @@ import pytest
 import housetrain as ht
 from housetrain.errors import DiskFull, IncompleteError, ModelError
 from housetrain.exports import bundle as bundles
-from housetrain.inference import keras_file, verify
+from housetrain.exports import run_images
+from housetrain.inference import verify
+from housetrain.inference.formats import keras as keras_format
 from housetrain.system import store
 
 FILES = {"model.keras", "model.xml", "model.bin", "bundle.json", "golden.npz", "seen.npz", "README.md", "manifest.json"}
@@ -31,8 +33,8 @@ def test_a_bundle_is_whole_and_says_what_it_is(digits: Any, bundle: Path) -> Non
     assert {path.name for path in bundle.iterdir()} == FILES
     store.verify_folder(bundle)
     about = json.loads((bundle / "bundle.json").read_bytes())
-    assert about["format"] == 2 and about["keras"][0] == "3"
-    assert [(form["engine"], form["model"]) for form in about["forms"]] == [
+    assert about["layout_version"] == 3 and about["keras"][0] == "3"
+    assert [(entry["format"], entry["file"]) for entry in about["models"]] == [
         ("openvino", "model.xml"),
         ("keras", "model.keras"),
     ]
@@ -71,7 +73,7 @@ def test_the_model_in_it_is_for_use_only(pets: Any, tmp_path: Path) -> None:
         config = archive.read("config.json").decode()
     assert "Augment" not in config and "Random" not in config and "housetrain" not in config
     assert not json.loads(config).get("compile_config")
-    assert keras_file._strangers(json.loads(config)) == []
+    assert keras_format.unknown_classes(json.loads(config)) == []
 
 
 def test_the_same_run_gives_the_same_bytes(digits: Any, bundle: Path, tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_the_test_result_is_told_once_there_is_one(digits: Any, tmp_path: Path) 
     shutil.copytree(digits.run.folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
     before = ht.export_bundle(folder)
     assert json.loads((before / "bundle.json").read_bytes())["metrics"]["test"] is None
-    assert "not tested yet" in (before / "README.md").read_text()
+    assert "Not tested yet" in (before / "README.md").read_text()
     evaluation = ht.evaluate(ht.Run.open(folder))
     after = ht.export_bundle(folder)
     assert after == before == folder / "bundle"
@@ -129,11 +131,11 @@ def test_nothing_but_a_bundle_is_replaced(digits: Any, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "only-copy.jpg").write_bytes(b"x")
-    with pytest.raises(ModelError, match="something else"):
+    with pytest.raises(ModelError, match="holds something else"):
         ht.export_bundle(digits.run, photos)
     assert (photos / "only-copy.jpg").read_bytes() == b"x"
     (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(ModelError, match="something else"):
+    with pytest.raises(ModelError, match="holds something else"):
         ht.export_bundle(digits.run, tmp_path / "file")
     (tmp_path / "empty").mkdir()
     assert ht.Predictor.load(ht.export_bundle(digits.run, tmp_path / "empty"))
@@ -163,7 +165,7 @@ def test_a_model_that_answers_nan_is_not_exported(digits: Any, tmp_path: Path) -
     model = keras.models.load_model(folder / "model.keras")
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     model.save(folder / "model.keras")
-    with pytest.raises(ModelError, match="not numbers"):
+    with pytest.raises(ModelError, match="NaN or infinite"):
         ht.export_bundle(folder)
     assert not (folder / "bundle").exists()
 
@@ -228,7 +230,7 @@ def test_a_bundle_works_wherever_it_is_moved(bundle: Path, digits: Any, tmp_path
 
 def test_golden_rows_are_spread_over_the_classes() -> None:
     labels = ["a"] * 50 + ["b"] * 3 + ["c"] * 20
-    chosen = [labels[place] for place in bundles._spread(labels, 12)]
+    chosen = [labels[place] for place in run_images.spread(labels, 12)]
     assert len(chosen) == 12 and chosen.count("b") == 3 and abs(chosen.count("a") - chosen.count("c")) <= 1
-    assert bundles._spread(labels[:2], 12) == [0, 1]
-    assert len(set(bundles._spread([str(number) for number in range(100)], 12))) == 12
+    assert run_images.spread(labels[:2], 12) == [0, 1]
+    assert len(set(run_images.spread([str(number) for number in range(100)], 12))) == 12

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from housetrain.exports import bundle, formats
+from housetrain.exports import bundle
+from housetrain.inference import formats
 
 
 def test_export_prints_the_comparison_and_predict_takes_what_it_made(call: Any, digits: Any, tmp_path: Path) -> None:
@@ -30,11 +32,11 @@ def test_an_unsure_answer_is_called_so(call: Any, digits: Any, tmp_path: Path) -
     folder = bundle.export_bundle(digits.run, tmp_path / "bundle")
     photo = next(digits.images.rglob("*.png"))
     about = json.loads((folder / "bundle.json").read_bytes())
-    assert about["unsure"]["images"] == len(digits.prepared.labels("validation")) and about["unsure"]["rule"]
+    assert about["abstain"]["images"] == len(digits.prepared.labels("validation")) and about["abstain"]["rule"]
     from housetrain.system import store
 
     for threshold, there in ((0.0, False), (0.999999, True)):
-        changed = {**about, "unsure": {**about["unsure"], "threshold": threshold}}
+        changed = {**about, "abstain": {**about["abstain"], "threshold": threshold}}
         store.write_json_atomic(folder / "bundle.json", changed)
         store.write_manifest(folder)
         assert ("(unsure)" in call("predict", folder, photo)[1]) == there
@@ -44,17 +46,24 @@ def test_an_unsure_answer_is_called_so(call: Any, digits: Any, tmp_path: Path) -
 def test_benchmark_is_a_row_for_each_form_and_leaves_nothing_behind(
     call: Any, digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "PRECISIONS", {**formats.PRECISIONS, "onnx": ("fp32",), "litert": ("int8",)})
-    monkeypatch.setattr(bundle, "PRECISIONS", {"onnx": ("fp32",), "openvino": ("fp32", "fp64"), "keras": ("fp32",)})
-    monkeypatch.setattr(bundle.benchmark, "__kwdefaults__", {"formats": ("keras", "onnx", "openvino")})
+    kept = {name: formats.FORMATS[name] for name in ("keras", "onnx", "openvino")}
+    for name, precisions in (("onnx", ("fp32",)), ("openvino", ("fp32", "int8"))):
+        kept[name] = dataclasses.replace(kept[name], precisions=precisions)
+
+    def broken(precision: Any) -> tuple[str, ...]:
+        return ("no_such_library",) if precision == "int8" else ()
+
+    kept["openvino"] = dataclasses.replace(kept["openvino"], needs=broken)
+    monkeypatch.setattr(bundle, "FORMATS", kept)
+    monkeypatch.setattr(formats, "FORMATS", kept)
     before = sorted(digits.run.folder.rglob("*"))
     code, out, err = call("benchmark", digits.run.folder, "--json")
     assert code == 0, err
     made = json.loads(out)
-    assert [(row["engine"], row["precision"]) for row in made["parity"]] == [
+    assert [(row["format"], row["precision"]) for row in made["parity"]] == [
         ("keras", "fp32"),
         ("onnx", "fp32"),
         ("openvino", "fp32"),
     ]
-    assert "does not come in fp64" in made["left_out"]["openvino fp64"]
+    assert "no_such_library is missing" in made["left_out"]["openvino int8"]
     assert sorted(digits.run.folder.rglob("*")) == before

@@ -35,8 +35,8 @@ class Fake(Predictor):
         super().__init__(None, InputSpec(), classes=CLASSES, about={"weights": weights})  # type: ignore[arg-type]
         self.stop_at, self.asked = stop_at, 0
 
-    def predict_many(self, sources: Any, **options: Any) -> Iterator[Prediction]:
-        for source in sources:
+    def predict_many(self, images: Any, **options: Any) -> Iterator[Prediction]:
+        for source in images:
             if self.asked == self.stop_at:
                 raise KeyboardInterrupt
             self.asked += 1
@@ -57,8 +57,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_table_holds_every_image_in_order(tmp_path: Path) -> None:
-    tally = predict_into(tmp_path / "out.csv", Fake(), NAMES, top=2)
-    assert (tally.rows, tally.kept, tally.failed) == (7, 0, 1)
+    result = predict_into(tmp_path / "out.csv", Fake(), NAMES, top=2)
+    assert (result.rows, result.kept, result.failed) == (7, 0, 1)
     table = rows(tmp_path / "out.csv")
     assert [row["image"] for row in table] == NAMES
     assert table[3]["error"] == "truncated" and table[3]["label"] == table[3]["probability"] == table[3]["unsure"] == ""
@@ -69,7 +69,7 @@ def test_a_table_holds_every_image_in_order(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     predict_into(tmp_path / "out.jsonl", Fake(), NAMES, kind="jsonl")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
-    assert [line["source"] for line in lines] == NAMES and lines[3]["error"] == "truncated"
+    assert [line["image"] for line in lines] == NAMES and lines[3]["error"] == "truncated"
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -87,16 +87,16 @@ def test_cut_anywhere_and_called_again_it_is_the_same_table(tmp_path: Path, kind
         path.write_bytes(data[:length])
         (tmp_path / "out.unfinished").write_bytes(marker)
         again = Fake()
-        tally = predict_into(path, again, NAMES, kind=kind, top=2)
+        result = predict_into(path, again, NAMES, kind=kind, top=2)
         assert path.read_bytes() == data
-        assert tally.rows == 7 and tally.kept + again.asked == 7, "nothing is named twice"
+        assert result.rows == 7 and result.kept + again.asked == 7, "nothing is named twice"
         assert not (tmp_path / "out.unfinished").exists()
 
 
 def test_a_finished_table_is_made_anew(tmp_path: Path) -> None:
     predict_into(tmp_path / "out.csv", Fake(), NAMES)
-    tally = predict_into(tmp_path / "out.csv", Fake(), NAMES[:2])
-    assert tally.rows == 2 and len(rows(tmp_path / "out.csv")) == 2
+    result = predict_into(tmp_path / "out.csv", Fake(), NAMES[:2])
+    assert result.rows == 2 and len(rows(tmp_path / "out.csv")) == 2
 
 
 def test_another_model_does_not_go_on_with_it(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_another_model_does_not_go_on_with_it(tmp_path: Path) -> None:
     before = path.read_bytes()
     for other in ({"predictor": Fake(weights="v")}, {"predictor": Fake(), "top": 2}):
         with pytest.raises(StoreError, match=r"another model or other options.*remove out\.csv\.unfinished"):
-            predict_into(path, sources=NAMES, **other)  # type: ignore[arg-type]
+            predict_into(path, images=NAMES, **other)  # type: ignore[arg-type]
     assert path.read_bytes() == before
     assert predict_into(path, Fake(), NAMES).kept == 2
 
@@ -139,10 +139,10 @@ def test_memory_is_flat(tmp_path: Path) -> None:
         predict_into(tmp_path / "out.csv", Fake(stop_at=50_000), names)
     tracemalloc.start()
     again = Fake()
-    tally = predict_into(tmp_path / "out.csv", again, (f"folder/{number:06d}.jpg" for number in range(100_000)))
+    result = predict_into(tmp_path / "out.csv", again, (f"folder/{number:06d}.jpg" for number in range(100_000)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert tally.rows == 100_000 and tally.kept == again.asked == 50_000
+    assert result.rows == 100_000 and result.kept == again.asked == 50_000
     assert peak < 8_000_000
 
 
@@ -219,4 +219,4 @@ def test_kill_9_again_and_again_loses_and_repeats_nothing(
 def named_in(path: Path, option: str) -> list[str]:
     if option == "--csv":
         return [row["image"] for row in rows(path)]
-    return [json.loads(line)["source"] for line in path.read_bytes().splitlines()]
+    return [json.loads(line)["image"] for line in path.read_bytes().splitlines()]

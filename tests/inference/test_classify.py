@@ -17,7 +17,7 @@ from keras.src.applications import imagenet_utils, mobilenet_v3  # noqa: TID253
 from keras.src.legacy.saving import legacy_h5_format  # noqa: TID253
 
 from housetrain.errors import DownloadError, ModelError
-from housetrain.inference.classify import classify
+from housetrain.inference.classify import classify, classify_many
 from housetrain.models.backbones import BACKBONES
 
 NET = "mobilenetv3-large"
@@ -75,7 +75,7 @@ def test_names_come_with_probabilities_and_the_download_happens_once(
     shutil.copy(class_index, models / class_index.name)
     photo, broken = sorted((petimages / "Cat").glob("1*.jpg"))[0], tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
-    guesses = list(classify([photo, broken], NET, top=3))
+    found = list(classify_many([photo, broken], NET, top=3))
     assert len(served) == 1 and (models / BACKBONES[NET].whole_file).stat().st_size > 1_000_000
     assert capfd.readouterr().out == "", "Keras' progress does not mix with the answers"
 
@@ -86,14 +86,14 @@ def test_names_come_with_probabilities_and_the_download_happens_once(
         net.predict(image[None].astype("float32"), verbose=0), top=1000
     )[0]
     by_name = {name.replace("_", " "): value for _, name, value in expected}
-    assert len(guesses[0].names) == 3 and not guesses[0].error
-    assert [p for _, p in guesses[0].names] == sorted((p for _, p in guesses[0].names), reverse=True)
-    for name, probability in guesses[0].names:
+    assert len(found[0].top) == 3 and not found[0].error
+    assert [p for _, p in found[0].top] == sorted((p for _, p in found[0].top), reverse=True)
+    for name, probability in found[0].top:
         assert probability == pytest.approx(by_name[name], rel=0.05)
-    assert guesses[1].names == () and guesses[1].error
+    assert found[1].top == () and found[1].error
 
-    again = list(classify([photo], NET, top=3))
-    assert len(served) == 1 and again[0] == guesses[0]
+    again = classify(photo, NET, top=3)
+    assert len(served) == 1 and [name for name, _ in again.top] == [name for name, _ in found[0].top]
 
 
 def test_a_download_that_fails_says_what_to_do_in_one_line(
@@ -101,7 +101,7 @@ def test_a_download_that_fails_says_what_to_do_in_one_line(
 ) -> None:
     monkeypatch.setattr(mobilenet_v3, "BASE_WEIGHT_PATH", f"{mobilenet_v3.BASE_WEIGHT_PATH}gone/")
     with pytest.raises(DownloadError) as caught:
-        list(classify([tmp_path / "x.jpg"], NET))
+        classify(tmp_path / "x.jpg", NET)
     message = str(caught.value)
     assert "\n" not in message and "404" in message and "--weights PATH" in message
     assert str(tmp_path / "keras" / "models" / BACKBONES[NET].whole_file) in message and "http://127.0.0.1" in message
@@ -109,7 +109,7 @@ def test_a_download_that_fails_says_what_to_do_in_one_line(
 
 def test_weights_of_one_s_own_and_those_that_do_not_fit(published: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="do not fit"):
-        list(classify([tmp_path / "x.jpg"], "resnet50", weights=str(published / BACKBONES[NET].whole_file)))
+        classify(tmp_path / "x.jpg", "resnet50", weights=str(published / BACKBONES[NET].whole_file))
 
 
 def test_the_table_knows_the_files_that_keras_downloads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,12 @@ class Brightness:
         self.threads: set[int] = set()
         self.seconds = seconds
 
-    def probabilities(self, images: Any) -> Any:
+    name, precision, parallel = "brightness", "fp32", 1
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def run(self, images: Any) -> Any:
         self.sizes.append(len(images))
         self.threads.add(threading.get_ident())
         time.sleep(self.seconds)
@@ -90,7 +95,7 @@ def test_a_image_that_cannot_be_read_raises_and_names_it(predictor: Predictor, t
 def test_predictions_are_json_plain() -> None:
     good = Prediction("a\udcff.jpg", "cat", 0.75, (("cat", 0.75), ("dog", 0.25)), 0.5, "train")
     assert json.loads(json.dumps(good.to_json(), allow_nan=False)) == {
-        "source": "a\udcff.jpg", "label": "cat", "probability": 0.75, "margin": 0.5, "seen": "train", "error": None,
+        "image": "a\udcff.jpg", "label": "cat", "probability": 0.75, "margin": 0.5, "seen": "train", "error": None,
         "unsure": False, "top": [{"label": "cat", "probability": 0.75}, {"label": "dog", "probability": 0.25}],
     }  # fmt: skip
     bad = Prediction.failed("b.jpg", "truncated")
@@ -137,7 +142,7 @@ def test_many_come_in_order_with_errors_in_their_rows(
     predictor: Predictor, folder: list[Path], workers: int, batch_size: int
 ) -> None:
     given = list(predictor.predict_many(folder, batch_size=batch_size, workers=workers))
-    assert [one.source for one in given] == [str(path) for path in folder]
+    assert [one.image for one in given] == [str(path) for path in folder]
     assert [index for index, one in enumerate(given) if one.error] == [10, 11, 49]
     assert [given[10].error, given[49].error] == ["empty file", "file not found"]
     for number, one in enumerate(given):
@@ -214,7 +219,9 @@ def test_memory_is_flat(predictor: Predictor) -> None:
 
 def test_an_engine_that_fails_says_so_and_ends(folder: list[Path]) -> None:
     class Broken:
-        def probabilities(self, images: Any) -> Any:
+        parallel = 1
+
+        def run(self, images: Any) -> Any:
             raise RuntimeError("no device")
 
     given = Predictor(Broken(), SPEC, classes=CLASSES).predict_many(folder, workers=0)
@@ -224,7 +231,7 @@ def test_an_engine_that_fails_says_so_and_ends(folder: list[Path]) -> None:
 
 def test_wrong_arrays_for_probabilities_are_refused(predictor: Predictor) -> None:
     for wrong in (np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4, 1), np.float32), np.zeros((4, 4, 1), np.uint8)):
-        with pytest.raises(ModelError, match="no prepared images"):
+        with pytest.raises(ModelError, match="does not hold prepared images"):
             predictor.probabilities(wrong)
     with pytest.raises(ValueError, match="batch_size=0"):
         list(predictor.predict_many([], batch_size=0))
@@ -390,7 +397,7 @@ def test_a_bundle_changed_anywhere_is_refused(bundle: Path) -> None:
     for name in ("model.keras", "bundle.json", "golden.npz", "seen.npz", "README.md"):
         data = (bundle / name).read_bytes()
         (bundle / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        with pytest.raises(CorruptError, match="not what was written"):
+        with pytest.raises(CorruptError, match="missing or was changed"):
             Predictor.load(bundle)
         (bundle / name).write_bytes(data)
     Predictor.load(bundle)
@@ -404,7 +411,7 @@ def test_another_model_under_the_same_manifest_is_refused(bundle: Path) -> None:
     model.set_weights([weight * 1.05 for weight in model.get_weights()])
     model.save(bundle / "model.keras")
     store.write_manifest(bundle)
-    with pytest.raises(ModelError, match="no longer gives the answers"):
+    with pytest.raises(ModelError, match="no longer returns the probabilities"):
         Predictor.load(bundle, engine="keras")
 
 
@@ -420,7 +427,7 @@ def test_a_bundle_replaced_while_it_is_read_is_read_again(bundle: Path, monkeypa
         if tries == 1:  # an export lands between the manifest and the model
             manifest = store.read_json(folder / store.MANIFEST)
             store.write_json_atomic(folder / store.MANIFEST, {**manifest, "again": 1})
-            raise CorruptError("model.keras of the bundle is missing or is not what was written")
+            raise CorruptError("model.keras of the bundle is missing or was changed")
         return good(folder, **options)
 
     monkeypatch.setattr(verify, "read_bundle", torn)
@@ -430,8 +437,8 @@ def test_a_bundle_replaced_while_it_is_read_is_read_again(bundle: Path, monkeypa
 
 def test_a_bundle_for_another_engine_says_what_is_missing(bundle: Path) -> None:
     about = store.read_json(bundle / "bundle.json")
-    forms = [{**form, "engine": "tomorrow"} for form in about["forms"]]
-    store.write_json_atomic(bundle / "bundle.json", {**about, "forms": forms})
+    models = [{**entry, "format": "tomorrow"} for entry in about["models"]]
+    store.write_json_atomic(bundle / "bundle.json", {**about, "models": models})
     store.write_manifest(bundle)
     with pytest.raises(ModelError, match="kind of model"):
         Predictor.load(bundle)

@@ -268,13 +268,14 @@ def test_export_says_that_there_is_no_bundle(page: Page, finished: Run) -> None:
 
 
 def test_export_shows_every_form_of_the_bundle(page: Page, finished: Run) -> None:
-    forms = [
-        {"engine": "openvino", "model": "model.xml", "precision": "bf16", "tolerance": 0.03, "files": ["model.xml"]},
-        {"engine": "keras", "model": "model.keras", "precision": "fp32", "tolerance": 0.002, "files": ["model.keras"]},
+    models = [
+        {"format": "openvino", "file": "model.xml", "precision": "bf16", "tolerance": 0.03, "files": ["model.xml"]},
+        {"format": "keras", "file": "model.keras", "precision": "fp32", "tolerance": 0.002, "files": ["model.keras"]},
     ]
     sha256 = store.file_sha256(finished.folder / "model.keras")
     about = {
-        "format": 2, "forms": forms, "parity": {"openvino": {"agreement": 1.0}}, "run": {"model_sha256": sha256},
+        "layout_version": 3, "models": models, "parity": {"openvino": {"agreement": 1.0}},
+        "run": {"model_sha256": sha256},
         "spec": finished.spec.to_json(), "metrics": {"test": None}, "keras": "3.15.1", "golden": "validation",
     }  # fmt: skip
     with store.commit_folder(finished.folder, "bundle") as inside:
@@ -316,7 +317,7 @@ def test_export_shows_how_a_format_compares_and_makes_another(
     with store.commit_folder(folder.parent, folder.name) as inside:
         store.write_json_atomic(inside / verify.ABOUT, about)
         (inside / "model.tflite").write_bytes(b"x" * 12_300)
-    kept = {"forms": [{"engine": "keras", "tolerance": 0.002}], "spec": finished.spec.to_json()}
+    kept = {"models": [{"format": "keras", "precision": "fp32", "tolerance": 0.002}], "spec": finished.spec.to_json()}
     with store.commit_folder(finished.folder, "bundle") as inside:
         store.write_json_atomic(inside / verify.ABOUT, kept)
     monkeypatch.setattr(export, "_is_of", lambda about, run: True)

@@ -143,7 +143,7 @@ def test_a_stop_in_the_middle_costs_little(
         if len(calls) > 6:
             raise KeyboardInterrupt
 
-    frozen, _ = next(iter(head_fit._TRAINED.values()))
+    frozen = next(iter(head_fit._FROZEN.values()))
     with pytest.raises(KeyboardInterrupt):
         frozen.features(digits, "train", check=stop)
     done = sum(counted)

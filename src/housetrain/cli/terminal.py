@@ -294,7 +294,7 @@ def print_prediction(one: Prediction) -> None:
 
 
 def parity(table_: Sequence[Parity]) -> None:
-    """Print how the forms of a model compare with the Keras model."""
+    """Print how the exported models compare with the Keras model."""
     from housetrain.exports.parity import COLUMNS, rows
 
     marks = ["" if row.good else "not good enough" for row in table_]
@@ -316,13 +316,13 @@ def quoted(path: Path) -> str:
 
 
 def _prediction_line(one: Prediction, top: int) -> str:
-    source = one_line(str(one.source))
+    image = one_line(one.image)
     if one.error is not None:
-        return f"{source}\tcould not be read: {one.error}"
+        return f"{image}\tcould not be read: {one.error}"
     names = "  ".join(f"{name} {probability:.1%}" for name, probability in one.top[:top])
     seen = {"train": "  (it was trained on this image)", "validation": "  (this image was in validation)"}
     unsure = "  (unsure)" if one.unsure else ""
-    return f"{source}\t{names}{unsure}{seen.get(one.seen or '', '')}"
+    return f"{image}\t{names}{unsure}{seen.get(one.seen or '', '')}"
 
 
 def diagnosis(found: Diagnosis) -> None:

@@ -6,7 +6,6 @@ everything heavy is imported inside the verbs: a prediction begins in a fraction
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -20,12 +19,12 @@ _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 
 @app.command(
     epilog="Examples:  housetrain predict RUN photo.jpg  ·  housetrain predict RUN holiday/ --csv names.csv. "
-    "A table that was interrupted goes on with the same command."
+    "Rerun the same command to resume an interrupted table."
 )
 def predict(
     run: RunArg,
-    images: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="IMAGE...")],
-    top: Annotated[int, typer.Option(help="Name this many classes.", min=1)] = 1,
+    images: Annotated[list[str], typer.Argument(help="Images, folders or globs.", metavar="IMAGE...")],
+    top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1)] = 1,
     csv: Annotated[Path | None, typer.Option(help="Write one row per image to this file.", show_default=False)] = None,
     jsonl: Annotated[
         Path | None, typer.Option(help="Write one JSON object per image to this file.", show_default=False)
@@ -34,7 +33,7 @@ def predict(
     engine: Annotated[
         str | None,
         typer.Option(
-            help="Run this form of the model; by default the first of the bundle's that can run here.",
+            help="Format of the model to run; by default the first in the bundle that can run here.",
             metavar="keras|openvino|onnx|litert",
             show_default=False,
         ),
@@ -43,9 +42,9 @@ def predict(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image and line.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Name what is in images, with the probability.
+    """Classify images.
 
-    Says when the model is unsure, and when an image was one of those it was trained on.
+    Marks predictions that are unsure, and images that the model was trained on.
     """
     from housetrain.cli import terminal
     from housetrain.errors import RecipeError
@@ -53,23 +52,23 @@ def predict(
     from housetrain.inference.predictor import Predictor
 
     if csv and jsonl:
-        raise RecipeError("Two tables were asked for", do="give --csv or --jsonl", csv=str(csv), jsonl=str(jsonl))
-    sources = Listing(images)
+        raise RecipeError("Two output files were given", do="choose --csv or --jsonl", csv=str(csv), jsonl=str(jsonl))
+    listing = Listing(images)
     predictor = Predictor.load(run, engine=engine)
     path = csv or jsonl
     if path is None:
-        results = predictor.predict_many(sources, batch_size=batch_size, workers=workers)
+        results = predictor.predict_many(listing, batch_size=batch_size, workers=workers)
         failed = terminal.predictions(results, top=top, as_json=json_)
     else:
         from housetrain.inference.batch_predict import predict_into
 
-        live = not quiet and sources.at_least(200)
+        live = not quiet and listing.at_least(200)
         with terminal.Terminal(quiet=not live).counting("Predicting") as progress:
-            total = sum(1 for _ in sources) if progress else 0
-            tally = predict_into(
+            total = sum(1 for _ in listing) if progress else 0
+            result = predict_into(
                 path,
                 predictor,
-                sources,
+                listing,
                 kind="csv" if csv else "jsonl",
                 top=top,
                 batch_size=batch_size,
@@ -77,9 +76,9 @@ def predict(
                 each=terminal.print_prediction if json_ else None,
                 progress=(lambda done: progress(done, total)) if progress else None,
             )
-        failed = tally.failed
+        failed = result.failed
         if not json_:
-            terminal.out(tally.in_words())
+            terminal.out(result.summary())
     if failed:
         raise typer.Exit(1)
 
@@ -93,12 +92,12 @@ def export(
         str | None,
         typer.Option(
             "--format",
-            help="What runs it; by default Keras, and OpenVINO where it is installed, in one bundle.",
+            help="Model format; by default Keras, and OpenVINO where it is installed, in one bundle.",
             metavar="keras|onnx|openvino|litert|saved-model",
             show_default=False,
         ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="What it computes in.", metavar="fp32|bf16|fp16|int8")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Numeric precision.", metavar="fp32|bf16|fp16|int8")] = "fp32",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -107,15 +106,14 @@ def export(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Write the model for another library, compared with the Keras model on validation images.
+    """Export the model for another library, compared with the Keras model on validation images.
 
-    The bundle holds the class names, the input size, checksums and a README with lines of Python to start from. Eight
-    bits are calibrated on training images. What does not say what the Keras model says is not kept.
+    The bundle holds the class names, the input spec, checksums and a README with Python to start from. int8 is
+    calibrated on training images. An export that differs too much from the Keras model is refused.
     """
     from housetrain.cli import terminal
     from housetrain.exports.bundle import export as export_run
     from housetrain.exports.bundle import export_bundle
-    from housetrain.exports.formats import FORMATS
 
     bits = one_of("precision", precision, _BITS)
     if format_ is None:
@@ -125,7 +123,7 @@ def export(
         else:
             terminal.out(f"Model    {folder}")
         return
-    made = export_run(run, output, to=one_of("format", format_, FORMATS), precision=bits)
+    made = export_run(run, output, to=format_, precision=bits)
     if json_:
         terminal.print_json(made.to_json())
         return
@@ -139,7 +137,7 @@ _BITS = ("fp32", "bf16", "fp16", "int8")
 
 @app.command(epilog="Example:  housetrain benchmark RUN")
 def benchmark(run: _RUN, json_: Json = False) -> None:
-    """Compare the model in every format and precision that this machine can make. Keeps none of them."""
+    """Compare the model in every format and precision that this machine can write. Keeps no files."""
     from housetrain.cli import terminal
     from housetrain.exports.bundle import benchmark as benchmark_run
 
@@ -149,7 +147,7 @@ def benchmark(run: _RUN, json_: Json = False) -> None:
         return
     terminal.parity(table)
     for name, reason in left_out.items():
-        terminal.out(f"left out: {name}: {reason}")
+        terminal.out(f"Left out: {name}: {reason}")
 
 
 @app.command(epilog="Examples:  housetrain explain RUN photo.jpg  ·  housetrain explain RUN photo.jpg --name Dog")
@@ -182,30 +180,22 @@ def explain(
 
 @app.command(epilog="Example:  housetrain classify photo.jpg --model xception --top 5")
 def classify(
-    images: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="IMAGE...")],
+    images: Annotated[list[str], typer.Argument(help="Images, folders or globs.", metavar="IMAGE...")],
     model: Annotated[
         str, typer.Option(help="xception, efficientnetv2-b0, mobilenetv3-large, resnet50 or convnext-tiny.")
     ] = "xception",
-    top: Annotated[int, typer.Option(help="Name this many classes.", min=1, max=1000)] = 5,
+    top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1, max=1000)] = 5,
     weights: Annotated[
         str,
         typer.Option(help="imagenet (downloaded once), or a file of weights with the top.", metavar="imagenet|PATH"),
     ] = "imagenet",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image and line.")] = False,
 ) -> None:
-    """Name what is in images with the thousand names of ImageNet. Nothing is trained."""
+    """Classify images with the thousand classes of ImageNet, without training."""
     from housetrain.cli import terminal
-    from housetrain.inference.classify import classify as guesses
+    from housetrain.inference.classify import classify_many
     from housetrain.inference.inputs import expand
 
-    failed = 0
-    for guess in guesses(expand(images), model, weights=weights, top=top):
-        failed += bool(guess.error)
-        if json_:
-            typer.echo(json.dumps(guess.to_json()))
-            continue
-        terminal.out(f"{guess.source}" + (f": {guess.error}" if guess.error else ""))
-        for name, probability in guess.names:
-            terminal.out(f"  {probability:7.2%}  {name}")
-    if failed:
+    results = classify_many(expand(images), model, weights=weights, top=top)
+    if terminal.predictions(results, top=top, as_json=json_):
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -129,6 +129,10 @@ def evaluate(
     The opening is recorded before the first image is read, so that a look that was interrupted counts as a look. A
     second call for the same weights and the same images returns what the first one kept and opens nothing.
 
+    The test is answered by ``Predictor.load(run)``, the model that `export_bundle` writes and `predict` serves: the
+    run's current bundle if there is one; else OpenVINO in the bundle's precision for a model of more than 4 million
+    parameters where it is installed; else Keras, whose probabilities agree with the bundle's to 1e-5.
+
     Args:
         run: A complete run.
         prepared: The images it was trained on; by default the folder that the run remembers.
@@ -157,7 +161,7 @@ def evaluate(
         )
     prepared = prepared or prepared_of(run)
     _refuse_other_images(run, prepared)
-    weights = store.file_sha256(run.model_path)
+    weights = run.model_sha256
     if not again and (kept := _kept(run, weights, prepared.fingerprint)) is not None:
         return kept
     labels = prepared.labels("test")
@@ -168,18 +172,15 @@ def evaluate(
             do="prepare again with test above 0, then train and evaluate",
             prepared=str(prepared.folder),
         )
-    predictor: Predictor | None = None
-    if run.recipe_json.get("weights", "none") == "none":
-        # Before the opening is written down: a model may not load.
-        predictor = Predictor.load(run.folder, engine="keras")
+    predictor = Predictor.load(run)  # before the opening is recorded: the model may not load
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     opening = {"when": now, "weights": weights, "data": prepared.fingerprint, "images": len(labels)}
     store.append_line(run.folder / OPENINGS, opening)
     openings = store.read_lines(run.folder / OPENINGS)
-    answers = _answers(run, prepared, predictor, progress=progress)
+    given = _predict(predictor, prepared.images("test"), progress=progress)
     found = evaluate_probabilities(
         labels,
-        answers,
+        given,
         prepared.classes,
         paths=prepared.paths("test"),
         sha256=prepared.sha256("test"),
@@ -196,34 +197,15 @@ def evaluate(
     return result
 
 
-def _answers(
-    run: Run, prepared: Prepared, predictor: Predictor | None, *, progress: Callable[[int, int], None] | None
-) -> ArrayLike:
-    """Return the probability of every class for every test image.
-
-    A pretrained net is a heavy one: its quick engine and the features that are kept answer for it.
-    """
-    from housetrain.inference.predictor import Predictor
-
-    if predictor is None:
-        from housetrain.inference.engine import KerasEngine, class_probabilities
-        from housetrain.training.head_fit import probabilities
-
-        def load() -> Any:
-            shape = run.spec.shape
-            return KerasEngine.load(run.model_path, classes=len(run.classes), input_shape=shape).model
-
-        found = probabilities(run, prepared, "test", load=load, progress=progress)
-        if found is not None:
-            return class_probabilities(found, len(run.classes))
-        predictor = Predictor.load(run.folder, engine="keras")
-    images = prepared.images("test")
-    answers = []
+def _predict(
+    predictor: Predictor, images: NDArray[np.uint8], *, progress: Callable[[int, int], None] | None
+) -> NDArray[np.float32]:
+    parts = []
     for start in range(0, len(images), BATCH):
-        answers.append(predictor.probabilities(np.asarray(images[start : start + BATCH])))
+        parts.append(predictor.probabilities(np.asarray(images[start : start + BATCH])))
         if progress is not None:
             progress(min(start + BATCH, len(images)), len(images))
-    return np.concatenate(answers)
+    return np.concatenate(parts)
 
 
 def prepared_of(run: Run) -> Prepared:

@@ -1,7 +1,7 @@
-"""Does an exported model say what the Keras model says? The table behind `housetrain export` and `benchmark`.
+"""Parity: how an exported model compares with the Keras model. The table of `housetrain export` and `benchmark`.
 
-In: a loaded form, and what the Keras model says of real validation images. Out: a `Parity`: size, load time, speed,
-differences, accuracy, and whether that is good enough. It does not know how the form was made.
+In: a loaded model, and the Keras model's probabilities for real validation images. Out: a `Parity`: size, load time,
+speed, differences, accuracy, and whether it is good enough. Does not know: how the model was converted.
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import ModelError
-from housetrain.exports.formats import Format, Precision
-from housetrain.inference.engine import Engine, Images, Probabilities
+from housetrain.inference.engine import (
+    Engine,
+    Images,
+    Precision,
+    Probabilities,
+    class_probabilities,
+    run_in_batches,
+)
 
 IMAGES = 512
-"""Validation images that are compared, at most: every class in turn."""
+"""Largest number of validation images compared, spread evenly over the classes."""
 _BATCH = 32
 
 LIMITS: dict[Precision, tuple[float, float, float]] = {
@@ -28,31 +34,31 @@ LIMITS: dict[Precision, tuple[float, float, float]] = {
     "bf16": (1e-1, 0.98, 0.01),
     "int8": (1.0, 0.95, 0.02),
 }
-"""Precision -> the largest difference of a probability, the least agreement on the name, the largest loss of accuracy.
-A single image is always allowed to change its name: of few images one is a large share. A probability near one half
-moves most, so what 8 bits do to it says little; names and accuracy decide there."""
+"""Precision -> largest difference of a probability, lowest agreement on the class, largest loss of accuracy. One image
+may always change its class: of few images, one is a large share. Quantization to 8 bits moves probabilities near one
+half most, so there classes and accuracy decide."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How one form of a model compares with the Keras model.
+    """How one exported model compares with the Keras model.
 
     Attributes:
-        engine: The format.
-        precision: What it computes in.
+        format: The name of the format.
+        precision: What it was written in.
         bytes: Size of its files.
-        load_s: Seconds to load it, its library being imported already.
-        ms: Milliseconds for one image alone, median.
+        load_s: Seconds to load it, without the import of its library.
+        ms: Milliseconds for a single image, median.
         images_per_s: Speed in batches of 32.
         difference: Largest difference of any probability, 0 to 1.
-        agreement: Share of images given the same name as by Keras.
-        accuracy: Share of images named right, or ``None`` where their labels are not known.
-        keras_accuracy: The same of the Keras model.
-        images: How many images were compared.
+        agreement: Share of images with the same predicted class as Keras.
+        accuracy: Accuracy on the images, or ``None`` where their labels are unknown.
+        keras_accuracy: Accuracy of the Keras model on them.
+        images: Number of images compared.
         kind: ``"validation"`` images, or ``"noise"`` where no image was left.
     """
 
-    engine: Format
+    format: str
     precision: Precision
     bytes: int
     load_s: float
@@ -67,7 +73,7 @@ class Parity:
 
     @property
     def good(self) -> bool:
-        """Whether it may stand in for the Keras model."""
+        """Whether it may replace the Keras model."""
         difference, agreement, loss = LIMITS[self.precision]
         slack = 1.5 / self.images
         lost = (self.keras_accuracy or 0.0) - (self.accuracy or 0.0)
@@ -78,7 +84,7 @@ class Parity:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it JSON-plain, with ``good``."""
+        """Return it as plain JSON, with ``good``."""
         return {**asdict(self), "good": self.good}
 
     def must_be_good(self) -> Parity:
@@ -90,9 +96,9 @@ class Parity:
         if not self.good:
             difference, agreement, loss = LIMITS[self.precision]
             raise ModelError(
-                f"The {self.engine} {self.precision} model does not say what the Keras model says",
-                expected=f"probabilities within {difference:g}, the same name for {agreement:.1%} of the images, "
-                f"an accuracy at most {loss:.1%} lower",
+                f"The {self.format} {self.precision} model differs too much from the Keras model",
+                expected=f"probabilities within {difference:g}, the same class for {agreement:.1%} of the images, "
+                f"accuracy at most {loss:.1%} lower",
                 do="choose another precision",
                 difference=f"{self.difference:.3g}",
                 agreement=f"{self.agreement:.1%}",
@@ -103,13 +109,13 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Yardstick:
-    """What the Keras model says of some images, and what is true.
+class Reference:
+    """The Keras model's probabilities for some images, and the true classes.
 
     Attributes:
         images: uint8 (N, H, W, C).
         probabilities: float32 (N, classes), of the Keras model.
-        labels: int (N,), or ``None`` where they are not known.
+        labels: int (N,), or ``None`` where they are unknown.
         kind: ``"validation"`` or ``"noise"``.
     """
 
@@ -119,78 +125,73 @@ class Yardstick:
     kind: str
 
 
-def in_batches(engine: Engine, images: Images, batch: int = _BATCH) -> Probabilities:
-    """Return what an engine says, batch by batch, all of one size: every new size costs some engines a compilation."""
-    parts = []
-    for at in range(0, len(images), batch):
-        part = images[at : at + batch]
-        missing = batch - len(part)
-        if missing:
-            part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
-        parts.append(engine.probabilities(part)[: batch - missing])
-    return np.concatenate(parts)
+def probabilities(engine: Engine, images: Images, classes: int) -> Probabilities:
+    """Return float32 (N, classes) for uint8 (N, H, W, C), in batches of one size."""
+    return class_probabilities(run_in_batches(engine, images, batch=_BATCH, one_size=True), classes)
 
 
 def compare(
     load: Callable[[], Engine],
-    yardstick: Yardstick,
+    reference: Reference,
     *,
-    engine: Format,
+    classes: int,
+    format: str,  # noqa: A002 - the field's name
     precision: Precision,
     size: int,
     timed: bool = True,
 ) -> tuple[Parity, Engine]:
-    """Load a form, time it, and compare what it says.
+    """Load a model, time it, and compare its probabilities.
 
     Args:
         load: Loads it.
-        yardstick: What is to be said.
-        engine: The format, for the row.
+        reference: The expected probabilities.
+        classes: Number of classes.
+        format: The format, for the row.
         precision: The precision, for the row.
         size: Bytes of its files, for the row.
-        timed: Measure the speed, too; it is 0 otherwise.
+        timed: Also measure the speed; otherwise it is 0.
 
     Returns:
         The row, and the engine that was loaded.
 
     Raises:
-        ModelError: It does not load, or gives something else than probabilities.
+        ModelError: It does not load, or does not return probabilities.
     """
     begin = time.perf_counter()
     loaded = load()
     load_s = time.perf_counter() - begin
     begin = time.perf_counter()
-    given = in_batches(loaded, yardstick.images)
+    given = probabilities(loaded, reference.images, classes)
     seconds = time.perf_counter() - begin
-    if given.shape != yardstick.probabilities.shape or not np.isfinite(given).all():
-        raise ModelError(f"The {engine} {precision} model gives no probabilities", do="choose another format")
-    if timed and len(yardstick.images) >= 2 * _BATCH:  # the first pass also paid for set-up
-        again = yardstick.images[: 8 * _BATCH]
+    if given.shape != reference.probabilities.shape or not np.isfinite(given).all():
+        raise ModelError(f"The {format} {precision} model does not return probabilities", do="choose another format")
+    if timed and len(reference.images) >= 2 * _BATCH:  # the first pass includes set-up
+        again = reference.images[: 8 * _BATCH]
         begin = time.perf_counter()
-        in_batches(loaded, again)
+        run_in_batches(loaded, again, batch=_BATCH, one_size=True)
         seconds = (time.perf_counter() - begin) * len(given) / len(again)
     parity = Parity(
-        engine=engine,
+        format=format,
         precision=precision,
         bytes=size,
         load_s=load_s,
-        ms=_alone(loaded, yardstick.images) if timed else 0.0,
+        ms=_alone(loaded, reference.images) if timed else 0.0,
         images_per_s=len(given) / seconds if timed else 0.0,
-        difference=float(np.max(np.abs(given - yardstick.probabilities))),
-        agreement=float(np.mean(given.argmax(axis=1) == yardstick.probabilities.argmax(axis=1))),
-        accuracy=_accuracy(given, yardstick.labels),
-        keras_accuracy=_accuracy(yardstick.probabilities, yardstick.labels),
+        difference=float(np.max(np.abs(given - reference.probabilities))),
+        agreement=float(np.mean(given.argmax(axis=1) == reference.probabilities.argmax(axis=1))),
+        accuracy=_accuracy(given, reference.labels),
+        keras_accuracy=_accuracy(reference.probabilities, reference.labels),
         images=len(given),
-        kind=yardstick.kind,
+        kind=reference.kind,
     )
     return parity, loaded
 
 
 def rows(table: Sequence[Parity]) -> list[list[str]]:
-    """Return the table in words: format, size, load, ms an image, images/s, difference, agreement, accuracy."""
+    """Return the table as text: format, size, load, ms per image, images/s, difference, agreement, accuracy."""
     return [
         [
-            f"{row.engine} {row.precision}",
+            f"{row.format} {row.precision}",
             f"{row.bytes / 1e6:,.2f} MB",
             f"{row.load_s:.2f} s",
             f"{row.ms:.2f}",
@@ -203,7 +204,7 @@ def rows(table: Sequence[Parity]) -> list[list[str]]:
     ]
 
 
-COLUMNS = ("format", "size", "load", "ms an image", "images/s", "max difference", "agreement", "accuracy")
+COLUMNS = ("format", "size", "load", "ms per image", "images/s", "max difference", "agreement", "accuracy")
 
 
 def _alone(engine: Engine, images: Images) -> float:
@@ -211,9 +212,9 @@ def _alone(engine: Engine, images: Images) -> float:
     for at in range(13):
         one = images[at % len(images)][None]
         begin = time.perf_counter()
-        engine.probabilities(one)
+        engine.run(one)
         times.append(time.perf_counter() - begin)
-    return float(np.median(times[2:])) * 1000  # the first two set up what a batch of one needs
+    return float(np.median(times[2:])) * 1000  # the first two include set-up
 
 
 def _accuracy(given: Probabilities, labels: NDArray[np.int64] | None) -> float | None:

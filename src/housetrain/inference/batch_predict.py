@@ -1,10 +1,10 @@
-"""Names for very many images, into a file that survives a kill.
+"""Batch prediction: one row per image in a CSV or JSON-lines file, resumable after a kill.
 
-In: a `Predictor`, images, and a ``.csv`` or ``.jsonl`` file to write. Out: that file, one row an image, in the order
-of the images, and a `Tally`. It does not know how images are decoded or named, and keeps none of them.
+In: a `Predictor`, images, and the file to write. Out: that file, rows in the order of the images, and a `BatchResult`.
+Does not know: how images are decoded or classified; it keeps none of them.
 
-While rows are missing, a small file ``NAME.unfinished`` lies beside the output. It says with which model the work was
-begun; the same call then cuts a torn last row, keeps the others, and goes on with the images that have none.
+Until the file is complete, ``NAME.unfinished`` beside it records which model and options it was started with. The same
+call then cuts an incomplete last row and continues with the images that have no row.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from housetrain.inference.predictor import BATCH, Prediction, Predictor
 from housetrain.system import files, store
 
 Kind = Literal["csv", "jsonl"]
-_FLUSH_S = 0.5  # rows wait for company at most so long
-_SYNC_S = 5.0  # and for the disk: a power cut costs these seconds, a kill nothing
+_FLUSH_S = 0.5  # rows are buffered for at most this long
+_SYNC_S = 5.0  # a power failure costs these seconds, a kill nothing
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What came of a call.
+class BatchResult:
+    """The result of a batch prediction.
 
     Attributes:
         path: The file.
-        rows: Rows in it now.
-        kept: How many of them were there before.
-        failed: Images of this call that could not be read; their rows say why.
-        seconds: What this call took.
+        rows: Rows it holds.
+        kept: How many of them an earlier call wrote.
+        failed: Images of this call that could not be read; their rows hold the reason.
+        seconds: Duration of this call.
     """
 
     path: Path
@@ -53,20 +53,20 @@ class Tally:
 
     @property
     def images_per_s(self) -> float:
-        """Images named a second by this call."""
+        """Images per second of this call."""
         return (self.rows - self.kept) / self.seconds if self.seconds > 0 else 0.0
 
-    def in_words(self) -> str:
-        """Return one line for a person."""
-        kept = f", {self.kept:,} of them before" if self.kept else ""
+    def summary(self) -> str:
+        """Return one line for people."""
+        kept = f", {self.kept:,} from an earlier call" if self.kept else ""
         failed = f", {self.failed:,} could not be read" if self.failed else ""
         return f"{self.rows:,} images in {self.path}{kept}{failed} ({self.images_per_s:,.0f} images/s)"
 
 
 def predict_into(
-    path: Path,
+    path: Path | str,
     predictor: Predictor,
-    sources: Iterable[Path | str],
+    images: Iterable[Path | str],
     *,
     kind: Kind = "csv",
     top: int = 1,
@@ -74,65 +74,84 @@ def predict_into(
     workers: int | None = None,
     each: Callable[[Prediction], None] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Tally:
-    """Name images into a file, or go on with a call that was interrupted.
+) -> BatchResult:
+    """Classify images into a file, or resume an interrupted call.
 
-    Memory stays flat: 8 bytes are kept for each row that was there before, and nothing for a new one. A file that was
-    finished is written anew.
+    Memory stays flat: 8 bytes are kept for each row that an earlier call wrote. A complete file is written again.
 
     Args:
         path: The file.
-        predictor: Names the images.
-        sources: Paths; any iterable. A path that comes twice is named twice.
-        kind: ``"csv"``, or ``"jsonl"`` for one JSON object a line.
-        top: List this many classes a row, 1 or more.
-        batch_size: Images a step, 1 or more.
+        predictor: The model.
+        images: Paths; any iterable. A repeated path gets a row each time.
+        kind: ``"csv"``, or ``"jsonl"`` for one JSON object per line.
+        top: Number of classes per row, 1 or more.
+        batch_size: Images per batch, 1 or more.
         workers: Decoding processes; all cores by default.
         each: Called with every new prediction, in order.
         progress: Called with the number of rows so far.
 
     Raises:
-        StoreError: The file was begun with another model or other columns.
+        StoreError: The file was started with another model or other options.
         RunLocked: Another process is writing it.
         DiskFull: It cannot be written; the rows written so far are kept.
     """
-    form = _Rows(kind, top)
-    begun = {"format": 1, "kind": form.kind, "top": top, "model": _identity(predictor)}
-    begin = synced = flushed = time.monotonic()
+    path = Path(path)
+    rows = _Rows(kind, top)
+    started = {"layout_version": 1, "kind": kind, "top": top, "model": _identity(predictor)}
+    begin = time.monotonic()
     failed = new = 0
-    with store.disk_errors(path), _opened(path, begun, form) as (file, done):
-        waiting = bytearray()
+    with store.disk_errors(path), _opened(path, started, rows) as (file, done), contextlib.ExitStack() as stack:
         kept = len(done)
-        try:
-            answers = predictor.predict_many(
-                _without(sources, done, own=path), batch_size=batch_size, workers=workers, top=max(top, 1)
-            )
-            with contextlib.closing(cast("Any", answers)):
-                for one in answers:
-                    waiting += form.encode(one)
-                    new += 1
-                    failed += one.error is not None
-                    if each is not None:
-                        each(one)
-                    now = time.monotonic()
-                    if now - flushed > _FLUSH_S or len(waiting) > 1 << 20:
-                        _append(file, waiting)
-                        flushed = now
-                        if progress is not None:
-                            progress(kept + new)
-                        if now - synced > _SYNC_S:
-                            os.fsync(file.fileno())
-                            synced = now
-        finally:  # also after Ctrl-C: what is named is kept
-            _append(file, waiting)
-        os.fsync(file.fileno())
+        writer = stack.enter_context(_Writer(file))
+        predictions = predictor.predict_many(
+            _without(images, done, own=path), batch_size=batch_size, workers=workers, top=max(top, 1)
+        )
+        for one in stack.enter_context(contextlib.closing(cast("Any", predictions))):
+            new += 1
+            failed += one.error is not None
+            if each is not None:
+                each(one)
+            if writer.add(rows.encode(one)) and progress is not None:
+                progress(kept + new)
     _marker(path).unlink(missing_ok=True)
     files.fsync_folder(path.absolute().parent)
-    return Tally(path, kept + new, kept, failed, time.monotonic() - begin)
+    return BatchResult(path, kept + new, kept, failed, time.monotonic() - begin)
+
+
+class _Writer:
+    """Appends rows to a file in blocks. On leaving, also after Ctrl-C, everything is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._waiting = file, bytearray()
+        self._flushed = self._synced = time.monotonic()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._write()
+        os.fsync(self._file.fileno())
+
+    def add(self, row: bytes) -> bool:
+        """Add a row; return whether rows were written to the file."""
+        self._waiting += row
+        now = time.monotonic()
+        if now - self._flushed <= _FLUSH_S and len(self._waiting) <= 1 << 20:
+            return False
+        self._write()
+        self._flushed = now
+        if now - self._synced > _SYNC_S:
+            os.fsync(self._file.fileno())
+            self._synced = now
+        return True
+
+    def _write(self) -> None:
+        while self._waiting:
+            del self._waiting[: self._file.write(self._waiting)]
 
 
 class _Rows:
-    """How predictions are written, and read back to see which images have one."""
+    """How predictions are written, and read back to find the images that have one."""
 
     def __init__(self, kind: Kind, top: int) -> None:
         self.kind, self.top = kind, top
@@ -149,7 +168,7 @@ class _Rows:
             return (json.dumps(one.to_json()) + "\n").encode("ascii")
         known = one.error is None
         cells = [
-            one.source,
+            one.image,
             one.label,
             f"{one.probability:.6f}" if known else "",
             f"{one.margin:.6f}" if known else "",
@@ -162,11 +181,11 @@ class _Rows:
             cells += [listed[0][0], f"{listed[0][1]:.6f}"] if listed else ["", ""]
         return self._line(cells)
 
-    def sources(self, rows: Iterator[bytes]) -> Iterator[str]:
-        """Yield the image of each whole row; the header is none."""
+    def images(self, rows: Iterator[bytes]) -> Iterator[str]:
+        """Yield the image of each complete row, without the header."""
         if self.kind == "jsonl":
             for row in rows:
-                yield str(json.loads(row)["source"])
+                yield str(json.loads(row)["image"])
             return
         next(rows, None)
         for row in rows:
@@ -195,33 +214,33 @@ def _marker(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, begun: dict[str, Any], form: _Rows) -> Iterator[tuple[BinaryIO, NDArray[np.uint64]]]:
+def _opened(path: Path, started: dict[str, Any], rows: _Rows) -> Iterator[tuple[BinaryIO, NDArray[np.uint64]]]:
     """Yield the file, ready to be appended to, and the sorted keys of the images that have a row."""
     if path.is_dir():
-        raise StoreError("This is a folder", expected="a file to write", path=str(path))
+        raise StoreError("The output is a folder", expected="a file to write", path=str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     marker = _marker(path)
     with path.open("a+b", buffering=0) as raw:
         file = cast("BinaryIO", raw)
         _lock(file, path)
-        if not marker.exists():  # nothing there, or a finished table: begin
+        if not marker.exists():  # no table, or a complete one: start over
             file.truncate(0)
-            store.write_json_atomic(marker, begun)
-        elif store.read_json(marker) != begun:
+            store.write_json_atomic(marker, started)
+        elif store.read_json(marker) != started:
             raise StoreError(
-                "This file was begun with another model or other options",
-                do=f"use the same ones to go on, or remove {marker.name} to begin anew",
+                "This file was started with another model or other options",
+                do=f"use the same ones to resume, or remove {marker.name} to start over",
                 path=str(path),
             )
-        keys = np.fromiter((_key(name) for name in form.sources(_whole_rows(file))), np.uint64)
+        keys = np.fromiter((_key(name) for name in rows.images(_whole_rows(file))), np.uint64)
         if file.seek(0, os.SEEK_END) == 0:
-            file.write(form.header)
+            file.write(rows.header)
         keys.sort()
         yield file, keys
 
 
 def _whole_rows(file: BinaryIO) -> Iterator[bytes]:
-    """Yield every whole row; what a kill left of the last one is cut off. A quoted name may hold line ends."""
+    """Yield every complete row, and cut off an incomplete last one. A quoted name may hold line breaks."""
     file.seek(0)
     end, quotes, row = 0, 0, bytearray()
     reader = io.BufferedReader(cast("io.RawIOBase", file), 1 << 20)
@@ -240,11 +259,11 @@ def _whole_rows(file: BinaryIO) -> Iterator[bytes]:
         file.truncate(end)
 
 
-def _without(sources: Iterable[Path | str], done: NDArray[np.uint64], *, own: Path) -> Iterator[str]:
-    """Yield the images without a row; the table itself, where it lies among them, is none."""
+def _without(images: Iterable[Path | str], done: NDArray[np.uint64], *, own: Path) -> Iterator[str]:
+    """Yield the images that have no row, without the table itself, which may be in the same folder."""
     tables = {os.path.realpath(own), os.path.realpath(_marker(own))}
-    for source in sources:
-        name = str(source)
+    for image in images:
+        name = str(image)
         if own.name in name and os.path.realpath(name) in tables:
             continue
         if len(done):
@@ -259,19 +278,14 @@ def _key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-def _append(file: BinaryIO, rows: bytearray) -> None:
-    while rows:
-        del rows[: file.write(rows)]
-
-
 def _lock(file: BinaryIO, path: Path) -> None:
     try:
         import fcntl
-    except ImportError:  # not on this system; two processes at once would mix their rows
+    except ImportError:  # not on this system, where two processes would mix their rows
         return
     try:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise RunLocked(
-            "Another process is writing into this file", do="wait for it, or choose another file", path=str(path)
+            "Another process is writing this file", do="wait for it, or choose another file", path=str(path)
         ) from error

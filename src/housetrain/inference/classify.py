@@ -1,94 +1,83 @@
-"""Classify: what ImageNet's thousand classes say of an image, without any training.
+"""Classify: ImageNet's thousand classes for any image, without training.
 
-In: images, a backbone's name. Out: names with probabilities. It knows neither runs nor bundles: the net, its weights
-and its names are those of `keras.applications`.
+In: images, the name of a backbone. Out: a `Prediction` for each. Does not know: runs, bundles. The model, its weights
+and its class names are those of `keras.applications`.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from housetrain.errors import DecodeError, RecipeError
-from housetrain.images import decode
-from housetrain.inference.features_engine import BATCH, Inference, KerasInference, inference_of
+from housetrain.images.decode import InputSpec
+from housetrain.inference.fastest import batch_of, fastest_engine
+from housetrain.inference.formats import keras as keras_format
+from housetrain.inference.inputs import Input, Reader
+from housetrain.inference.predictor import Prediction, Predictor
 from housetrain.models.backbones import BACKBONES, IMAGENET, classifier, fetching
 from housetrain.system.backend import load_keras
 
-_MANY = 48  # images from which converting the net for the quick engine pays
+_MANY = 48  # images from which converting the model for the fastest engine pays
+_SAMPLE = 4  # images on which that engine is compared with Keras
 NAMES = "imagenet_class_index.json"
 
 
-class Guess(NamedTuple):
-    """What ImageNet's classes say of one image.
+def classify(image: Input, model: str = "xception", *, weights: str = IMAGENET, top: int = 5) -> Prediction:
+    """Classify one image with the class names of ImageNet.
 
     Args:
-        source: The image.
-        names: (name, probability in [0, 1]), the likeliest first; empty where the image cannot be read.
-        error: Why it cannot be read.
-    """
-
-    source: Path
-    names: tuple[tuple[str, float], ...]
-    error: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it JSON-plain."""
-        names = [{"name": name, "probability": round(probability, 6)} for name, probability in self.names]
-        return {"image": str(self.source), "names": names, "error": self.error or None}
-
-
-def classify(
-    sources: Sequence[Path], model: str = "xception", *, weights: str = IMAGENET, top: int = 5
-) -> Iterator[Guess]:
-    """Name what is in images, with the names of ImageNet.
-
-    Args:
-        sources: Image files.
+        image: A path, an encoded image as bytes, a uint8 array in RGB order, or a PIL image.
         model: A name in `BACKBONES`.
         weights: ``"imagenet"``, which downloads once through Keras, or a file of weights with the top.
-        top: So many names an image, 1 to 1000.
-
-    Yields:
-        A `Guess` for each image, in order.
+        top: Number of classes in `Prediction.top`, 1 to 1000.
 
     Raises:
+        DecodeError: The image cannot be read.
         RecipeError: The model is unknown.
         DownloadError: The weights or the names could not be fetched.
         ModelError: The weights are missing or do not fit.
         MissingExtra: No Keras is installed.
     """
+    with _predictor(model, weights, [image]) as predictor:
+        return predictor.predict(image, top=top)
+
+
+def classify_many(
+    images: Sequence[Input], model: str = "xception", *, weights: str = IMAGENET, top: int = 5
+) -> Iterator[Prediction]:
+    """Classify images with the class names of ImageNet. Arguments and errors: see `classify`.
+
+    Yields:
+        A `Prediction` for each image, in order; an image that cannot be read has an `error`.
+    """
+    with _predictor(model, weights, images) as predictor:
+        yield from predictor.predict_many(images, batch_size=batch_of(predictor.engine), top=top)
+
+
+def _predictor(model: str, weights: str, images: Sequence[Input]) -> Predictor:
     if model not in BACKBONES:
-        raise RecipeError(f"There is no pretrained model named {model!r}", expected=", ".join(BACKBONES))
+        raise RecipeError(f"Unknown pretrained model {model!r}", expected=", ".join(BACKBONES))
     if weights == "none":
-        raise RecipeError(
-            "A net without weights knows no names", expected="imagenet or a weights file", weights=weights
-        )
+        raise RecipeError("Classifying needs trained weights", expected="imagenet or a weights file", weights=weights)
     net = classifier(model, weights)
     side = BACKBONES[model].side
-    spec = decode.InputSpec(height=side, width=side, color_mode="rgb")
-    engine: Inference | None = KerasInference(net) if len(sources) < _MANY else None
-    for start in range(0, len(sources), BATCH):
-        some = sources[start : start + BATCH]
-        images, errors = [], dict[Path, str]()
-        for source in some:
-            try:
-                images.append(decode.load(source, spec))
-            except DecodeError as error:
-                errors[source] = error.reason
-        batch = np.stack(images) if images else np.empty((0, *spec.shape), np.uint8)
-        if engine is None and len(batch):
-            engine = inference_of(net, sample=batch)
-        found = iter(_named(next(iter(engine.answers([batch]))), top) if engine is not None and len(batch) else ())
-        for source in some:
-            yield Guess(source, (), errors[source]) if source in errors else Guess(source, next(found))
+    spec = InputSpec(height=side, width=side, color_mode="rgb")
+    engine = keras_format.engine_of(net)
+    if len(images) >= _MANY:
+        sample = []
+        for image in images[:_SAMPLE]:
+            with contextlib.suppress(DecodeError):
+                sample.append(Reader(spec)(image)[0])
+        engine = fastest_engine(net, sample=np.stack(sample) if sample else None)
+    return Predictor(engine, spec, classes=_names())
 
 
-def _named(probabilities: np.ndarray, top: int) -> list[tuple[tuple[str, float], ...]]:
+def _names() -> list[str]:
+    """Return ImageNet's class names in the order of the outputs."""
     keras = load_keras("classifying")
     with fetching("the names of ImageNet's classes", NAMES):
-        found = keras.applications.imagenet_utils.decode_predictions(probabilities, top=top)
-    return [tuple((name.replace("_", " "), float(value)) for _, name, value in row) for row in found]
+        found = keras.applications.imagenet_utils.decode_predictions(np.eye(1000, dtype=np.float32), top=1)
+    return [str(name).replace("_", " ") for ((_, name, _),) in found]

@@ -1,60 +1,218 @@
-"""What turns prepared images into probabilities: one tiny protocol, one implementation per kind of model file.
+"""The engine: prepared images in, model outputs out, whatever library computes them.
 
-In: uint8 images (N, H, W, C). Out: float32 probabilities (N, classes). It does not know where images come from,
-what the classes are called, or whether the model file can be trusted (``verify.py`` says so first).
+In: uint8 images (N, H, W, C). Out: float32 outputs (N, units). Does not know: class names, image files, bundles, or
+whether a model file can be trusted (`formats` checks that before it loads one).
 
-TensorFlow or another Keras backend is imported when a Keras engine is made, and nowhere else in this package of rooms.
+Each file of `housetrain.inference.formats` loads one `LoadedModel`. Nothing here imports a machine learning library.
 """
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-from typing import Any, Protocol
+import atexit
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import ModelError
-from housetrain.system.backend import load_keras
 
 Images = NDArray[np.uint8]
+Outputs = NDArray[np.float32]
 Probabilities = NDArray[np.float32]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+Shape = tuple[int, int, int]
 
-FLOAT32_TOLERANCE = 2e-3
-"""How far a probability may be from what another machine computed in float32 (other kernels, TF32 on GPUs)."""
-BFLOAT16_TOLERANCE = 3e-2
-"""The same where layers compute in 16 bits: bfloat16 keeps 8 significant bits, so a logit is known to about 1 %."""
+_AHEAD = 1  # batches that wait while all requests are busy
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Engine(Protocol):
-    """A loaded model. Anything with this method will do; tests pass their own."""
+    """A model that is ready to run. Tests implement this protocol themselves.
 
-    def probabilities(self, images: Images) -> Probabilities:
-        """Return the probability of every class.
+    Attributes:
+        name: For people, such as ``"OpenVINO bf16"``.
+        precision: What the layers compute in.
+        parallel: Number of `run` calls that proceed at the same time; further calls wait.
+    """
+
+    name: str
+    precision: Precision
+    parallel: int
+
+    def run(self, images: Images) -> Outputs:
+        """Return the model's outputs.
 
         Args:
-            images: uint8, (N, height, width, channels), as the model eats them; N may change from call to call,
-                but every new N may cost a compilation.
+            images: uint8 (N, height, width, channels), N at least 1. Each new N may cost a compilation.
 
         Returns:
-            float32, (N, classes), rows summing to 1.
+            float32 (N, units).
         """
         ...
 
+    def close(self) -> None:
+        """Release the model and its library's resources. Closing twice is allowed."""
+        ...
+
+
+class Port(NamedTuple):
+    """An input or output of a model: its shape, with ``None`` for an open size, and its numpy type."""
+
+    shape: tuple[int | None, ...]
+    dtype: Any
+
+
+class LoadedModel:
+    """The engine of every format. Safe to call from several threads.
+
+    Args:
+        run: Takes contiguous uint8 (N, H, W, C) and returns the outputs.
+        name: For people.
+        precision: What the layers compute in.
+        model: The library's own model object.
+        inputs: What the model takes.
+        outputs: What it returns.
+        parallel: Number of calls of ``run`` that may proceed at the same time.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Images], Any],
+        name: str,
+        *,
+        precision: Precision,
+        model: Any,
+        inputs: Sequence[Port] = (),
+        outputs: Sequence[Port] = (),
+        parallel: int = 1,
+    ) -> None:
+        self.name, self.precision, self.parallel = name, precision, parallel
+        self.model, self.inputs, self.outputs = model, tuple(inputs), tuple(outputs)
+        self._run = run
+        self._free = threading.Semaphore(parallel)
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)  # after those of the library, so that it runs before them
+        _open.add(self)
+
+    def run(self, images: Images) -> Outputs:
+        """Return float32 (N, units) for uint8 (N, H, W, C). See `Engine.run`."""
+        with self._free:
+            return np.asarray(self._run(np.ascontiguousarray(images)), dtype=np.float32)
+
+    def close(self) -> None:
+        """Release the model. See `Engine.close`."""
+        self._run, self.model = _closed, None
+        _open.discard(self)
+
+    def must_fit(self, classes: int, input_shape: Shape) -> LoadedModel:
+        """Return the engine itself if the model takes these images and returns a probability of each class.
+
+        Raises:
+            ModelError: The model takes or returns something else.
+        """
+        if len(self.inputs) != 1 or self.inputs[0] != ((None, *input_shape), np.uint8):
+            raise ModelError(
+                "Model input shape does not match its input spec",
+                expected=f"uint8 images of shape {input_shape}, in batches of any size",
+                inputs=[port.shape for port in self.inputs],
+            )
+        fits = len(self.outputs) == 1 and len(self.outputs[0].shape) == 2 and self.outputs[0].dtype == np.float32
+        units = self.outputs[0].shape[1] if fits else None
+        if units != classes and (units, classes) != (1, 2):
+            raise ModelError(
+                "The model's output does not match its class names",
+                expected=f"{classes} classes",
+                outputs=[port.shape for port in self.outputs],
+            )
+        return self
+
+
+# OpenVINO sometimes crashed (exit code 139) when Python released a compiled model during interpreter shutdown. Models
+# are therefore released by an exit handler, while the interpreter and the library are still whole.
+_open: weakref.WeakSet[LoadedModel] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for engine in list(_open):
+        engine.close()
+
+
+def _closed(_: Images) -> Any:
+    raise RuntimeError("The engine is closed")
+
+
+def stream(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], *, parallel: int = 1
+) -> Generator[_Result, None, None]:
+    """Apply a function to items in background threads and yield the results in order.
+
+    The caller produces the next item while the function runs on the previous ones. A bounded number of items is in
+    progress. A reader that stops early cancels the waiting calls and waits for the running ones.
+
+    Args:
+        function: Called in ``parallel`` threads.
+        items: Any iterable, also an endless one.
+        parallel: Number of threads.
+    """
+    running: deque[Future[_Result]] = deque()
+    pool = ThreadPoolExecutor(parallel, thread_name_prefix="housetrain-model")
+    try:
+        for item in items:
+            running.append(pool.submit(function, item))
+            while running and (len(running) > parallel + _AHEAD or running[0].done()):
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run_padded(engine: Engine, images: Images, size: int) -> Outputs:
+    """Run a batch that is padded to ``size`` images: a library may compile the model again for every new size."""
+    missing = max(0, size - len(images))
+    if missing:
+        return engine.run(np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]))[: len(images)]
+    return engine.run(images)
+
+
+def run_in_batches(engine: Engine, images: Images, *, batch: int, one_size: bool = False) -> Outputs:
+    """Return the outputs for many images.
+
+    Args:
+        engine: The model.
+        images: uint8 (N, H, W, C), N at least 1; a memory map is read batch by batch.
+        batch: Images per batch, 1 or more. A short last batch is padded to a power of two.
+        one_size: Pad it to ``batch`` instead: a second size costs a large Keras model seconds.
+
+    Returns:
+        float32 (N, units).
+    """
+
+    def run(part: Images) -> Outputs:
+        return run_padded(engine, part, batch if one_size else min(batch, 1 << (len(part) - 1).bit_length()))
+
+    parts = (np.asarray(images[start : start + batch]) for start in range(0, len(images), batch))
+    return np.concatenate(list(stream(run, parts, parallel=engine.parallel)))
+
 
 def class_probabilities(outputs: NDArray[Any], classes: int) -> Probabilities:
-    """Return one probability per class from what a model gives: the one place that knows about the single sigmoid.
+    """Return one probability per class; the only place that expands the single sigmoid of a two-class model.
 
     Args:
         outputs: (N, classes) softmax probabilities; or (N, 1) or (N,), for two classes, the probability of the second.
         classes: Number of classes, two or more.
 
     Returns:
-        float32, (N, classes).
+        float32 (N, classes).
 
     Raises:
-        ModelError: The outputs do not fit the number of classes.
+        ModelError: The outputs do not match the number of classes.
     """
     values = np.asarray(outputs, dtype=np.float32)
     if classes == 2 and values.ndim in (1, 2) and values.size == len(values):
@@ -62,87 +220,8 @@ def class_probabilities(outputs: NDArray[Any], classes: int) -> Probabilities:
         return np.stack([np.float32(1) - second, second], axis=1)
     if values.ndim != 2 or values.shape[1] != classes:
         raise ModelError(
-            "The model's output does not fit its class names",
-            expected=f"{classes} probabilities an image" + (", or one" if classes == 2 else ""),
+            "The model's output does not match its class names",
+            expected=f"{classes} probabilities per image" + (", or one" if classes == 2 else ""),
             shape=tuple(values.shape),
         )
     return values
-
-
-class KerasEngine:
-    """A Keras model on whichever backend is set up.
-
-    Args:
-        model: A `keras.Model` that takes uint8 images and has its scaling inside.
-        classes: Number of classes.
-    """
-
-    def __init__(self, model: Any, classes: int) -> None:
-        self.model = model
-        self.classes = classes
-
-    @classmethod
-    def load(cls, path: Path, *, classes: int, input_shape: tuple[int, int, int], trusted: bool = False) -> KerasEngine:
-        """Load a ``.keras`` file after `keras_file.check_keras_file` has looked into it.
-
-        Args:
-            path: The file.
-            classes: Number of classes it must tell apart.
-            input_shape: (height, width, channels) it must take.
-            trusted: The bytes already agreed with a sha256 manifest, so that the archive's own sums need no reading.
-
-        Raises:
-            ModelError: The file is refused, or does not load, or does not fit.
-            MissingExtra: No Keras, or no backend for it, is installed.
-        """
-        from housetrain.inference.keras_file import check_keras_file
-
-        check_keras_file(path, checksums=not trusted)
-        keras = load_keras("predicting with a Keras model")
-        logging.getLogger("tensorflow").addFilter(_not_about_retracing)
-        try:
-            # safe_mode is a block-list; the allow-list of check_keras_file is what keeps code out.
-            model = keras.models.load_model(path.absolute(), compile=False, safe_mode=True)
-        except Exception as error:
-            raise ModelError(
-                f"Keras {keras.__version__} cannot load the model: {type(error).__name__}: {_first_line(error)}",
-                do="export it anew, or install the version of Keras that wrote it",
-                path=str(path),
-            ) from error
-        shape = tuple(getattr(model, "input_shape", ()) or ())
-        if shape[1:] != input_shape:
-            raise ModelError(
-                "The model eats another shape than its input spec says", expected=f"{input_shape}", shape=shape[1:]
-            )
-        outputs = tuple(getattr(model, "output_shape", ()) or ())
-        if len(outputs) != 2 or (outputs[1] != classes and (outputs[1], classes) != (1, 2)):
-            raise ModelError(
-                "The model's output does not fit its class names", expected=f"{classes} classes", shape=outputs[1:]
-            )
-        return cls(model, classes)
-
-    @property
-    def tolerance(self) -> float:
-        """How far another machine's probabilities may be: 16-bit layers are allowed more than float32 ones."""
-        todo, sixteen_bit = [self.model], False
-        while todo:
-            layer = todo.pop()
-            todo += getattr(layer, "layers", [])
-            sixteen_bit |= getattr(layer, "compute_dtype", "float32") in ("bfloat16", "float16")
-        return BFLOAT16_TOLERANCE if sixteen_bit else FLOAT32_TOLERANCE
-
-    def probabilities(self, images: Images) -> Probabilities:
-        """Return float32 (N, classes) for uint8 (N, H, W, C): see `Engine`."""
-        if len(images) == 0:
-            return np.empty((0, self.classes), np.float32)
-        return class_probabilities(self.model.predict_on_batch(np.ascontiguousarray(images)), self.classes)
-
-
-def _not_about_retracing(record: logging.LogRecord) -> bool:
-    """Two models and a few batch sizes are enough for TensorFlow to warn that it compiles often. It must, once each."""
-    return "tf.function retracing" not in str(record.msg)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else "no message"

@@ -1,7 +1,7 @@
-"""What a person points at, read: photos, folders and globs to files; files, bytes and arrays to prepared images.
+"""Inputs of a prediction: photos, folders and globs become files; files, bytes and arrays become prepared images.
 
-In: paths, encoded bytes, uint8 arrays, PIL images, any number of them. Out: the images as a model eats them, each
-with the first 8 bytes of its file's sha256; or why one cannot be read. It does not know any model.
+In: paths, encoded bytes, uint8 arrays, PIL images, any number of them. Out: images as the model takes them, each with
+the first 8 bytes of its file's sha256; or why one cannot be read. Does not know: models.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from housetrain.system.process_pool import Failed, map_in_workers
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Source: TypeAlias = Union[Path, str, bytes, NDArray[Any], "Image"]
+Input: TypeAlias = Union[Path, str, bytes, NDArray[Any], "Image"]
 """A path, an encoded image, an array (H, W) or (H, W, 1|3|4) in RGB order of any size, or a PIL image."""
 Read: TypeAlias = "tuple[NDArray[np.uint8], int | None]"
 """A prepared image, and the first 8 bytes of its file's sha256 where there is a file."""
 
-_WINDOW = 65_536  # sources handed to the workers at a time: what stays in memory of a million paths
+_WINDOW = 65_536  # inputs handed to the workers at a time, of perhaps a million paths
 _WINDOW_BYTES = 256 << 20  # the same for encoded images given as bytes
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads one source, here or in a worker process: light to import and to pickle.
+    """Reads one input, here or in a worker process: light to import and to pickle.
 
     Attributes:
-        spec: What the model eats.
+        spec: The model's input.
     """
 
     spec: InputSpec
 
-    def __call__(self, source: Source) -> Read:
+    def __call__(self, source: Input) -> Read:
         """Return the prepared image, uint8 of ``spec.shape``.
 
         Raises:
@@ -65,8 +65,8 @@ class Reader:
         raise DecodeError(f"not an image ({type(source).__name__})")
 
 
-def name_of(source: Source) -> str:
-    """Return what to call a source in a report: the path as given, or its kind."""
+def name_of(source: Input) -> str:
+    """Return what to call an input in a report: the path as given, or its kind."""
     if isinstance(source, (str, os.PathLike)):
         return str(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -75,22 +75,22 @@ def name_of(source: Source) -> str:
 
 
 def read_many(
-    sources: Iterable[Source], spec: InputSpec, *, workers: int | None = None
+    images: Iterable[Input], spec: InputSpec, *, workers: int | None = None
 ) -> Generator[tuple[int, str, Read | Failed], None, None]:
-    """Yield (index, name, image or failure) for every source, about in order, with flat memory.
+    """Yield (index, name, image or failure) for every input, roughly in order, with flat memory.
 
-    Paths and bytes are decoded in worker processes, where a decoder that crashes or hangs costs one image. What is
-    decoded already (arrays, PIL images) and an image that comes alone are fitted in this process: starting a worker
-    takes longer, and the decoder checks what a header claims before it takes memory for it.
+    Paths and bytes are decoded in worker processes, where a decoder that crashes or hangs costs one image. Decoded
+    images (arrays, PIL images) and a single image are processed here: starting a worker takes longer, and the decoder
+    checks what a header claims before it allocates memory.
 
     Args:
-        sources: Any iterable, also an endless one.
-        spec: What the model eats.
+        images: Any iterable, also an endless one.
+        spec: The model's input.
         workers: Decoding processes; all cores by default; 0 decodes everything in this process.
     """
     reader = Reader(spec)
     begin = 0
-    for window in _windows(sources):
+    for window in _windows(images):
         if workers != 0 and len(window) > 1:
             found = map_in_workers(reader, window, workers=workers)
         else:
@@ -102,17 +102,17 @@ def read_many(
 
 
 class Listing:
-    """The image files that photos, folders and globs stand for, in the order given, each once, found as they come.
+    """The image files that photos, folders and globs refer to, in the order given, each once, listed lazily.
 
-    A folder stands for every file below it, sorted by name, but those that `scan` ignores too (``Thumbs.db``, hidden
-    files and the like). A name that exists is taken as it is, so ``cat[1].jpg`` needs no quoting; ``**`` in a pattern
-    goes through folders. Of a million files in many folders, only the names of one folder are in memory.
+    A folder refers to every file below it, sorted by name, except what `scan` ignores too (``Thumbs.db``, hidden
+    files and the like). An existing name is taken literally, so ``cat[1].jpg`` needs no quoting; ``**`` in a pattern
+    descends into folders. Of a million files in many folders, only the names of one folder are in memory.
 
     Args:
         paths: Photos, folders, patterns.
 
     Raises:
-        FolderError: One of them stands for nothing. A folder that cannot be read is noticed when it is reached.
+        FolderError: One of them matches nothing. An unreadable folder is reported when it is reached.
     """
 
     def __init__(self, paths: Iterable[Path | str]) -> None:
@@ -120,7 +120,7 @@ class Listing:
         for path in self.paths:
             if next(_below(path), None) is None:
                 raise FolderError(
-                    "The folder holds no images" if path.is_dir() else "There is no such image, folder or pattern",
+                    "The folder holds no images" if path.is_dir() else "No such image, folder or pattern",
                     expected="photos, folders of photos, or patterns like 'holiday/*.jpg'",
                     given=str(path),
                 )
@@ -138,7 +138,7 @@ class Listing:
                     yield found
 
     def at_least(self, count: int) -> bool:
-        """Return whether there are so many, without finding them all."""
+        """Return whether there are at least ``count`` files, without listing them all."""
         return next(itertools.islice(self, count - 1, None), None) is not None
 
 
@@ -148,7 +148,7 @@ def expand(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def _below(given: Path) -> Iterator[Path]:
-    """Yield what one path or pattern stands for."""
+    """Yield the files of one path or pattern."""
     if os.path.lexists(given):
         yield from _files_of(given)
         return
@@ -161,7 +161,7 @@ def _below(given: Path) -> Iterator[Path]:
 
 
 def _files_of(path: Path) -> Iterator[Path]:
-    """Yield ``path`` itself, or the files below it if it is a folder. Linked folders are followed, each once."""
+    """Yield ``path`` itself, or the files below it if it is a folder. Links to folders are followed, each once."""
     if not path.is_dir():
         yield path
         return
@@ -181,22 +181,22 @@ def _files_of(path: Path) -> Iterator[Path]:
 def _refuse(error: OSError) -> None:
     raise FolderError(
         f"A folder cannot be read ({error.strerror})",
-        do="give yourself permission to read it",
+        do="grant read permission",
         folder=str(error.filename),
     ) from error
 
 
-def _attempt(reader: Reader, source: Source) -> Read | Failed:
+def _attempt(reader: Reader, source: Input) -> Read | Failed:
     try:
         return reader(source)
     except DecodeError as error:
         return Failed(error.reason)
 
 
-def _windows(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    """Cut the sources into lists that fit in memory: long ones of paths, one by one what is decoded already."""
-    for encoded, group in itertools.groupby(sources, lambda source: isinstance(source, (str, os.PathLike, bytes))):
-        window: list[Source] = []
+def _windows(images: Iterable[Input]) -> Iterator[list[Input]]:
+    """Group inputs into lists that fit in memory: long lists of paths, single items of decoded images."""
+    for encoded, group in itertools.groupby(images, lambda source: isinstance(source, (str, os.PathLike, bytes))):
+        window: list[Input] = []
         held = 0
         for source in group:
             window.append(source)

@@ -1,20 +1,20 @@
-"""Is this bundle whole, and does it still answer as it did?
+"""Reading a bundle: check that it is complete and unchanged, and that its model still gives the same outputs.
 
-In: a bundle folder. Out: its plain values, or one clear error. Does not know Keras.
+In: a bundle folder. Out: its contents as plain values, or one clear error. Does not know: Keras, or how a model runs.
 
-What this keeps out: files that were damaged (sizes and sha256 in the manifest), names that lead out of the folder,
-numbers that do not unpack to numbers; what could run code when loaded is ``keras_file.py``'s. What it cannot do: tell
-whose model it is. Whoever can write the folder can write a manifest that agrees with it.
+Refused: damaged files (sizes and sha256 in the manifest), names that leave the folder, arrays that would be unpickled.
+The check of the model file itself belongs to its format. What no check here can tell is who made the bundle: anyone who
+can write the folder can write a manifest that matches.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import math
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -22,29 +22,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.data.split_manifest import SPLITS
-from housetrain.errors import CorruptError, IncompleteError, ModelError
-from housetrain.exports.formats import TOLERANCES, Form, choose
-from housetrain.inference.engine import Engine, Images, Probabilities
+from housetrain.errors import CorruptError, HousetrainError, IncompleteError, MissingExtra, ModelError
+from housetrain.images.decode import InputSpec
+from housetrain.inference.engine import Engine, Images, Precision, Probabilities, class_probabilities
+from housetrain.inference.formats import FORMATS
+from housetrain.inference.model_format import ModelFormat
 from housetrain.system import store
 
 if TYPE_CHECKING:
     from housetrain.data.split_manifest import SplitManifest
 
-FORMAT = 2
-"""Version of the bundle's layout. A reader refuses a newer one."""
-ABOUT, GOLDEN, SEEN, MODEL = "bundle.json", "golden.npz", "seen.npz", "model.keras"
+LAYOUT_VERSION = 3
+"""Version of the bundle's layout. A reader refuses any other."""
+ABOUT, GOLDEN, SEEN = "bundle.json", "golden.npz", "seen.npz"
 
 _MAX_MANIFEST_BYTES = 16 << 20
 _MAX_NUMBERS_BYTES = 512 << 20
-_ANEW = "export the bundle anew"
+_AGAIN = "export the run again"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One way a bundle holds its model.
+
+    Attributes:
+        format: The name of its format.
+        file: The file to open, relative to the bundle.
+        precision: What it was written in.
+        tolerance: Largest allowed difference of a probability of the golden images, above 0.
+        files: Every file of it, relative to the bundle.
+    """
+
+    format: str
+    file: str
+    precision: Precision
+    tolerance: float
+    files: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as plain JSON."""
+        return {**asdict(self), "files": list(self.files)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ModelEntry:
+        """Read what `to_json` returned.
+
+        Raises:
+            KeyError: A key is missing.
+            ValueError: A value is invalid.
+        """
+        file, tolerance, files = value["file"], float(value["tolerance"]), tuple(value["files"])
+        named = all(isinstance(name, str) for name in (value["format"], value["precision"], file, *files))
+        if not named or not 0 < tolerance < 1 or file not in {*files, *(name.partition("/")[0] for name in files)}:
+            raise ValueError("model")
+        return cls(value["format"], file, value["precision"], tolerance, files)
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Images and the answers the model gave when it was saved.
+    """Images and the probabilities that the model returned for them when it was exported.
 
     Attributes:
-        images: uint8, (N, height, width, channels), as the model eats them.
+        images: uint8, (N, height, width, channels), as the model takes them.
         probabilities: float32, (N, classes).
     """
 
@@ -54,7 +93,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Seen:
-    """Which images the model was made with, by content.
+    """Which images the model was trained, validated and tested with, by content.
 
     Attributes:
         prefixes: Per split, the first 8 bytes of each image file's sha256 as a sorted uint64 array.
@@ -64,7 +103,7 @@ class Seen:
 
     @classmethod
     def of(cls, split: SplitManifest) -> Seen:
-        """Return what a model made with ``split`` has seen."""
+        """Return the images of a split."""
         return cls(
             {name: np.array(sorted(int(row.sha256[:16], 16) for row in split.of(name)), np.uint64) for name in SPLITS}
         )
@@ -81,91 +120,122 @@ class Seen:
 
 @dataclass(frozen=True)
 class Contents:
-    """A bundle whose every listed file agreed with the manifest.
+    """A bundle whose listed files all match the manifest.
 
     Attributes:
         about: The value of ``bundle.json``.
-        golden: Images with the answers expected.
+        spec: The model's input.
+        golden: Images with the expected probabilities.
         seen: Which images the model was made with.
-        form: The form of the model that was chosen.
-        model: Path of its file.
+        entry: The model that was chosen.
+        format: Its format.
     """
 
     about: dict[str, Any]
+    spec: InputSpec
     golden: Golden
     seen: Seen
-    form: Form
-    model: Path
+    entry: ModelEntry
+    format: ModelFormat
 
 
 def read_bundle(folder: Path, *, engine: str | None = None) -> Contents:
-    """Check the files of a bundle against its manifest and return what is in it. Nothing is unpickled.
+    """Check the files of a bundle against its manifest and return its contents. Nothing is unpickled.
 
-    Of a model that is there in several forms, the first that this machine can run is chosen.
+    Of several models, the first that this machine can run is chosen.
 
     Args:
         folder: The bundle.
-        engine: Insist on this form.
+        engine: Choose the model of this format.
 
     Raises:
-        ModelError: It is not a bundle, or was made by a newer housetrain, or has no such form.
-        CorruptError: A file is missing, changed or torn, or a name in the manifest leads out of the folder.
-        MissingExtra: No library for any of its forms is installed.
+        ModelError: It is not a bundle, has another layout version, or has no such model.
+        CorruptError: A file is missing or changed, or a name in the manifest leaves the folder.
+        MissingExtra: No library for any of its models is installed.
     """
     files = _manifest(folder)
     for name in (ABOUT, GOLDEN, SEEN):
         if name not in files:
-            raise CorruptError(f"The bundle's manifest does not list {name}", do=_ANEW, path=str(folder))
+            raise CorruptError(f"The bundle's manifest does not list {name}", do=_AGAIN, path=str(folder))
     about = _about(_checked_bytes(folder, ABOUT, files.pop(ABOUT)), folder)
-    forms = _forms(about, folder)
-    for form in forms:
-        if absent := sorted(set(form.files) - set(files)):
+    try:
+        entries = [ModelEntry.from_json(value) for value in about["models"]]
+        spec = InputSpec.from_json(about["spec"])
+    except (KeyError, TypeError, ValueError, AttributeError, HousetrainError) as error:
+        raise CorruptError(
+            f"{ABOUT} does not describe the bundle's model and its input", do=_AGAIN, path=str(folder)
+        ) from error
+    for entry in entries:
+        if absent := sorted(set(entry.files) - set(files)):
             raise CorruptError(
-                "The bundle's manifest does not list its model", do=_ANEW, path=str(folder), model=absent
+                "The bundle's manifest does not list its model", do=_AGAIN, path=str(folder), model=absent
             )
     golden = _golden(_checked_bytes(folder, GOLDEN, files.pop(GOLDEN)), folder)
+    if golden.images.shape[1:] != spec.shape:
+        raise CorruptError("The bundle's golden images do not have its input size", do=_AGAIN, path=str(folder))
     seen = _seen(_checked_bytes(folder, SEEN, files.pop(SEEN)), folder)
-    chosen = choose(forms, engine)
+    chosen = choose(entries, engine)
     for name, (size, sha256) in files.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size or store.file_sha256(path) != sha256:
-            raise _not_what_was_written(name, folder)
-    return Contents(about, golden, seen, chosen, folder / chosen.model)
+            raise _changed(name, folder)
+    return Contents(about, spec, golden, seen, *chosen)
 
 
-def _forms(about: dict[str, Any], folder: Path) -> list[Form]:
-    """Return the forms a bundle offers; before format 2 there was one, and it lay open in ``bundle.json``."""
-    single = {"engine": "keras", "model": MODEL, "tolerance": TOLERANCES["fp32"], **about}
-    try:
-        forms = [Form.from_json(value) for value in about.get("forms", [single])]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptError(f"{ABOUT} does not say what the bundle's model is", do=_ANEW, path=str(folder)) from error
-    if not forms:
-        raise CorruptError(f"{ABOUT} of the bundle names no model", do=_ANEW, path=str(folder))
-    return forms
+def choose(entries: Sequence[ModelEntry], engine: str | None = None) -> tuple[ModelEntry, ModelFormat]:
+    """Return the first model that this machine can run, and its format.
+
+    Args:
+        entries: The models of a bundle, the preferred one first.
+        engine: Choose the model of this format.
+
+    Raises:
+        ModelError: No format is known, or not the one asked for.
+        MissingExtra: The library for it is not installed.
+    """
+    known = [
+        (entry, FORMATS[entry.format])
+        for entry in entries
+        if entry.format in FORMATS and engine in (None, entry.format)
+    ]
+    present = ", ".join(entry.format for entry in entries)
+    if not known and engine is not None:
+        raise ModelError(
+            f"The bundle holds no {engine} model", expected=present, do="export the run in that format", engine=engine
+        )
+    if not known:
+        raise ModelError(
+            "This version of housetrain cannot run the bundle's kind of model",
+            expected=f"one of {', '.join(FORMATS)}",
+            do="update housetrain: pip install -U housetrain",
+            formats=present,
+        )
+    for entry, file_format in known:
+        if file_format.installed or file_format.check is None:  # the latter is refused by name when it is opened
+            return entry, file_format
+    missing = known[0][1]
+    raise MissingExtra(missing.extra, need=f"predicting with this bundle ({missing.library} is missing)")
 
 
 def check_golden(engine: Engine, golden: Golden, *, tolerance: float) -> None:
-    """Run the golden images: the model must still give the answers it gave when it was saved.
+    """Run the golden images and compare the probabilities with those at export time.
 
     Args:
         engine: The loaded model.
-        golden: Images and answers.
-        tolerance: Largest difference of a probability that another processor may make.
+        golden: Images and probabilities.
+        tolerance: Largest difference of a probability that another processor may cause.
 
     Raises:
-        ModelError: An answer differs by more.
+        ModelError: A probability differs by more.
     """
-    given = engine.probabilities(golden.images)
-    if given.shape != golden.probabilities.shape:
-        difference = math.inf
-    else:
-        difference = float(np.max(np.abs(given - golden.probabilities), initial=0.0))
+    given = class_probabilities(engine.run(golden.images), golden.probabilities.shape[1])
+    same = given.shape == golden.probabilities.shape
+    difference = float(np.max(np.abs(given - golden.probabilities), initial=0.0)) if same else float("inf")
     if not difference <= tolerance:  # so that NaN is refused too
         raise ModelError(
-            "The model no longer gives the answers it gave when it was saved",
+            "The model no longer returns the probabilities it returned when it was exported",
             expected=f"probabilities within {tolerance:g}",
-            do=f"{_ANEW}, or look at the versions of Keras and its backend",
+            do=f"{_AGAIN}, or check the versions of the libraries that run it",
             difference=f"{difference:.2g}",
         )
 
@@ -175,26 +245,25 @@ def _manifest(folder: Path) -> dict[str, tuple[int, str]]:
     if not path.is_file():
         raise ModelError(
             "This is not a bundle: it has no manifest",
-            expected="a folder that `housetrain export` or `housetrain run` wrote, whole",
+            expected="a complete folder from `housetrain export` or `housetrain run`",
             path=str(folder),
         )
     try:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             raise ValueError("too large")
         value = store.read_json(path)
-        version = int(value["format"])
+        if int(value["format"]) > 1:
+            raise _other_version(int(value["format"]), folder)
         files = {str(name): (int(facts["bytes"]), str(facts["sha256"])) for name, facts in value["files"].items()}
     except (CorruptError, IncompleteError, RecursionError) as error:
-        raise CorruptError("The bundle's manifest is not readable", do=_ANEW, path=str(folder)) from error
+        raise CorruptError("The bundle's manifest is not readable", do=_AGAIN, path=str(folder)) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise CorruptError("The bundle's manifest is not complete", do=_ANEW, path=str(folder)) from error
-    if version > FORMAT:
-        raise _too_new("manifest", version, folder)
+        raise CorruptError("The bundle's manifest is not complete", do=_AGAIN, path=str(folder)) from error
     for name in files:
         if not is_inside(name):
-            raise CorruptError("A name in the bundle's manifest leads out of the folder", path=str(folder), name=name)
+            raise CorruptError("A name in the bundle's manifest leaves the folder", path=str(folder), name=name)
         if (folder / name).is_symlink():
-            raise CorruptError("A file of the bundle is a link", do=_ANEW, path=str(folder), name=name)
+            raise CorruptError("A file of the bundle is a link", do=_AGAIN, path=str(folder), name=name)
     return files
 
 
@@ -212,34 +281,34 @@ def is_inside(name: str) -> bool:
 
 
 def _checked_bytes(folder: Path, name: str, facts: tuple[int, str]) -> bytes:
-    """Read a file once, and return exactly the bytes that agreed with the manifest."""
+    """Read a file once and return the very bytes that match the manifest."""
     import hashlib
 
     size, sha256 = facts
     path = folder / name
     try:
         if size > _MAX_NUMBERS_BYTES or not path.is_file() or path.stat().st_size != size:
-            raise _not_what_was_written(name, folder)
+            raise _changed(name, folder)
         data = path.read_bytes()
     except OSError as error:
         raise CorruptError(f"{name} of the bundle cannot be read: {error.strerror}", path=str(folder)) from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise _not_what_was_written(name, folder)
+        raise _changed(name, folder)
     return data
 
 
 def _about(data: bytes, folder: Path) -> dict[str, Any]:
     try:
         about = json.loads(data)
-        version = int(about["format"])
+        version = int(about["layout_version"])
         classes = about["classes"]
-        if version > FORMAT:
-            raise _too_new("bundle", version, folder)
+        if version != LAYOUT_VERSION:
+            raise _other_version(version, folder)
         names = isinstance(classes, list) and len(classes) >= 2 and all(isinstance(name, str) for name in classes)
         if not (names and isinstance(about["spec"], dict)):
             raise ValueError("classes or spec")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CorruptError(f"{ABOUT} of the bundle is not readable", do=_ANEW, path=str(folder)) from error
+        raise CorruptError(f"{ABOUT} of the bundle is not readable", do=_AGAIN, path=str(folder)) from error
     return dict(about)
 
 
@@ -249,7 +318,7 @@ def _arrays(data: bytes, name: str, folder: Path, keys: tuple[str, ...]) -> dict
             return {key: archive[key] for key in keys}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, TypeError, SyntaxError,
             MemoryError, NotImplementedError, RuntimeError, AttributeError, OverflowError) as error:  # fmt: skip
-        raise CorruptError(f"{name} of the bundle is not readable", do=_ANEW, path=str(folder)) from error
+        raise CorruptError(f"{name} of the bundle is not readable", do=_AGAIN, path=str(folder)) from error
 
 
 def _golden(data: bytes, folder: Path) -> Golden:
@@ -262,7 +331,9 @@ def _golden(data: bytes, folder: Path) -> Golden:
         or probabilities.ndim != 2
         or not 0 < len(images) == len(probabilities)
     ):
-        raise CorruptError(f"{GOLDEN} of the bundle does not hold images and answers", do=_ANEW, path=str(folder))
+        raise CorruptError(
+            f"{GOLDEN} of the bundle does not hold images and probabilities", do=_AGAIN, path=str(folder)
+        )
     return Golden(images, probabilities)
 
 
@@ -270,19 +341,20 @@ def _seen(data: bytes, folder: Path) -> Seen:
     arrays = _arrays(data, SEEN, folder, SPLITS)
     for values in arrays.values():
         if values.dtype != np.uint64 or values.ndim != 1 or not bool(np.all(values[:-1] <= values[1:])):
-            raise CorruptError(f"{SEEN} of the bundle is not what housetrain writes", do=_ANEW, path=str(folder))
+            raise CorruptError(f"{SEEN} of the bundle is not what housetrain writes", do=_AGAIN, path=str(folder))
     return Seen(arrays)
 
 
-def _not_what_was_written(name: str, folder: Path) -> CorruptError:
-    return CorruptError(f"{name} of the bundle is missing or is not what was written", do=_ANEW, path=str(folder))
+def _changed(name: str, folder: Path) -> CorruptError:
+    return CorruptError(f"{name} of the bundle is missing or was changed", do=_AGAIN, path=str(folder))
 
 
-def _too_new(what: str, version: int, folder: Path) -> ModelError:
+def _other_version(version: int, folder: Path) -> ModelError:
+    newer = version > LAYOUT_VERSION
     return ModelError(
-        f"The {what} was made by a newer housetrain",
-        expected=f"format {FORMAT} or older",
-        do="update housetrain: pip install -U housetrain",
+        f"The bundle was made by {'a newer' if newer else 'an older'} housetrain",
+        expected=f"layout version {LAYOUT_VERSION}",
+        do="update housetrain: pip install -U housetrain" if newer else _AGAIN,
         path=str(folder),
-        format=version,
+        layout_version=version,
     )

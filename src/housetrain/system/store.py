@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -298,6 +299,17 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's content, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """Return `file_sha256`, read once per process and state of the file. For files that are only replaced whole."""
+    status = path.stat()
+    return _sha256_of(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256_of(path: Path, state: tuple[int, ...]) -> str:
+    return file_sha256(path)
 
 
 def _remove_leftovers(parent: Path) -> None:

@@ -1,6 +1,6 @@
-"""Features: what a frozen net says of each image, computed once and kept on disk.
+"""Features: the outputs of a frozen base for each image, computed once and kept on disk.
 
-In: prepared images, a net, an `Inference` of it. Out: float16 features, one row an image (and one for each augmented
+In: prepared images, the engine of a base. Out: float16 features, one row an image (and one for each augmented
 view). Does not know: labels, heads, run folders.
 
 A row is kept under a hash of the image's content, the view and the net's weights, so an image that is in another
@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from housetrain.inference.engine import run_padded, stream
+from housetrain.inference.fastest import batch_of
 from housetrain.models.augmented_views import View, changed
 from housetrain.system import store
 from housetrain.system.lock import Lock
@@ -32,7 +34,7 @@ from housetrain.system.lock import Lock
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
     from housetrain.data.split_manifest import SplitName
-    from housetrain.inference.features_engine import Inference
+    from housetrain.inference.engine import LoadedModel
 
 _KEY = 16  # bytes
 _DURABLE_EVERY_S = 2.0  # what a kill may cost
@@ -136,7 +138,7 @@ def features_of(
     model: str,
     weights: str,
     width: int,
-    inference: Inference,
+    engine: LoadedModel,
     views: Sequence[View] = (),
     progress: Progress | None = None,
     check: Callable[[], None] | None = None,
@@ -149,7 +151,7 @@ def features_of(
         model: The net's name.
         weights: Hash of its weights.
         width: Features an image.
-        inference: Computes them.
+        engine: Computes them.
         views: Augmented views besides the images themselves.
         progress: Called with (done, total) rows.
         check: Called between batches; it may raise to stop. What is computed stays.
@@ -158,7 +160,7 @@ def features_of(
         float16 (N * (1 + views), width): all images in their order, then the first view of all, and so on.
     """
     spec = prepared.spec.to_json()
-    about = {"model": model, "weights": weights, "spec": spec, "precision": inference.precision, "width": width}
+    about = {"model": model, "weights": weights, "spec": spec, "precision": engine.precision, "width": width}
     about["decoder"] = dict(prepared.decoder)  # the same file may be other pixels after an upgrade
     digest = hashlib.sha256(store.encode(about)).hexdigest()[:16]
     everything: list[View | None] = [None, *views]
@@ -167,7 +169,7 @@ def features_of(
         missing = list(dict.fromkeys(key for key in keys if key not in kept))
         if missing:
             places = {key: number for number, key in reversed(list(enumerate(keys)))}
-            _compute(kept, prepared, name, missing, [places[key] for key in missing], everything, inference, len(keys),
+            _compute(kept, prepared, name, missing, [places[key] for key in missing], everything, engine, len(keys),
                      progress, check)  # fmt: skip
         elif progress is not None:
             progress(len(keys), len(keys))
@@ -181,19 +183,19 @@ def _compute(
     missing: list[bytes],
     places: list[int],
     views: Sequence[View | None],
-    inference: Inference,
+    engine: LoadedModel,
     total: int,
     progress: Progress | None,
     check: Callable[[], None] | None,
 ) -> None:
     images, sha256 = prepared.images(name), prepared.sha256(name)
-    count = len(sha256)
+    count, batch = len(sha256), batch_of(engine)
 
     def batches() -> Iterator[np.ndarray]:
-        for start in range(0, len(places), inference.batch):
+        for start in range(0, len(places), batch):
             if check is not None:
                 check()
-            some = places[start : start + inference.batch]
+            some = places[start : start + batch]
             yield np.stack([changed(images[n % count], views[n // count], sha256[n % count]) for n in some])
 
     before = total - len(missing)
@@ -207,7 +209,7 @@ def _compute(
         waiting, saved = [], time.monotonic()
 
     try:
-        for rows in inference.answers(batches()):
+        for rows in stream(lambda some: run_padded(engine, some, batch), batches(), parallel=engine.parallel):
             waiting.append(rows)
             done += len(rows)
             if time.monotonic() - saved > _DURABLE_EVERY_S:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from housetrain.inference.fastest import DTYPES, batch_of
 from housetrain.models.augmented_views import View
 from housetrain.models.backbones import base_layers, fingerprint
 from housetrain.models.recipe import Recipe
@@ -28,8 +29,8 @@ from housetrain.training.trainer import Session
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
     from housetrain.data.split_manifest import SplitName
-    from housetrain.inference.features_engine import Inference, Precision
-    from housetrain.training.run import Run
+    from housetrain.inference.engine import LoadedModel
+    from housetrain.inference.fastest import FeaturePrecision
 
 CHOSEN = "the best regularization is found"
 _WORSE = 2  # strengths that may be worse than the best before the path ends: the loss is nearly convex along it
@@ -43,16 +44,16 @@ class Frozen(NamedTuple):
         model: Its name.
         weights: Hash of its weights.
         width: Features an image.
-        inference: Computes them.
+        engine: Computes them.
     """
 
     model: str
     weights: str
     width: int
-    inference: Inference
+    engine: LoadedModel
 
     @classmethod
-    def of(cls, whole: Any, model: str, *, precision: Precision, sample: np.ndarray) -> Frozen:
+    def of(cls, whole: Any, model: str, *, precision: FeaturePrecision, sample: np.ndarray) -> Frozen:
         """Return the base of a whole model.
 
         Args:
@@ -63,14 +64,14 @@ class Frozen(NamedTuple):
         """
         import keras
 
-        from housetrain.inference.features_engine import inference_of
+        from housetrain.inference.fastest import fastest_engine
 
         weights = fingerprint(whole)
         kept = _FROZEN.get((weights, precision))
         if kept is None:
             base = keras.Model(whole.input, base_layers(whole)[-1].output)
-            inference = inference_of(base, precision=precision, sample=sample)
-            kept = cls(model, weights, int(base.output.shape[-1]), inference)
+            engine = fastest_engine(base, precision=precision, sample=sample)
+            kept = cls(model, weights, int(base.output.shape[-1]), engine)
             _FROZEN.clear()  # one net takes some hundred megabytes
             _FROZEN[weights, precision] = kept
         return kept
@@ -78,13 +79,12 @@ class Frozen(NamedTuple):
     def features(self, prepared: Prepared, name: SplitName, **options: Any) -> np.ndarray:
         """Return the features of a split. See `features.features_of`."""
         return features.features_of(
-            prepared, name, model=self.model, weights=self.weights, width=self.width, inference=self.inference,
+            prepared, name, model=self.model, weights=self.weights, width=self.width, engine=self.engine,
             **options,
         )  # fmt: skip
 
 
-_FROZEN: dict[tuple[str, str], Frozen] = {}  # the net of this process: a test right after a training has it already
-_TRAINED: dict[str, tuple[Frozen, logistic.Head]] = {}  # sha256 of a model.keras -> what it consists of
+_FROZEN: dict[tuple[str, str], Frozen] = {}  # the base of the last recipe: the trials of a sweep share it
 
 
 def session_of(recipe: Recipe) -> type[Session]:
@@ -104,43 +104,6 @@ def plain_of(recipe: Recipe) -> Recipe:
     return recipe.but(flip="none", **nothing)
 
 
-def probabilities(
-    run: Run,
-    prepared: Prepared,
-    name: SplitName,
-    *,
-    load: Callable[[], Any],
-    progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray | None:
-    """Return what a run of a backbone says of a split, computed by the quick engine from kept features.
-
-    Args:
-        run: A run with a model.
-        prepared: The images.
-        name: The split.
-        load: Gives the run's Keras model where this process has not just trained it.
-        progress: Called with (done, total) images.
-
-    Returns:
-        float32 (N, 1) or (N, classes); ``None`` where the run's net is no backbone.
-    """
-    from housetrain.models.backbones import BACKBONES
-
-    recipe = Recipe.from_json(run.recipe_json)
-    if recipe.model not in BACKBONES:
-        return None
-    sha256 = store.file_sha256(run.model_path)
-    if sha256 not in _TRAINED:
-        whole = load()
-        sample = np.asarray(prepared.images(name)[:4])
-        frozen = Frozen.of(whole, recipe.model, precision=recipe.precision, sample=sample)
-        kernel, bias = whole.get_layer("probability").get_weights()
-        _TRAINED.clear()
-        _TRAINED[sha256] = frozen, logistic.Head(0.0, kernel, bias, 0)
-    frozen, head = _TRAINED[sha256]
-    return head.probabilities(frozen.features(prepared, name, progress=progress))
-
-
 class FrozenSession(Session):
     """What both heads have in common: the whole model, the features, the progress while they are computed."""
 
@@ -153,7 +116,7 @@ class FrozenSession(Session):
         self.kept = build(plain_of(recipe), spec=prepared.spec, classes=prepared.classes)
         sample = np.asarray(prepared.images("train")[:4])
         self.frozen = Frozen.of(self.kept, recipe.model, precision=recipe.precision, sample=sample)
-        self.precision = self.frozen.inference.precision
+        self.precision = DTYPES[self.frozen.engine.precision]
         views = views_of(recipe)
         counts = {name: len(rows) for name, rows in (("train", prepared.sha256("train")),
                                                       ("validation", prepared.sha256("validation")))}  # fmt: skip
@@ -181,8 +144,8 @@ class FrozenSession(Session):
             raise
         self.feature_seconds = time.monotonic() - start
         self._note(
-            f"Features of {total:,} images in {self.feature_seconds:.1f} s with {self.frozen.inference.name}"
-            f"{f', {first:,} were kept from before' if first and first > self.frozen.inference.batch else ''}"
+            f"Features of {total:,} images in {self.feature_seconds:.1f} s with {self.frozen.engine.name}"
+            f"{f', {first:,} were kept from before' if first and first > batch_of(self.frozen.engine) else ''}"
         )
         return train, validation
 
@@ -198,15 +161,7 @@ class FrozenSession(Session):
         return int(self.kept.count_params())
 
     def _more_results(self) -> dict[str, Any]:
-        return {"features_s": round(self.feature_seconds, 3), "engine": self.frozen.inference.name}
-
-    def _write_model(self) -> None:
-        super()._write_model()
-        path = self.run.folder / "model.keras"
-        if path.is_file():
-            kernel, bias = self.kept.get_layer("probability").get_weights()
-            _TRAINED.clear()
-            _TRAINED[store.file_sha256(path)] = self.frozen, logistic.Head(0.0, kernel, bias, 0)
+        return {"features_s": round(self.feature_seconds, 3), "engine": self.frozen.engine.name}
 
 
 class Logistic(FrozenSession):

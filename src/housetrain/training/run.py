@@ -159,6 +159,11 @@ class Run:
         return path
 
     @property
+    def model_sha256(self) -> str:
+        """The sha256 of the current model file, computed once per process and file."""
+        return store.known_sha256(self.model_path)
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the last two epochs' checkpoints."""
         return self.folder / "checkpoints"

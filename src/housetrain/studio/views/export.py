@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from housetrain.exports.formats import FORMATS, PRECISIONS
 from housetrain.inference import verify
+from housetrain.inference.formats import FORMATS
 from housetrain.studio import jobs, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.widgets import plain, readable
@@ -69,7 +69,7 @@ def _others(run: Run) -> None:
     to = one.selectbox("Format", [name for name in FORMATS if name != "keras"], key="export-format")
     precision = two.selectbox(
         "Precision",
-        PRECISIONS[to],
+        FORMATS[to].precisions,
         key=f"export-{to}",
         help="fp32 is exact. fp16 halves the file. bf16 and int8 are faster where the processor is made for them.",
     )
@@ -133,10 +133,9 @@ def _bundle(run: Run, bundle: Path, about: dict[str, Any]) -> None:
     files = store.read_json(bundle / store.MANIFEST)["files"]
     size = sum(int(facts["bytes"]) for facts in files.values())
     spec = about["spec"]
-    names = {"keras": "Keras", "openvino": "OpenVINO", "onnx": "ONNX", "litert": "LiteRT", "saved-model": "TensorFlow"}
-    engines = [names.get(form.get("engine", "keras"), "?") for form in about.get("forms", [about])]
+    titles = [FORMATS[entry["format"]].title for entry in about["models"]]
     widgets.metrics(
-        ("format", ", ".join(engines), "The first one whose library is installed is used. None can run code."),
+        ("format", ", ".join(titles), "The first one whose library is installed is used. None can run code."),
         ("size", f"{size / 1e6:,.1f} MB", "All files together."),
         (
             "test accuracy",
@@ -186,13 +185,13 @@ def _parity(about: dict[str, Any]) -> None:
     parity = about.get("parity", {})
     rows = [
         {
-            "format": f"{form.get('engine', 'keras')} {form.get('precision', 'fp32')}",
+            "format": f"{entry['format']} {entry['precision']}",
             "checked on": f"{about.get('golden', 'validation')} images",
-            "may differ by": f"{float(form['tolerance']):.0e}",
-            "same names as Keras": f"{parity[form['engine']]['agreement']:.1%}" if form.get("engine") in parity else "",
+            "may differ by": f"{float(entry['tolerance']):.0e}",
+            "same names as Keras": f"{parity[entry['format']]['agreement']:.1%}" if entry["format"] in parity else "",
             "made with": f"Keras {plain(about.get('keras', '?'))}".replace("\\", ""),
         }
-        for form in about.get("forms", [about])
+        for entry in about["models"]
     ]
     st.dataframe(rows, hide_index=True)
 

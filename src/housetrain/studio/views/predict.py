@@ -176,7 +176,7 @@ def _card(run: Run, number: int, answer: dict[str, Any]) -> None:
                 charts.probabilities(top), key=f"bars-{number}-{answer['name']}", alt=f"{answer['label']}, {sure}"
             )
             if answer.get("unsure"):
-                st.info("It is unsure: the answer is below what it should be to trust it.", icon=":material/help:")
+                st.info("The model is unsure: the probability is below its threshold.", icon=":material/help:")
             if answer.get("seen") in _SEEN:
                 st.warning(_SEEN[answer["seen"]], icon=":material/visibility:")
         _where(run, number, answer)

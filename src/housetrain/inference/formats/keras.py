@@ -1,27 +1,33 @@
-"""Is this Keras file safe and whole? It is looked into before Keras sees it.
+"""Keras: ``model.keras``, on whichever Keras backend is set up.
 
-In: a path. Out: nothing, or one clear error. Does not know Keras: a ``.keras`` file is a zip archive with a JSON
-description and numbers.
+In: a Keras model, or a ``.keras`` file. Out: the file, or an engine. Does not know: runs, bundles, class names.
 
-What this keeps out: damaged files (the archive's own sums), files that would run code when loaded (pickles,
-SavedModel, HDF5 models, Lambda and unknown classes: an allow-list, not a block-list), archives that swell.
+`check` reads the file without Keras: a ``.keras`` file is a zip archive with a JSON description and numbers. It refuses
+damaged files (the archive's checksums), archives that expand a hundredfold, and files that would run code when loaded
+(pickles, SavedModel, HDF5 models, Lambda and unknown classes): an allow-list, not a block-list.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from housetrain.errors import ModelError
+from housetrain.inference.engine import Images, LoadedModel, Port, Precision
+from housetrain.inference.model_format import ModelFormat
+from housetrain.system.backend import load_keras
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _MAX_DESCRIPTION_BYTES = 16 << 20
 _MAX_WEIGHTS_BYTES = 4 << 30
-_MAX_RATIO = 100  # Keras stores its members uncompressed; real weights do not shrink a hundredfold
-_ANEW = "export the bundle anew"
+_MAX_RATIO = 100  # Keras stores its members uncompressed
+_AGAIN = "export the run again"
 
 _LAYERS = """
     Activation Add AveragePooling2D Average BatchNormalization CenterCrop Concatenate Conv2D Conv2DTranspose Cropping2D
@@ -42,43 +48,45 @@ ALLOWED: frozenset[tuple[str, str]] = frozenset(
     + [("keras.constraints", name) for name in ("MaxNorm", "NonNeg", "UnitNorm")]
     + [("keras", name) for name in ("DTypePolicy", "Functional", "Model", "Sequential")]
     + [("keras.src.models.functional", "Functional"), ("keras.src.models.sequential", "Sequential")]
-    # What `keras.applications` nets hold besides layers: written with their private module by Keras itself.
+    # What models of `keras.applications` hold besides layers; Keras writes their private module names.
     + [("keras.src.ops.numpy", name) for name in ("Add", "Divide", "Multiply", "Subtract", "TrueDivide")]
     + [("keras.src.ops.nn", name) for name in ("HardSwish", "Relu", "Relu6", "Sigmoid", "Silu", "Softmax")]
     + [("keras.src.applications.convnext", "LayerScale")]
 )
-"""Every (module, class) that a model file may name. All of them are arithmetic on tensors, none runs given code."""
-_PLAIN = {"__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"}  # values, not classes
+"""Every (module, class) that a model file may name: arithmetic on tensors, nothing that runs given code."""
+_VALUES = {"__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"}  # values, not classes
 
 
-def check_keras_file(path: Path, *, checksums: bool = True) -> None:
-    """Look into a ``.keras`` file without Keras, and refuse what could run code or is damaged.
+def check(path: Path, trusted: bool = False) -> None:
+    """Refuse a ``.keras`` file that could run code or is damaged, without Keras.
 
     Args:
         path: The file.
-        checksums: Also read every member against the archive's own sum. ``False`` where a sha256 was checked already.
+        trusted: Its bytes already matched a sha256, so the archive's own checksums are not read.
 
     Raises:
-        ModelError: It is no ``.keras`` file, is damaged, or names anything that is not in `ALLOWED`.
+        ModelError: It is not a ``.keras`` file, is damaged, or names anything that is not in `ALLOWED`.
     """
     refuse_other_formats(path)
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive, path)
-            if checksums and (bad := archive.testzip()) is not None:
-                raise ModelError(f"The model file is damaged: {bad}", do=_ANEW, path=str(path))
+            if not trusted and (bad := archive.testzip()) is not None:
+                raise ModelError(f"The model file is damaged: {bad}", do=_AGAIN, path=str(path))
             description = archive.read("config.json")
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise ModelError(
-            f"This is not a whole .keras file: {error}", expected="a zip archive as Keras 3 writes it", path=str(path)
+            f"This is not a complete .keras file: {error}",
+            expected="a zip archive as Keras 3 writes it",
+            path=str(path),
         ) from error
     try:
         config = json.loads(description)
-        problems = sorted(set(_strangers(config)))
+        problems = sorted(set(unknown_classes(config)))
     except (ValueError, RecursionError) as error:
-        raise ModelError("The model's description is not JSON", do=_ANEW, path=str(path)) from error
+        raise ModelError("The model's description is not JSON", do=_AGAIN, path=str(path)) from error
     if not isinstance(config, dict) or "class_name" not in config:
-        raise ModelError("The model file describes no model", do=_ANEW, path=str(path))
+        raise ModelError("The model file describes no model", do=_AGAIN, path=str(path))
     if problems:
         raise ModelError(
             f"The model is refused: it holds {'; '.join(problems[:5])}",
@@ -89,7 +97,7 @@ def check_keras_file(path: Path, *, checksums: bool = True) -> None:
 
 
 def refuse_other_formats(path: Path) -> None:
-    """Refuse, each with its own clear line, what looks like a model but is not one to open.
+    """Refuse what looks like a model but must not be opened, with a reason for each kind.
 
     Raises:
         ModelError: Always, unless ``path`` is a file named ``*.keras``.
@@ -120,9 +128,9 @@ def refuse_other_formats(path: Path) -> None:
 def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
     names = [info.filename for info in archive.infolist()]
     if len(names) != len(set(names)) or set(names) != _MEMBERS:
-        odd = sorted(set(names) ^ _MEMBERS) or ["a name twice"]
+        odd = sorted(set(names) ^ _MEMBERS) or ["a duplicate name"]
         raise ModelError(
-            f"The model file holds other things than a model: {', '.join(odd[:5])}",
+            f"The model file holds unexpected members: {', '.join(odd[:5])}",
             expected=f"exactly {', '.join(sorted(_MEMBERS))}",
             path=str(path),
         )
@@ -130,18 +138,18 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
         limit = _MAX_WEIGHTS_BYTES if info.filename.endswith(".h5") else _MAX_DESCRIPTION_BYTES
         if info.flag_bits & 1 or info.file_size > limit or info.file_size > _MAX_RATIO * (info.compress_size + 1024):
             raise ModelError(
-                f"The model file is refused: its {info.filename} is encrypted, too large, or swells when unpacked",
+                f"The model file is refused: its {info.filename} is encrypted, too large, or expands too much",
                 path=str(path),
                 bytes=info.file_size,
                 packed=info.compress_size,
             )
 
 
-def _strangers(config: Any) -> list[str]:
-    """Return, in words, every class of a model's description that is not on the list. Never recurses: JSON nests."""
+def unknown_classes(config: Any) -> list[str]:
+    """Return every class in a model's description that is not allowed. Iterative, because hostile JSON nests deep."""
     found: list[str] = []
     todo: list[Any] = [config]
-    if isinstance(config, dict):  # how it was trained: never built, for models are loaded with compile=False
+    if isinstance(config, dict):  # how it was trained; never built, because models are loaded with compile=False
         todo = [{key: value for key, value in config.items() if key != "compile_config"}]
     while todo:
         item = todo.pop()
@@ -150,11 +158,11 @@ def _strangers(config: Any) -> list[str]:
         elif isinstance(item, dict):
             todo.extend(item.values())
             if item.get("safe_mode") is False:
-                found.append("a request to switch off Keras's safe mode")
+                found.append("a request to disable Keras's safe mode")
             if "class_name" not in item:
                 continue
             module, name, registered = item.get("module"), item["class_name"], item.get("registered_name")
-            if isinstance(name, str) and name in _PLAIN and "module" not in item:
+            if isinstance(name, str) and name in _VALUES and "module" not in item:
                 continue
             if not (isinstance(module, str) and isinstance(name, str) and (module, name) in ALLOWED):
                 found.append(f"{_word(module)}.{_word(name)}")
@@ -165,3 +173,61 @@ def _strangers(config: Any) -> list[str]:
 
 def _word(value: Any) -> str:
     return value[:60] if isinstance(value, str) else type(value).__name__
+
+
+def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
+    """Open a checked file.
+
+    Raises:
+        MissingExtra: Keras, or a backend for it, is not installed.
+    """
+    keras = load_keras("predicting with a Keras model")
+    logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
+    # safe_mode is a block-list; the allow-list of `check` is what keeps code out.
+    return engine_of(keras.models.load_model(path.absolute(), compile=False, safe_mode=True))
+
+
+def engine_of(model: Any) -> LoadedModel:
+    """Return the engine of a Keras model that takes images and has its scaling inside."""
+    keras = load_keras("predicting with a Keras model")
+    todo, sixteen_bit = [model], False
+    while todo:
+        layer = todo.pop()
+        todo += getattr(layer, "layers", [])
+        sixteen_bit |= getattr(layer, "compute_dtype", "float32") in ("bfloat16", "float16")
+    return LoadedModel(
+        model.predict_on_batch,
+        f"Keras on {keras.backend.backend()}",
+        precision="bf16" if sixteen_bit else "fp32",
+        model=model,
+        inputs=[Port((None, *tuple(getattr(model, "input_shape", None) or ())[1:]), np.uint8)],  # Keras casts
+        outputs=[Port((None, *tuple(getattr(model, "output_shape", None) or ())[1:]), np.float32)],
+    )
+
+
+def _is_not_about_retracing(record: logging.LogRecord) -> bool:
+    """Two models and a few batch sizes make TensorFlow warn that it compiles often; each compilation is needed."""
+    return "tf.function retracing" not in str(record.msg)
+
+
+def convert(model: Any, path: Path, precision: Precision, calibration: Images | None) -> None:
+    """Save a Keras model as it is."""
+    model.save(path)
+
+
+FORMAT = ModelFormat(
+    name="keras",
+    title="Keras",
+    file="model.keras",
+    library="keras",
+    extra="tensorflow",
+    precisions=("fp32",),
+    convert=convert,
+    load=load,
+    check=check,
+    contents={"model.keras": "the model: uint8 images in, probabilities out, scaling inside; plain Keras loads it too"},
+    snippet=(
+        "import keras",
+        'model = keras.models.load_model("{path}")\nprobabilities = model.predict(pixels)[0]',
+    ),
+)

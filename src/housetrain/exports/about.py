@@ -1,0 +1,112 @@
+"""``bundle.json``: what is known of an exported model, independent of when it was exported.
+
+In: a run, its exported models. Out: plain values. Does not know: how the models were converted.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from housetrain.errors import IncompleteError, ModelError
+from housetrain.exports.parity import Parity
+from housetrain.inference import abstain, verify
+from housetrain.inference.engine import class_probabilities
+from housetrain.system import store
+from housetrain.training.run import Run
+
+_METRICS = ("n", "accuracy", "accuracy_interval", "loss", "auc", "ece")
+
+
+def about_run(
+    run: Run,
+    *,
+    models: Sequence[verify.ModelEntry],
+    parity: Mapping[str, Parity],
+    left_out: Mapping[str, str],
+    golden: str,
+) -> dict[str, Any]:
+    """Return the value of ``bundle.json``.
+
+    Args:
+        run: The run.
+        models: The models of the bundle, the preferred one first.
+        parity: Format -> its comparison with the Keras model.
+        left_out: Format -> why it is missing.
+        golden: Where the golden images come from.
+    """
+    result = run.result or {}
+    keras, when = _saved_by(run.model_path)
+    return {
+        "layout_version": verify.LAYOUT_VERSION,
+        "housetrain": version("housetrain"),
+        "models": [entry.to_json() for entry in models],
+        "keras": keras,
+        "classes": list(run.classes),
+        "spec": run.input_json["spec"],
+        "recipe": run.recipe_json,
+        "metrics": {
+            "best_epoch": result.get("best_epoch"),
+            "validation": {name: result.get(f"val_{name}") for name in ("loss", "accuracy")},
+            "test": _test_metrics(run),
+        },
+        "trained": when,
+        "data": run.input_json.get("data"),
+        "decoder": run.input_json.get("decoder"),
+        "counts": run.split.counts(),
+        "golden": golden,
+        "abstain": _abstain(run),
+        "run": {"name": run.name, "complete": run.complete, "model_sha256": run.model_sha256},
+        "parity": {name: _reproducible(row) for name, row in parity.items()},
+        "left_out": dict(left_out),
+    }
+
+
+def _reproducible(row: Parity) -> dict[str, Any]:
+    """Return the values of a comparison that do not depend on the day."""
+    return {
+        "precision": row.precision,
+        "images": row.images,
+        "kind": row.kind,
+        "difference": round(row.difference, 3),
+        "agreement": round(row.agreement, 4),
+        "accuracy": row.accuracy,
+        "keras_accuracy": row.keras_accuracy,
+    }
+
+
+def _saved_by(model: Path) -> tuple[str, str | None]:
+    """Return the version of Keras that saved the model, and when: at the end of its best epoch."""
+    with zipfile.ZipFile(model) as archive:
+        facts = json.loads(archive.read("metadata.json"))
+    when = facts.get("date_saved")
+    return str(facts.get("keras_version", "unknown")), str(when).replace("@", "T") if when else None
+
+
+def _test_metrics(run: Run) -> dict[str, Any] | None:
+    """Return the test result kept in the run, if it belongs to the current weights."""
+    try:
+        kept = store.read_json(run.folder / "evaluation" / "evaluation.json")
+    except IncompleteError:
+        return None
+    if not isinstance(kept, dict) or kept.get("weights") != run.model_sha256:
+        return None
+    return {name: kept[name] for name in _METRICS if name in kept}
+
+
+def _abstain(run: Run) -> dict[str, Any] | None:
+    """Return the threshold of `abstain`, from the model's outputs for the validation images."""
+    try:
+        outputs: NDArray[Any] = np.load(run.folder / "validation.npy", allow_pickle=False)
+        given = class_probabilities(outputs, len(run.classes))
+    except (OSError, ValueError, EOFError, ModelError):
+        return None
+    labels = [run.classes.index(row.label) for row in run.split.of("validation")]
+    return abstain.threshold(labels, given) if len(labels) == len(given) else None

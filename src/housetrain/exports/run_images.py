@@ -1,0 +1,65 @@
+"""Images of a run for the comparison with its exported models, and for calibration.
+
+In: a run, a split. Out: uint8 images with their labels, spread evenly over the classes. Does not know: models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from housetrain.errors import DecodeError, HousetrainError, IncompleteError
+from housetrain.inference.engine import Images
+from housetrain.training.run import Run
+
+if TYPE_CHECKING:
+    from housetrain.data.split_manifest import SplitName
+
+GOLDEN_IMAGES = 12
+
+
+def images_of(run: Run, split: SplitName, wanted: list[int]) -> tuple[Images, str]:
+    """Return images of a split, and where they come from: the split's name, or ``"noise"``.
+
+    They are read from the prepared arrays if those are still the run's, else from the files. If both are gone they come
+    from a seeded random generator: noise reveals less about a model than photos, but it still reveals a changed one.
+    """
+    for find in (_prepared_images, _decoded_images):
+        with contextlib.suppress(HousetrainError):
+            return find(run, split, wanted), split
+    return np.random.default_rng(0).integers(0, 256, (GOLDEN_IMAGES, *run.spec.shape), dtype=np.uint8), "noise"
+
+
+def _prepared_images(run: Run, split: SplitName, wanted: list[int]) -> Images:
+    from housetrain.data.prepare import Prepared
+
+    prepared = Prepared.load(Path(run.input_json.get("prepared") or run.folder))
+    same = prepared.spec == run.spec and prepared.sha256(split) == tuple(row.sha256 for row in run.split.of(split))
+    if not (same and wanted):
+        raise IncompleteError("The prepared images are no longer those of the run", folder=str(prepared.folder))
+    images = prepared.images(split)
+    return np.stack([np.asarray(images[index]) for index in wanted])
+
+
+def _decoded_images(run: Run, split: SplitName, wanted: list[int]) -> Images:
+    from housetrain.images import decode
+
+    rows, found = run.split.of(split), []
+    for index in wanted:
+        with contextlib.suppress(DecodeError):
+            found.append(decode.load(run.split.root / rows[index].path, run.spec))
+    if not found:
+        raise IncompleteError("The images of the run are gone", folder=str(run.split.root))
+    return np.stack(found)
+
+
+def spread(labels: list[str], count: int) -> list[int]:
+    """Return up to ``count`` positions in a list of labels, spread evenly over the classes."""
+    places: dict[str, list[int]] = {}
+    for index, label in enumerate(labels):
+        places.setdefault(label, []).append(index)
+    turns = [row[turn] for turn in range(count) for _, row in sorted(places.items()) if turn < len(row)]
+    return sorted(turns[:count])

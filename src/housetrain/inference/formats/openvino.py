@@ -1,0 +1,172 @@
+"""OpenVINO: ``model.xml`` and ``model.bin``, the fastest format on a CPU, and the one that starts fastest.
+
+In: a Keras model, or an OpenVINO file. Out: the files, or an engine. Does not know: runs, bundles, class names. A file
+is parsed as XML and compared with an allow-list before OpenVINO reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import Any, Literal
+
+from housetrain.inference.engine import Images, LoadedModel, Port, Precision
+from housetrain.inference.formats import onnx as onnx_format
+from housetrain.inference.model_format import ModelFormat, must_be_file, refused
+from housetrain.system.backend import load_keras, load_openvino
+
+_LAYERS = """
+    Abs Add AvgPool BatchNormInference Broadcast Clamp Concat Const Convert ConvertLike Convolution Divide Elu Erf
+    Exp FakeQuantize Gather Gelu GroupConvolution GroupNormalization HSigmoid HSwish HardSigmoid Interpolate Log MVN
+    MatMul MaxPool Maximum Minimum Mish Multiply NormalizeL2 PRelu Pad Parameter Power ReLU ReduceMax ReduceMean
+    ReduceProd ReduceSum Reshape Result Round Select Selu ShapeOf Sigmoid Slice SoftMax SoftPlus Softmax Split Sqrt
+    SquaredDifference Squeeze StridedSlice Subtract Swish Tanh Tile Transpose Unsqueeze VariadicSplit
+"""
+ALLOWED = frozenset(_LAYERS.split())
+"""Every layer type that a file may hold, from the standard operation sets only."""
+
+
+def check(path: Path, trusted: bool = False) -> None:
+    """Parse an ``.xml`` file and refuse what is not on the allow-list.
+
+    Raises:
+        ModelError: It is not an OpenVINO file, holds a layer that is not in `ALLOWED`, or points outside the ``.bin``.
+    """
+    from xml.etree import ElementTree
+
+    weights = path.with_suffix(".bin")
+    must_be_file(path, 64 << 20)
+    must_be_file(weights, 4 << 30)
+    data = path.read_bytes()
+    if b"<!" in data or not re.match(rb"\s*(<\?xml[^>]{0,100}\?>)?\s*<net\s", data):  # no entities, no comments
+        raise refused(path, "it is not an OpenVINO model as `housetrain export` writes it")
+    try:
+        layers = list(ElementTree.fromstring(data).iterfind("layers/layer"))
+        size = weights.stat().st_size
+        for layer in layers:
+            kind, origin = str(layer.get("type")), str(layer.get("version"))
+            if kind not in ALLOWED or not re.fullmatch(r"opset\d{1,2}", origin):
+                raise refused(path, f"it holds {kind[:60]} of {origin[:60]}")
+            if kind == "Const":
+                facts = layer.find("data")
+                begin, count = (
+                    int((facts.get(name) if facts is not None else None) or -1) for name in ("offset", "size")
+                )
+                if begin < 0 or count < 0 or begin + count > size:
+                    raise refused(path, "it refers to numbers that are not there")
+    except (ElementTree.ParseError, ValueError, RecursionError) as error:
+        raise refused(path, f"its description is damaged ({error})") from error
+    if not layers:
+        raise refused(path, "it holds no layer")
+
+
+def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
+    """Open a checked file for single images and small batches."""
+    return compiled(str(path), precision)
+
+
+def compiled(source: Any, precision: Precision, *, hint: Literal["LATENCY", "THROUGHPUT"] = "LATENCY") -> LoadedModel:
+    """Compile a model for this CPU.
+
+    Args:
+        source: A path, or an `openvino.Model`.
+        precision: ``"bf16"`` computes in bfloat16 where the processor has it, else in float32. Others compute in
+            float32, or in 8 bits where the file says so.
+        hint: ``"LATENCY"``: one request uses all cores. ``"THROUGHPUT"``: several requests share them.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+    """
+    openvino = load_openvino("running an OpenVINO model")
+    core = openvino.Core()
+    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "bf16" and not native:
+        precision = "fp32"
+    settings = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
+    model = core.compile_model(source, "CPU", settings)
+    parallel = int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) if hint == "THROUGHPUT" else 1
+    requests = deque(model.create_infer_request() for _ in range(parallel))
+
+    def run(images: Images) -> Any:
+        request = requests.pop()  # `LoadedModel` admits no more calls than there are requests
+        try:
+            request.infer([images], share_inputs=True)
+            return request.get_output_tensor().data.copy()
+        finally:
+            requests.append(request)
+
+    inputs, outputs = (
+        [Port(_sides(port.partial_shape), port.element_type.to_dtype()) for port in ports]
+        for ports in (model.inputs, model.outputs)
+    )
+    return LoadedModel(
+        run,
+        f"OpenVINO {precision}",
+        precision=precision,
+        model=model,
+        inputs=inputs,
+        outputs=outputs,
+        parallel=parallel,
+    )
+
+
+def _sides(shape: Any) -> tuple[int | None, ...]:
+    return tuple(side.get_length() if side.is_static else None for side in shape)
+
+
+def converted(model: Any) -> Any:
+    """Return a Keras model as an `openvino.Model`, not compiled yet, with an open batch size."""
+    openvino = load_openvino("converting a model", converting=True)
+    if load_keras("converting a model").backend.backend() != "tensorflow":
+        with tempfile.TemporaryDirectory(prefix="housetrain-", ignore_cleanup_errors=True) as scratch:
+            path = str(Path(scratch, "model.xml"))
+            model.export(path, format="openvino", verbose=False)
+            return openvino.Core().read_model(path)
+    import tensorflow as tf
+
+    shape = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    function = tf.function(lambda images: model(images, training=False), input_signature=[shape], autograph=False)
+    with contextlib.redirect_stdout(None):
+        return openvino.convert_model(function.get_concrete_function())
+
+
+def convert(model: Any, path: Path, precision: Precision, calibration: Images | None) -> None:
+    """Write a Keras model; int8 by way of a quantized ONNX file, whose layers OpenVINO runs in 8 bits."""
+    openvino = load_openvino("exporting to OpenVINO", converting=True)
+    between = path.with_name("between.onnx")
+    if precision == "int8":
+        onnx_format.convert(model, between, precision, calibration)
+        graph = openvino.convert_model(str(between))
+    else:
+        graph = converted(model)
+    # Names carry counters of the process: without them the same model gives the same bytes.
+    for number, node in enumerate(graph.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{number}")
+        for port in node.outputs():
+            port.get_tensor().set_names(set())
+    graph.inputs[0].get_tensor().set_names({onnx_format.INPUT})
+    graph.inputs[0].get_node().set_friendly_name(onnx_format.INPUT)
+    graph.outputs[0].get_tensor().set_names({onnx_format.OUTPUT})
+    bare = openvino.Model(graph.get_results(), graph.get_parameters(), "classifier")  # without conversion notes
+    openvino.save_model(bare, str(path), compress_to_fp16=precision in ("fp16", "bf16"))
+    del graph, bare  # they map the file that is removed now
+    between.unlink(missing_ok=True)
+
+
+FORMAT = ModelFormat(
+    name="openvino",
+    title="OpenVINO",
+    file="model.xml",
+    library="openvino",
+    extra="openvino",
+    precisions=("fp32", "bf16", "fp16", "int8"),
+    convert=convert,
+    load=load,
+    check=check,
+    contents={"model.xml": "the model for OpenVINO: its layers", "model.bin": "the weights of `model.xml`"},
+    snippet=("import openvino", 'model = openvino.compile_model("{path}", "CPU")\nprobabilities = model(pixels)[0][0]'),
+    needs=lambda precision: ("onnx", "onnxruntime", "tf2onnx") if precision == "int8" else (),
+)

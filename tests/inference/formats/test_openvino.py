@@ -1,0 +1,61 @@
+"""What an OpenVINO file may hold: everything else is refused before OpenVINO reads it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import housetrain as ht
+from housetrain.errors import ModelError
+from housetrain.inference.formats import openvino as openvino_format
+
+
+@pytest.fixture(scope="module")
+def model(digits: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the digits' model for OpenVINO."""
+    return ht.export(digits.run, tmp_path_factory.mktemp("exports") / "openvino", to="openvino").folder
+
+
+def _swap(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda path: _swap(path, b'type="Convolution"', b'type="If"'), "holds If"),
+        (lambda path: _swap(path, b'type="ReLU" version="opset1"', b'type="ReLU" version="evil"'), "ReLU of evil"),
+        (
+            lambda path: _swap(path, b"<net", b'<!DOCTYPE net [<!ENTITY x SYSTEM "file:///etc/passwd">]><net'),
+            "not an OpenVINO model",
+        ),
+        (lambda path: _swap(path, b'offset="0"', b'offset="999999999"'), "not there"),
+        (lambda path: _swap(path, b'offset="0"', b'offset="-5"'), "not there"),
+        (lambda path: _swap(path, b"</layers>", b""), "damaged"),
+        (lambda path: path.write_bytes(b""), "not an OpenVINO model"),
+        (lambda path: path.write_bytes(b"<net ></net>"), "no layer"),
+        (lambda path: path.with_suffix(".bin").unlink(), "No such|no such"),
+    ],
+)
+def test_hostile_openvino_files_are_refused(model: Path, tmp_path: Path, change: Any, word: str) -> None:
+    for name in ("model.xml", "model.bin"):
+        shutil.copyfile(model / name, tmp_path / name)
+    openvino_format.check(tmp_path / "model.xml")
+    change(tmp_path / "model.xml")
+    with pytest.raises(ModelError, match=word):
+        openvino_format.check(tmp_path / "model.xml")
+
+
+def test_several_requests_give_what_one_gives(model: Path, digits: Any) -> None:
+    images = np.asarray(digits.prepared.images("test")[:32])
+    one = openvino_format.load(model / "model.xml")
+    many = openvino_format.compiled(str(model / "model.xml"), "fp32", hint="THROUGHPUT")
+    assert many.parallel >= 1 and one.parallel == 1
+    np.testing.assert_allclose(many.run(images), one.run(images), atol=1e-6)
+    assert one.name == "OpenVINO fp32"
