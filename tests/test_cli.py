@@ -127,7 +127,7 @@ def test_check_writes_a_row_per_image(call: Call, tmp_path: Path) -> None:
         (("evaluate", "x"), "run folder"),
         (("predict", "x", "nothing-here.jpg"), "nothing-here.jpg"),
         (("export", "x"), "run folder"),
-        (("export", "x", "--format", "zip"), "keras, onnx, openvino, litert, saved-model"),
+        (("export", "x", "--format", "zip"), "keras, litert, onnx, openvino, saved-model"),
         (("export", "x", "--precision", "fp8"), "fp32, bf16, fp16, int8"),
         (("export", "x", "--format", "onnx", "--precision", "fp16"), "does not come in fp16"),
         (("benchmark", "x"), "run folder"),

@@ -34,7 +34,7 @@ def predict(
         str | None,
         typer.Option(
             help="Format of the model to run; by default the first in the bundle that can run here.",
-            metavar="keras|openvino|onnx|litert",
+            metavar="keras|litert|onnx|openvino",
             show_default=False,
         ),
     ] = None,
@@ -93,7 +93,7 @@ def export(
         typer.Option(
             "--format",
             help="Model format; by default Keras, and OpenVINO where it is installed, in one bundle.",
-            metavar="keras|onnx|openvino|litert|saved-model",
+            metavar="keras|litert|onnx|openvino|saved-model",
             show_default=False,
         ),
     ] = None,
