@@ -129,7 +129,7 @@ def test_check_writes_a_row_per_image(call: Call, tmp_path: Path) -> None:
         (("export", "x"), "run folder"),
         (("export", "x", "--format", "zip"), "keras, litert, onnx, openvino, saved-model"),
         (("export", "x", "--precision", "fp8"), "fp32, bf16, fp16, int8"),
-        (("export", "x", "--format", "onnx", "--precision", "fp16"), "does not come in fp16"),
+        (("export", "x", "--format", "onnx", "--precision", "fp16"), "does not support fp16"),
         (("benchmark", "x"), "run folder"),
         (("explain", "x", "photo.jpg"), "run folder"),
         (("sample", "cifar", "x"), "digits"),
