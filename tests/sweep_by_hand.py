@@ -10,7 +10,7 @@ import numpy as np
 
 from housetrain.images.decode import InputSpec
 from housetrain.models.recipe import Recipe
-from housetrain.sweeps.search import entry
+from housetrain.sweeps.search import as_json, planned
 from housetrain.system import store
 
 SPEC = InputSpec(50, 50, "grayscale")
@@ -54,7 +54,7 @@ def write_sweep(
         for seed in range(max(1, len(outputs))):
             recipe = Recipe.of("cnn", **{"epochs": 3, **what.get("recipe", {})}, seed=seed)
             name = cell if len(outputs) < 2 else f"{cell}-seed-{seed}"
-            trials.append(entry(name, recipe, spec=SPEC, classes=2, cell=cell))
+            trials.append(dict(as_json(planned(name, recipe, spec=SPEC, classes=2, group=cell))))
             _write_trial(folder / "trials" / name, recipe, truth, outputs[seed] if outputs else None, what)
             if "dropped" in what:
                 line = {"epochs": 1, "kept": [], "dropped": [name], "reason": what["dropped"]}

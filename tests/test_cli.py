@@ -245,7 +245,7 @@ def test_a_leaderboard_in_four_forms(call: Call, tmp_path: Path) -> None:
         (("--set", "learningrate=1e-4,1e-3"), "did you mean learning_rate?"),
         (("--search", "genetic"), "optuna"),
         (("--conv", "5"), "smaller than its 3x3 kernel"),
-        (("--nodes", "32,32"), "the same cell twice"),
+        (("--nodes", "32,32"), "the same trial twice"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

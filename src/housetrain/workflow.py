@@ -289,7 +289,7 @@ def first_recipe(sweep: Plan) -> Recipe:
     from housetrain.errors import RecipeError
     from housetrain.models.recipe import Recipe as RecipeType
 
-    recipes = [recipe for _, recipe in sweep.cells.values()] or [RecipeType.of(**sweep.fixed)]
+    recipes = list(sweep.recipes.values()) or [RecipeType.of(**sweep.fixed)]
     wanted = {json.dumps([recipe.prepare_options, recipe.balance]) for recipe in recipes}
     if len(wanted) > 1:
         raise RecipeError(
@@ -326,7 +326,7 @@ def run_sweep(
 
     narrator = narrator or Silent()
     target = folder or free_sweep_folder(arrays, sweep)
-    for name, (_, recipe) in sweep.cells.items():
+    for name, recipe in sweep.recipes.items():
         if reason := infeasible(recipe, arrays.spec):
             narrator.say(f"Left out: {name}: {reason}")
     with narrator.watching() as watch:

@@ -103,29 +103,29 @@ def test_every_field_is_described() -> None:
 
 
 def test_the_grid_is_the_tutorials_27_in_their_order() -> None:
-    names = [cell.name for cell in Grid().cells()]
+    names = list(Grid().recipes())
     assert names == [
         f"{conv}-conv-{nodes}-nodes-{dense}-dense"
         for dense in (0, 1, 2)
         for nodes in (32, 64, 128)
         for conv in (1, 2, 3)
     ]
-    assert all(cell.recipe.name == cell.name for cell in Grid().cells())
+    assert all(recipe.name == name for name, recipe in Grid().recipes().items())
 
 
 def test_extra_axes_and_seeds_make_unique_names() -> None:
     grid = Grid(dense=(0,), nodes=(64,), conv=(2, 3), learning_rate=(1e-3, 3e-4), seeds=2, epochs=3, seed=5)
-    names = [cell.name for cell in grid.cells()]
+    names = list(grid.recipes())
     assert len(names) == len(set(names)) == len(grid) == 8
     assert names[0] == "2-conv-64-nodes-0-dense-learning_rate-0.001-seed-5"
-    assert {cell.recipe.seed for cell in grid.cells()} == {5, 6}
-    assert {cell.recipe.epochs for cell in grid.cells()} == {3}
+    assert {recipe.seed for recipe in grid.recipes().values()} == {5, 6}
+    assert {recipe.epochs for recipe in grid.recipes().values()} == {3}
     again = Grid.from_json(json.loads(json.dumps(grid.to_json())))
-    assert again.cells() == grid.cells()
+    assert again.recipes() == grid.recipes()
 
 
 def test_a_grid_of_another_model() -> None:
-    assert [c.name for c in Grid(model="best", flip=("none", "horizontal")).cells()] == [
+    assert list(Grid(model="best", flip=("none", "horizontal")).recipes()) == [
         "best-flip-none",
         "best-flip-horizontal",
     ]
@@ -139,18 +139,17 @@ def test_a_wrong_grid_stops_before_the_first_trial() -> None:
     with pytest.raises(RecipeError) as caught:
         Grid(conv=(0, 1), lerning_rate=(1e-3, 1e-4))
     assert str(caught.value).count("did you mean learning_rate") == 1
-    with pytest.raises(RecipeError, match="the same cell twice"):
+    with pytest.raises(RecipeError, match="the same trial twice"):
         Grid(conv=(1, 1))
 
 
-def test_infeasible_cells_are_listed_before_anything_is_built() -> None:
+def test_infeasible_recipes_are_listed_before_anything_is_built() -> None:
     small = spec(20, 20)
-    grid = Grid()
-    listed = grid.infeasible(small)
+    reasons = {name: infeasible(recipe, small) for name, recipe in Grid().recipes().items()}
+    listed = {name: reason for name, reason in reasons.items() if reason}
     assert len(listed) == 9 and all(name.startswith("3-conv") for name in listed)
-    assert len(grid.feasible(small)) == 18
     assert "pool 3 of 3 gets a 1x1 feature map" in listed["3-conv-32-nodes-0-dense"]
-    assert not grid.infeasible(spec(50, 50))
+    assert not any(infeasible(recipe, spec(50, 50)) for recipe in Grid().recipes().values())
 
 
 @pytest.mark.parametrize(("side", "most"), [(50, 4), (22, 3), (21, 2), (10, 2), (9, 1), (4, 1), (3, 0)])

@@ -8,7 +8,7 @@ import numpy as np
 
 from housetrain.images.decode import InputSpec
 from housetrain.sweeps.grid import Grid
-from housetrain.sweeps.search import entry
+from housetrain.sweeps.search import as_json, planned
 from housetrain.system import store
 
 
@@ -16,10 +16,10 @@ def make_sweep(work: Path) -> Path:
     """Write a sweep folder of 27 trials x 10 epochs as `housetrain sweep` does, with made-up numbers."""
     random, spec, images = np.random.default_rng(0), InputSpec(), 1248
     folder, labels = work / "sweeps" / "pets", random.integers(0, 2, images)
-    cells = [(cell.name, cell.recipe) for cell in Grid().cells()]
+    cells = list(Grid().recipes().items())
     (folder / "trials").mkdir(parents=True)
     np.save(folder / "labels.npy", labels)
-    trials = [entry(name, recipe, spec=spec, classes=2, cell=name) for name, recipe in cells]
+    trials = [dict(as_json(planned(name, recipe, spec=spec, classes=2))) for name, recipe in cells]
     value = {
         "format": 1, "data": "0" * 64, "classes": ["Cat", "Dog"], "spec": spec.to_json(), "images": 5575,
         "validation": {"images": images, "majority": "Cat", "share": 0.5},

@@ -20,9 +20,10 @@ from housetrain.sweeps.driver import is_same_sweep, plan, sweep
 from housetrain.sweeps.executors import Executor, InProcess, Outcome, Processes
 from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.leaderboard import Leaderboard
-from housetrain.sweeps.search import Range, rungs
+from housetrain.sweeps.optuna_search import Range
+from housetrain.sweeps.search import rungs
 from housetrain.sweeps.status import look
-from housetrain.sweeps.trial import Job
+from housetrain.sweeps.trial import TrialRequest
 from housetrain.system import store
 from housetrain.training.run import Run
 
@@ -42,13 +43,13 @@ def small(**more: object) -> Grid:
 class Fake:
     """An executor without Keras: it writes what a training would leave, as a script says."""
 
-    def __init__(self, slots: int = 2, script: Callable[[Job], Outcome] | None = None) -> None:
+    def __init__(self, slots: int = 2, script: Callable[[TrialRequest], Outcome] | None = None) -> None:
         self.slots, self.script = slots, script or self.train
-        self.given: list[Job] = []
-        self._waiting: list[Job] = []
+        self.given: list[TrialRequest] = []
+        self._waiting: list[TrialRequest] = []
         self.most = 0
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: TrialRequest) -> None:
         self.given.append(json.loads(json.dumps(job)))  # JSON-plain, or it breaks here
         self._waiting.append(job)
         self.most = max(self.most, len(self._waiting))
@@ -60,7 +61,7 @@ class Fake:
         self._waiting.clear()
 
     @staticmethod
-    def train(job: Job) -> Outcome:
+    def train(job: TrialRequest) -> Outcome:
         """Write a history whose losses follow from the name: more nodes and more convolutions do better."""
         recipe, folder = job["recipe"], Path(job["folder"])
         quality = recipe["conv"] + recipe["nodes"] / 100 + recipe["seed"] / 1000
@@ -83,8 +84,8 @@ def test_the_tutorials_grid_has_27_names_and_order(digits: Prepared, tmp_path: P
         sweep(digits, small(conv=(3, 4)), tmp_path / "s", executor=Fake())
     assert not (tmp_path / "s").exists()
     asked = plan()
-    assert len(asked.cells) == 27
-    assert list(asked.cells)[:4] == [
+    assert len(asked.recipes) == 27
+    assert list(asked.recipes)[:4] == [
         "1-conv-32-nodes-0-dense", "2-conv-32-nodes-0-dense", "3-conv-32-nodes-0-dense", "1-conv-64-nodes-0-dense",
     ]  # fmt: skip
 
@@ -95,7 +96,7 @@ def test_cells_that_do_not_fit_are_listed_before_the_first_trial(digits: Prepare
     assert sorted(board.infeasible) == ["3-conv-4-nodes-0-dense", "3-conv-8-nodes-0-dense"]
     assert "smaller than its 3x3 kernel" in board.infeasible["3-conv-4-nodes-0-dense"]
     assert len(executor.given) == 4
-    assert "2 cells do not fit" in board.in_words()
+    assert "2 trials do not fit" in board.in_words()
 
 
 def test_a_bad_recipe_stops_it_before_the_first_trial(digits: Prepared, tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_another_sweep_in_the_same_folder_is_refused(digits: Prepared, tmp_path:
     sweep(digits, small(), folder, executor=Fake())
     assert is_same_sweep(folder, plan(small()), digits)
     assert not is_same_sweep(folder, plan(small(epochs=3)), digits)
-    with pytest.raises(StoreError, match="not this one"):
+    with pytest.raises(StoreError, match="another sweep"):
         sweep(digits, small(nodes=(4, 16)), folder, executor=Fake())
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("mine")
@@ -160,7 +161,7 @@ def test_another_sweep_in_the_same_folder_is_refused(digits: Prepared, tmp_path:
 def test_a_process_that_dies_costs_a_try_and_in_the_end_only_its_trial(digits: Prepared, tmp_path: Path) -> None:
     deaths: list[str] = []
 
-    def script(job: Job) -> Outcome:
+    def script(job: TrialRequest) -> Outcome:
         if job["name"] == "1-conv-4-nodes-0-dense":
             deaths.append(job["name"])
             return Outcome(job["name"], "died", "its process was killed (out of memory?)")
@@ -183,7 +184,7 @@ def test_a_process_that_dies_costs_a_try_and_in_the_end_only_its_trial(digits: P
 
 
 def test_progress_between_deaths_forgives_them(digits: Prepared, tmp_path: Path) -> None:
-    def script(job: Job) -> Outcome:
+    def script(job: TrialRequest) -> Outcome:
         done = len(Run(Path(job["folder"])).history)
         if done < 7:
             Fake.train({**job, "until": done + 1})
@@ -317,7 +318,7 @@ def test_every_executor_runs_pauses_fails_and_goes_on(kind: str, digits: Prepare
         assert first["whole"] == Outcome("whole", "complete")
         assert first["part"].state == "paused" and len(Run(tmp_path / "part").history) == 1
         assert first["wrong"].state == "failed" and "nothing" in first["wrong"].reason
-        assert first["elsewhere"].state == "failed" and "no longer those" in first["elsewhere"].reason
+        assert first["elsewhere"].state == "failed" and "have changed since" in first["elsewhere"].reason
         assert Run(tmp_path / "wrong").failure == first["wrong"].reason
         second = run(job("part"), job("whole"))
         assert second["part"].state == "complete" and second["whole"].state == "complete"
@@ -383,7 +384,7 @@ def test_shuffled_labels_are_found_out(tmp_path: Path) -> None:
     nothing = prepared_digits(tmp_path, shuffled=True)
     board = sweep(nothing, small(epochs=4), tmp_path / "s", executor="in-process")
     assert not board.beats_majority
-    assert "Nothing beats the majority class" in board.in_words()
+    assert "No model beats the majority-class baseline" in board.in_words()
 
 
 def test_a_net_that_breaks_costs_only_itself(digits: Prepared, tmp_path: Path) -> None:

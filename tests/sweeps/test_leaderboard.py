@@ -54,10 +54,10 @@ def test_it_ranks_by_validation_loss_and_names_the_smallest_within_one_standard_
     assert board.rows[2].behind_error == pytest.approx(gap.std(ddof=1) / math.sqrt(len(gap)))
     assert board.best.val_loss_error == pytest.approx(losses[0].std(ddof=1) / math.sqrt(len(TRUTH)))
     said = board.in_words()
-    assert "small lies within one standard error of it" in said
+    assert "small is within one standard error: chance can explain the order" in said
     assert "The smallest of them is small" in said
-    assert "1 cell does not fit the images" in said
-    assert "The best of 3 looks better than it is" in said and "Only the test" in said
+    assert "1 trial does not fit the images" in said
+    assert "The best of 3 models looks better than it is" in said and "unbiased" in said
 
 
 def outputs_of(board: Leaderboard) -> list[np.ndarray]:
@@ -94,7 +94,7 @@ def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> No
     cells = {str(n): {"recipe": {"nodes": 8 + n}, "outputs": [answers(truth, right=0.68, seed=n)]} for n in range(6)}
     board = Leaderboard.read(write_sweep(tmp_path / "s", cells, truth=truth))
     assert not board.beats_majority
-    assert "Nothing beats the majority class: always naming “dog” would be right on 70.0%" in board.in_words()
+    assert "always predicting “dog” has accuracy 70.0%" in board.in_words()
     assert "looks better than it is" not in board.in_words()
     needed = board.needed
     assert needed is not None and f"{needed}, {needed / 200:.1%}, would be more" in board.in_words()
@@ -107,7 +107,7 @@ def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> No
 def test_what_was_stopped_early_stands_behind_and_what_failed_last(tmp_path: Path) -> None:
     cells = {
         "failed": {"failed": "out of memory"},
-        "early": {**cell(0.95, seed=1, nodes=32), "dropped": "after 1 epoch others did better"},
+        "early": {**cell(0.95, seed=1, nodes=32), "dropped": "after 1 epoch others were better"},
         "whole": cell(0.8, seed=2, nodes=128),
         "waiting": {},
     }
@@ -118,7 +118,7 @@ def test_what_was_stopped_early_stands_behind_and_what_failed_last(tmp_path: Pat
     assert not board.rows[1].tied, "its loss is one of fewer epochs"
     assert board.epochs_saved == 2
     said = board.in_words()
-    assert "2 of 4 models are trained, 1 failed, 1 to go" in said and "saved 2 of 6 epochs" in said
+    assert "2 of 4 models are trained, 1 failed, 1 not finished" in said and "saved 2 of 6 epochs" in said
 
 
 def test_json_and_csv_say_the_same(tmp_path: Path) -> None:

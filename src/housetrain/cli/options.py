@@ -144,7 +144,7 @@ def plan_from(
     from housetrain.errors import RecipeError
     from housetrain.sweeps.driver import plan
     from housetrain.sweeps.grid import Grid
-    from housetrain.sweeps.search import Range, default_space
+    from housetrain.sweeps.optuna_search import Range, default_space
 
     words = {name: text for name, text in axes.items() if text is not None}
     for word in settings or []:
@@ -172,7 +172,7 @@ def plan_from(
 
 def _choice(text: str) -> Any:
     """Return the value, the list of values or the range that a word stands for."""
-    from housetrain.sweeps.search import Range
+    from housetrain.sweeps.optuna_search import Range
 
     low, dots, high = text.partition("..")
     if dots:

@@ -12,7 +12,7 @@ from typing import Any
 from housetrain.evaluation.metrics import CalibrationBin
 from housetrain.report.plots.evaluation_plots import Curves
 from housetrain.report.plots.sweep_plots import Curve, Factor
-from housetrain.sweeps.rows import Row
+from housetrain.sweeps.results import Row
 
 Spec = dict[str, Any]
 

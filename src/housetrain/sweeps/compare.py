@@ -1,11 +1,11 @@
-"""Two runs side by side: curves, costs, what differs in the recipe, and whether luck explains the difference.
+"""Two runs side by side: curves, costs, recipe differences, and the significance of the difference.
 
-In: two runs of the same images. Out: a `Comparison`. It looks at the validation images only; the test stays closed.
+In: two runs of the same images. Out: a `Comparison`. It reads validation results only, never the test split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,13 @@ from housetrain.errors import IncompleteError, SourceChanged
 from housetrain.evaluation import statistics
 from housetrain.evaluation.evaluate import prepared_of
 from housetrain.evaluation.text import NBSP, duration, number, percent, size
-from housetrain.sweeps.rows import losses_of
+from housetrain.sweeps.results import RunResult, losses_of
 
 if TYPE_CHECKING:
     from housetrain.training.run import Run
 
 DOUBT = 0.05
-"""A difference that luck makes at least so often is not called one."""
+"""Significance level: with a larger p-value neither run is called better."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Side:
         name: The folder's name.
         folder: The run folder.
         val_loss: Validation loss of the best epoch.
-        val_accuracy: Share of the validation images that are right at that epoch.
+        val_accuracy: Validation accuracy at that epoch, in [0, 1].
         best_epoch: That epoch, from 1.
         epochs: Epochs trained.
         parameters: Weights.
@@ -64,9 +64,9 @@ class Comparison:
         second: The other.
         settings: Settings of the recipe that differ: name -> (first's, second's).
         images: Validation images.
-        only_first: How many of them only the first run names rightly.
+        only_first: How many of them only the first run predicts correctly.
         only_second: How many only the second does.
-        p_value: Of McNemar's exact test: how often luck alone would make them differ at least so much.
+        p_value: Of McNemar's exact test of equal accuracy.
         loss_difference: The second's validation loss minus the first's.
         loss_error: Standard error of that, from the paired differences of the images.
     """
@@ -83,7 +83,7 @@ class Comparison:
 
     @property
     def better(self) -> Side | None:
-        """The run that names more images rightly, or ``None`` when luck explains the difference."""
+        """The run with the significantly higher accuracy, or ``None``."""
         if self.p_value >= DOUBT or self.only_first == self.only_second:
             return None
         return self.first if self.only_first > self.only_second else self.second
@@ -96,21 +96,14 @@ class Comparison:
         """Return the verdict in two or three sentences."""
         disagreed = self.only_first + self.only_second
         if not disagreed:
-            return f"Both are right and wrong on the very same of the {self.images:,} validation images."
+            return f"Both are correct on exactly the same of the {self.images:,} validation images."
+        p_value = f"{self.p_value:.3f}" if self.p_value >= 0.001 else "< 0.001"
         counted = (
-            f"Of {self.images:,} validation images, {self.only_first:,} are right only in "
-            f"{self.first.name} and {self.only_second:,} only in {self.second.name}"
+            f"Of {self.images:,} validation images, {self.only_first:,} are correct only in {self.first.name} and "
+            f"{self.only_second:,} only in {self.second.name}"
         )
-        if self.better is None:
-            return (
-                f"{counted}: luck alone would make them differ at least so much {self.p_value:.1%} of the time "
-                "(McNemar's exact test). It is not shown that one is better."
-            )
-        often = f"{self.p_value:.1%}" if self.p_value >= 0.001 else "less than 0.1%"
-        return (
-            f"{counted}: {self.better.name} is better. Luck alone would make them differ so much {often} of the time "
-            "(McNemar's exact test)."
-        )
+        verdict = "the difference is not significant" if self.better is None else f"{self.better.name} is better"
+        return f"{counted}: {verdict} (McNemar's exact test, p = {p_value})."
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (what, first, second) for a table: scores, costs, then the settings that differ."""
@@ -148,17 +141,17 @@ def compare(first: Run, second: Run) -> Comparison:
     """
     if first.input_json.get("data") != second.input_json.get("data"):
         raise SourceChanged(
-            "The two runs were not trained on the same prepared images: their scores cannot be compared",
+            "The two runs were not trained on the same prepared images, so their scores cannot be compared",
             do="train both on one prepared folder",
             first=str(first.folder),
             second=str(second.folder),
         )
     place = {name: index for index, name in enumerate(first.classes)}
     labels = np.array([place[row.label] for row in first.split.of("validation")], dtype=np.int64)
-    answers = [_probabilities(run, len(labels)) for run in (first, second)]
-    right = [given.argmax(axis=1) == labels for given in answers]
-    only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    losses = [losses_of(given, labels) for given in answers]
+    outputs = [_probabilities(run, len(labels)) for run in (first, second)]
+    correct = [given.argmax(axis=1) == labels for given in outputs]
+    only_first, only_second = int((correct[0] & ~correct[1]).sum()), int((correct[1] & ~correct[0]).sum())
+    losses = [losses_of(given, labels) for given in outputs]
     gap = statistics.paired(losses[0], losses[1])
     return Comparison(
         _side(first),
@@ -174,7 +167,7 @@ def compare(first: Run, second: Run) -> Comparison:
 
 
 def _probabilities(run: Run, count: int) -> np.ndarray:
-    """Return what a run says of the validation images, ``(n, classes)``: kept, or computed anew."""
+    """Return a run's probabilities of the validation images, ``(n, classes)``: kept, or computed."""
     path = run.folder / "validation.npy"
     if path.is_file():
         outputs = np.load(path, allow_pickle=False)
@@ -187,30 +180,23 @@ def _probabilities(run: Run, count: int) -> np.ndarray:
 
 
 def _side(run: Run) -> Side:
-    history, result = run.history, run.result or {}
-    known = [row for row in history if row.get("val_loss") is not None]
-    if not known:
-        raise IncompleteError("The run has no finished epoch yet", do="let it train", run=str(run.folder))
-    best = min(known, key=lambda row: float(row["val_loss"]))
-    model = run.folder / "model.keras"
+    found = RunResult.read(run)
+    if found.best is None:
+        raise IncompleteError("The run has no finished epoch yet", do="wait for the first epoch", run=str(run.folder))
     keys = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
     return Side(
         run.name,
         str(run.folder),
-        float(best["val_loss"]),
-        float(best["val_accuracy"]),
-        int(best["epoch"]),
-        len(history),
-        result.get("parameters"),
-        result.get("seconds"),
-        _median([float(row["images_per_s"]) for row in history if row.get("images_per_s")]),
-        model.stat().st_size if model.is_file() else None,
-        tuple({key: row.get(key) for key in keys} for row in history),
+        float(found.best["val_loss"]),
+        float(found.best["val_accuracy"]),
+        int(found.best["epoch"]),
+        found.epochs,
+        found.parameters,
+        found.seconds,
+        found.images_per_s,
+        found.model_bytes,
+        tuple({key: row.get(key) for key in keys} for row in run.history),
     )
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return float(np.median(values)) if values else None
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from housetrain.sweeps.trial import Job, run_trial
+from housetrain.sweeps.trial import TrialRequest, run_trial
 from housetrain.system.process_pool import cores
 
 TRIALS_A_WORKER = 8
@@ -54,7 +54,7 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many jobs may be under way at once."""
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: TrialRequest) -> None:
         """Take a job. At most ``slots`` may be under way."""
 
     def poll(self, timeout_s: float) -> list[Outcome]:
@@ -70,9 +70,9 @@ class InProcess:
     slots = 1
 
     def __init__(self) -> None:
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[TrialRequest] = deque()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: TrialRequest) -> None:
         """Take a job. See `Executor.submit`."""
         self._jobs.append(job)
 
@@ -125,7 +125,7 @@ class Processes:
         for _ in range(min(count, self.slots) - len(self._workers)):
             self._start()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: TrialRequest) -> None:
         """Take a job. See `Executor.submit`."""
         idle = [worker for worker in self._workers if worker.job is None]
         worker = next((one for one in idle if one.ready), idle[0] if idle else None) or self._start()
@@ -197,7 +197,7 @@ class _Worker:
 
     def __init__(self, number: int, logs: Path | None) -> None:
         self.number, self.done, self.ready = number, 0, False
-        self.job: Job | None = None
+        self.job: TrialRequest | None = None
         self._rest = b""
         self.log = None if logs is None else logs / f"worker-{number}.log"
         if self.log is not None:
@@ -214,7 +214,7 @@ class _Worker:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.jobs, self.answers = self.process.stdin, self.process.stdout
 
-    def take(self, job: Job) -> None:
+    def take(self, job: TrialRequest) -> None:
         self.job = job
         with contextlib.suppress(BrokenPipeError):  # it has just died: the end of its answers will say so
             self.jobs.write(json.dumps(dict(job)).encode() + b"\n")

@@ -1,13 +1,13 @@
-"""A sweep is one folder: what was asked for, and a run folder for each trial.
+"""A sweep is one folder: the request, and a run folder for each trial.
 
-In: the folder, finished or not. Out: what was asked for, as plain values. It does not know how trials are chosen,
-trained or ranked, and never writes.
+In: the folder, finished or not. Out: the request, its trials and the decisions about them, as plain values. It does
+not know how trials are chosen, trained or ranked, and never writes.
 
 ```
-sweep.json          what was asked for: data, search, trials by name and order, cells that do not fit
+sweep.json          the request: data, search, trials by name and in order, recipes that do not fit the images
 asked.jsonl         trials that a search proposed, one line each
 decisions.jsonl     trials that were stopped early, and why
-labels.npy          class numbers of the validation images
+labels.npy          class indices of the validation images
 trials/<name>/      one run folder a trial; trial.json beside its result: latency
 leaderboard.json    written last: its presence means complete
 ```
@@ -27,17 +27,30 @@ if TYPE_CHECKING:
 
 
 class Trial(NamedTuple):
-    """One run of a sweep: its name, the cell it belongs to (all seeds of a cell share it), recipe and cost."""
+    """One training of a sweep.
+
+    Attributes:
+        name: Unique within the sweep; the name of its run folder.
+        group: Trials that differ only in their seed share a group, and are one row of the leaderboard.
+        recipe: JSON-plain.
+        parameters: Weights of the model, where they are known before it is built.
+        flops: Floating-point operations of one forward pass of one image, where they are known.
+    """
 
     name: str
-    cell: str
+    group: str
     recipe: dict[str, Any]
     parameters: int | None = None
     flops: int | None = None
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Trial:
+        """Return the trial that `_asdict` wrote; further keys are ignored."""
+        return cls(**{name: value[name] for name in cls._fields if name in value})
+
 
 def read_sweep(folder: Path) -> dict[str, Any]:
-    """Return what a sweep was asked for.
+    """Return the request of a sweep.
 
     Raises:
         IncompleteError: It is not a sweep folder.
@@ -53,23 +66,19 @@ def read_sweep(folder: Path) -> dict[str, Any]:
 
 
 def trials_of(folder: Path, sweep: Mapping[str, Any]) -> list[Trial]:
-    """Return the trials of a sweep in their order: those of its grid, then those a search asked for."""
-    entries = [*sweep["trials"], *store.read_lines(folder / "asked.jsonl")]
-    return [
-        Trial(entry["name"], entry["cell"], entry["recipe"], entry.get("parameters"), entry.get("flops"))
-        for entry in entries
-        if not entry.get("infeasible")
-    ]
+    """Return the trials of a sweep in order: those of its grid, then those that a search proposed."""
+    lines = [*sweep["trials"], *store.read_lines(folder / "asked.jsonl")]
+    return [Trial.from_json(line) for line in lines if not line.get("infeasible")]
 
 
 def dropped_in(folder: Path) -> dict[str, str]:
-    """Return trial -> why it was stopped early."""
+    """Return trial name -> why it was stopped early."""
     decisions = store.read_lines(folder / "decisions.jsonl")
     return {name: str(line["reason"]) for line in decisions for name in line["dropped"]}
 
 
 def labels_of(folder: Path) -> np.ndarray | None:
-    """Return the class numbers of the validation images, int ``(n,)``; ``None`` before they are written."""
+    """Return the class indices of the validation images, int ``(n,)``; ``None`` before they are written."""
     import numpy as np
 
     path = folder / "labels.npy"

@@ -1,7 +1,7 @@
 """Grid: the recipes of a sweep, by name and in a stable order.
 
-In: the values of each axis. Out: `Cell`s, one recipe and one name each; which of them do not fit the images.
-Does not know: Keras, executors, results.
+In: the values of each axis. Out: one named recipe a trial.
+Does not know: Keras, images, executors, results.
 
     Grid().recipes()                                        # the tutorials' 27
     Grid(conv=(2, 3), learning_rate=(1e-3, 3e-4), seeds=3)  # 3 x 3 x 2 x 2 x 3 = 108
@@ -11,41 +11,30 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from housetrain.errors import RecipeError
-from housetrain.models.nets import infeasible
 from housetrain.models.recipe import PRESETS, Recipe
-
-if TYPE_CHECKING:
-    from housetrain.images.decode import InputSpec
 
 _TUTORIALS = {"dense": (0, 1, 2), "nodes": (32, 64, 128), "conv": (1, 2, 3)}
 
 
-class Cell(NamedTuple):
-    """One point of a grid: a name that no other cell of the grid has, fit for a folder, and its recipe."""
-
-    name: str
-    recipe: Recipe
-
-
 class Grid:
-    """All combinations of some values.
+    """All combinations of the given values.
 
     The order is stable: ``dense`` outermost, then ``nodes``, then ``conv`` as in the tutorials' three loops, then the
     other axes in the order given, the seeds innermost.
 
     Args:
-        model: The net; the axes ``dense``, ``nodes`` and ``conv`` belong to the cnn.
+        model: The preset; the axes ``dense``, ``nodes`` and ``conv`` belong to the cnn.
         dense: Numbers of dense layers.
         nodes: Numbers of filters and units.
         conv: Numbers of convolutions.
-        seeds: How many seeds a cell, counted from 0, or the seeds themselves.
-        **settings: Further recipe fields: a list or tuple is one more axis, anything else holds for all cells.
+        seeds: How many seeds to train each recipe with, counted from ``seed``, or the seeds themselves.
+        **settings: Further recipe fields: a list or tuple is one more axis, any other value applies to all recipes.
 
     Raises:
-        RecipeError: Any cell's recipe is wrong; all problems of all cells at once, before anything is trained.
+        RecipeError: A recipe is invalid; names the problems of all recipes at once.
     """
 
     def __init__(
@@ -71,30 +60,17 @@ class Grid:
         first = int(fixed.pop("seed", 0))
         self.model, self.axes, self.fixed = model, axes, fixed
         self.seeds = tuple(range(first, first + seeds)) if isinstance(seeds, int) else tuple(seeds)
-        self._cells = self._make_cells()
+        self._recipes = self._make_recipes()
 
     def __len__(self) -> int:
-        return len(self._cells)
+        return len(self._recipes)
 
     def __repr__(self) -> str:
         return f"Grid({self.to_json()})"
 
-    def cells(self) -> tuple[Cell, ...]:
-        """Return all cells in order, feasible or not."""
-        return self._cells
-
-    def recipes(self) -> tuple[Recipe, ...]:
-        """Return the recipes of all cells in order."""
-        return tuple(cell.recipe for cell in self._cells)
-
-    def feasible(self, spec: InputSpec) -> tuple[Cell, ...]:
-        """Return the cells whose nets fit images of ``spec``."""
-        return tuple(cell for cell in self._cells if not infeasible(cell.recipe, spec))
-
-    def infeasible(self, spec: InputSpec) -> dict[str, str]:
-        """Return cell name -> why its net does not fit images of ``spec``. Empty where all do."""
-        reasons = {cell.name: infeasible(cell.recipe, spec) for cell in self._cells}
-        return {name: reason for name, reason in reasons.items() if reason}
+    def recipes(self) -> dict[str, Recipe]:
+        """Return trial name -> recipe, in order. A name is unique within the grid and valid as a folder name."""
+        return dict(self._recipes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the grid as a JSON-plain dict."""
@@ -106,11 +82,12 @@ class Grid:
         """Return the grid that `to_json` wrote."""
         return cls(model=value["model"], seeds=tuple(value["seeds"]), **value["axes"], **value["fixed"])
 
-    def _make_cells(self) -> tuple[Cell, ...]:
+    def _make_recipes(self) -> dict[str, Recipe]:
         problems = [f"{name}: an axis without values" for name, values in self.axes.items() if not values]
         if not self.seeds:
             problems.append("seeds: at least one is needed")
-        cells: list[Cell] = []
+        found: dict[str, Recipe] = {}
+        doubled: set[str] = set()
         for values in itertools.product(*self.axes.values()):
             point = dict(zip(self.axes, values, strict=True))
             for seed in self.seeds:
@@ -118,13 +95,15 @@ class Grid:
                     recipe = Recipe.of(self.model, **self.fixed, **point, seed=seed)
                 except RecipeError as error:
                     problems.extend(error.__notes__)
-                else:
-                    cells.append(Cell(self._name(recipe, point), recipe))
-        if doubled := sorted({cell.name for cell in cells if sum(c.name == cell.name for c in cells) > 1}):
-            problems.append(f"the same cell twice: {', '.join(doubled)}")
+                    continue
+                name = self._name(recipe, point)
+                doubled |= {name} & found.keys()
+                found[name] = recipe
+        if doubled:
+            problems.append(f"the same trial twice: {', '.join(sorted(doubled))}")
         if problems:
             raise RecipeError(f"The grid cannot be trained: {'; '.join(dict.fromkeys(problems))}")
-        return tuple(cells)
+        return found
 
     def _name(self, recipe: Recipe, point: Mapping[str, Any]) -> str:
         own = PRESETS[self.model].uses if self.model == "cnn" else ()

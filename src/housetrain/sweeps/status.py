@@ -1,4 +1,4 @@
-"""A sweep as it is now: who trains, how far, how long it will take.
+"""The status of a sweep: what is training, how far it is, how long the rest will take.
 
 In: a sweep folder. Out: a `Snapshot`. It only reads, so any process may watch a sweep that another one drives.
 """
@@ -16,18 +16,18 @@ from housetrain.training.run import Run
 
 _FLOPS_A_SECOND = 60e9  # of one core; only the ratio to the next line matters, and only for the order and the time left
 _WEIGHTS_A_SECOND = 0.35e9  # weights that one core's Adam updates
-_TRIAL_S = 2.0  # to build a net, trace it, write it
-_FRESH_S = 30.0  # a progress.json older than this says nothing about now
+_TRIAL_S = 2.0  # to build a model, trace it, save it
+_FRESH_S = 30.0  # a progress.json older than this is out of date
 
 
 class Live(NamedTuple):
-    """A trial under way.
+    """A running trial.
 
     Attributes:
         name: The trial's.
-        epoch: The epoch under way, from 1.
+        epoch: The current epoch, from 1.
         epochs: Planned.
-        share: Of that epoch, in [0, 1].
+        share: Finished share of that epoch, in [0, 1].
         val_loss: Best so far, ``None`` before the first epoch is done.
         images_per_s: Now.
     """
@@ -45,7 +45,7 @@ class Snapshot(NamedTuple):
 
     Attributes:
         board: The leaderboard so far.
-        live: The trials under way.
+        live: The running trials.
         done: Trials that need no more training.
         total: Trials planned.
         eta_s: Seconds to the end, ``None`` before anything is known.
@@ -59,10 +59,10 @@ class Snapshot(NamedTuple):
 
 
 def work(trial: Trial, images: int) -> float:
-    """Return about how many seconds a trial takes one core: good enough to order trials by, and to share out time.
+    """Return an estimate of the seconds that a trial takes one core, to order trials and to estimate the time left.
 
     Args:
-        trial: With its cost, where that is known; else as much as any other.
+        trial: With its cost; a typical one is assumed where it is not known.
         images: Training images.
     """
     epochs, batch = int(trial.recipe["epochs"]), int(trial.recipe["batch_size"])

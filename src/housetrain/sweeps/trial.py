@@ -1,10 +1,10 @@
 """Trial: one training of a sweep, JSON in, run folder out.
 
-In: a job, plain JSON. Out: a run folder, and an outcome, plain JSON. It is what every executor runs, wherever: nothing
-but paths and plain values goes in or comes out. It does not know sweeps, searches or other trials.
+In: a request, plain JSON. Out: a run folder, and an outcome, plain JSON. Every executor runs this function: nothing but
+paths and plain values crosses its boundary. It does not know sweeps, searches or other trials.
 
 ```
-job      {"name", "prepared", "data", "recipe", "folder", "until"}
+request  {"name", "prepared", "data", "recipe", "folder", "until"}
 outcome  {"name", "state": "complete" | "paused" | "failed", "reason"}
 ```
 """
@@ -25,42 +25,45 @@ if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
     from housetrain.models.recipe import Recipe
 
-Job = Mapping[str, Any]
+TrialRequest = Mapping[str, Any]
 _WARM_UP, _TIMED = 3, 15
 
 
-def run_trial(job: Job) -> dict[str, Any]:
-    """Train one recipe into its run folder, or go on with it, and say how it ended. An error is an outcome too.
+def run_trial(request: TrialRequest) -> dict[str, Any]:
+    """Train one recipe into its run folder, or resume it, and return the outcome. An error is an outcome, too.
 
     Args:
-        job: ``name``; ``prepared``, the folder of the images, and ``data``, their fingerprint; ``recipe``;
+        request: ``name``; ``prepared``, the folder of the images, and ``data``, their fingerprint; ``recipe``;
             ``folder``, the run folder; ``until``, the epoch to pause after, or ``None``.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the same job goes on.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same request resumes the trial.
     """
-    folder = Path(job["folder"])
+    folder = Path(request["folder"])
     try:
         from housetrain.models.recipe import Recipe
         from housetrain.training.train import train
 
-        prepared, recipe = _prepared(str(job["prepared"]), str(job["data"])), Recipe.from_json(job["recipe"])
-        run = train(prepared, recipe, folder, until=job["until"])
+        prepared, recipe = (
+            _prepared(str(request["prepared"]), str(request["data"])),
+            Recipe.from_json(request["recipe"]),
+        )
+        run = train(prepared, recipe, folder, until=request["until"])
         if run.complete and not (folder / "trial.json").is_file():
             store.write_json_atomic(folder / "trial.json", {"latency_ms": latency_ms(recipe, prepared)})
     except HousetrainError as error:
-        return _failed(job, error.what)
-    except Exception as error:  # noqa: BLE001 - whatever a net, a driver or a library raises costs one trial only
-        return _failed(job, _reason(error))
+        return _failed(request, error.what)
+    except Exception as error:  # noqa: BLE001 - an error of a model, a driver or a library fails one trial only
+        return _failed(request, _reason(error))
     finally:
         _forget()
-    return {"name": job["name"], "state": "complete" if run.complete else "paused", "reason": ""}
+    return {"name": request["name"], "state": "complete" if run.complete else "paused", "reason": ""}
 
 
 def latency_ms(recipe: Recipe, prepared: Prepared) -> float:
-    """Return the milliseconds that naming one prepared image takes: the median of a few, in this very process.
+    """Return the milliseconds to predict one prepared image: the median of a few, in this process.
 
-    The weights do not matter for it, so a fresh net stands in for the trained one.
+    The time does not depend on the weights, so a new model replaces the trained one.
     """
     import numpy as np
 
@@ -77,18 +80,18 @@ def latency_ms(recipe: Recipe, prepared: Prepared) -> float:
 
 
 def fail(folder: Path, reason: str) -> None:
-    """Write down in a run folder why it cannot go on, unless the training itself has done so."""
+    """Record in a run folder why its training failed, unless the training itself has done so."""
     if not (folder / "failed.json").is_file():
         store.write_json_atomic(folder / "failed.json", {"reason": reason, "time": time.time()})
 
 
-def _failed(job: Job, reason: str) -> dict[str, Any]:
-    fail(Path(job["folder"]), reason)
-    return {"name": job["name"], "state": "failed", "reason": reason}
+def _failed(request: TrialRequest, reason: str) -> dict[str, Any]:
+    fail(Path(request["folder"]), reason)
+    return {"name": request["name"], "state": "failed", "reason": reason}
 
 
 def _reason(error: Exception) -> str:
-    """Return one line that a person can read. TensorFlow's own messages run over pages."""
+    """Return the message in one line. TensorFlow's own messages are pages long."""
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return "out of memory"
     lines = [line for line in str(error).splitlines() if line.strip()]
@@ -103,15 +106,15 @@ def _prepared(folder: str, data: str) -> Prepared:
     prepared = Prepared.load(Path(folder))
     if prepared.fingerprint != data:
         raise SourceChanged(
-            "The prepared images are no longer those the sweep began with",
-            do="start another sweep, or prepare those images again",
+            "The prepared images have changed since the sweep started",
+            do="start another sweep, or prepare the earlier images again",
             folder=folder,
         )
     return prepared
 
 
 def _forget() -> None:
-    """Free what Keras keeps of the trial that ended: its names and graphs."""
+    """Free the names and graphs that Keras keeps of the last trial."""
     import gc
     import sys
 

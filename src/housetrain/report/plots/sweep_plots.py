@@ -19,7 +19,7 @@ from housetrain.report.plots.svg import Drawing, shorten, ticks
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from housetrain.sweeps.rows import Row
+    from housetrain.sweeps.results import Row
 
 STYLES = ("one", "two", "three", "four", "five")
 _FEW_LEVELS = 6

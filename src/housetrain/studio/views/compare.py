@@ -18,7 +18,7 @@ from housetrain.studio.widgets import plain, readable
 from housetrain.sweeps import status
 from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.leaderboard import Leaderboard
-from housetrain.sweeps.rows import Row
+from housetrain.sweeps.results import Row
 from housetrain.sweeps.status import Snapshot
 from housetrain.system.lock import Lock
 from housetrain.training.progress import in_words

@@ -1,0 +1,265 @@
+"""What the run folders of a sweep say about its trials, before anything is ranked.
+
+In: a sweep folder and its trials. Out: a `TrialGroup` for all seeds of one recipe, and the `Row` that a leaderboard
+shows of it. It never opens the test split.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from housetrain.sweeps.folder import Trial
+from housetrain.system import store
+from housetrain.training.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TrialState = Literal["complete", "pruned", "failed", "stopped", "running", "waiting"]
+FINISHED = ("complete", "pruned")
+_SMALLEST_PROBABILITY = 1e-7  # as Keras clips, so that these losses are the val_loss of the history
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How good a recipe is on the validation images. All ``None`` while no trial of it is finished.
+
+    Attributes:
+        rank: From 1, by ``val_loss``.
+        val_loss: Best validation loss, nats; the mean over seeds.
+        val_loss_error: Its standard error: over the seeds, or with one seed over the validation images.
+        behind: ``val_loss`` minus that of the best row.
+        behind_error: Standard error of ``behind``: over the seeds, or of the paired differences of the same images.
+        tied: Whether ``behind`` is within one standard error: chance alone can explain the order.
+        val_accuracy: Validation accuracy at that epoch, in [0, 1]; the mean over seeds.
+        val_accuracy_error: Its standard error.
+        spread: Standard deviation of ``val_loss`` over the seeds; ``None`` with one.
+        best_epoch: Epoch with that loss, of the best seed.
+    """
+
+    rank: int | None = None
+    val_loss: float | None = None
+    val_loss_error: float | None = None
+    behind: float | None = None
+    behind_error: float | None = None
+    tied: bool = False
+    val_accuracy: float | None = None
+    val_accuracy_error: float | None = None
+    spread: float | None = None
+    best_epoch: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a training cost, and what its model costs in use.
+
+    Attributes:
+        epochs: Epochs trained.
+        planned: Epochs planned.
+        parameters: Weights of the model.
+        flops: Floating-point operations of one forward pass of one image.
+        seconds: Training time.
+        images_per_s: Training images a second; the median.
+        model_bytes: Size of ``model.keras``.
+        latency_ms: Time to predict one image, one thread.
+    """
+
+    epochs: int = 0
+    planned: int = 0
+    parameters: int | None = None
+    flops: int | None = None
+    seconds: float | None = None
+    images_per_s: float | None = None
+    model_bytes: int | None = None
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Cost, Score):
+    """One row of a leaderboard: a recipe, trained with one seed or several. Counts and times are sums over the seeds.
+
+    Attributes:
+        name: The recipe's name within the sweep.
+        state: ``complete``, ``pruned`` (stopped early because others were better), ``failed``, ``running``, ``stopped``
+            or ``waiting``.
+        reason: Why it failed or was stopped.
+        settings: The settings in which the recipes of this sweep differ.
+        runs: Names of its trials, the best seed first.
+    """
+
+    name: str
+    state: TrialState
+    reason: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    runs: tuple[str, ...] = ()
+
+
+COLUMNS = ("name", "state", *Score.__dataclass_fields__, *Cost.__dataclass_fields__, "reason")
+"""The plain values of a `Row`, in the order of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult(Cost):
+    """What the files of one run say, finished or not.
+
+    Attributes:
+        run: The run.
+        best: The history row of the best epoch by validation loss, ``None`` before the first.
+    """
+
+    run: Run
+    best: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, run: Run, **known: Any) -> RunResult:
+        """Read a run folder.
+
+        Args:
+            run: The run.
+            **known: Values of `Cost` that are known without it.
+        """
+        history, result = run.history, run.result or {}
+        scored = [row for row in history if row.get("val_loss") is not None]
+        rates = [float(row["images_per_s"]) for row in history if row.get("images_per_s")]
+        measured = store.read_json(run.folder / "trial.json") if (run.folder / "trial.json").is_file() else {}
+        model = run.folder / "model.keras"
+        found = {
+            "epochs": len(history),
+            "parameters": result.get("parameters"),
+            "seconds": result.get("seconds") or sum(float(row.get("seconds", 0.0)) for row in history) or None,
+            "images_per_s": statistics.median(rates) if rates else None,
+            "model_bytes": model.stat().st_size if model.is_file() else None,
+            "latency_ms": measured.get("latency_ms"),
+        }
+        best = min(scored, key=lambda row: float(row["val_loss"])) if scored else None
+        return cls(run=run, best=best, **{**found, **{name: value for name, value in known.items() if value}})
+
+
+class TrialGroup:
+    """The trials of one recipe, one a seed, read once.
+
+    Args:
+        folder: The sweep folder.
+        name: The group's.
+        trials: Its trials.
+        dropped: Trial name -> why it was stopped early.
+        differing: Names of the settings that differ within the sweep.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, trials: Sequence[Trial], dropped: Mapping[str, str], differing: Iterable[str]
+    ) -> None:
+        self.name = name
+        self.settings = {key: trials[0].recipe.get(key) for key in differing}
+        self.results: list[RunResult] = []
+        self.states: list[TrialState] = []
+        self.reasons: list[str] = []
+        for trial in trials:
+            run = Run(folder / "trials" / trial.name)
+            state, reason = _state_of(run, dropped.get(trial.name))
+            self.states.append(state)
+            self.reasons.append(reason)
+            planned = int(trial.recipe["epochs"])
+            self.results.append(RunResult.read(run, planned=planned, parameters=trial.parameters, flops=trial.flops))
+        both = zip(self.results, self.states, strict=True)
+        self.scored = [(one.run, one.best) for one, state in both if state in FINISHED and one.best is not None]
+        self.scored.sort(key=lambda pair: float(pair[1]["val_loss"]))
+
+    @property
+    def val_losses(self) -> list[float]:
+        """The best validation loss of each finished seed, the best seed first."""
+        return [float(best["val_loss"]) for _, best in self.scored]
+
+    @property
+    def val_accuracies(self) -> list[float]:
+        """The validation accuracy at those epochs."""
+        return [float(best["val_accuracy"]) for _, best in self.scored]
+
+    @property
+    def state(self) -> TrialState:
+        """The state of the trial that is furthest from done."""
+        order: tuple[TrialState, ...] = ("running", "stopped", "waiting", "complete", "pruned", "failed")
+        return next(state for state in order if state in self.states)
+
+    def row(self, **score: Any) -> Row:
+        """Return the group's row, with these values of `Score`."""
+        ranked = [run.name for run, _ in self.scored]
+        names = [*ranked, *(one.run.name for one in self.results if one.run.name not in ranked)]
+        by_rank = sorted(self.results, key=lambda one: names.index(one.run.name))
+        rates = [one.images_per_s for one in self.results if one.images_per_s]
+        seconds = [one.seconds for one in self.results if one.seconds is not None]
+
+        def first(name: str) -> Any:
+            return next((value for one in by_rank if (value := getattr(one, name))), None)
+
+        return Row(
+            name=self.name,
+            state=self.state,
+            epochs=sum(one.epochs for one in self.results),
+            planned=sum(one.planned for one in self.results),
+            parameters=first("parameters"),
+            flops=first("flops"),
+            seconds=sum(seconds) if seconds else None,
+            images_per_s=statistics.median(rates) if rates else None,
+            model_bytes=first("model_bytes"),
+            latency_ms=first("latency_ms"),
+            reason="; ".join(dict.fromkeys(reason for reason in self.reasons if reason)),
+            settings=self.settings,
+            runs=tuple(names),
+            **score,
+        )
+
+    def losses(self, labels: np.ndarray | None) -> np.ndarray | None:
+        """Return the loss of each validation image, the mean over the seeds; ``None`` where a run did not keep them."""
+        if labels is None:
+            return None
+        found = [kept_losses(run, labels) for run, _ in self.scored]
+        kept = [losses for losses in found if losses is not None]
+        return sum(kept[1:], kept[0]) / len(kept) if kept and len(kept) == len(found) else None
+
+
+def _state_of(run: Run, dropped: str | None) -> tuple[TrialState, str]:
+    """Return the state of a trial and the reason of a failure or of an early end."""
+    state: TrialState = "waiting" if (now := run.state) == "new" else now
+    if dropped is not None and state in ("stopped", "waiting"):
+        return "pruned", dropped
+    if state == "complete":
+        reason = (run.result or {}).get("reason")
+        return state, "" if reason in (None, "all epochs") else str(reason)
+    return state, (run.failure or "") if state == "failed" else ""
+
+
+def differing_in(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the settings, without the seed, in which the recipes of a sweep are not all equal."""
+    names = dict.fromkeys(name for recipe in recipes for name in recipe)
+    return [name for name in names if name != "seed" and len({str(recipe.get(name)) for recipe in recipes}) > 1]
+
+
+def losses_of(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each image in nats, float64 ``(n,)``.
+
+    Args:
+        outputs: Probabilities, ``(n, 1)`` of the second class, or ``(n, classes)``.
+        labels: Class indices, ``(n,)``.
+    """
+    import numpy as np
+
+    given = outputs.astype(np.float64)
+    given = np.concatenate([1 - given, given], axis=1) if given.shape[1] == 1 else given
+    of_truth = np.clip(given[np.arange(len(labels)), labels], _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
+    return np.asarray(-np.log(of_truth))
+
+
+def kept_losses(run: Run, labels: np.ndarray) -> np.ndarray | None:
+    """Return the losses of the validation images at the best epoch, ``None`` if the run did not keep its outputs."""
+    import numpy as np
+
+    path = run.folder / "validation.npy"
+    if not path.is_file():
+        return None
+    outputs = np.load(path, allow_pickle=False)
+    return losses_of(outputs, labels) if len(outputs) == len(labels) else None
