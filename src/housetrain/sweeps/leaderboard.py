@@ -289,7 +289,7 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
 
 def _warnings(board: Leaderboard) -> Iterable[str]:
     if not board.beats_majority:
-        needed = "" if board.needed is None else f" (that takes {board.needed:,}, {board.needed / board.images:.1%})"
+        needed = "" if board.needed is None else f" (that takes {board.needed:,} correct, {board.needed / board.images:.1%})"
         yield (
             f"No model beats the majority-class baseline: always predicting “{board.majority}” has accuracy "
             f"{board.majority_share:.1%} on the {board.images:,} validation images, and no model is significantly "
