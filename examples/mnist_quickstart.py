@@ -9,27 +9,26 @@ from pathlib import Path
 
 import housetrain as ht
 
-if __name__ == "__main__":  # housetrain decodes images in worker processes, which import this file
-    # Load: digits as class folders of images, then as arrays, split into train, validation and test.
-    name = "mnist" if sys.argv[1:] else "digits"
-    folder = ht.sample(name, Path("sample") / name, source=Path(sys.argv[1]) if sys.argv[1:] else None)
-    prepared = ht.prepare(folder, image_size=28, color_mode="grayscale", validation_split=0.1, test_split=0.2)
+# Load: digits as class folders of images, then as arrays, split into train, validation and test.
+name = "mnist" if sys.argv[1:] else "digits"
+folder = ht.sample(name, Path("sample") / name, source=Path(sys.argv[1]) if sys.argv[1:] else None)
+prepared = ht.prepare(folder, image_size=28, color_mode="grayscale", validation_split=0.1, test_split=0.2)
 
-    # Look at a digit: what the model will eat.
-    digit, label = prepared.images("train")[0, :, :, 0], prepared.classes[prepared.labels("train")[0]]
-    print("\n".join("".join(" .:-=+*#%@"[value // 26] * 2 for value in row) for row in digit), "is a", label)
+# Look at a digit: what the model will eat.
+digit, label = prepared.images("train")[0, :, :, 0], prepared.classes[prepared.labels("train")[0]]
+print("\n".join("".join(" .:-=+*#%@"[value // 26] * 2 for value in row) for row in digit), "is a", label)
 
-    # Normalize and build: scaling to 0..1 is a layer of the model, so nobody can forget it when predicting.
-    recipe = ht.Recipe.of("mlp", epochs=3)  # Flatten, Dense 128, Dense 128, softmax; Adam
+# Normalize and build: scaling to 0..1 is a layer of the model, so nobody can forget it when predicting.
+recipe = ht.Recipe.of("mlp", epochs=3)  # Flatten, Dense 128, Dense 128, softmax; Adam
 
-    # Fit.
-    run = ht.train(prepared, recipe, Path("runs") / f"{name}-mlp", progress="rich")
+# Fit.
+run = ht.train(prepared, recipe, Path("runs") / f"{name}-mlp", progress="rich")
 
-    # Evaluate on digits the model has never seen.
-    evaluation = ht.evaluate(run)
-    print(f"test accuracy {evaluation.accuracy:.1%}, loss {evaluation.loss:.3f}")
+# Evaluate on digits the model has never seen.
+evaluation = ht.evaluate(run)
+print(f"test accuracy {evaluation.accuracy:.1%}, loss {evaluation.loss:.3f}")
 
-    # Save, load back, predict, and look at the prediction.
-    model = ht.Predictor.load(ht.export_bundle(run, Path("runs") / f"{name}-mlp" / "bundle"))
-    photo = folder / prepared.paths("test")[0]
-    print(photo, "->", model.predict(photo).label)
+# Save, load back, predict, and look at the prediction.
+model = ht.Predictor.load(ht.export_bundle(run, Path("runs") / f"{name}-mlp" / "bundle"))
+photo = folder / prepared.paths("test")[0]
+print(photo, "->", model.predict(photo).label)

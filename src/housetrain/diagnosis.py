@@ -22,8 +22,8 @@ from housetrain.training.precision import auto_precision, cpu_flags
 
 PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "tensorboard", "numpy",
-    "opencv-python-headless", "simplejpeg", "pillow", "scikit-learn", "openvino", "onnxruntime", "optuna", "ray",
-    "streamlit", "fastapi",
+    "opencv-python-headless", "simplejpeg", "pillow", "scikit-learn", "openvino", "onnxruntime", "optuna",
+    "streamlit",
 )  # fmt: skip
 BACKENDS = ("tensorflow", "jax", "torch")
 _INSTRUCTIONS = (
@@ -155,7 +155,7 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
         say("warning", "llvmlite is not installed: nets with max-pools take 1.5 to 4 times as long to train",
             "pip install 'housetrain[tensorflow]'")  # fmt: skip
     if auto_precision() == "bfloat16":
-        say("note", "The processor computes in bfloat16, and training does so unless told --precision float32")
+        say("note", "The processor computes in bfloat16, and training does so unless told --set precision=float32")
     if facts["cores"] == 1:
         say("warning", "One processor core: reading images and training take turns")
     return found

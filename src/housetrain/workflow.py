@@ -381,21 +381,13 @@ def counts_in_words(manifest: SplitManifest) -> str:
 
 
 def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
-    """Return the run folder of this very job if there is one, else the first free ``runs/<name>[-N]``."""
+    """Return the folder of the run of this recipe and these images if there is one, else a free ``runs/<name>[-N]``."""
+    from housetrain.training.run import Run
+
     name = Path(os.path.realpath(source)).name or "images"
     number = 1
     while True:
         folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists() or not any(folder.iterdir()) or is_same_run(folder, prepared, recipe):
+        if not folder.exists() or not any(folder.iterdir()) or Run(folder).matches(recipe, prepared):
             return folder
         number += 1
-
-
-def is_same_run(folder: Path, prepared: Prepared, recipe: Recipe) -> bool:
-    """Return whether ``folder`` holds a run of this recipe on these arrays, finished or not."""
-    try:
-        kept = json.loads((folder / "recipe.json").read_text())
-        data = json.loads((folder / "input.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return bool(kept == recipe.to_json() and data.get("data") == prepared.fingerprint)

@@ -97,7 +97,7 @@ def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> No
     assert "always predicting “dog” has accuracy 70.0%" in board.in_words()
     assert "looks better than it is" not in board.in_words()
     needed = board.needed
-    assert needed is not None and f"{needed}, {needed / 200:.1%}, would be more" in board.in_words()
+    assert needed is not None and f"{needed} correct, {needed / 200:.1%}" in board.in_words()
     enough = [18 * at_least(right, 200, 0.7) <= 0.05 for right in (needed - 1, needed)]
     assert enough == [False, True]
     better = {"one": {"outputs": [answers(truth, right=0.9)]}}

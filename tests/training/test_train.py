@@ -182,10 +182,10 @@ def test_a_complete_run_is_returned_at_once_and_another_one_is_refused(few: Prep
     assert fit(few, folder, on_event=events.append).complete
     assert events == []
     assert {item: item.stat().st_mtime_ns for item in folder.rglob("*")} == before
-    with pytest.raises(StoreError, match=r"nodes is 4 there and 5 here.*name another folder"):
+    with pytest.raises(StoreError, match=r"nodes is 4 there and 5 here.*choose another folder"):
         fit(few, folder, nodes=5)
     others = digits(tmp_path / "others", classes=3, most=250)
-    with pytest.raises(StoreError, match="the prepared images are others"):
+    with pytest.raises(StoreError, match="the prepared images differ"):
         fit(others, folder)
     assert {item: item.stat().st_mtime_ns for item in folder.rglob("*")} == before
 

@@ -1,7 +1,7 @@
 """Bytes -> uint8 pixels, and pixels -> what a model eats: the ONE place that decodes an image.
 
 In: bytes, a path, an array or a Pillow image, and an `InputSpec`. Out: a uint8 array of the spec's shape. Prepare,
-predict, the server and the page all call `load`, so that identical bytes give identical numbers everywhere.
+predict and the page all call `load`, so that identical bytes give identical numbers everywhere.
 It does not know folders, labels or models, and it trusts nobody: a FIFO is not opened, a header that announces
 60000x60000 pixels is refused before memory is asked for, and damage that libjpeg would paint over in gray is an error.
 (A decoder that hangs or crashes ends its process: for whole folders it runs in `housetrain.system.process_pool`.)

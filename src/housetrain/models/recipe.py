@@ -1,6 +1,6 @@
 """Recipe: everything that decides how one model is made, as one flat frozen value.
 
-In: a preset's name and the settings that differ from it (from flags, a file, the web form, a Ray task).
+In: a preset's name and the settings that differ from it (from flags, a file, the web form).
 Out: a checked `Recipe`, or one `RecipeError` that names every problem at once.
 Does not know: Keras, the images, the folder, the machine. `shapes.py` says whether a recipe fits an image size;
 `models.py` builds the net; `loop.py` and `session.py` train it.

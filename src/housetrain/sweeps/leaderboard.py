@@ -289,7 +289,8 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
 
 def _warnings(board: Leaderboard) -> Iterable[str]:
     if not board.beats_majority:
-        needed = "" if board.needed is None else f" (that takes {board.needed:,} correct, {board.needed / board.images:.1%})"
+        count = board.needed
+        needed = "" if count is None else f" (that takes {count:,} correct, {count / board.images:.1%})"
         yield (
             f"No model beats the majority-class baseline: always predicting “{board.majority}” has accuracy "
             f"{board.majority_share:.1%} on the {board.images:,} validation images, and no model is significantly "

@@ -22,13 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.errors import IncompleteError
+from housetrain.errors import HousetrainError, IncompleteError, one_line
 from housetrain.system import store
 from housetrain.system.lock import Lock
 
 if TYPE_CHECKING:
+    from housetrain.data.prepare import Prepared
     from housetrain.data.split_manifest import SplitManifest
     from housetrain.images.decode import InputSpec
+    from housetrain.models.recipe import Recipe
 
 State = Literal["new", "running", "stopped", "failed", "complete"]
 
@@ -58,6 +60,34 @@ class Run:
                 folder=str(folder),
             )
         return cls(folder)
+
+    # ------------------------------------------------------------------------------------- is it the same run?
+    def matches(self, recipe: Recipe, prepared: Prepared) -> bool:
+        """Return whether this is a run of ``recipe`` on these prepared images, finished or not.
+
+        The only decision of this kind: resuming, choosing a run folder and refusing another run's folder all ask it.
+        """
+        return not self.differences(recipe, prepared)
+
+    def differences(self, recipe: Recipe, prepared: Prepared) -> list[str]:
+        """Return what differs from a run of ``recipe`` on these images, a phrase each; empty for the same run.
+
+        A setting that the kept recipe lacks, because an earlier version wrote it, has its default.
+        """
+        from housetrain.models.recipe import Recipe
+
+        try:
+            kept = store.plain(Recipe.from_json(self.recipe_json).to_json())
+            data = self.input_json.get("data") if (self.folder / "input.json").exists() else prepared.fingerprint
+        except (OSError, ValueError, HousetrainError) as error:
+            return [f"its files cannot be read ({one_line(str(error))})"]
+        asked = store.plain(recipe.to_json())
+        found = [
+            f"{name} is {kept.get(name)!r} there and {asked.get(name)!r} here"
+            for name in sorted(kept.keys() | asked.keys())
+            if kept.get(name) != asked.get(name)
+        ]
+        return [*found, "the prepared images differ"] if data != prepared.fingerprint else found
 
     # ------------------------------------------------------------------------------------- what was asked for
     @property

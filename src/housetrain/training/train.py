@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from housetrain.errors import RecipeError, StoreError
+from housetrain.errors import StoreError
 from housetrain.models.nets import check_feasible
 from housetrain.system import store
 from housetrain.system.backend import load_keras
@@ -118,21 +118,11 @@ def _check_ours(folder: Path) -> None:
 
 
 def _check_same(run: Run, prepared: Prepared, recipe: Recipe) -> None:
-    """Refuse to go on with a run of other settings or other images, naming what differs."""
-    kept, asked = run.recipe_json, store.plain(recipe.to_json())
-    with contextlib.suppress(RecipeError):  # of an older version: settings it did not know are at their defaults
-        kept = store.plain(type(recipe).from_json(kept).to_json())
-    differences = [
-        f"{name} is {kept.get(name)!r} there and {asked.get(name)!r} here"
-        for name in sorted(kept.keys() | asked.keys())
-        if kept.get(name) != asked.get(name)
-    ]
-    if (run.folder / "input.json").exists() and run.input_json.get("data") != prepared.fingerprint:
-        differences.append("the prepared images are others")
-    if differences:
+    """Refuse to resume a run of other settings or other images, naming what differs."""
+    if differences := run.differences(recipe, prepared):
         raise StoreError(
-            f"The folder holds a run that is not this one: {'; '.join(differences)}",
-            do="name another folder, or remove that run",
+            f"The folder holds another run: {'; '.join(differences)}",
+            do="choose another folder, or remove that run",
             folder=str(run.folder),
         )
 

@@ -14,6 +14,7 @@ from housetrain.data.split import SplitOptions
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import HousetrainError
 from housetrain.images.decode import InputSpec
+from housetrain.models.recipe import PRESETS
 from housetrain.studio import charts, jobs, looking, shelf, uploads, widgets
 from housetrain.studio.looking import Look
 from housetrain.studio.settings import Settings
@@ -226,7 +227,8 @@ def _size() -> InputSpec:
         value=50,
         key="size",
         persist_state="session",
-        help="Height and width of every image after preparing. The model “best” is meant for 80, “deep” for 256.",
+        help="Height and width of every prepared image. Preset sizes: "
+        + ", ".join(f"{name} {preset.image_size}" for name, preset in PRESETS.items()),
     )
     color_mode: Any = two.segmented_control(
         "Color",
