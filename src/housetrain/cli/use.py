@@ -178,12 +178,17 @@ def explain(
     terminal.out(f"Page     {made.page}")
 
 
-@app.command(epilog="Example:  housetrain classify photo.jpg --model xception --top 5")
+@app.command(epilog="Example:  housetrain classify photo.jpg --top 5")
 def classify(
     images: Annotated[list[str], typer.Argument(help="Images, folders or globs.", metavar="IMAGE...")],
     model: Annotated[
-        str, typer.Option(help="xception, efficientnetv2-b0, mobilenetv3-large, resnet50 or convnext-tiny.")
-    ] = "xception",
+        str,
+        typer.Option(
+            help="efficientnet-lite0 (default where its weights are installed), xception (else), efficientnetv2-b0, "
+            "mobilenetv3-large, resnet50 or convnext-tiny.",
+            show_default=False,
+        ),
+    ] = "",
     top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1, max=1000)] = 5,
     weights: Annotated[
         str,

@@ -1,7 +1,6 @@
 """Classify: ImageNet's thousand classes for any image, without training.
 
-In: images, the name of a backbone. Out: a `Prediction` for each. Does not know: runs, bundles. The model, its weights
-and its class names are those of `keras.applications`.
+In: images, the name of a backbone. Out: a `Prediction` for each. Does not know: runs, bundles.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ from housetrain.inference.fastest import batch_of, fastest_engine
 from housetrain.inference.formats import keras as keras_format
 from housetrain.inference.inputs import Input, Reader
 from housetrain.inference.predictor import Prediction, Predictor
-from housetrain.models.backbones import BACKBONES, IMAGENET, classifier, fetching
-from housetrain.system.backend import load_keras
+from housetrain.models.backbones import BACKBONES, IMAGENET, classifier
+from housetrain.models.imagenet import imagenet_classes
+from housetrain.models.pretrained_weights import is_available
 
 _MANY = 48  # images from which converting the model for the fastest engine pays
 _SAMPLE = 4  # images on which that engine is compared with Keras
-NAMES = "imagenet_class_index.json"
 
 
-def classify(image: Input, model: str = "xception", *, weights: str = IMAGENET, top: int = 5) -> Prediction:
+def classify(image: Input, model: str = "", *, weights: str = IMAGENET, top: int = 5) -> Prediction:
     """Classify one image with the class names of ImageNet.
 
     Args:
         image: A path, an encoded image as bytes, a uint8 array in RGB order, or a PIL image.
-        model: A name in `BACKBONES`.
+        model: A name in `BACKBONES`; by default that of `default_model`.
         weights: ``"imagenet"``, which downloads once through Keras, or a file of weights with the top.
         top: Number of classes in `Prediction.top`, 1 to 1000.
 
@@ -46,7 +45,7 @@ def classify(image: Input, model: str = "xception", *, weights: str = IMAGENET, 
 
 
 def classify_many(
-    images: Sequence[Input], model: str = "xception", *, weights: str = IMAGENET, top: int = 5
+    images: Sequence[Input], model: str = "", *, weights: str = IMAGENET, top: int = 5
 ) -> Iterator[Prediction]:
     """Classify images with the class names of ImageNet. Arguments and errors: see `classify`.
 
@@ -58,6 +57,7 @@ def classify_many(
 
 
 def _predictor(model: str, weights: str, images: Sequence[Input]) -> Predictor:
+    model = model or default_model()
     if model not in BACKBONES:
         raise RecipeError(f"Unknown pretrained model {model!r}", expected=", ".join(BACKBONES))
     if weights == "none":
@@ -72,12 +72,9 @@ def _predictor(model: str, weights: str, images: Sequence[Input]) -> Predictor:
             with contextlib.suppress(DecodeError):
                 sample.append(Reader(spec)(image)[0])
         engine = fastest_engine(net, sample=np.stack(sample) if sample else None)
-    return Predictor(engine, spec, classes=_names())
+    return Predictor(engine, spec, classes=[one.name.replace("_", " ") for one in imagenet_classes()])
 
 
-def _names() -> list[str]:
-    """Return ImageNet's class names in the order of the outputs."""
-    keras = load_keras("classifying")
-    with fetching("the names of ImageNet's classes", NAMES):
-        found = keras.applications.imagenet_utils.decode_predictions(np.eye(1000, dtype=np.float32), top=1)
-    return [str(name).replace("_", " ") for ((_, name, _),) in found]
+def default_model() -> str:
+    """Return the model that classifies without a download, or ``xception`` where its weights are not installed."""
+    return "efficientnet-lite0" if is_available("efficientnet-lite0") else "xception"

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from housetrain.errors import DownloadError, ModelError, one_line
+from housetrain.models import efficientnet_lite
+from housetrain.models.pretrained_weights import load_pretrained
 from housetrain.system.backend import load_keras
 
 Tensor = Any
@@ -27,10 +29,10 @@ IMAGENET, NONE = "imagenet", "none"
 
 
 class Backbone(NamedTuple):
-    """A net of `keras.applications`.
+    """A pretrained model: of `keras.applications`, or of `housetrain.models.efficientnet_lite`.
 
     Args:
-        application: Its function there.
+        application: Its function in `keras.applications`, or ``LITE``.
         module: Its module there.
         about: One line for help texts.
         side: Side of the images it was trained on, pixels.
@@ -56,7 +58,22 @@ class Backbone(NamedTuple):
     means: tuple[float, float, float] | None = None
 
 
+LITE = "EfficientNetLite"
+"""`Backbone.application` of the models whose ImageNet weights are an installed package: nothing is downloaded."""
+
 BACKBONES: dict[str, Backbone] = {
+    "efficientnet-lite0": Backbone(
+        LITE,
+        "",
+        "EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946), pretrained on ImageNet: no download",
+        224,
+        224,
+        32,
+        "",
+        "",
+        scale=efficientnet_lite.SCALE,
+        offset=efficientnet_lite.OFFSET,
+    ),
     "xception": Backbone(
         "Xception",
         "xception",
@@ -135,6 +152,8 @@ def features_of(x: Tensor, name: str, *, dtype: str = "float32") -> Tensor:
     backbone = BACKBONES[name]
     if x.shape[-1] == 1:
         x = keras.layers.Concatenate(name="three_channels", dtype=dtype)([x, x, x])
+    if backbone.application == LITE:
+        return efficientnet_lite.features_of(x, name, dtype=dtype)
     if backbone.means is not None:
         x = _to_bgr(x, backbone.means)
     (image,) = keras.utils.get_source_inputs(x)
@@ -282,6 +301,9 @@ def load_weights(model: Any, name: str, weights: str) -> None:
     """
     keras = load_keras("building a net")
     layers = base_layers(model)
+    if weights == IMAGENET and BACKBONES[name].application == LITE:
+        efficientnet_lite.put_tensors(model, name, load_pretrained(name))
+        return
     if weights == IMAGENET:
         with fetching(f"the ImageNet weights of {name}", BACKBONES[name].file, or_else=_GIVE):
             whole = getattr(keras.applications, BACKBONES[name].application)(
@@ -381,6 +403,10 @@ def classifier(name: str, weights: str) -> Any:
     """
     keras = load_keras("classifying")
     backbone = BACKBONES[name]
+    if backbone.application == LITE:
+        if weights != IMAGENET:
+            raise ModelError("This model has no weights files", expected="imagenet", model=name, weights=weights)
+        return efficientnet_lite.build(name, tensors=load_pretrained(name), include_top=True)
     application = getattr(keras.applications, backbone.application)
     if weights == IMAGENET:
         with fetching(f"the ImageNet weights of {name}", backbone.whole_file, or_else=_GIVE):
