@@ -173,7 +173,7 @@ def test_the_findings_of_petimages_name_every_planted_fault_and_drop_nothing_els
 def test_best_on_petimages_reaches_088_on_images_it_never_saw(petimages: Path, tmp_path: Path) -> None:
     before = snapshot(petimages)
     started = time.monotonic()
-    outcome = ht.run(petimages, tmp_path / "run", prepared=tmp_path / "prepared")
+    outcome = ht.run(petimages, tmp_path / "run", recipe=ht.Recipe.of("best"), prepared=tmp_path / "prepared")
     minutes = (time.monotonic() - started) / 60
     sys.stderr.write(f"\n{outcome.evaluation.in_words()} in {minutes:.1f} minutes\n")
     assert outcome.evaluation.accuracy >= 0.88

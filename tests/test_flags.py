@@ -17,6 +17,8 @@ CSS = re.compile(r"var\(--[\w-]+|--[\w-]+\s*:")
 FOREIGN = {
     "--upgrade": "pip",
     "--extra": "uv",
+    "--force-reinstall": "pip",
+    "--no-deps": "pip",
     "--logdir": "TensorBoard",
     "--host": "TensorBoard",
     "--version": "added by Typer to the program itself",

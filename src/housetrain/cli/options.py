@@ -61,8 +61,8 @@ ImageSize = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        help="Preset: best, cnn, mlp, deep; pretrained: xception, efficientnetv2-b0, mobilenetv3-large, resnet50, "
-        "convnext-tiny."
+        help="Preset: best, cnn, mlp, deep; pretrained: efficientnet-lite0, xception, efficientnetv2-b0, "
+        "mobilenetv3-large, resnet50, convnext-tiny. `run` also takes auto, which chooses by the images."
     ),
 ]
 Weights = Annotated[
@@ -110,6 +110,11 @@ RecipeFile = Annotated[
 ]
 
 
+def overrides_from(*, settings: list[str] | None, **flags: Any) -> dict[str, Any]:
+    """Return the recipe fields that flags and ``--set`` give."""
+    return {name: value for name, value in flags.items() if value is not None} | _settings(settings)
+
+
 def recipe_from(file: Path | None, model: str, *, settings: list[str] | None, **flags: Any) -> Recipe:
     """Return the recipe that a file, a preset and the flags that were given ask for.
 
@@ -118,8 +123,7 @@ def recipe_from(file: Path | None, model: str, *, settings: list[str] | None, **
     """
     from housetrain.models.recipe import Recipe
 
-    overrides = {name: value for name, value in flags.items() if value is not None}
-    overrides |= _settings(settings)
+    overrides = overrides_from(settings=settings, **flags)
     if file is None:
         return Recipe.of(model, **overrides)
     return Recipe.from_json({**_read_json(file), **overrides})

@@ -37,6 +37,7 @@ from housetrain.cli.options import (
     ValidationSplit,
     Weights,
     Workers,
+    overrides_from,
     plan_from,
     recipe_from,
     seconds,
@@ -48,7 +49,7 @@ app = typer.Typer()
 @app.command(epilog="Examples:  housetrain run PetImages  ·  housetrain run PetImages --model cnn --time-limit 10m")
 def run(
     folder: Folder,
-    model: Model = "best",
+    model: Model = "auto",
     weights: Weights = None,
     augment: Augment = None,
     output: Output = None,
@@ -105,18 +106,21 @@ def run(
         "weights": weights,
         "views": augment,
     }
-    chosen = plan = None
+    chosen = plan = automatic = None
     if sweep or halving:
         axes = {"conv": conv, "nodes": nodes, "dense": dense}
         words = {name: None if value is None else str(value) for name, value in axes.items()}
-        net = "cnn" if model == "best" else model
+        net = "cnn" if model == "auto" else model
         plan = plan_from(net, axes=words, settings=set_, halving=halving, **flags)
+    elif model == "auto" and recipe is None:
+        automatic = overrides_from(settings=set_, conv=conv, nodes=nodes, dense=dense, **flags)
     else:
         chosen = recipe_from(recipe, model, conv=conv, nodes=nodes, dense=dense, settings=set_, **flags)
     outcome = workflow.run(
         folder,
         output,
         recipe=chosen,
+        settings=automatic,
         sweep=plan,
         prepared=prepared,
         seed=split_seed,

