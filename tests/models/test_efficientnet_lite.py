@@ -154,13 +154,12 @@ def test_openvino_gives_the_same_features() -> None:
     pytest.importorskip("openvino")
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the conversion to OpenVINO needs the TensorFlow backend")
-    from housetrain.inference.features_engine import OpenVinoInference
+    from housetrain.inference.formats.openvino import compiled, converted
 
     model = efficientnet_lite.build(LITE0, tensors=weights_of(LITE0), image_size=96)
-    engine = OpenVinoInference.of(model, precision="float32")
-    assert engine is not None
+    engine = compiled(converted(model), "fp32")
     images = np.stack([pattern(96, 96), pattern(96, 192)[:, 96:]])
-    (found,) = engine.answers([images])
+    found = engine.run(images)
     np.testing.assert_allclose(found, model.predict_on_batch(images), atol=1e-4)
 
 
