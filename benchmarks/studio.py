@@ -82,8 +82,7 @@ def timed(test: Any, count: int) -> float:
 
 def refresh(sweep: Path, run: Path) -> None:
     """The work of one refresh of both pages: everything read, ranked and described anew."""
-    from housetrain.report.plots.test_plots import curve_table
-
+    from housetrain.report.plots.evaluation_plots import curve_table
     from housetrain.report.plots.sweep_plots import Curve, factors
     from housetrain.studio import charts
     from housetrain.studio.views.compare import _row

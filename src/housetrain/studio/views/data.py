@@ -237,7 +237,7 @@ def _size() -> InputSpec:
         key="color_mode",
         required=True,
         persist_state="session",
-        format_func=lambda name: {"grayscale": "grayscale", "rgb": "color_mode"}[name],
+        format_func=lambda name: {"grayscale": "grayscale", "rgb": "color (RGB)"}[name],
         help="Gray needs a third of the work. Choose color where color tells the classes apart.",
     )
     resize: Any = three.selectbox(
