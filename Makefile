@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Trust the certificates of the system: behind a proxy with its own CA nothing else can be fetched.
+export UV_SYSTEM_CERTS ?= 1
 
 .PHONY: help run test lint types imports proofs kill-test bench lock docs screenshots clean
 

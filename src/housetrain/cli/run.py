@@ -86,7 +86,7 @@ def run(
 ) -> None:
     """Do the whole job, from folder to report and model.
 
-    Check, split, prepare, train, test, report, bundle. Call it again after an interruption and it goes on where it was.
+    Check, split, prepare, train, test, report, bundle. Rerun the same command to resume after an interruption.
     """
     from housetrain import workflow
     from housetrain.cli import terminal

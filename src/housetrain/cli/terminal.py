@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 PROGRESS_FILE = "HOUSETRAIN_PROGRESS_FILE"
-"""Environment variable: a file that is kept up to date with how far the work on images is, for whoever watches."""
+"""Environment variable: a file with the progress of the work on images, for other processes to read."""
 _NOTED_EVERY_S = 0.2
 
 

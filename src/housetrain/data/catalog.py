@@ -206,7 +206,7 @@ def scan(
     try:
         if todo:
             _look(root, tree.entries, todo, rows, workers=workers, progress=progress)
-    finally:  # an interrupted scan goes on where it was
+    finally:  # an interrupted scan resumes
         if cache and (todo or len(known) != len(rows)):
             _save(store, rows, known, started_ns=started_ns)
     return _catalog(root, tree, [row for row in rows if row is not None])

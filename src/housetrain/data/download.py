@@ -1,7 +1,7 @@
 """Fetching a public file and opening an archive, trusting neither.
 
 In: where a file lies, its size and sha256. Out: that very file, or ``DownloadError`` saying how to get it by hand. A
-download goes on where it was cut off. An archive is looked through before anything is unpacked: names that lead
+download resumes where it was cut off. An archive is looked through before anything is unpacked: names that lead
 outside, links and bombs refuse the whole of it. It does not know what the files are for.
 """
 
@@ -125,7 +125,7 @@ def _go_on(remote: RemoteFile, part: Path, *, progress: Callable[[int, int], Non
 def _failed(remote: RemoteFile, cause: str) -> DownloadError:
     return DownloadError(
         f"cannot download {remote.name}: {cause}",
-        do=f"try again (it goes on where it was), or fetch {remote.url} another way and give its place with --source",
+        do=f"try again (it resumes), or fetch {remote.url} another way and give its place with --source",
         bytes=remote.bytes,
         sha256=remote.sha256,
     )

@@ -16,7 +16,8 @@ from housetrain.inference.fastest import batch_of, fastest_engine
 from housetrain.inference.formats import keras as keras_format
 from housetrain.inference.inputs import Input, Reader
 from housetrain.inference.predictor import Prediction, Predictor
-from housetrain.models.backbones import BACKBONES, IMAGENET, classifier
+from housetrain.models.backbone_weights import classifier
+from housetrain.models.backbones import BACKBONES, IMAGENET
 from housetrain.models.imagenet import imagenet_classes
 from housetrain.models.pretrained_weights import is_available
 

@@ -1,27 +1,20 @@
-"""Backbones: nets of `keras.applications` that were trained on ImageNet, as one part of a flat model.
+"""Backbones: models that were trained on ImageNet, as one part of a flat model.
 
-In: a name, scaled images as a Keras tensor, where the weights come from. Out: features, one row an image; the layers
-that make them; the weights put in. Does not know: class names, heads, optimizers, run folders.
+In: a name, scaled images as a Keras tensor. Out: features, one row an image, and the layers that compute them. Does not
+know: weights (see `housetrain.models.backbone_weights`), class names, heads, optimizers, run folders.
 
-The table at the top is plain data, so that recipes and the command line may ask it without Keras. The images reach a
+The table at the top is plain data, so that recipes and the command line read it without Keras. The images reach a
 backbone as bytes: what its own ``preprocess_input`` does is done by layers inside the model.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
 import re
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from housetrain.errors import DownloadError, ModelError, one_line
-from housetrain.models import efficientnet_lite
-from housetrain.models.pretrained_weights import load_pretrained
+from housetrain.errors import ModelError
 from housetrain.system.backend import load_keras
 
 Tensor = Any
@@ -71,8 +64,8 @@ BACKBONES: dict[str, Backbone] = {
         32,
         "",
         "",
-        scale=efficientnet_lite.SCALE,
-        offset=efficientnet_lite.OFFSET,
+        scale=1 / 128,
+        offset=-127 / 128,
     ),
     "xception": Backbone(
         "Xception",
@@ -133,7 +126,6 @@ BACKBONES: dict[str, Backbone] = {
 OWN = ("image", "augment", "scale", "three_channels", "to_bgr", "probability")
 """Layers of a transfer model that are not the backbone's, beside dropout before the output."""
 HEAD_DROPOUT = "head_dropout"
-_GIVE = ", or give its place with --weights PATH"
 _AUTOMATIC = re.compile(r"^(.*?)(_\d+)?$")
 
 
@@ -153,9 +145,11 @@ def features_of(x: Tensor, name: str, *, dtype: str = "float32") -> Tensor:
     if x.shape[-1] == 1:
         x = keras.layers.Concatenate(name="three_channels", dtype=dtype)([x, x, x])
     if backbone.application == LITE:
+        from housetrain.models import efficientnet_lite
+
         return efficientnet_lite.features_of(x, name, dtype=dtype)
     if backbone.means is not None:
-        x = _to_bgr(x, backbone.means)
+        x = to_bgr(x, backbone.means)
     (image,) = keras.utils.get_source_inputs(x)
     before = {id(operation) for operation in keras.Model(image, x).operations}
     policy = keras.config.dtype_policy()
@@ -172,7 +166,7 @@ def features_of(x: Tensor, name: str, *, dtype: str = "float32") -> Tensor:
     return base.output
 
 
-def _to_bgr(x: Tensor, means: Sequence[float]) -> Tensor:
+def to_bgr(x: Tensor, means: Sequence[float]) -> Tensor:
     """Return ``x`` with red and blue exchanged and the means subtracted: ResNet's preprocessing, as one layer.
 
     A convolution of one pixel does it exactly, and every engine and exporter knows it.
@@ -204,232 +198,6 @@ def _name_anew(operations: Sequence[Any]) -> None:
         operation.name = name
 
 
-def flattened(model: Any) -> Any:
-    """Return ``model`` with the layers of nested `keras.Sequential` parts as its own, as Grad-CAM needs them."""
-    keras = load_keras("building a net")
-    if not any(isinstance(layer, keras.Sequential) for layer in model.layers):
-        return model
-
-    def copied(layer: Any) -> Any:
-        return type(layer).from_config(layer.get_config())
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(layer, keras.Sequential):
-            return layer(*args, **kwargs)
-        (x,) = args
-        for inner in layer.layers:
-            x = copied(inner)(x)
-        return x
-
-    flat = keras.models.clone_model(model, clone_function=copied, call_function=call)
-    flat.set_weights(model.get_weights())
-    return flat
-
-
 def base_layers(model: Any) -> list[Any]:
     """Return the backbone's layers of a model of `models.build`, from the image on."""
     return [layer for layer in model.layers if layer.name not in (*OWN, HEAD_DROPOUT)]
-
-
-def _seed_weights(model: Any, seed_of: Callable[[str], int]) -> None:
-    """Draw the backbone's kernels anew, each from its own seed: a recipe gives the same initial weights anywhere."""
-    for layer in base_layers(model):
-        for kernel, initializer in (
-            ("kernel", "kernel_initializer"),
-            ("kernel", "depthwise_initializer"),
-            ("depthwise_kernel", "depthwise_initializer"),
-            ("pointwise_kernel", "pointwise_initializer"),
-        ):
-            weight, given = getattr(layer, kernel, None), getattr(layer, initializer, None)
-            if weight is None or given is None:
-                continue
-            seeded = type(given).from_config(given.get_config() | {"seed": seed_of(f"{layer.name}/{kernel}")})
-            weight.assign(seeded(weight.shape, dtype="float32"))
-
-
-def _freeze(model: Any, unfreeze: int) -> None:
-    """Freeze the backbone but for its last layers. Batch norm stays as it is, in inference mode, everywhere."""
-    keras = load_keras("building a net")
-    layers = base_layers(model)
-    first = len(layers) - unfreeze
-    for number, layer in enumerate(layers):
-        layer.trainable = number >= first and not isinstance(layer, keras.layers.BatchNormalization)
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0  # the tutorials call the base with training=False: none of its dropout
-
-
-def finish(model: Any, name: str, *, weights: str, unfreeze: int, seed_of: Callable[[str], int]) -> Any:
-    """Return ``model`` with the backbone's weights put in and its layers frozen as transfer learning wants them.
-
-    Args:
-        model: What `models.build` built around `features_of`.
-        name: In `BACKBONES`.
-        weights: ``"none"`` draws them, for training from nothing; else see `load_weights`.
-        unfreeze: How many of the backbone's last layers are trained, where it is pretrained.
-        seed_of: Layer name -> seed.
-
-    Raises:
-        DownloadError: The download failed; the message says what to do.
-        ModelError: The weights are missing or those of another net.
-    """
-    if weights not in (NONE, IMAGENET) and weights_file(weights).suffix == ".keras":
-        model = flattened(model)
-        _load_run(model, weights_file(weights))
-    elif weights != NONE:
-        load_weights(model, name, weights)
-        model = flattened(model)
-    else:
-        model = flattened(model)
-        _seed_weights(model, seed_of)
-        return model
-    _freeze(model, unfreeze)
-    return model
-
-
-def load_weights(model: Any, name: str, weights: str) -> None:
-    """Put ImageNet's weights, or those of a file, into the backbone of ``model``.
-
-    Args:
-        model: A model around `features_of`, not `flattened`.
-        name: In `BACKBONES`.
-        weights: ``"imagenet"``, which downloads through Keras; or a file of weights without the top as Keras writes it
-            (``.weights.h5``, or the older ``.h5``).
-
-    Raises:
-        DownloadError: The download failed; the message says what to do.
-        ModelError: The file is missing or holds other weights.
-    """
-    keras = load_keras("building a net")
-    layers = base_layers(model)
-    if weights == IMAGENET and BACKBONES[name].application == LITE:
-        efficientnet_lite.put_tensors(model, name, load_pretrained(name))
-        return
-    if weights == IMAGENET:
-        with fetching(f"the ImageNet weights of {name}", BACKBONES[name].file, or_else=_GIVE):
-            whole = getattr(keras.applications, BACKBONES[name].application)(
-                include_top=False, weights=IMAGENET, input_shape=(*model.input_shape[1:3], 3), pooling="avg"
-            )
-        values = iter(whole.get_weights())
-        for layer in layers:
-            layer.set_weights([next(values) for _ in layer.weights])
-        return
-    path = weights_file(weights)
-    # The same layers as the file knows them: without ours in front.
-    view = keras.Model(layers[0].input, layers[-1].output)
-    with _fitting(f"weights of keras.applications.{BACKBONES[name].application}(include_top=False)", path):
-        view.load_weights(path)
-
-
-def _load_run(model: Any, path: Path) -> None:
-    """Put the weights of a run's ``model.keras`` into ``model``, head included. Only numbers are read, no layers."""
-    keras = load_keras("building a net")
-    head = model.get_layer("probability")
-    # Without augmentation and dropout, which a model for use does not have.
-    view = keras.Model(model.get_layer("scale").output, head(base_layers(model)[-1].output))
-    with _fitting("the model.keras of a run of the same model and classes", path):
-        view.load_weights(path)
-
-
-@contextlib.contextmanager
-def _fitting(expected: str, path: Path) -> Iterator[None]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (ValueError, OSError, KeyError, TypeError, IndexError) as error:
-        raise ModelError(
-            f"The weights do not fit: {first_line(error)}", expected=expected, weights=str(path)
-        ) from error
-
-
-def weights_file(weights: str) -> Path:
-    """Return the file that ``weights`` names.
-
-    Raises:
-        ModelError: There is none, or Keras does not read its kind.
-    """
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise ModelError(
-            "There is no such weights file",
-            expected="imagenet, none, or a file as model.save_weights writes it",
-            do="give its path with --weights",
-            weights=weights,
-        )
-    if not path.name.endswith((".h5", ".hdf5", ".keras")):
-        raise ModelError(
-            "This is no weights file of Keras", expected="a file ending .weights.h5 or .h5", weights=weights
-        )
-    return path
-
-
-@contextlib.contextmanager
-def fetching(what: str, file: str, *, or_else: str = "") -> Iterator[None]:
-    """Inside, Keras may download a file; what it prints goes to standard error, what fails is one line.
-
-    Args:
-        what: For the error: what the file holds.
-        file: Its name in Keras' cache.
-        or_else: For the error: another thing to do about it.
-
-    Raises:
-        DownloadError: The file could not be fetched, or is another one.
-    """
-    place = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / file
-    try:
-        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that other sizes than 224 take the same weights
-            yield
-    except Exception as error:
-        address = re.search(r"https?://\S+", str(error))
-        raise DownloadError(
-            f"cannot fetch {what}: {first_line(error)}",
-            do=f"try again; or fetch {address[0].rstrip(':.,') if address else file} another way and put it at {place}"
-            f"{or_else}",
-            file=file,
-        ) from error
-
-
-def classifier(name: str, weights: str) -> Any:
-    """Return the whole net of ImageNet: uint8 images of its own size in, 1000 probabilities out.
-
-    Args:
-        name: In `BACKBONES`.
-        weights: ``"imagenet"``, or a file of weights with the top.
-
-    Raises:
-        DownloadError: The download failed; the message says what to do.
-        ModelError: The file is missing or holds other weights.
-    """
-    keras = load_keras("classifying")
-    backbone = BACKBONES[name]
-    if backbone.application == LITE:
-        if weights != IMAGENET:
-            raise ModelError("This model has no weights files", expected="imagenet", model=name, weights=weights)
-        return efficientnet_lite.build(name, tensors=load_pretrained(name), include_top=True)
-    application = getattr(keras.applications, backbone.application)
-    if weights == IMAGENET:
-        with fetching(f"the ImageNet weights of {name}", backbone.whole_file, or_else=_GIVE):
-            net = application(weights=IMAGENET)
-    else:
-        path = weights_file(weights)
-        with _fitting(f"weights of keras.applications.{backbone.application}, with its top", path):
-            net = application(weights=path)
-    inputs = x = keras.Input((backbone.side, backbone.side, 3), dtype="uint8", name="image")
-    x = keras.layers.Rescaling(backbone.scale, backbone.offset, name="scale")(x)
-    return keras.Model(inputs, net(x if backbone.means is None else _to_bgr(x, backbone.means)))
-
-
-def fingerprint(model: Any) -> str:
-    """Return 64 hex digits over the backbone's weights: equal weights make equal features."""
-    found = hashlib.sha256()
-    for layer in base_layers(model):
-        for value in layer.get_weights():
-            found.update(value.data if value.flags.c_contiguous else value.tobytes())
-    return found.hexdigest()
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, at most 200 characters."""
-    text = str(error).strip().partition("\n")[0] or type(error).__name__
-    return one_line(text[:200])

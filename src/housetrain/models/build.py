@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.errors import ModelError
-from housetrain.models import backbones
+from housetrain.models import backbone_weights, backbones
 from housetrain.models.nets import Cost, check_feasible
 from housetrain.models.recipe import PRESETS, Preset, Recipe
 from housetrain.system.backend import load_keras
@@ -211,7 +211,7 @@ def build(
     )(x)
     model = keras.Model(inputs, output, name=_identifier(recipe.name))
     if recipe.model in backbones.BACKBONES:
-        return backbones.finish(
+        return backbone_weights.finish(
             model, recipe.model, weights=recipe.weights, unfreeze=recipe.unfreeze, seed_of=layers.seed_of
         )
     return model

@@ -41,7 +41,7 @@ def _may_enter() -> bool:
             if hmac.compare_digest(given.encode(), wanted.encode()):
                 st.session_state["entered"] = True
                 st.rerun()
-            time.sleep(1.0)  # whoever guesses shall wait
+            time.sleep(1.0)  # slows guessing
             st.error("That is not the password.")
     return False
 

@@ -217,7 +217,7 @@ def stop(pid: int, *, at_once: bool = False) -> None:
 
 
 def stop_run(folder: Path, *, at_once: bool = False) -> None:
-    """Stop whatever process trains into a run folder, whoever started it.
+    """Stop the process that trains into a run folder, also one that the page did not start.
 
     Raises:
         IncompleteError: None does on this machine.

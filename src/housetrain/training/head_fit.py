@@ -18,7 +18,8 @@ import numpy as np
 
 from housetrain.inference.fastest import DTYPES, batch_of
 from housetrain.models.augmented_views import View
-from housetrain.models.backbones import base_layers, fingerprint
+from housetrain.models.backbone_weights import fingerprint
+from housetrain.models.backbones import base_layers
 from housetrain.models.recipe import Recipe
 from housetrain.system import store
 from housetrain.training import features, logistic

@@ -4,7 +4,7 @@ In: the folder. Out: what is in it, as plain values. It does not know how a run 
 writes these files), and it never writes: any number of readers may look while one process trains.
 
 ```
-recipe.json   input.json   split.json   env.json     what was asked for, what the model eats, which images, where
+recipe.json   input.json   split.json   env.json     the request, the model input, the split, where
 history.jsonl                                        one line an epoch
 progress.json                                        how far the running epoch is (replaced about twice a second)
 checkpoints/                                         the last two epochs, complete enough to go on bit for bit
