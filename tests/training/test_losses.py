@@ -13,6 +13,7 @@ from housetrain.training.losses import averaged, loss_and_metrics, scores
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_numbers_agree_with_keras(classes: int, smoothing: float) -> None:
+    keras.utils.set_random_seed(1)  # some weights give a smoothed loss that equals the plain one by chance
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, 200)
     units, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
