@@ -21,6 +21,7 @@ from tree import snapshot
 
 import housetrain.data.prepare as module
 import housetrain.system.fork_pool as filling
+from housetrain.data import prepared_folder
 from housetrain.data.catalog import scan
 from housetrain.data.prepare import default_prepared_folder, prepare
 from housetrain.data.prepared import MANIFEST, Prepared
@@ -403,7 +404,7 @@ def test_a_image_that_fails_is_left_out_with_its_reason(tmp_path: Path, root: Pa
 def test_a_class_that_fails_whole_is_refused(tmp_path: Path, root: Path) -> None:
     for path in (root / "Cat").iterdir():
         path.write_bytes(b"<html>" + path.name.encode())
-    with pytest.raises(FolderError, match="no image of class 'Cat' could be decoded"):
+    with pytest.raises(FolderError, match="No image of class 'Cat' could be decoded"):
         prepare(divide(root), tmp_path / "out", image_size=16)
     assert content(tmp_path / "out") == {}
 
@@ -526,7 +527,8 @@ def test_room_that_runs_out_later_keeps_the_old(tmp_path: Path, root: Path, monk
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for owner, function in ((module, "write_atomic"), (module.npy_writer, "copy_rows"), (module.npy_writer, "sync")):
+    writer = module.npy_writer
+    for owner, function in ((prepared_folder, "write_atomic"), (writer, "copy_rows"), (writer, "sync")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, function, full)
             with pytest.raises(DiskFull, match="bytes_needed"):
@@ -614,7 +616,7 @@ def test_cut_off_at_each_step_of_the_exchange(
 ) -> None:
     """Every step of the exchange is the last one that happens."""
     one = divide(root)
-    original = getattr(module, step)
+    original = getattr(prepared_folder, step)
     for last in range(1, 5):
         out = tmp_path / f"{step}-{last}"
         prepare(one, out, image_size=16)
@@ -628,7 +630,7 @@ def test_cut_off_at_each_step_of_the_exchange(
             original(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, step, stop)
+            patch.setattr(prepared_folder, step, stop)
             with contextlib.suppress(KeyboardInterrupt):
                 prepare(one, out, image_size=17)
         prepared = Prepared.load(out)

@@ -3,9 +3,7 @@
 In: a ``SplitManifest`` (or a folder, which is scanned and split first) and a size. Out: ``Prepared``: one memory-mapped
 ``.npy`` with train, validation and test in a row, and the split it came from. It does not know of models or training.
 
-The folder holds ``prepared.json`` (the manifest, written last: present = complete), ``images-<key>.npy`` and
-``split-<key>.json``. The manifest names the two others, so that replacing it by one rename exchanges the whole content:
-a kill at any instant leaves the old content or the new. Rows whose image (sha256) and spec are those of the previous
+`housetrain.data.prepared_folder` writes the folder. Rows whose image (sha256) and spec are those of its previous
 content are copied from there instead of being decoded again.
 """
 
@@ -14,28 +12,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
-import numpy as np
-
 from housetrain.data import npy_writer
-from housetrain.data.output import lock, refuse_inside
-from housetrain.data.prepared import FORMAT, MANIFEST, bounds, read_manifest
+from housetrain.data.output import refuse_inside
 from housetrain.data.prepared import Prepared as Prepared
+from housetrain.data.prepared import read_manifest
+from housetrain.data.prepared_folder import Filled, cached, digest, write_prepared
 from housetrain.data.split import SplitOptions, complete_options
 from housetrain.data.split import split as divide
-from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest
-from housetrain.errors import CorruptError, FolderError, HousetrainError, IncompleteError, RecipeError, SourceChanged
+from housetrain.data.split_manifest import Row, SplitManifest
+from housetrain.errors import CorruptError, HousetrainError, IncompleteError, RecipeError, SourceChanged
 from housetrain.images import decode
 from housetrain.images.decode import InputSpec
-from housetrain.system.files import disk_errors, is_temporary, write_atomic
 
 _NAMED = 5  # so many file names fit a one-line message
 _log = logging.getLogger(__name__)
@@ -122,7 +116,7 @@ def prepare(
     asked = complete_options(**options)
     target = folder or _default_folder(root, spec, options=asked)
     key = _request_key(catalog.fingerprint, root=root, spec=spec, options=asked)
-    found = _cached(target, "catalog", key)
+    found = cached(target, "catalog", key)
     if found is not None:
         return found
     return _prepare_split(divide(catalog, **options), target, spec=spec, workers=workers, progress=progress)
@@ -167,87 +161,20 @@ def _prepare_split(
 ) -> Prepared:
     target = default_prepared_folder(split.root, spec, split) if folder is None else Path(folder)
     refuse_inside(split.root, target)
-    key = _request_key(split.fingerprint, root=split.root, spec=spec)
-    found = _cached(target, "split", key)
-    if found is not None:
-        return found
-    _refuse_foreign(target)
-    needed = npy_writer.file_bytes(len(split.rows), spec)
-    with disk_errors(target, bytes_needed=needed):
-        target.mkdir(parents=True, exist_ok=True)
-        with lock(target):
-            found = _cached(target, "split", key)  # by the process this one waited for
-            if found is not None:
-                return found
-            _remove_leftovers(target)
-            return _write(split, target, spec=spec, key=key, workers=workers, progress=progress)
 
-
-def _write(
-    split: SplitManifest,
-    folder: Path,
-    *,
-    spec: InputSpec,
-    key: str,
-    workers: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> Prepared:
-    """Write the new content beside the old, then exchange the manifest, then remove the old."""
-    began = time.perf_counter()
-    part = folder / f".images-{os.getpid()}.part"
-    try:
-        npy_writer.create(part, len(split.rows), spec=spec)
-        copied = _copy_known(folder, part, split, spec=spec)
+    def fill(part: Path) -> Filled:
+        copied = _copy_known(target, part, split, spec=spec)
         failed = _decode(split, part, spec=spec, copied=copied, workers=workers, progress=progress)
-        final = _without(split, failed) if failed else split
-        if failed:
-            npy_writer.drop_rows(part, sorted(failed), len(split.rows), spec=spec)
-        npy_writer.sync(part)
-        listing = final.to_bytes()
-        fingerprint = _digest("prepared", final.fingerprint, spec.to_json())
-        # Not named by content: content that is damaged must never be taken for the new one.
-        name = f"{fingerprint[:8]}-{os.urandom(3).hex()}"
-        images, rows = folder / f"images-{name}.npy", folder / f"split-{name}.json"
-        part.replace(images)
-        write_atomic(rows, listing)
-        seconds = time.perf_counter() - began
-        manifest = {
-            "format": FORMAT,
-            "fingerprint": fingerprint,
-            "root": str(split.root.resolve()),
-            "spec": spec.to_json(),
-            "classes": list(final.classes),
-            "counts": final.counts(),
-            "left_out": len(final.left_out),
-            "images": {
-                "file": images.name,
-                "bytes": images.stat().st_size,
-                "dtype": "uint8",
-                "shape": [len(final.rows), *spec.shape],
-                "rows": dict(zip(SPLITS, np.diff(bounds(final)).tolist(), strict=True)),
-            },
-            "split": {"file": rows.name, "bytes": len(listing), "sha256": hashlib.sha256(listing).hexdigest()},
-            "request": {
-                "split": key,
-                "catalog": _request_key(
-                    split.options["catalog"],
-                    root=split.root,
-                    spec=spec,
-                    options=complete_options(**{name: split.options[name] for name in SplitOptions.__annotations__}),
-                )
-                if split.options.get("catalog")
-                else "",
-            },
-            "decoder": decoder(),
-            "decoded": len(split.rows) - len(copied),
-            "seconds": round(seconds, 3),
-        }
-        write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
-        return Prepared(folder, spec, final.classes, final, fingerprint, images, decoder())
-    finally:
-        # Also after an error: then the manifest names the old content, and this removes the new.
-        part.unlink(missing_ok=True)
-        _remove_leftovers(folder)
+        return Filled(failed, len(split.rows) - len(copied))
+
+    given = {name: value for name, value in split.options.items() if name in SplitOptions.__annotations__}
+    options = complete_options(**given)
+    catalog = split.options.get("catalog")
+    request = {
+        "split": _request_key(split.fingerprint, root=split.root, spec=spec),
+        "catalog": _request_key(catalog, root=split.root, spec=spec, options=options) if catalog else "",
+    }
+    return write_prepared(target, split, spec, fill=fill, request=request, decoder=decoder())
 
 
 def _decode(
@@ -329,23 +256,6 @@ def _changed(split: SplitManifest, changed: dict[int, str]) -> SourceChanged:
     )
 
 
-def _without(split: SplitManifest, failed: dict[int, str]) -> SplitManifest:
-    """Return the split without the rows that failed; they are listed as left out."""
-    gone = [LeftOut(split.rows[number].path, split.rows[number].label, reason) for number, reason in failed.items()]
-    rest = [row for number, row in enumerate(split.rows) if number not in failed]
-    lost = sorted(set(split.classes) - {row.label for row in rest if row.split == "train"})
-    if lost:
-        raise FolderError(
-            f"no image of class {lost[0]!r} could be decoded for training",
-            do="look at these images, or prepare again on a machine with less load",
-            example=gone[0].path,
-            reason=gone[0].reason,
-        )
-    return SplitManifest.of_rows(
-        split.root, split.classes, rows=rest, left_out=[*split.left_out, *gone], options=split.options
-    )
-
-
 def _copy_known(folder: Path, part: Path, split: SplitManifest, *, spec: InputSpec) -> set[int]:
     """Copy the rows that the folder's present content already has; return their numbers."""
     try:
@@ -361,56 +271,9 @@ def _copy_known(folder: Path, part: Path, split: SplitManifest, *, spec: InputSp
     return {number for _, number in pairs}
 
 
-def _cached(folder: Path, what: str, key: str) -> Prepared | None:
-    """Return the folder's content if it is the answer to the request ``key``."""
-    try:
-        if read_manifest(folder)["request"][what] != key:
-            return None
-        return Prepared.load(folder)
-    except (IncompleteError, CorruptError, KeyError):
-        return None
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse to write into a folder that holds something else."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise FolderError("the output is not a folder", output=folder)
-    if (folder / MANIFEST).exists():
-        return
-    foreign = sorted(item.name for item in folder.iterdir() if not _is_leftover(item.name) and item.name != ".lock")
-    if foreign:
-        raise FolderError(
-            "the output folder holds other files",
-            expected="a new, an empty or a prepared folder",
-            output=folder,
-            found=foreign[0],
-        )
-
-
-def _is_leftover(name: str) -> bool:
-    return name.endswith(".part") or name.startswith(("images-", "split-")) or is_temporary(name)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what the manifest does not name: of a killed process, or the content that was just replaced."""
-    named = set()
-    with contextlib.suppress(IncompleteError, CorruptError):
-        manifest = read_manifest(folder)
-        named = {manifest["images"]["file"], manifest["split"]["file"]}
-    for item in folder.iterdir():
-        if _is_leftover(item.name) and item.name not in named:
-            item.unlink(missing_ok=True)
-
-
 def _request_key(of: str, *, root: Path, spec: InputSpec, options: dict[str, Any] | None = None) -> str:
     """Return what a manifest remembers of the request it answered: equal keys, equal content."""
-    return _digest("request", of, str(root.resolve()), spec.to_json(), options, decoder())
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps([FORMAT, *parts], sort_keys=True).encode()).hexdigest()
+    return digest("request", of, str(root.resolve()), spec.to_json(), options, decoder())
 
 
 def decoder() -> dict[str, str]:

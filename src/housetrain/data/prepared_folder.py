@@ -1,0 +1,197 @@
+"""Writing a folder of prepared images: its content is replaced as a whole, by one rename.
+
+In: a split, an input spec, and a function that fills the array file. Out: a `Prepared`. It does not know where the
+pixels come from (image files or arrays).
+
+The folder holds ``prepared.json`` (the manifest, written last: present = complete), ``images-<key>.npy`` and
+``split-<key>.json``. The manifest names the two others, so that renaming a new one over it exchanges the whole content:
+a kill at any instant leaves the old content or the new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from housetrain.data import npy_writer
+from housetrain.data.output import lock
+from housetrain.data.prepared import FORMAT, MANIFEST, Prepared, bounds, read_manifest
+from housetrain.data.split_manifest import SPLITS, LeftOut, SplitManifest
+from housetrain.errors import CorruptError, FolderError, IncompleteError
+from housetrain.images.decode import InputSpec
+from housetrain.system.files import disk_errors, is_temporary, write_atomic
+
+
+class Filled(NamedTuple):
+    """What filling the array file came to.
+
+    Attributes:
+        failed: Row number -> why that row could not be filled.
+        computed: How many rows were computed rather than copied from the folder's previous content.
+    """
+
+    failed: dict[int, str]
+    computed: int
+
+
+def write_prepared(
+    folder: Path,
+    split: SplitManifest,
+    spec: InputSpec,
+    *,
+    fill: Callable[[Path], Filled],
+    request: Mapping[str, str],
+    decoder: Mapping[str, str],
+) -> Prepared:
+    """Replace the content of a folder, unless it already is the answer to the same request.
+
+    Args:
+        folder: Where to write; made if it does not exist.
+        split: The rows, in the order of the array file.
+        spec: What a row holds.
+        fill: Writes the rows into the array file at the given path, which exists in its full size.
+        request: Kind of request -> key, as `request_key` gives it; ``"split"`` decides whether the work is done.
+        decoder: Versions of the libraries that the pixels depend on.
+
+    Returns:
+        The prepared images. Rows that failed are left out.
+
+    Raises:
+        FolderError: The folder holds something else, or a class has no training image left.
+        DiskFull: No room or no permission. The previous content is intact.
+    """
+    if (found := cached(folder, "split", request["split"])) is not None:
+        return found
+    _refuse_foreign(folder)
+    with disk_errors(folder, bytes_needed=npy_writer.file_bytes(len(split.rows), spec)):
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder):
+            # The process this one waited for may have done the work.
+            if (found := cached(folder, "split", request["split"])) is not None:
+                return found
+            _remove_leftovers(folder)
+            part = folder / f".images-{os.getpid()}.part"
+            try:
+                began = time.perf_counter()
+                npy_writer.create(part, len(split.rows), spec=spec)
+                filled = fill(part)
+                final = _without(split, filled.failed) if filled.failed else split
+                if filled.failed:
+                    npy_writer.drop_rows(part, sorted(filled.failed), len(split.rows), spec=spec)
+                npy_writer.sync(part)
+                facts = {
+                    "request": dict(request),
+                    "decoder": dict(decoder),
+                    "decoded": filled.computed,
+                    "seconds": round(time.perf_counter() - began, 3),
+                }
+                return _exchange(folder, part, final, spec, facts)
+            finally:
+                # After an error the manifest names the old content, and this removes the new.
+                part.unlink(missing_ok=True)
+                _remove_leftovers(folder)
+
+
+def _exchange(folder: Path, part: Path, split: SplitManifest, spec: InputSpec, facts: dict[str, object]) -> Prepared:
+    """Write the new content beside the old, then replace the manifest."""
+    listing = split.to_bytes()
+    fingerprint = digest("prepared", split.fingerprint, spec.to_json())
+    # Not named by content alone: damaged content must never be taken for the new one.
+    name = f"{fingerprint[:8]}-{os.urandom(3).hex()}"
+    images, rows = folder / f"images-{name}.npy", folder / f"split-{name}.json"
+    part.replace(images)
+    write_atomic(rows, listing)
+    manifest = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "root": str(split.root.resolve()),
+        "spec": spec.to_json(),
+        "classes": list(split.classes),
+        "counts": split.counts(),
+        "left_out": len(split.left_out),
+        "images": {
+            "file": images.name,
+            "bytes": images.stat().st_size,
+            "dtype": "uint8",
+            "shape": [len(split.rows), *spec.shape],
+            "rows": dict(zip(SPLITS, np.diff(bounds(split)).tolist(), strict=True)),
+        },
+        "split": {"file": rows.name, "bytes": len(listing), "sha256": hashlib.sha256(listing).hexdigest()},
+        **facts,
+    }
+    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
+    return Prepared.of_manifest(folder, manifest)
+
+
+def cached(folder: Path, what: str, key: str) -> Prepared | None:
+    """Return the folder's content if it is the answer to the request ``key`` of the kind ``what``."""
+    try:
+        if read_manifest(folder)["request"][what] != key:
+            return None
+        return Prepared.load(folder)
+    except (IncompleteError, CorruptError, KeyError):
+        return None
+
+
+def digest(*parts: object) -> str:
+    """Return the sha256, in hexadecimal, of JSON-plain values and of the layout version of prepared folders."""
+    return hashlib.sha256(json.dumps([FORMAT, *parts], sort_keys=True).encode()).hexdigest()
+
+
+def _without(split: SplitManifest, failed: dict[int, str]) -> SplitManifest:
+    """Return the split without the rows that failed; they are listed as left out."""
+    gone = [LeftOut(split.rows[number].path, split.rows[number].label, reason) for number, reason in failed.items()]
+    rest = [row for number, row in enumerate(split.rows) if number not in failed]
+    lost = sorted(set(split.classes) - {row.label for row in rest if row.split == "train"})
+    if lost:
+        raise FolderError(
+            f"No image of class {lost[0]!r} could be decoded for training",
+            do="look at these images, or prepare again on a machine with less load",
+            example=gone[0].path,
+            reason=gone[0].reason,
+        )
+    return SplitManifest.of_rows(
+        split.root, split.classes, rows=rest, left_out=[*split.left_out, *gone], options=split.options
+    )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to write into a folder that holds something else."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FolderError("The output is not a folder", output=folder)
+    if (folder / MANIFEST).exists():
+        return
+    foreign = sorted(item.name for item in folder.iterdir() if not _is_leftover(item.name) and item.name != ".lock")
+    if foreign:
+        raise FolderError(
+            "The output folder holds other files",
+            expected="a new, an empty or a prepared folder",
+            do="choose another folder",
+            output=folder,
+            found=foreign[0],
+        )
+
+
+def _is_leftover(name: str) -> bool:
+    return name.endswith(".part") or name.startswith(("images-", "split-")) or is_temporary(name)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what the manifest does not name: files of a killed process, or the content that was just replaced."""
+    named = set()
+    with contextlib.suppress(IncompleteError, CorruptError):
+        manifest = read_manifest(folder)
+        named = {manifest["images"]["file"], manifest["split"]["file"]}
+    for item in folder.iterdir():
+        if _is_leftover(item.name) and item.name not in named:
+            item.unlink(missing_ok=True)
