@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from housetrain.errors import DecodeError
-from housetrain.images.decode import InputSpec, decode, read_bytes
+from housetrain.images.decode import decode, read_bytes
+from housetrain.images.input_spec import InputSpec
 
 
 @dataclass(frozen=True)

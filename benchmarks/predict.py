@@ -54,7 +54,7 @@ print(len(answers), time.perf_counter() - begin)
 DECODE_ALONE = """
 import sys, time
 from pathlib import Path
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.inference.inputs import Listing, read_many
 import json
 spec = InputSpec.from_json(json.loads(sys.argv[1]))

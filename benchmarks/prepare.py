@@ -31,7 +31,7 @@ from housetrain.data.catalog import Catalog, scan
 from housetrain.data.prepare import Prepared, prepare
 from housetrain.data.split import split
 from housetrain.data.split_manifest import SPLITS, SplitManifest
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.system.process_pool import map_in_workers
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

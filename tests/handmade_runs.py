@@ -16,7 +16,7 @@ import pytest
 from housetrain.data.prepare import Prepared, prepare
 from housetrain.data.split_manifest import LeftOut, Row, SplitManifest
 from housetrain.evaluation.evaluate import Evaluation, evaluate_probabilities
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.system import store
 from housetrain.training.run import Run
 

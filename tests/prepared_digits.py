@@ -10,7 +10,7 @@ import numpy as np
 
 from housetrain.data.prepare import Prepared
 from housetrain.data.split_manifest import Row, SplitManifest, SplitName
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 
 
 def prepared_of(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.recipe import Recipe
 from housetrain.sweeps.search import as_json, planned
 from housetrain.system import store

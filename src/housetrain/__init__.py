@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from housetrain.evaluation.evaluate import evaluate as evaluate
     from housetrain.exports.bundle import export as export
     from housetrain.exports.bundle import export_bundle as export_bundle
-    from housetrain.images.decode import InputSpec as InputSpec
-    from housetrain.images.decode import load as load
+    from housetrain.images.decode import load_image as load_image
+    from housetrain.images.input_spec import InputSpec as InputSpec
     from housetrain.inference.batch_predict import predict_into as predict_into
     from housetrain.inference.predictor import Prediction as Prediction
     from housetrain.inference.predictor import Predictor as Predictor
@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 _HOME = {
     "data.catalog": ("Catalog", "scan"),
     "data.checks": ("Finding", "check"),
-    "images.decode": ("InputSpec", "load"),
+    "images.decode": ("load_image",),
+    "images.input_spec": ("InputSpec",),
     "data.prepare": ("Prepared", "prepare"),
     "data.samples": ("sample",),
     "data.contact_sheet": ("contact_sheet",),

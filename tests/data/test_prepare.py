@@ -36,7 +36,8 @@ from housetrain.errors import (
     RecipeError,
     SourceChanged,
 )
-from housetrain.images.decode import InputSpec, load
+from housetrain.images.decode import load_image
+from housetrain.images.input_spec import InputSpec
 
 
 def draw(path: Path, seed: int, *, side: int = 60) -> None:
@@ -87,7 +88,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def expected(one: SplitManifest, spec: InputSpec) -> dict[str, np.ndarray]:
     return {
-        name: np.array([load(one.root / row.path, spec) for row in one.of(name)]).reshape(-1, *spec.shape)
+        name: np.array([load_image(one.root / row.path, spec) for row in one.of(name)]).reshape(-1, *spec.shape)
         for name in SPLITS
     }
 

@@ -46,7 +46,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps  # noqa: TID253
 
 from housetrain.errors import DataError, DecodeError
-from housetrain.images.decode import InputSpec, decode, examine, fit, load, probe, read_bytes
+from housetrain.images.decode import decode, examine, fit, load_image, probe, read_bytes
+from housetrain.images.input_spec import InputSpec
 from housetrain.images.pixel_ops import to_uint8
 from housetrain.images.sniff import EXTENSIONS
 from housetrain.system import regular_files
@@ -98,7 +99,7 @@ def test_the_extension_is_nobodys_business(tmp_path: Path, format_: str) -> None
     data, spec = encode(photo(seed=2), format_), InputSpec()
     for name in ("image.jpg", "image.png", "image.txt", "image"):
         (tmp_path / name).write_bytes(data)
-        assert np.array_equal(load(tmp_path / name, spec), load(data, spec))
+        assert np.array_equal(load_image(tmp_path / name, spec), load_image(data, spec))
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -138,8 +139,8 @@ def test_exif_turns_a_image_upright(format_: str, orientation: int) -> None:
     assert probe(data) == seen.header
     assert np.array_equal(seen.pixels, UPRIGHT)
     spec = InputSpec(9, 15, "rgb")
-    assert np.array_equal(load(data, spec), load(UPRIGHT, spec))
-    assert np.array_equal(load(Image.open(io.BytesIO(data)), spec), load(data, spec))
+    assert np.array_equal(load_image(data, spec), load_image(UPRIGHT, spec))
+    assert np.array_equal(load_image(Image.open(io.BytesIO(data)), spec), load_image(data, spec))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -155,7 +156,10 @@ def test_exif_turns_a_jpeg_upright_at_every_scale(orientation: int) -> None:
         small = decode(data, at_least=at_least)
         assert small.shape[0] >= at_least[0] and small.shape[1] >= at_least[1]
         assert far(fit(small, InputSpec(10, 15, "rgb")), fit(upright, InputSpec(10, 15, "rgb"))) < 5
-    assert far(load(data, InputSpec(50, 50, "rgb", "crop")), load(upright, InputSpec(50, 50, "rgb", "crop"))) < 6
+    assert (
+        far(load_image(data, InputSpec(50, 50, "rgb", "crop")), load_image(upright, InputSpec(50, 50, "rgb", "crop")))
+        < 6
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -201,7 +205,7 @@ def test_inks_become_light(build: Callable[[Any], bytes]) -> None:
     assert far(decode(data), image) < 4
     assert far(decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))) < 2
     assert far(decode(data, color_mode="grayscale"), decode(encode(image, "PNG"), color_mode="grayscale")) < 4
-    assert far(load(data, InputSpec(30, 40, "rgb")), load(image, InputSpec(30, 40, "rgb"))) < 4
+    assert far(load_image(data, InputSpec(30, 40, "rgb")), load_image(image, InputSpec(30, 40, "rgb"))) < 4
 
 
 @pytest.mark.parametrize("format_", ["PNG", "GIF", "BMP", "TIFF"])
@@ -452,14 +456,15 @@ BOMBS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
 _MEASURE = """
 import resource, sys, time
 from pathlib import Path
-from housetrain.images.decode import InputSpec, decode, load
+from housetrain.images.decode import decode, load_image
+from housetrain.images.input_spec import InputSpec
 from housetrain.errors import DecodeError
-load(Path(sys.argv[1]).read_bytes(), InputSpec())  # what decoders need at all
+load_image(Path(sys.argv[1]).read_bytes(), InputSpec())  # what decoders need at all
 for name in sys.argv[1:]:
     data = Path(name).read_bytes()
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     try:
-        load(data, InputSpec())
+        load_image(data, InputSpec())
         reason = "used"
     except DecodeError as error:
         reason = error.reason
@@ -577,7 +582,7 @@ def test_no_permission_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_load_names_the_path(tmp_path: Path) -> None:
     (tmp_path / "page.jpg").write_bytes(HTML)
     with pytest.raises(DecodeError, match=r"HTML.*page\.jpg") as caught:
-        load(tmp_path / "page.jpg", InputSpec())
+        load_image(tmp_path / "page.jpg", InputSpec())
     assert caught.value.reason == "not an image (HTML)"
 
 
@@ -661,15 +666,30 @@ def test_a_image_is_the_same_however_it_comes(tmp_path: Path, format_: str, resi
     spec = InputSpec(33, 50, color_mode, resize, (9, 9, 9))
     data = encode(photo(48, 70, seed=23), format_)
     (tmp_path / "image").write_bytes(data)
-    image = load(data, spec)
+    image = load_image(data, spec)
     assert image.shape == spec.shape and image.dtype == np.uint8
     for source in (tmp_path / "image", str(tmp_path / "image"), bytearray(data), memoryview(data)):
-        assert np.array_equal(load(source, spec), image)  # type: ignore[arg-type]
+        assert np.array_equal(load_image(source, spec), image)  # type: ignore[arg-type]
     whole = decode(data, color_mode=color_mode)
-    assert np.array_equal(load(whole, spec), image)  # nothing is gained by decoding an image so small smaller
+    assert np.array_equal(load_image(whole, spec), image)  # nothing is gained by decoding an image so small smaller
     if color_mode == "rgb" or format_ != "JPEG":  # a JPEG's own gray is rounded before it is stored
-        assert np.array_equal(load(Image.fromarray(decode(data)), spec), image)
-        assert np.abs(load(Image.open(tmp_path / "image"), spec).astype(int) - image).max() <= 2
+        assert np.array_equal(load_image(Image.fromarray(decode(data)), spec), image)
+        assert np.abs(load_image(Image.open(tmp_path / "image"), spec).astype(int) - image).max() <= 2
+
+
+def test_load_image_without_a_spec_is_rgb_of_the_files_own_size(tmp_path: Path) -> None:
+    gray = photo(20, 30, seed=4)[:, :, 0]
+    (tmp_path / "image.png").write_bytes(encode(gray, "PNG"))
+    rgb = np.repeat(gray[:, :, np.newaxis], 3, axis=2)
+    for source in (
+        str(tmp_path / "image.png"),
+        tmp_path / "image.png",
+        encode(gray, "PNG"),
+        gray,
+        Image.fromarray(gray),
+    ):
+        assert np.array_equal(load_image(source), rgb)
+    assert np.array_equal(load_image(encode(UPRIGHT, "PNG")), UPRIGHT)
 
 
 @pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
@@ -677,7 +697,7 @@ def test_a_large_jpeg_decoded_small_is_close_to_it_decoded_whole(resize: Any) ->
     spec = InputSpec(50, 50, "rgb", resize)
     for seed in range(5):
         data = jpeg(600, 800, seed=seed)
-        assert far(load(data, spec), load(decode(data), spec)) < 2.5
+        assert far(load_image(data, spec), load_image(decode(data), spec)) < 2.5
 
 
 @pytest.mark.parametrize("kind", ["uint16", "float", "bool", "grayscale", "alpha"])
@@ -692,13 +712,13 @@ def test_arrays_of_many_kinds(kind: str) -> None:
         "alpha": (np.dstack((rgb, np.zeros((20, 20), np.uint8))), np.full_like(rgb, 255)),
     }
     source, right = arrays[kind]
-    assert np.array_equal(load(source, spec), right)
+    assert np.array_equal(load_image(source, spec), right)
 
 
 @pytest.mark.parametrize("array", [np.zeros(3), np.zeros((2, 2, 5)), np.zeros((0, 4, 3)), np.array([["a"]])])
 def test_arrays_that_are_no_image(array: Any) -> None:
     with pytest.raises(DecodeError, match="not an image"):
-        load(array, InputSpec())
+        load_image(array, InputSpec())
 
 
 def test_the_input_spec_travels_and_refuses_nonsense() -> None:

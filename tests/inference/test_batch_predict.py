@@ -20,7 +20,7 @@ import pytest
 from PIL import Image  # noqa: TID253
 
 from housetrain.errors import FolderError, RunLocked, StoreError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.inference.batch_predict import predict_into
 from housetrain.inference.inputs import Listing
 from housetrain.inference.predictor import Prediction, Predictor

@@ -16,7 +16,7 @@ from PIL import Image  # noqa: TID253
 
 from housetrain.errors import DecodeError, FolderError
 from housetrain.images import decode
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.inference import inputs
 from housetrain.inference.inputs import Reader, expand, name_of, read_many
 from housetrain.system.process_pool import Failed
@@ -97,7 +97,7 @@ def test_every_kind_of_source_gives_the_same_image(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(data)
     image = Image.open(path)
-    expected = decode.load(data, SPEC)
+    expected = decode.load_image(data, SPEC)
     prefix = int.from_bytes(hashlib.sha256(data).digest()[:8], "big")
     read = Reader(SPEC)
     for source in (path, str(path), data):
@@ -156,7 +156,7 @@ def test_mixed_sources_keep_their_places() -> None:
     for index in (0, 3):
         assert results[index][0].min() == results[index][0].max() == 200  # type: ignore[index, union-attr]
     for index, value in ((1, 1), (2, 2), (5, 3)):
-        np.testing.assert_array_equal(results[index][0], decode.load(png(value), SPEC))  # type: ignore[index]
+        np.testing.assert_array_equal(results[index][0], decode.load_image(png(value), SPEC))  # type: ignore[index]
     assert isinstance(results[4], Failed)
 
 

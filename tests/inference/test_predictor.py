@@ -23,7 +23,7 @@ from PIL import Image  # noqa: TID253
 import housetrain as ht
 from housetrain.errors import CorruptError, DecodeError, HousetrainError, ModelError
 from housetrain.images import decode
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.inference import predictor as predicting
 from housetrain.inference.predictor import Prediction, Predictor
 from housetrain.inference.verify import Seen
@@ -185,13 +185,13 @@ def test_stopping_early_leaves_no_process_and_no_thread(predictor: Predictor, fo
 def test_decoding_goes_on_while_the_model_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model and a decoder that each wait 10 ms a step take little more than one of them alone."""
     engine = Brightness(seconds=0.02)
-    slow = decode.load
+    slow = decode.load_image
 
     def load(source: Any, spec: InputSpec) -> Any:
         time.sleep(0.01)
         return slow(source, spec)
 
-    monkeypatch.setattr(decode, "load", load)
+    monkeypatch.setattr(decode, "load_image", load)
     predictor = Predictor(engine, SPEC, classes=CLASSES)
     start = time.perf_counter()
     list(predictor.predict_many([png(1)] * 40, batch_size=2, workers=0))
@@ -323,7 +323,7 @@ def test_train_and_predict_cannot_disagree(which: str, workers: int, request: py
     files = [prepared.split.root / path for path in prepared.paths("validation")]
     arrays = np.asarray(prepared.images("validation"))
     for path, array in zip(files, arrays, strict=True):
-        np.testing.assert_array_equal(decode.load(path, predictor.spec), array)
+        np.testing.assert_array_equal(decode.load_image(path, predictor.spec), array)
     expected = predictor.probabilities(arrays, batch_size=16)
     given = list(predictor.predict_many(files, batch_size=16, workers=workers))
     order = [[dict(one.top)[name] for name in prepared.classes] for one in given]

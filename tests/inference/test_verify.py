@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from housetrain.errors import CorruptError, ModelError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.inference import verify
 from housetrain.inference.model_format import TOLERANCES
 from housetrain.system import store

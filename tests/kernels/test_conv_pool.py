@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf  # noqa: TID253
 
 from housetrain import kernels
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.kernels import code, shape, step
 from housetrain.kernels.conv_pool import ConvPool, with_kernels
 from housetrain.models.build import Layers, build, for_inference

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from housetrain.errors import ModelError, RecipeError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.augment import Augment
 from housetrain.models.backbones import BACKBONES
 from housetrain.models.build import MODELS, Layers, build, cost_of, for_inference, register

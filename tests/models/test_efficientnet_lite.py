@@ -12,6 +12,7 @@ from PIL import Image, ImageOps  # noqa: TID253
 
 from housetrain.errors import ModelError
 from housetrain.images import decode
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.imagenet import imagenet_classes
 from housetrain.models.pretrained_weights import WEIGHT_PACKAGES, Tensors, is_available, load_pretrained
 
@@ -85,10 +86,10 @@ def test_logits_at_other_sizes_are_those_of_the_reference(size: str, reference: 
 def test_cats_and_dogs_are_named(photos: Path) -> None:
     """Every sixth image, 50 a class. Of all 600, 577 are named."""
     model = efficientnet_lite.build(LITE0, tensors=weights_of(LITE0), image_size=224, include_top=True)
-    spec = decode.InputSpec(height=224, width=224, color_mode="rgb")
+    spec = InputSpec(height=224, width=224, color_mode="rgb")
     named = 0
     for label, breeds in (("cats", CATS), ("dogs", DOGS)):
-        images = np.stack([decode.load(path, spec) for path in sorted((photos / label).iterdir())[::6]])
+        images = np.stack([decode.load_image(path, spec) for path in sorted((photos / label).iterdir())[::6]])
         top = np.argsort(-model.predict(images, batch_size=25, verbose=0), axis=1)[:, :5]
         named += sum(any(value in breeds for value in row) for row in top)
     assert named >= 95

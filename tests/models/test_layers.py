@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.backbones import BACKBONES
 from housetrain.models.layers import read_layers
 from housetrain.models.recipe import PRESETS, Recipe

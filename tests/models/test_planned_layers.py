@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.layers import planned_layers, read_layers
 from housetrain.models.nets import cost
 from housetrain.models.recipe import Recipe

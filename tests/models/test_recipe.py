@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from housetrain.errors import RecipeError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.nets import check_feasible, cost, infeasible
 from housetrain.models.recipe import PRESETS, Recipe
 from housetrain.sweeps.grid import Grid

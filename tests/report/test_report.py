@@ -17,7 +17,7 @@ from handmade_runs import fill_run, made_up_evaluation, split_of, write_images
 from housetrain.data.catalog import scan
 from housetrain.data.checks import Finding, check
 from housetrain.data.split_manifest import LeftOut, Row, SplitManifest
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.report import report
 from housetrain.report.report import write_report
 from housetrain.report.thumbnails import Album

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.search import as_json, planned
 from housetrain.system import store

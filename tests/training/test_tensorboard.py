@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from housetrain.errors import HousetrainError, IncompleteError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.recipe import Recipe
 from housetrain.training.tensorboard import (
     METRICS,

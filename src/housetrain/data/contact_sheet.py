@@ -19,7 +19,8 @@ import numpy as np
 from housetrain.data.output import refuse_inside
 from housetrain.data.split import position
 from housetrain.errors import DecodeError, RecipeError, one_line
-from housetrain.images.decode import InputSpec, decode, load, read_bytes
+from housetrain.images.decode import decode, load_image, read_bytes
+from housetrain.images.input_spec import InputSpec
 from housetrain.system.files import disk_errors, write_atomic
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def _draw_sample(
         views.append(_enlarged(whole, layout.cell))
         for size in layout.sizes:
             spec = InputSpec(height=size, width=size, color_mode=color_mode, resize=resize)
-            views.append(_enlarged(load(data, spec), layout.cell))
+            views.append(_enlarged(load_image(data, spec), layout.cell))
             captions.append(f"{size}×{size}")
     except DecodeError as error:  # it changed since the scan
         pen.text((left + PAD, top + PAD), _shown(error.reason), font=small, fill=PALE)

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from housetrain.errors import DecodeError
-from housetrain.images.decode import InputSpec, load, read_bytes
+from housetrain.images.decode import load_image, read_bytes
+from housetrain.images.input_spec import InputSpec
 
 HEADER_BYTES = 128
 _BLOCK_BYTES = 8 << 20  # how much is copied at once: enough for speed, nothing to memory
@@ -72,7 +73,7 @@ class RowWriter:
         if hashlib.sha256(data).hexdigest() != sha256:
             return Outcome("changed", "its content is another")
         try:
-            image = load(data, self.spec)
+            image = load_image(data, self.spec)
         except DecodeError as error:
             return Outcome("failed", error.reason)
         try:

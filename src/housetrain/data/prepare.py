@@ -29,7 +29,7 @@ from housetrain.data.split import split as divide
 from housetrain.data.split_manifest import Row, SplitManifest
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError, RecipeError, SourceChanged
 from housetrain.images import decode
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 
 _NAMED = 5  # so many file names fit a one-line message
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import numpy as np
 
 from housetrain.data.split_manifest import SPLITS, Row, SplitManifest, SplitName
 from housetrain.errors import CorruptError, IncompleteError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 
 MANIFEST = "prepared.json"
 """Written last: where it is, the folder is complete."""

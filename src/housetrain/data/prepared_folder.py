@@ -26,7 +26,7 @@ from housetrain.data.output import lock
 from housetrain.data.prepared import FORMAT, MANIFEST, Prepared, bounds, read_manifest
 from housetrain.data.split_manifest import SPLITS, LeftOut, SplitManifest
 from housetrain.errors import CorruptError, FolderError, IncompleteError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.system.files import disk_errors, is_temporary, write_atomic
 
 

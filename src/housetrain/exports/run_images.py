@@ -50,7 +50,7 @@ def _decoded_images(run: Run, split: SplitName, wanted: list[int]) -> Images:
     rows, found = run.split.of(split), []
     for index in wanted:
         with contextlib.suppress(DecodeError):
-            found.append(decode.load(run.split.root / rows[index].path, run.spec))
+            found.append(decode.load_image(run.split.root / rows[index].path, run.spec))
     if not found:
         raise IncompleteError("The images of the run are gone", folder=str(run.split.root))
     return np.stack(found)

@@ -12,15 +12,15 @@ Color profiles are not applied: a classifier sees the stored numbers, as every t
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from housetrain.errors import DataError, DecodeError
+from housetrain.errors import DecodeError
 from housetrain.images.decode_jpeg import JpegHeader, decode_jpeg, read_header
 from housetrain.images.decode_pillow import (
     frames_of,
@@ -30,6 +30,7 @@ from housetrain.images.decode_pillow import (
     pixels_of_array,
     tiff_by_opencv,
 )
+from housetrain.images.input_spec import ColorMode, InputSpec
 from housetrain.images.pixel_ops import Pixels, to_rgb, turn
 from housetrain.images.sniff import JPEG_START, outline, sniff
 from housetrain.system.regular_files import MAX_BYTES as MAX_BYTES
@@ -38,91 +39,13 @@ from housetrain.system.regular_files import read_bytes as read_bytes
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ColorMode = Literal["grayscale", "rgb"]
-Resize = Literal["stretch", "pad", "crop"]
-
 MAX_PIXELS = 100_000_000
 """The most pixels an image may have: 300 MB as RGB, and five times the largest images that phones take."""
 
 PIXELS = 2
 """Raised whenever `load` begins to give other numbers for a file: what was prepared or computed before is done anew."""
 
-_MAX_SIDE = 4096
 _NEARLY = 1.05
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What a model eats. It travels with the prepared arrays, the run and the bundle, as plain JSON.
-
-    Args:
-        height: Pixels, 1 to 4096.
-        width: Pixels, 1 to 4096.
-        color_mode: ``"grayscale"`` (one channel, BT.601 brightness) or ``"rgb"``.
-        resize: ``"stretch"`` to the size whatever the aspect; ``"pad"``: fit inside, the rest is background;
-            ``"crop"``: scale the short side, then cut the middle out.
-        background: RGB, each 0 to 255: what shines through transparent pixels and what ``"pad"`` fills with.
-
-    Raises:
-        DataError: A value is not one of these; all problems are in the message at once.
-    """
-
-    height: int = 50
-    width: int = 50
-    color_mode: ColorMode = "grayscale"
-    resize: Resize = "stretch"
-    background: tuple[int, int, int] = (255, 255, 255)
-
-    def __post_init__(self) -> None:
-        wrong: dict[str, Any] = {}
-        for name in ("height", "width"):
-            side = getattr(self, name)
-            if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= _MAX_SIDE:
-                wrong[name] = side
-        if self.color_mode not in ("grayscale", "rgb"):
-            wrong["color_mode"] = self.color_mode
-        if self.resize not in ("stretch", "pad", "crop"):
-            wrong["resize"] = self.resize
-        background = self.background
-        if (
-            not isinstance(background, tuple)
-            or len(background) != 3
-            or not all(isinstance(value, int) and 0 <= value <= 255 for value in background)
-        ):
-            wrong["background"] = background
-        if wrong:
-            raise DataError(
-                "this is no way to prepare images",
-                expected=f"height and width 1 to {_MAX_SIDE}, color gray or rgb, resize stretch, pad or crop, "
-                "background three numbers 0 to 255",
-                **wrong,
-            )
-
-    @property
-    def channels(self) -> int:
-        """1 for gray, 3 for RGB."""
-        return 1 if self.color_mode == "grayscale" else 3
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(height, width, channels)``."""
-        return self.height, self.width, self.channels
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {**asdict(self), "background": list(self.background)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> InputSpec:
-        """Read back what :meth:`to_json` gave.
-
-        Raises:
-            DataError: A key is missing or unknown, or a value is out of its range.
-        """
-        known = {"height", "width", "color_mode", "resize", "background"}
-        if set(value) != known:
-            raise DataError("not an input spec", expected=", ".join(sorted(known)), keys=sorted(value))
-        return cls(**{**value, "background": tuple(value["background"])})
 
 
 @dataclass(frozen=True)
@@ -272,36 +195,44 @@ def fit(image: Pixels, spec: InputSpec) -> Pixels:
     return canvas
 
 
-def load(source: bytes | Path | npt.NDArray[Any] | Image, spec: InputSpec) -> Pixels:
-    """Turn an image, however it comes, into what a model eats. A path and its bytes give identical arrays.
+def load_image(
+    source: bytes | str | os.PathLike[str] | npt.NDArray[Any] | Image, spec: InputSpec | None = None
+) -> Pixels:
+    """Load an image as an array, as training and prediction see it. A path and its bytes give identical arrays.
 
     Args:
-        source: The bytes of a file, a path, a Pillow image, or an array ``(height, width)`` or
+        source: A path, the bytes of a file, a Pillow image, or an array ``(height, width)`` or
             ``(height, width, 1, 3 or 4)`` of uint8, uint16, bool or floats (RGB order; the fourth is alpha).
-        spec: What is wanted.
+        spec: Size, color mode and resize rule of the result. Without one the image keeps its size and is RGB, whatever
+            its file stores; transparent pixels become white.
 
     Returns:
-        uint8 of ``spec.shape``.
+        uint8 of ``spec.shape``, or ``(height, width, 3)`` without a spec; upright (EXIF orientation is applied).
 
     Raises:
         DecodeError: The image cannot be used; ``reason`` says why.
     """
-    if isinstance(source, np.ndarray):
-        return fit(pixels_of_array(source, spec.background), spec)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _load_bytes(bytes(source), spec)
     if isinstance(source, (str, os.PathLike)):
         try:
             return _load_bytes(read_bytes(Path(source)), spec)
         except DecodeError as error:
             raise DecodeError(error.reason, path=str(source)) from error
-    _check_pixels(source.width, source.height, MAX_PIXELS)
-    pixels = pixels_of(source, spec.background)
-    orientation = source.getexif().get(274, 1)  # after decoding: Pillow turns TIFFs then, and forgets the tag
-    return fit(turn(pixels, orientation if orientation in range(1, 9) else 1), spec)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _load_bytes(bytes(source), spec)
+    background = spec.background if spec else (255, 255, 255)
+    if isinstance(source, np.ndarray):
+        pixels = pixels_of_array(source, background)
+    else:
+        _check_pixels(source.width, source.height, MAX_PIXELS)
+        pixels = pixels_of(source, background)
+        orientation = source.getexif().get(274, 1)  # after decoding: Pillow turns TIFFs then, and forgets the tag
+        pixels = turn(pixels, orientation if orientation in range(1, 9) else 1)
+    return fit(pixels, spec) if spec else to_rgb(pixels, "rgb")
 
 
-def _load_bytes(data: bytes, spec: InputSpec) -> Pixels:
+def _load_bytes(data: bytes, spec: InputSpec | None) -> Pixels:
+    if spec is None:
+        return decode(data)
     at_least = spec.height, spec.width
     if spec.resize != "stretch" and data[:3] == JPEG_START:  # only JPEG decoding makes use of it
         header = probe(data)

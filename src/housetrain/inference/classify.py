@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from housetrain.errors import DecodeError, RecipeError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.inference.fastest import batch_of, fastest_engine
 from housetrain.inference.formats import keras as keras_format
 from housetrain.inference.inputs import Input, Reader

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from housetrain.data.class_folders import litter
 from housetrain.errors import DecodeError, FolderError
 from housetrain.images import decode
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.system.process_pool import Failed, map_in_workers
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ class Reader:
             source = bytes(source)
         if isinstance(source, bytes):
             prefix = int.from_bytes(hashlib.sha256(source).digest()[:8], "big")
-            return decode.load(source, self.spec), prefix
+            return decode.load_image(source, self.spec), prefix
         if isinstance(source, np.ndarray) or hasattr(source, "getexif"):  # PIL, without importing it
-            return decode.load(source, self.spec), None
+            return decode.load_image(source, self.spec), None
         raise DecodeError(f"not an image ({type(source).__name__})")
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import CorruptError, DecodeError, IncompleteError, ModelError
-from housetrain.images.decode import PIXELS, InputSpec
+from housetrain.images.decode import PIXELS
+from housetrain.images.input_spec import InputSpec
 from housetrain.inference import verify
 from housetrain.inference.engine import (
     Engine,

@@ -30,7 +30,7 @@ import keras  # noqa: E402, TID253 - this module is imported only where a net is
 from housetrain.models.augment import Augment  # noqa: E402
 
 if TYPE_CHECKING:
-    from housetrain.images.decode import InputSpec
+    from housetrain.images.input_spec import InputSpec
 
 Tensor = Any
 Builder = Callable[[Tensor, Recipe, "Layers"], Tensor]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import RecipeError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.nets import check_feasible
 from housetrain.models.pretrained_weights import is_available
 from housetrain.models.recipe import Recipe

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from housetrain.images.decode import InputSpec
+    from housetrain.images.input_spec import InputSpec
     from housetrain.models.recipe import Recipe
 
 Shape = tuple[int, ...]

@@ -16,7 +16,7 @@ from housetrain.errors import RecipeError
 from housetrain.models.backbones import BACKBONES
 
 if TYPE_CHECKING:
-    from housetrain.images.decode import InputSpec
+    from housetrain.images.input_spec import InputSpec
     from housetrain.models.recipe import Recipe
 
 KERNEL = 3

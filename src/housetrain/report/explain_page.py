@@ -184,7 +184,7 @@ def _explain_one(
 
     try:
         data = decode.read_bytes(path)
-        image = decode.load(data, predictor.spec)
+        image = decode.load_image(data, predictor.spec)
         # Where an image was cut or padded, the heat belongs on what the model saw.
         shown = contact_sheet.thumbnail(data, _SIDE) if predictor.spec.resize == "stretch" else _enlarged(image, _SIDE)
     except DecodeError as error:

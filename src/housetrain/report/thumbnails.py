@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from housetrain.data.prepare import Prepared
     from housetrain.data.split_manifest import SplitName
-    from housetrain.images.decode import InputSpec
+    from housetrain.images.input_spec import InputSpec
 
 SIDE = 176
 """Longest side of a thumbnail in pixels: sharp at 112 points on a phone."""
@@ -93,7 +93,7 @@ class Album:
                 raise DecodeError("changed since")
             small = contact_sheet.thumbnail(data, SIDE)
             if seen is None:
-                seen = decode.load(data, self.spec)
+                seen = decode.load_image(data, self.spec)
         except DecodeError as error:
             if seen is None:
                 return Thumbnail(path, None, reason=error.reason)

@@ -21,7 +21,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not be taken for the answer
     asked = json.load(sys.stdin)
-    from housetrain.images.decode import InputSpec
+    from housetrain.images.input_spec import InputSpec
     from housetrain.models.layers import read_layers
     from housetrain.models.recipe import Recipe
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from housetrain.errors import HousetrainError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.layers import Layer, planned_layers
 from housetrain.models.nets import infeasible
 from housetrain.models.recipe import PRESETS, Recipe

@@ -21,7 +21,7 @@ from housetrain.data.split import split as divide
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import DecodeError
 from housetrain.images import decode
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.studio import jobs
 from housetrain.studio.jobs import Job
 from housetrain.studio.places import Places
@@ -131,7 +131,7 @@ def _views(path: str, when: str, spec: InputSpec) -> tuple[str, str, str]:
     try:
         data = decode.read_bytes(Path(path))
         before = as_address(contact_sheet.thumbnail_jpeg(data, _SIDE))
-        return before, as_address(png(decode.load(data, spec)), "png"), ""
+        return before, as_address(png(decode.load_image(data, spec)), "png"), ""
     except DecodeError as error:
         return "", "", readable(error.reason)
 

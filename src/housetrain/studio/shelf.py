@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from housetrain.errors import HousetrainError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.system import store
 from housetrain.training.run import Run
 

@@ -18,7 +18,7 @@ from housetrain.sweeps.search import FACTOR, Assignment, SweepState, as_json, pl
 from housetrain.system import store
 
 if TYPE_CHECKING:
-    from housetrain.images.decode import InputSpec
+    from housetrain.images.input_spec import InputSpec
 
 
 class Range(NamedTuple):

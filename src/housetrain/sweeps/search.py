@@ -23,7 +23,7 @@ from housetrain.system import store
 from housetrain.training.run import Run
 
 if TYPE_CHECKING:
-    from housetrain.images.decode import InputSpec
+    from housetrain.images.input_spec import InputSpec
     from housetrain.models.recipe import Recipe
 
 FACTOR = 3

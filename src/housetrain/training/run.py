@@ -29,7 +29,7 @@ from housetrain.system.lock import Lock
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
     from housetrain.data.split_manifest import SplitManifest
-    from housetrain.images.decode import InputSpec
+    from housetrain.images.input_spec import InputSpec
     from housetrain.models.recipe import Recipe
 
 State = Literal["new", "running", "stopped", "failed", "complete"]
@@ -118,7 +118,7 @@ class Run:
     @property
     def spec(self) -> InputSpec:
         """Size, color and resize rule of the model's input."""
-        from housetrain.images.decode import InputSpec
+        from housetrain.images.input_spec import InputSpec
 
         return InputSpec.from_json(self.input_json["spec"])
 

@@ -13,7 +13,7 @@ from housetrain.data.prepare import default_prepared_folder
 from housetrain.data.split import SplitOptions
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import HousetrainError
-from housetrain.images.decode import InputSpec
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.recipe import PRESETS
 from housetrain.studio import charts, jobs, looking, shelf, uploads, widgets
 from housetrain.studio.looking import Look

@@ -1,0 +1,91 @@
+"""The model input as one value: image size, color mode, resize rule and background.
+
+In: plain values. Out: an `InputSpec`, which travels with prepared arrays, runs and bundles as JSON. It does not know
+how an image is decoded or resized; that is `housetrain.images.decode`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from housetrain.errors import DataError
+
+ColorMode = Literal["grayscale", "rgb"]
+Resize = Literal["stretch", "pad", "crop"]
+
+_MAX_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The shape and preprocessing of a model's input. Prepared arrays, runs and bundles carry it as plain JSON.
+
+    Args:
+        height: Pixels, 1 to 4096.
+        width: Pixels, 1 to 4096.
+        color_mode: ``"grayscale"`` (one channel, ITU-R BT.601 luma) or ``"rgb"``.
+        resize: ``"stretch"``: resize to the exact size, ignoring the aspect ratio; ``"pad"``: fit inside and fill the
+            rest with the background; ``"crop"``: scale the short side, then crop the center.
+        background: RGB, each 0 to 255: replaces transparent pixels and fills the border of ``"pad"``.
+
+    Raises:
+        DataError: A value is out of range. The message lists all of them.
+    """
+
+    height: int = 50
+    width: int = 50
+    color_mode: ColorMode = "grayscale"
+    resize: Resize = "stretch"
+    background: tuple[int, int, int] = (255, 255, 255)
+
+    def __post_init__(self) -> None:
+        wrong: dict[str, Any] = {}
+        for name in ("height", "width"):
+            side = getattr(self, name)
+            if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= _MAX_SIDE:
+                wrong[name] = side
+        if self.color_mode not in ("grayscale", "rgb"):
+            wrong["color_mode"] = self.color_mode
+        if self.resize not in ("stretch", "pad", "crop"):
+            wrong["resize"] = self.resize
+        background = self.background
+        if (
+            not isinstance(background, tuple)
+            or len(background) != 3
+            or not all(isinstance(value, int) and 0 <= value <= 255 for value in background)
+        ):
+            wrong["background"] = background
+        if wrong:
+            raise DataError(
+                "Invalid input spec",
+                expected=f"height and width 1 to {_MAX_SIDE}, color_mode grayscale or rgb, resize stretch, pad or "
+                "crop, background three integers 0 to 255",
+                **wrong,
+            )
+
+    @property
+    def channels(self) -> int:
+        """1 for grayscale, 3 for RGB."""
+        return 1 if self.color_mode == "grayscale" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)``."""
+        return self.height, self.width, self.channels
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as values that JSON can hold."""
+        return {**asdict(self), "background": list(self.background)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> InputSpec:
+        """Create a spec from what `to_json` returned.
+
+        Raises:
+            DataError: A key is missing or unknown, or a value is out of range.
+        """
+        known = {"height", "width", "color_mode", "resize", "background"}
+        if set(value) != known:
+            raise DataError("Not an input spec", expected=", ".join(sorted(known)), keys=sorted(value))
+        return cls(**{**value, "background": tuple(value["background"])})
