@@ -1,8 +1,8 @@
-"""The command line: one thin function per verb, in a module per room.
+"""The command line: one thin function per verb.
 
-In: words. Out: calls of the functions of the same names in `housetrain`, their results on standard output, news and
-errors on standard error, and an exit code. Holds no decisions; everything heavy is imported inside the verbs, so
-that ``housetrain --help`` is quick.
+In: arguments. Out: calls of the functions of the same names in `housetrain`, results on standard output, messages and
+errors on standard error, and an exit code. Decisions live in the package; heavy imports live inside the verbs, so that
+``housetrain --help`` is quick.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from housetrain.cli import data, machine, run, train, use
+from housetrain.cli import data, machine, run, streams, train, use
 
 app = typer.Typer(
     name="housetrain",
     help="From a folder of labeled images to an image classifier you can trust, on your own machine.",
-    epilog="Start here:  housetrain run PetImages   (class folders inside: PetImages/Cat, PetImages/Dog)",
+    epilog="Start here:  housetrain run PetImages   (class folders inside: PetImages/Cat, PetImages/Dog).  "
+    "Exit codes:  0 success; 1 findings, unreadable images or a failed training; 2 a usage or input error; "
+    "130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # Rich help takes 0.15 s of imports more; plain help prints at once
@@ -39,12 +41,12 @@ def _root(
         raise typer.Exit
 
 
-for room in (run, data, train, use, machine):
-    app.registered_commands += room.app.registered_commands
+for module in (run, data, train, use, machine):
+    app.registered_commands += module.app.registered_commands
 
 
-def _asked_for(verb: list[str]) -> typer.Typer:
-    """Return the app with no other verb than the one asked for: Typer builds every option of every verb, 0.1 s."""
+def _only(verb: list[str]) -> typer.Typer:
+    """Return the app with this verb alone: Typer builds every option of every verb, which takes 0.1 s."""
     named = [one for one in app.registered_commands if [str(one.name or one.callback.__name__)] == verb]  # type: ignore[union-attr]
     if not named:
         return app
@@ -54,30 +56,40 @@ def _asked_for(verb: list[str]) -> typer.Typer:
 
 
 def main() -> NoReturn:
-    """Run the command line: errors become one line and an exit code, Ctrl-C becomes 130."""
+    """Run the command line: an error becomes one line and an exit code."""
     from housetrain.errors import HousetrainError
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are not for the user
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's start-up messages
+    streams.prepare()
+    code = 0
     try:
-        words = sys.argv[1:]
-        if words[:1] == ["predict"] and len(words) > 2 and not any(word.startswith("-") for word in words):
-            # Nothing to convert: Typer would import pydantic for it, which takes longer than the model to answer.
-            use.predict(Path(words[1]), words[2:])
-        else:
-            _asked_for(words[:1])(standalone_mode=True)
+        with streams.guarded():
+            _run(sys.argv[1:])
     except typer.Exit as left:
-        sys.exit(left.exit_code)
+        code = left.exit_code
+    except SystemExit as left:  # how Typer ends
+        code = 0 if isinstance(left.__context__, BrokenPipeError) else int(left.code or 0)
     except HousetrainError as error:
-        from housetrain.cli.terminal import fail
-
-        fail(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        from housetrain.cli.terminal import fail
-
-        fail("Interrupted. Everything finished so far is kept: the same command goes on from there.")
-        sys.exit(130)
+        code = _fail(str(error), error.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) left; not an error
-        sys.exit(0)
-    sys.exit(0)
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    if code == 130:
+        _fail("Interrupted. Completed work is kept; rerun the same command to resume.", code)
+    sys.exit(code)
+
+
+def _fail(text: str, code: int) -> int:
+    from housetrain.cli.terminal import fail
+
+    fail(text)
+    return code
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments[:1] == ["predict"] and len(arguments) > 2 and not any(one.startswith("-") for one in arguments):
+        # No option to convert: skip Typer, whose import of pydantic takes longer than a prediction.
+        use.predict(Path(arguments[1]), arguments[2:])
+    else:
+        _only(arguments[:1])(standalone_mode=True)

@@ -1,4 +1,4 @@
-"""The verbs that open something on this machine, or look at it: board, studio, doctor. See `housetrain.cli`."""
+"""The verbs about this machine: board, studio, doctor. See `housetrain.cli`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from typing import Annotated
 
 import typer
 
-from housetrain.cli.options import (
-    Json,
-)
+from housetrain.cli.options import Json
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example:  housetrain board runs")
 def board(
-    runs: Annotated[Path, typer.Argument(help="A run, or a folder of runs.", metavar="RUNS")],
-    port: Annotated[int, typer.Option(help="Port on this machine.", min=0, max=65535)] = 6006,
+    runs: Annotated[Path, typer.Argument(help="A run folder, or a folder of runs.", metavar="RUNS")],
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 6006,
 ) -> None:
-    """Open TensorBoard on this machine only (127.0.0.1)."""
+    """Start TensorBoard on this machine only (127.0.0.1)."""
     from housetrain.training.tensorboard import board as open_board
 
     open_board(runs, port=port)
@@ -27,25 +25,20 @@ def board(
 
 @app.command(epilog="Examples:  housetrain studio PetImages  ·  housetrain studio --data-root ~/Images --no-browser")
 def studio(
-    folder: Annotated[
-        Path | None, typer.Argument(help="A folder of class folders to begin with.", metavar="[FOLDER]")
-    ] = None,
+    folder: Annotated[Path | None, typer.Argument(help="The folder of images to open.", metavar="[FOLDER]")] = None,
     data_root: Annotated[
         Path | None,
-        typer.Option(
-            help="Folders are chosen below this one, and nowhere else; by default the current folder.",
-            show_default=False,
-        ),
+        typer.Option(help="Root of the folders that the page may open; by default the current folder."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8501,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8501,
     address: Annotated[
-        str, typer.Option(help="Another than this machine's own needs HOUSETRAIN_STUDIO_PASSWORD.")
+        str, typer.Option(help="Address to listen on. Any other than 127.0.0.1 requires HOUSETRAIN_STUDIO_PASSWORD.")
     ] = "127.0.0.1",
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> None:
-    """Open the studio: the whole job on a web page, on this machine only.
+    """Start the studio: the whole workflow on a web page, on this machine only.
 
-    It works in the current folder, as the other commands do, and shows what they do. Closing it stops no training.
+    Uses the current folder, like the other commands, and shows their results. Closing it does not stop a training.
     """
     from housetrain.studio.launch import launch
 
@@ -54,7 +47,7 @@ def studio(
 
 @app.command(epilog="Example:  housetrain doctor --json")
 def doctor(json_: Json = False) -> None:
-    """Say what on this machine will be slow or fail."""
+    """Check this machine: versions, hardware, and anything that will be slow or fail. Exit code 1 on errors."""
     from housetrain.cli import terminal
     from housetrain.diagnosis import diagnose
 

@@ -1,13 +1,15 @@
-"""The options that several verbs of the command line share, and what their words mean.
+"""The options that several verbs share, each declared once.
 
-In: words a person typed. Out: checked values: a `Recipe`, seconds, one of a few names. Knows nothing of what the verbs
-do with them.
+In: what was typed. Out: checked values: recipe fields, a `Recipe`, a sweep `Plan`, seconds. It does not know what the
+verbs do with them.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,107 +25,185 @@ BALANCES = ("weights", "trim", "none")
 SEARCHES = ("grid", "optuna")
 
 Folder = Annotated[
-    Path, typer.Argument(help="A folder with one folder of images per class. It is only read.", metavar="FOLDER")
+    Path, typer.Argument(help="A folder with one subfolder of images per class. Never changed.", metavar="FOLDER")
 ]
 RunArg = Annotated[Path, typer.Argument(help="A run folder or a bundle.", metavar="RUN")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
-Workers = Annotated[
-    int | None, typer.Option(help="Processes that read images; all cores by default.", min=1, show_default=False)
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No news, no progress bars.")]
-Output = Annotated[
-    Path | None, typer.Option(help="Where the run is kept; by default a folder in runs/.", show_default=False)
-]
-SplitSeed = Annotated[int, typer.Option("--split-seed", help="Another number sets other images aside.")]
-ValidationSplit = Annotated[float, typer.Option(help="Share of the images for validation.", min=0.0, max=0.9)]
-TestSplit = Annotated[float, typer.Option(help="Share of the images set aside for the one test.", min=0.0, max=0.9)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+Workers = Annotated[int | None, typer.Option(help="Processes that read images; by default one per core.", min=1)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no messages and no progress bars.")]
+Output = Annotated[Path | None, typer.Option(help="Run folder; by default a new folder in runs/.")]
+SplitSeed = Annotated[int, typer.Option("--split-seed", help="Random seed of the train/validation/test split.")]
+ValidationSplit = Annotated[float, typer.Option(help="Fraction of the images used for validation.", min=0.0, max=0.9)]
+TestSplit = Annotated[float, typer.Option(help="Fraction of the images held out for the test.", min=0.0, max=0.9)]
 TestPerClass = Annotated[
     int | None,
-    typer.Option(help="Set aside exactly this many test images per class instead.", min=1, show_default=False),
+    typer.Option(help="Hold out exactly this many test images per class instead.", min=1),
 ]
 Balance = Annotated[
     str | None,
     typer.Option(
-        help="weights: rare classes count more; trim: leave out surplus; none.",
+        help="Class imbalance: weights (class weights in the loss), trim (undersample larger classes), or none.",
         metavar="weights|trim|none",
-        show_default=False,
     ),
 ]
 ColorMode = Annotated[
-    str | None, typer.Option("--color-mode", "--color", help="gray or rgb.", metavar="gray|rgb", show_default=False)
+    str | None,
+    typer.Option("--color-mode", "--color", help="Color mode.", metavar="grayscale|rgb"),
 ]
 Resize = Annotated[
-    str | None, typer.Option(help="How an image is made square.", metavar="stretch|pad|crop", show_default=False)
+    str | None,
+    typer.Option(help="How images are made square.", metavar="stretch|pad|crop"),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Side of the prepared images in pixels.", min=8, max=2048, show_default=False)
+    int | None,
+    typer.Option(help="Height and width of the model input, in pixels.", min=8, max=2048),
 ]
+
+
+def _models(incomplete: str) -> list[str]:
+    """Return the preset names for shell completion."""
+    from housetrain.models.recipe import PRESETS
+
+    return [name for name in ("auto", *PRESETS) if name.startswith(incomplete)]
+
+
 Model = Annotated[
     str,
     typer.Option(
-        help="Preset: best, cnn, mlp, deep; pretrained: efficientnet-lite0, xception, efficientnetv2-b0, "
-        "mobilenetv3-large, resnet50, convnext-tiny. `run` also takes auto, which chooses by the images."
+        help="A preset (best, cnn, mlp, deep) or a pretrained model, such as efficientnet-lite0 or xception. "
+        "`run` also accepts auto: chosen by the images.",
+        autocompletion=_models,
     ),
 ]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        help="Pretrained models: imagenet (downloaded), a weights file, or none to train from nothing.",
-        metavar="imagenet|none|PATH",
-        show_default=False,
-    ),
-]
-Augment = Annotated[
-    int | None,
-    typer.Option(
-        "--augment",
-        help="Pretrained models: learn from this many augmented views of each image as well.",
-        min=0,
-        show_default=False,
-    ),
-]
-Conv = Annotated[int | None, typer.Option(help="cnn: convolution layers.", min=1, show_default=False)]
-Nodes = Annotated[int | None, typer.Option(help="cnn: filters and dense units per layer.", min=1, show_default=False)]
-Dense = Annotated[int | None, typer.Option(help="cnn: dense layers before the output.", min=0, show_default=False)]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.", min=1, show_default=False)]
-BatchSize = Annotated[int | None, typer.Option(help="Images per step.", min=1, show_default=False)]
-LearningRate = Annotated[float | None, typer.Option(help="Step size of the optimizer.", show_default=False)]
-Patience = Annotated[
-    int | None,
-    typer.Option(
-        help="Stop after this many epochs without a better validation loss; 0 never.", min=0, show_default=False
-    ),
-]
-TimeLimit = Annotated[str | None, typer.Option(help="Stop training after this long: 90s, 10m, 1h.", show_default=False)]
-Seed = Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.", show_default=False)]
-Deterministic = Annotated[bool, typer.Option("--deterministic", help="The same bits every time, a little slower.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any other setting of the recipe: NAME=VALUE, repeatable.", show_default=False),
+    typer.Option("--set", help="Any other recipe setting; repeatable.", metavar="NAME=VALUE"),
 ]
 Halving = Annotated[
-    bool, typer.Option("--halving", help="Stop the weaker trials early: nearly the same answer, far fewer epochs.")
+    bool, typer.Option("--halving", help="Successive halving: stop weaker trials early, for far fewer epochs in total.")
 ]
 RecipeFile = Annotated[
     Path | None,
-    typer.Option("--recipe", help="Start from a recipe file (JSON), such as RUN/recipe.json.", show_default=False),
+    typer.Option("--recipe", help="Start from a recipe file (JSON), such as RUN/recipe.json."),
 ]
 
 
-def overrides_from(*, settings: list[str] | None, **flags: Any) -> dict[str, Any]:
-    """Return the recipe fields that flags and ``--set`` give."""
-    return {name: value for name, value in flags.items() if value is not None} | _settings(settings)
+def seconds(text: str) -> float:
+    """Return a duration such as ``90s``, ``10m`` or ``1h`` in seconds.
+
+    Raises:
+        RecipeError: It is not a duration.
+    """
+    from housetrain.errors import RecipeError
+
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+    try:
+        duration = float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        duration = 0.0
+    if not 0 < duration < float("inf"):
+        raise RecipeError("The time limit is not a duration", expected="such as 90s, 10m or 1h", time_limit=text)
+    return duration
 
 
-def recipe_from(file: Path | None, model: str, *, settings: list[str] | None, **flags: Any) -> Recipe:
-    """Return the recipe that a file, a preset and the flags that were given ask for.
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit",
+        help="Stop after this long and keep the best so far: 90s, 10m, 1h.",
+        parser=seconds,
+        metavar="DURATION",
+    ),
+]
+
+RECIPE_OPTIONS: dict[str, Any] = {
+    "weights": Annotated[
+        str | None,
+        typer.Option(
+            help="Pretrained models: imagenet (installed or downloaded), a weights file, or none (random weights).",
+            metavar="imagenet|none|PATH",
+        ),
+    ],
+    "views": Annotated[
+        int | None,
+        typer.Option(
+            "--augment", help="Pretrained models: also train on this many augmented views of each image.", min=0
+        ),
+    ],
+    "epochs": Annotated[int | None, typer.Option(help="Passes over the training images.", min=1)],
+    "batch_size": Annotated[int | None, typer.Option(help="Images per step.", min=1)],
+    "learning_rate": Annotated[float | None, typer.Option(help="Step size of the optimizer.")],
+    "conv": Annotated[int | None, typer.Option(help="cnn: convolution layers.", min=1)],
+    "nodes": Annotated[
+        int | None,
+        typer.Option(help="cnn: filters per convolution and units per dense layer.", min=1),
+    ],
+    "dense": Annotated[int | None, typer.Option(help="cnn: dense layers before the output.", min=0)],
+    "image_size": ImageSize,
+    "color_mode": ColorMode,
+    "resize": Resize,
+    "balance": Balance,
+    "patience": Annotated[
+        int | None,
+        typer.Option(help="Early stopping: epochs without a lower validation loss; 0 disables it.", min=0),
+    ],
+    "time_limit_s": TimeLimit,
+    "seed": Annotated[
+        int | None,
+        typer.Option(help="Random seed of initial weights, batch order and augmentation."),
+    ],
+    "deterministic": Annotated[
+        bool | None,
+        typer.Option("--deterministic", help="Bit-identical results on the same machine; slightly slower."),
+    ],
+}
+"""Recipe field -> its option. Every verb that accepts a recipe takes its options from here."""
+
+
+def recipe_options(*leave_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace a verb's parameter ``flags`` by the options of `RECIPE_OPTIONS`.
+
+    The verb receives those that were given as one dict, ``flags``: recipe field -> value.
+
+    Args:
+        *leave_out: Fields without an option on this verb.
+    """
+    options = {name: option for name, option in RECIPE_OPTIONS.items() if name not in leave_out}
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(verb)
+        def called(**values: Any) -> None:
+            given = {name: values.pop(name) for name in options}
+            verb(flags={name: value for name, value in given.items() if value is not None}, **values)
+
+        parameters: list[inspect.Parameter] = []
+        for own in inspect.signature(verb, eval_str=True).parameters.values():
+            if own.name != "flags":
+                parameters.append(own)
+                continue
+            parameters += [
+                inspect.Parameter(name, own.kind, default=None, annotation=option) for name, option in options.items()
+            ]
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in parameters}
+        return called
+
+    return decorate
+
+
+def settings_from(words: list[str] | None) -> dict[str, Any]:
+    """Return the recipe fields that ``--set NAME=VALUE`` options give."""
+    return {name: _value(text) for name, text in _pairs(words)}
+
+
+def recipe_from(file: Path | None, model: str, overrides: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a file or a preset with these fields replaced.
 
     Raises:
         RecipeError: Naming every problem at once.
     """
     from housetrain.models.recipe import Recipe
 
-    overrides = overrides_from(settings=settings, **flags)
     if file is None:
         return Recipe.of(model, **overrides)
     return Recipe.from_json({**_read_json(file), **overrides})
@@ -131,16 +211,26 @@ def recipe_from(file: Path | None, model: str, *, settings: list[str] | None, **
 
 def plan_from(
     model: str,
+    flags: Mapping[str, Any],
+    words: list[str] | None = None,
     *,
     axes: Mapping[str, str | None],
-    settings: list[str] | None,
     seeds: int = 1,
     search: str = "grid",
     trials: int = 30,
     halving: bool = False,
-    **flags: Any,
 ) -> Plan:
-    """Return the sweep that the words ask for: ``2,3`` is an axis of a grid, ``1e-4..1e-2`` a range to search in.
+    """Return the sweep that the options describe: ``2,3`` is a grid axis, ``1e-4..1e-2`` a range to search.
+
+    Args:
+        model: Preset of every trial.
+        flags: Recipe fields that are the same in every trial.
+        words: The ``--set`` options: ``NAME=VALUE``, ``NAME=V1,V2`` or ``NAME=LOW..HIGH``.
+        axes: ``conv``, ``nodes`` and ``dense`` as they were typed.
+        seeds: Seeds per recipe of a grid.
+        search: ``grid`` or ``optuna``.
+        trials: Trials of an Optuna search.
+        halving: Whether weaker trials stop early.
 
     Raises:
         RecipeError: Naming every problem at once.
@@ -150,32 +240,37 @@ def plan_from(
     from housetrain.sweeps.grid import Grid
     from housetrain.sweeps.optuna_search import Range, default_space
 
-    words = {name: text for name, text in axes.items() if text is not None}
-    for word in settings or []:
-        name, equals, text = word.partition("=")
-        if not equals:
-            raise RecipeError("A setting has no value", expected="--set NAME=VALUE or NAME=VALUE,VALUE", setting=word)
-        words[name.strip().replace("-", "_")] = text
-    values = {name: _choice(text) for name, text in words.items()}
-    fixed = {name: value for name, value in flags.items() if value is not None}
+    typed = {name: text for name, text in axes.items() if text is not None} | dict(_pairs(words))
+    values = {name: _choice(text) for name, text in typed.items()}
     several: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, list | Range)}
-    fixed |= {name: value for name, value in values.items() if name not in several}
+    fixed = {**flags, **{name: value for name, value in values.items() if name not in several}}
     if one_of("search", search, SEARCHES) == "optuna":
         space = {name: choice for name, choice in default_space(model).items() if name not in fixed} | several
         seed = int(fixed.get("seed") or 0)
         return plan(space=space, fixed={"model": model, **fixed}, trials=trials, seed=seed, halving=halving)
     if ranges := [name for name, value in several.items() if isinstance(value, Range)]:
         raise RecipeError(
-            f"A range can be searched, not swept: {', '.join(ranges)}", do="add --search optuna, or list the values"
+            f"A range needs a search, a grid needs values: {', '.join(ranges)}",
+            do="add --search optuna, or list the values",
         )
-    for name in ("conv", "nodes", "dense"):  # one value is an axis of one
+    for name in ("conv", "nodes", "dense"):
         if name in fixed:
             several[name] = [fixed.pop(name)]
     return plan(Grid(model=model, seeds=seeds, **fixed, **several), halving=halving)
 
 
+def _pairs(words: list[str] | None) -> Iterator[tuple[str, str]]:
+    from housetrain.errors import RecipeError
+
+    for word in words or []:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise RecipeError("A setting has no value", expected="--set NAME=VALUE", setting=word)
+        yield name.strip().replace("-", "_"), text
+
+
 def _choice(text: str) -> Any:
-    """Return the value, the list of values or the range that a word stands for."""
+    """Return the value, list of values or range that a text stands for."""
     from housetrain.sweeps.optuna_search import Range
 
     low, dots, high = text.partition("..")
@@ -187,33 +282,18 @@ def _choice(text: str) -> Any:
     return values if len(values) > 1 else values[0]
 
 
-def _value(word: str) -> Any:
+def _value(text: str) -> Any:
     try:
-        return json.loads(word)
+        return json.loads(text)
     except ValueError:
-        return word.strip()  # a bare word is text; the recipe says if that is wrong
-
-
-def _settings(words: list[str] | None) -> dict[str, Any]:
-    from housetrain.errors import RecipeError
-
-    found: dict[str, Any] = {}
-    for word in words or []:
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise RecipeError("A setting has no value", expected="--set NAME=VALUE", setting=word)
-        try:
-            found[name.strip().replace("-", "_")] = json.loads(value)
-        except ValueError:
-            found[name.strip().replace("-", "_")] = value  # a bare word is text; the recipe says if that is wrong
-    return found
+        return text.strip()  # not JSON: a plain string, which the recipe validates
 
 
 def _read_json(file: Path) -> dict[str, Any]:
     from housetrain.errors import RecipeError
 
     try:
-        value = json.loads(file.read_text())
+        value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecipeError(
             "The recipe file cannot be read", expected="JSON such as RUN/recipe.json", file=str(file), error=error
@@ -221,26 +301,6 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RecipeError("The recipe file holds no settings", expected='JSON such as {"model": "cnn"}', file=str(file))
     return value
-
-
-def seconds(text: str | None) -> float | None:
-    """Return a length of time such as ``90s``, ``10m`` or ``1h`` in seconds.
-
-    Raises:
-        RecipeError: It is not a length of time.
-    """
-    from housetrain.errors import RecipeError
-
-    if text is None:
-        return None
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
-    try:
-        seconds = float(text[:-1]) * unit if unit else float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise RecipeError("The time limit is not a length of time", expected="such as 90s, 10m or 1h", time_limit=text)
-    return seconds
 
 
 def one_of(name: str, value: str | None, choices: tuple[str, ...]) -> Any:
@@ -253,5 +313,5 @@ def one_of(name: str, value: str | None, choices: tuple[str, ...]) -> Any:
 
     if value not in choices:
         received: dict[str, Any] = {name: value}
-        raise RecipeError(f"{name} is not known", expected=", ".join(choices), **received)
+        raise RecipeError(f"Unknown {name}", expected=", ".join(choices), **received)
     return value

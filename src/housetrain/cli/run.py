@@ -1,4 +1,4 @@
-"""The verb that does the whole job. See `housetrain.cli`."""
+"""The verb `run`, from a folder of images to a tested model. See `housetrain.cli`."""
 
 from __future__ import annotations
 
@@ -8,74 +8,41 @@ from typing import Annotated, Any
 import typer
 
 from housetrain.cli.options import (
-    Augment,
-    Balance,
-    BatchSize,
-    ColorMode,
-    Conv,
-    Dense,
-    Deterministic,
-    Epochs,
     Folder,
     Halving,
-    ImageSize,
     Json,
-    LearningRate,
     Model,
-    Nodes,
     Output,
-    Patience,
     Quiet,
     RecipeFile,
-    Resize,
-    Seed,
     Set,
     SplitSeed,
     TestPerClass,
     TestSplit,
-    TimeLimit,
     ValidationSplit,
-    Weights,
     Workers,
-    overrides_from,
     plan_from,
     recipe_from,
-    seconds,
+    recipe_options,
+    settings_from,
 )
 
 app = typer.Typer()
 
 
 @app.command(epilog="Examples:  housetrain run PetImages  ·  housetrain run PetImages --model cnn --time-limit 10m")
+@recipe_options()
 def run(
     folder: Folder,
+    *,
     model: Model = "auto",
-    weights: Weights = None,
-    augment: Augment = None,
-    output: Output = None,
-    prepared: Annotated[
-        Path | None, typer.Option(help="Where the arrays are kept; by default in prepared/.", show_default=False)
-    ] = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    conv: Conv = None,
-    nodes: Nodes = None,
-    dense: Dense = None,
-    image_size: ImageSize = None,
-    color_mode: ColorMode = None,
-    resize: Resize = None,
-    balance: Balance = None,
-    patience: Patience = None,
-    time_limit: TimeLimit = None,
-    seed: Seed = None,
-    deterministic: Deterministic = False,
+    flags: dict[str, Any],
     set_: Set = None,
     recipe: RecipeFile = None,
-    sweep: Annotated[
-        bool, typer.Option("--sweep", help="Train the tutorials' 27 models, choose the best, test that one.")
-    ] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Train the 27 CNNs of the grid; test only the best.")] = False,
     halving: Halving = False,
+    output: Output = None,
+    prepared: Annotated[Path | None, typer.Option(help="Folder of the arrays; by default one in prepared/.")] = None,
     split_seed: SplitSeed = 0,
     validation_split: ValidationSplit = 0.15,
     test_split: TestSplit = 0.15,
@@ -84,61 +51,27 @@ def run(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Do the whole job, from folder to report and model.
+    """Train a classifier from a folder of images: check, split, prepare, train, test, report, export.
 
-    Check, split, prepare, train, test, report, bundle. Rerun the same command to resume after an interruption.
+    Rerun the same command to resume after an interruption.
     """
     from housetrain import workflow
     from housetrain.cli import terminal
 
-    flags: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "image_size": image_size,
-        "color_mode": color_mode,
-        "resize": resize,
-        "balance": balance,
-        "patience": patience,
-        "time_limit_s": seconds(time_limit),
-        "seed": seed,
-        "deterministic": deterministic or None,
-        "weights": weights,
-        "views": augment,
-    }
     chosen = plan = automatic = None
     if sweep or halving:
-        axes = {"conv": conv, "nodes": nodes, "dense": dense}
-        words = {name: None if value is None else str(value) for name, value in axes.items()}
-        net = "cnn" if model == "auto" else model
-        plan = plan_from(net, axes=words, settings=set_, halving=halving, **flags)
+        axes = {name: str(flags.pop(name)) if name in flags else None for name in ("conv", "nodes", "dense")}
+        plan = plan_from("cnn" if model == "auto" else model, flags, set_, axes=axes, halving=halving)
     elif model == "auto" and recipe is None:
-        automatic = overrides_from(settings=set_, conv=conv, nodes=nodes, dense=dense, **flags)
+        automatic = {**flags, **settings_from(set_)}
     else:
-        chosen = recipe_from(recipe, model, conv=conv, nodes=nodes, dense=dense, settings=set_, **flags)
+        chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
     outcome = workflow.run(
-        folder,
-        output,
-        recipe=chosen,
-        settings=automatic,
-        sweep=plan,
-        prepared=prepared,
-        seed=split_seed,
-        validation_split=validation_split,
-        test_split=test_split,
-        test_per_class=test_per_class,
-        workers=workers,
+        folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, seed=split_seed,
+        validation_split=validation_split, test_split=test_split, test_per_class=test_per_class, workers=workers,
         narrator=terminal.Terminal(quiet=quiet),
-    )
+    )  # fmt: skip
     if json_:
         terminal.print_json(outcome.to_json())
-        return
-    if outcome.leaderboard is not None:
-        terminal.leaderboard(outcome.leaderboard)
-    terminal.out("")
-    terminal.out(outcome.evaluation.in_words())
-    terminal.out("")
-    terminal.out(f"Report   {outcome.report}")
-    terminal.out(f"Model    {outcome.bundle}")
-    terminal.out(f"Next     housetrain predict {terminal.quoted(outcome.run.folder)} PHOTO.jpg")
-    terminal.out(f"         housetrain board {terminal.quoted(outcome.run.folder)}")
+    else:
+        terminal.outcome(outcome)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from housetrain.sweeps.compare import Comparison
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.status import Snapshot
-    from housetrain.workflow import Progress
+    from housetrain.training.run import Run
+    from housetrain.workflow import Outcome, Progress
 
 
 PROGRESS_FILE = "HOUSETRAIN_PROGRESS_FILE"
@@ -209,6 +210,44 @@ def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
         shown = ", ".join(finding.paths[:3]) + (f" and {len(finding.paths) - 3} more" if len(finding.paths) > 3 else "")
         rows.append((finding.severity, finding.kind, finding.message, shown, len(finding.leaves_out) or "", finding.do))
     table("", ("severity", "kind", "what", "where", "left out", "do"), rows, right=("left out",))
+
+
+def outcome(found: Outcome) -> None:
+    """Print what `housetrain run` made: the test result, and where everything is."""
+    if found.leaderboard is not None:
+        leaderboard(found.leaderboard)
+    out("")
+    out(found.evaluation.in_words())
+    out("")
+    out(f"Report   {found.report}")
+    out(f"Model    {found.bundle}")
+    out(f"Next     housetrain predict {quoted(found.run.folder)} PHOTO.jpg")
+    out(f"         housetrain board {quoted(found.run.folder)}")
+
+
+def sweep_result(board: Leaderboard) -> None:
+    """Print the leaderboard of a sweep, and where its files are."""
+    leaderboard(board)
+    out("")
+    out(f"Sweep    {board.folder}")
+    out(f"Page     {board.folder / 'leaderboard.html'}")
+    if board.ranked:
+        out(f"Next     housetrain evaluate {quoted(board.best_run.folder)}")
+        out(f"         housetrain board {quoted(board.folder)}")
+
+
+def finetuned(before: Run, after: Run) -> None:
+    """Print the validation loss before and after fine-tuning, and which of the two runs to test."""
+    old, new = ((run.result or {}).get("val_loss", float("nan")) for run in (before, after))
+    better = new < old
+    out(f"Run      {after.folder}")
+    out(f"         val_loss {old:.4f} before, {new:.4f} after{'' if better else ': the original run is better'}")
+    out(f"Next     housetrain evaluate {quoted((after if better else before).folder)}")
+
+
+def print_run(run: Run) -> None:
+    """Print a run as JSON: its folder, result and history."""
+    print_json({"run": str(run.folder), "result": run.result, "history": run.history})
 
 
 def evaluation(result: Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that make models, choose between them and test the chosen one. See `housetrain.cli`."""
+"""The verbs that train, compare and test models. See `housetrain.cli`."""
 
 from __future__ import annotations
 
@@ -8,86 +8,54 @@ from typing import Annotated, Any
 import typer
 
 from housetrain.cli.options import (
-    Augment,
-    BatchSize,
-    Conv,
-    Dense,
-    Deterministic,
-    Epochs,
     Halving,
     Json,
-    LearningRate,
     Model,
-    Nodes,
     Output,
-    Patience,
     Quiet,
     RecipeFile,
-    Seed,
     Set,
     TimeLimit,
-    Weights,
     plan_from,
     recipe_from,
-    seconds,
+    recipe_options,
+    settings_from,
 )
 
 app = typer.Typer()
+_PreparedArg = Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")]
+_RunArg = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+_FROM_PREPARED = ("image_size", "color_mode", "resize", "balance")  # fixed when the images were prepared
 
 
 @app.command(
     epilog="Example:  housetrain train prepared/PetImages-50x50-grayscale --model cnn --conv 3 --nodes 64 --dense 0"
 )
+@recipe_options(*_FROM_PREPARED)
 def train(
-    prepared: Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")],
+    prepared: _PreparedArg,
+    *,
     model: Model = "cnn",
-    weights: Weights = None,
-    augment: Augment = None,
-    output: Output = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    conv: Conv = None,
-    nodes: Nodes = None,
-    dense: Dense = None,
-    patience: Patience = None,
-    time_limit: TimeLimit = None,
-    seed: Seed = None,
-    deterministic: Deterministic = False,
+    flags: dict[str, Any],
     set_: Set = None,
     recipe: RecipeFile = None,
+    output: Output = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train one model on prepared images. Call it again after an interruption and it goes on."""
+    """Train one model on prepared images. Rerun the same command to resume after an interruption."""
     import housetrain as ht
     from housetrain import workflow
     from housetrain.cli import terminal
 
     arrays = ht.Prepared.load(prepared)
-    chosen = recipe_from(
-        recipe,
-        model,
-        conv=conv,
-        nodes=nodes,
-        dense=dense,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        patience=patience,
-        time_limit_s=seconds(time_limit),
-        seed=seed,
-        deterministic=deterministic or None,
-        weights=weights,
-        views=augment,
-        settings=set_,
-    )
+    chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
     target = output or workflow.free_run_folder(
         arrays.folder.with_name(f"{arrays.folder.name}-{chosen.name}"), arrays, chosen
     )
     trained = ht.train(arrays, chosen, target, progress=None if quiet else "rich")
     if json_:
-        terminal.print_json({"run": str(trained.folder), "result": trained.result, "history": trained.history})
+        terminal.print_run(trained)
         return
     terminal.out(f"Run      {trained.folder}")
     terminal.out(f"Next     housetrain evaluate {terminal.quoted(trained.folder)}")
@@ -97,83 +65,48 @@ def train(
     epilog="Examples:  housetrain sweep PREPARED  ·  housetrain sweep PREPARED --conv 2,3 "
     "--set learning_rate=1e-3,3e-4 --seeds 3  ·  housetrain sweep PREPARED --search optuna --trials 50 --time-limit 1h"
 )
+@recipe_options(*_FROM_PREPARED, "weights", "views", "conv", "nodes", "dense", "learning_rate", "time_limit_s")
 def sweep(
-    prepared: Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")],
+    prepared: _PreparedArg,
+    *,
     model: Model = "cnn",
-    output: Annotated[
-        Path | None, typer.Option(help="Where the sweep is kept; by default a folder in sweeps/.", show_default=False)
-    ] = None,
-    conv: Annotated[str | None, typer.Option(help="Convolution layers: 1,2,3.", show_default=False)] = None,
-    nodes: Annotated[str | None, typer.Option(help="Filters and units: 32,64,128.", show_default=False)] = None,
-    dense: Annotated[str | None, typer.Option(help="Dense layers: 0,1,2.", show_default=False)] = None,
+    flags: dict[str, Any],
+    conv: Annotated[str | None, typer.Option(help="Convolution layers: 1,2,3.")] = None,
+    nodes: Annotated[str | None, typer.Option(help="Filters and units: 32,64,128.")] = None,
+    dense: Annotated[str | None, typer.Option(help="Dense layers: 0,1,2.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            help="Any other setting: NAME=VALUE for all, NAME=V1,V2 to sweep it, NAME=LOW..HIGH to search it.",
-            show_default=False,
-        ),
+        typer.Option("--set", help="Any other setting: one value, V1,V2 or LOW..HIGH.", metavar="NAME=VALUE"),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Train every recipe with this many seeds.", min=1)] = 1,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    patience: Patience = None,
-    seed: Seed = None,
-    deterministic: Deterministic = False,
-    search: Annotated[str, typer.Option(help="grid: every combination. optuna: propose the next trial.")] = "grid",
-    trials: Annotated[int, typer.Option(help="With --search optuna: how many.", min=1)] = 30,
+    seeds: Annotated[int, typer.Option(help="Train each recipe with this many seeds.", min=1)] = 1,
+    search: Annotated[str, typer.Option(help="grid (every combination) or optuna (TPE).")] = "grid",
+    trials: Annotated[int, typer.Option(help="Number of trials with --search optuna.", min=1)] = 30,
     halving: Halving = False,
-    time_limit: Annotated[
-        str | None, typer.Option(help="Stop the sweep after this long: 90s, 10m, 1h.", show_default=False)
-    ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Give failed trials another try.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(help="Trainings side by side; one a core by default.", min=1, show_default=False)
-    ] = None,
+    time_limit: TimeLimit = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Trials in parallel; by default one per core.", min=1)] = None,
+    output: Annotated[Path | None, typer.Option(help="Sweep folder; by default a new folder in sweeps/.")] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train many models side by side and rank them. Call it again after an interruption and it goes on.
+    """Train many models in parallel and rank them. Rerun the same command to resume after an interruption.
 
-    Without options: the tutorials' 27, dense 0,1,2 x nodes 32,64,128 x conv 1,2,3, 10 epochs each.
+    By default: 27 CNNs, dense 0,1,2 x nodes 32,64,128 x conv 1,2,3, 10 epochs each.
     """
     import housetrain as ht
     from housetrain import workflow
     from housetrain.cli import terminal
 
-    asked = plan_from(
-        model,
-        axes={"conv": conv, "nodes": nodes, "dense": dense},
-        settings=set_,
-        seeds=seeds,
-        search=search,
-        trials=trials,
-        halving=halving,
-        epochs=epochs,
-        batch_size=batch_size,
-        patience=patience,
-        seed=seed,
-        deterministic=deterministic or None,
-    )
+    axes = {"conv": conv, "nodes": nodes, "dense": dense}
+    plan = plan_from(model, flags, set_, axes=axes, seeds=seeds, search=search, trials=trials, halving=halving)
     board = workflow.run_sweep(
-        ht.Prepared.load(prepared),
-        asked,
-        output,
-        workers=workers,
-        time_limit_s=seconds(time_limit),
-        retry_failed=retry_failed,
+        ht.Prepared.load(prepared), plan, output, workers=workers, time_limit_s=time_limit, retry_failed=retry_failed,
         narrator=terminal.Terminal(quiet=quiet),
-    )
+    )  # fmt: skip
     if json_:
         terminal.print_json({"sweep": str(board.folder), **board.to_json()})
-        return
-    terminal.leaderboard(board)
-    terminal.out("")
-    terminal.out(f"Sweep    {board.folder}")
-    terminal.out(f"Page     {board.folder / 'leaderboard.html'}")
-    if board.ranked:
-        terminal.out(f"Next     housetrain evaluate {terminal.quoted(board.best_run.folder)}")
-        terminal.out(f"         housetrain board {terminal.quoted(board.folder)}")
+    else:
+        terminal.sweep_result(board)
 
 
 @app.command(epilog="Examples:  housetrain leaderboard sweeps/pets  ·  housetrain leaderboard sweeps/pets --live")
@@ -181,10 +114,10 @@ def leaderboard(
     sweep: Annotated[Path, typer.Argument(help="A sweep folder, finished or not.", metavar="SWEEP")],
     json_: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    html: Annotated[bool, typer.Option("--html", help="Write leaderboard.html and print where it is.")] = False,
-    live: Annotated[bool, typer.Option("--live", help="Stay, and show how the sweep stands until it ends.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Write leaderboard.html and print its path.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Follow a running sweep until it ends.")] = False,
 ) -> None:
-    """Rank the models of a sweep by validation loss. Never opens the test."""
+    """Rank the models of a sweep by validation loss. Never uses the test split."""
     import time
 
     from housetrain.cli import terminal
@@ -212,11 +145,11 @@ def leaderboard(
 
 @app.command(epilog="Example:  housetrain compare runs/PetImages runs/PetImages-2")
 def compare(
-    first: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
-    second: Annotated[Path, typer.Argument(help="Another one of the same images.", metavar="RUN")],
+    first: _RunArg,
+    second: Annotated[Path, typer.Argument(help="Another run on the same images.", metavar="RUN")],
     json_: Json = False,
 ) -> None:
-    """Say what differs between two runs, and whether luck explains it. Never opens the test."""
+    """Compare two runs: settings, curves, and whether the difference is significant (validation only)."""
     import housetrain as ht
     from housetrain.cli import terminal
     from housetrain.sweeps.compare import compare as compare_runs
@@ -229,54 +162,36 @@ def compare(
 
 
 @app.command(epilog="Example:  housetrain finetune runs/PetImages --layers 30 --epochs 5")
+@recipe_options(*_FROM_PREPARED, "weights", "views", "conv", "nodes", "dense")
 def finetune(
     run: Annotated[Path, typer.Argument(help="A finished run of a pretrained model.", metavar="RUN")],
-    layers: Annotated[int, typer.Option(help="Train this many of the net's last layers.", min=1)] = 30,
-    output: Annotated[
-        Path | None, typer.Option(help="The new run folder; by default <RUN>-finetuned.", show_default=False)
-    ] = None,
-    epochs: Epochs = 5,
-    learning_rate: Annotated[float, typer.Option(help="Step size of the optimizer.")] = 1e-5,
-    batch_size: BatchSize = None,
-    patience: Patience = None,
-    time_limit: TimeLimit = None,
-    seed: Seed = None,
-    deterministic: Deterministic = False,
+    *,
+    flags: dict[str, Any],
+    layers: Annotated[int, typer.Option(help="Number of the model's last layers to train.", min=1)] = 30,
+    output: Annotated[Path | None, typer.Option(help="The new run folder; by default RUN-finetuned.")] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on from a pretrained model's run: train the top of its net as well, with tiny steps. A new run.
+    """Fine-tune a pretrained model: train its last layers at a small learning rate, into a new run.
 
-    Batch norm stays in inference mode. The best epoch by validation loss is kept.
+    By default 5 epochs of Adam at a learning rate of 1e-5. Batch normalization stays in inference mode. The epoch with
+    the lowest validation loss is kept.
     """
     import housetrain as ht
     from housetrain import workflow
     from housetrain.cli import terminal
 
-    flags = {
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "patience": patience,
-        "time_limit_s": seconds(time_limit),
-        "seed": seed,
-        "deterministic": deterministic or None,
-    }
     before = ht.Run.open(run)
-    settings: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
-    tuned = workflow.finetune(before, output, layers=layers, progress=None if quiet else "rich", **settings)
+    tuned = workflow.finetune(before, output, layers=layers, progress=None if quiet else "rich", **flags)
     if json_:
-        terminal.print_json({"run": str(tuned.folder), "result": tuned.result, "history": tuned.history})
-        return
-    old, new = ((item.result or {}).get("val_loss", float("nan")) for item in (before, tuned))
-    terminal.out(f"Run      {tuned.folder}")
-    terminal.out(f"         val_loss {old:.4f} before, {new:.4f} now{'' if new < old else ': keep the run before'}")
-    terminal.out(f"Next     housetrain evaluate {terminal.quoted(tuned.folder if new < old else before.folder)}")
+        terminal.print_run(tuned)
+    else:
+        terminal.finetuned(before, tuned)
 
 
 @app.command(epilog="Example:  housetrain evaluate runs/PetImages")
-def evaluate(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")], json_: Json = False) -> None:
-    """Test a finished run on the images set aside. Each opening of the test split is counted."""
+def evaluate(run: _RunArg, json_: Json = False) -> None:
+    """Test a finished run on the held-out test split. Every use of the test split is counted."""
     import housetrain as ht
     from housetrain.cli import terminal
 

@@ -1,8 +1,4 @@
-"""The verbs that use a model: predict, classify, export, benchmark, explain. See `housetrain.cli` for what a verb is.
-
-In: words. Out: calls of the functions of the same names, their results on standard output. Holds no decisions;
-everything heavy is imported inside the verbs: a prediction begins in a fraction of a second.
-"""
+"""The verbs that use a trained model: predict, export, benchmark, explain, classify. See `housetrain.cli`."""
 
 from __future__ import annotations
 
@@ -25,26 +21,23 @@ def predict(
     run: RunArg,
     images: Annotated[list[str], typer.Argument(help="Images, folders or globs.", metavar="IMAGE...")],
     top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1)] = 1,
-    csv: Annotated[Path | None, typer.Option(help="Write one row per image to this file.", show_default=False)] = None,
-    jsonl: Annotated[
-        Path | None, typer.Option(help="Write one JSON object per image to this file.", show_default=False)
-    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one row per image to this file.")] = None,
+    jsonl: Annotated[Path | None, typer.Option(help="Write one JSON object per image to this file.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 64,
     engine: Annotated[
         str | None,
         typer.Option(
-            help="Format of the model to run; by default the first in the bundle that can run here.",
+            help="Model format to run; by default the first in the bundle whose library is installed.",
             metavar="keras|litert|onnx|openvino",
-            show_default=False,
         ),
     ] = None,
     workers: Workers = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image and line.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image, one per line.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Classify images.
+    """Classify images with a trained model.
 
-    Marks predictions that are unsure, and images that the model was trained on.
+    Marks uncertain predictions, and images that the model was trained on.
     """
     from housetrain.cli import terminal
     from housetrain.errors import RecipeError
@@ -52,7 +45,9 @@ def predict(
     from housetrain.inference.predictor import Predictor
 
     if csv and jsonl:
-        raise RecipeError("Two output files were given", do="choose --csv or --jsonl", csv=str(csv), jsonl=str(jsonl))
+        raise RecipeError(
+            "Only one output file is possible", do="choose --csv or --jsonl", csv=str(csv), jsonl=str(jsonl)
+        )
     listing = Listing(images)
     predictor = Predictor.load(run, engine=engine)
     path = csv or jsonl
@@ -92,24 +87,21 @@ def export(
         str | None,
         typer.Option(
             "--format",
-            help="Model format; by default Keras, and OpenVINO where it is installed, in one bundle.",
+            help="Model format; by default one bundle with Keras and, where installed, OpenVINO.",
             metavar="keras|litert|onnx|openvino|saved-model",
-            show_default=False,
         ),
     ] = None,
     precision: Annotated[str, typer.Option(help="Numeric precision.", metavar="fp32|bf16|fp16|int8")] = "fp32",
     output: Annotated[
         Path | None,
-        typer.Option(
-            help="The folder to make; by default bundle/, or exports/FORMAT-PRECISION/, in the run.", show_default=False
-        ),
+        typer.Option(help="Output folder; by default bundle/ or exports/FORMAT-PRECISION/ in the run folder."),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Export the model for another library, compared with the Keras model on validation images.
+    """Export the model, verified against the Keras model on validation images.
 
-    The bundle holds the class names, the input spec, checksums and a README with Python to start from. int8 is
-    calibrated on training images. An export that differs too much from the Keras model is refused.
+    The bundle holds the model, class names, input spec, checksums and a README with sample code. int8 is calibrated
+    on training images. An export whose predictions differ too much from the Keras model's is refused.
     """
     from housetrain.cli import terminal
     from housetrain.exports.bundle import export as export_run
@@ -137,7 +129,7 @@ _BITS = ("fp32", "bf16", "fp16", "int8")
 
 @app.command(epilog="Example:  housetrain benchmark RUN")
 def benchmark(run: _RUN, json_: Json = False) -> None:
-    """Compare the model in every format and precision that this machine can write. Keeps no files."""
+    """Compare size, speed and accuracy of the model in every format and precision available here. Keeps no files."""
     from housetrain.cli import terminal
     from housetrain.exports.bundle import benchmark as benchmark_run
 
@@ -153,18 +145,14 @@ def benchmark(run: _RUN, json_: Json = False) -> None:
 @app.command(epilog="Examples:  housetrain explain RUN photo.jpg  ·  housetrain explain RUN photo.jpg --name Dog")
 def explain(
     run: _RUN,
-    images: Annotated[list[Path], typer.Argument(help="One photo or a few.", metavar="PHOTO...")],
-    output: Annotated[
-        Path | None, typer.Option(help="The folder to write; by default explained/ in the run.", show_default=False)
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Explain this class; by default the one it names.", show_default=False)
-    ] = None,
+    images: Annotated[list[Path], typer.Argument(help="One or more images.", metavar="IMAGE...")],
+    output: Annotated[Path | None, typer.Option(help="Output folder; by default explained/ in the run folder.")] = None,
+    name: Annotated[str | None, typer.Option(help="Class to explain; by default the predicted one.")] = None,
     json_: Json = False,
 ) -> None:
-    """Show where the model looked: heat maps over the photo, and what each layer makes of it.
+    """Explain predictions: Grad-CAM and occlusion heat maps, feature maps and filters.
 
-    Writes PNG images and a page, and adds a section to the run's report.
+    Writes PNG images and an HTML page, and adds a section to the run's report.
     """
     from housetrain.cli import terminal
     from housetrain.report.explain_page import explain as explain_run
@@ -184,19 +172,20 @@ def classify(
     model: Annotated[
         str,
         typer.Option(
-            help="efficientnet-lite0 (default where its weights are installed), xception (else), efficientnetv2-b0, "
-            "mobilenetv3-large, resnet50 or convnext-tiny.",
-            show_default=False,
+            help="Pretrained model; by default efficientnet-lite0 where its weights are installed, else xception."
         ),
     ] = "",
     top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1, max=1000)] = 5,
     weights: Annotated[
         str,
-        typer.Option(help="imagenet (downloaded once), or a file of weights with the top.", metavar="imagenet|PATH"),
+        typer.Option(
+            help="imagenet (installed, or downloaded once), or a weights file that includes the top.",
+            metavar="imagenet|PATH",
+        ),
     ] = "imagenet",
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image and line.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image, one per line.")] = False,
 ) -> None:
-    """Classify images with the thousand classes of ImageNet, without training."""
+    """Classify images into the 1,000 ImageNet classes, without training."""
     from housetrain.cli import terminal
     from housetrain.inference.classify import classify_many
     from housetrain.inference.inputs import expand

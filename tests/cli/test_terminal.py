@@ -1,0 +1,39 @@
+"""The terminal: results on standard output, messages on standard error, one line each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from housetrain.cli import terminal
+from housetrain.inference.predictor import Prediction
+
+
+def test_messages_go_to_standard_error_and_results_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.out("a result")
+    terminal.fail("a problem\nin two lines")
+    said = capsys.readouterr()
+    assert said.out == "a result\n"
+    assert said.err == "Error: a problem\\nin two lines\n"
+
+
+def test_a_table_keeps_each_cell_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.table("", ("name", "images"), [("a\nb", 3), ("[red]c[/red]", 12)], right=("images",))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "a\\nb" in lines[1] and "[red]c[/red]" in lines[2]
+    assert lines[1].rstrip().endswith(" 3") and lines[2].rstrip().endswith("12")
+
+
+def test_an_image_that_cannot_be_read_is_counted_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = terminal.predictions([Prediction.failed("x.jpg", "truncated")], top=1, as_json=False)
+    assert failed == 1
+    assert capsys.readouterr().out == "x.jpg\tcould not be read: truncated\n"
+    terminal.predictions([Prediction.failed("x.jpg", "truncated")], top=1, as_json=True)
+    assert json.loads(capsys.readouterr().out)["error"] == "truncated"
+
+
+def test_a_path_is_quoted_for_the_shell() -> None:
+    assert terminal.quoted(Path("runs/my pets")) == "'runs/my pets'"
