@@ -43,8 +43,10 @@ from hostile import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from images.odd_files import ODD, lossless_jpeg, short_png
 from PIL import Image, ImageOps  # noqa: TID253
 
+from housetrain.data.catalog import scan
 from housetrain.errors import DataError, DecodeError
 from housetrain.images.decode import decode, examine, fit, load_image, probe, read_bytes
 from housetrain.images.input_spec import InputSpec
@@ -112,6 +114,85 @@ def test_what_is_odd_but_whole_is_used(name: str) -> None:
 def test_what_is_bad_has_its_reason(name: str) -> None:
     build, reason = BAD[name]
     assert refused(build()) == reason
+
+
+# ---------------------------------------------------------------------------------------------- one verdict
+
+
+@pytest.fixture(scope="module")
+def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("odd")
+    for builders in (ODD, GOOD, {name: build for name, (build, _) in BAD.items()}):
+        for name, build in builders.items():
+            path = root / "files" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(build())
+    return root
+
+
+@pytest.fixture(scope="module")
+def scanned(odd_folder: Path) -> dict[str, str]:
+    """Path -> reason, as a scan finds it."""
+    return {image.path: image.reason for image in scan(odd_folder, cache=False, workers=2).images}
+
+
+SPECS = [
+    InputSpec(height, width, color_mode, resize)
+    for color_mode in ("grayscale", "rgb")
+    for height, width, resize in ((8, 8, "stretch"), (50, 50, "pad"), (64, 30, "crop"), (300, 300, "stretch"))
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_a_file_has_one_verdict_for_every_spec_and_caller(
+    odd_folder: Path, scanned: dict[str, str], spec: InputSpec
+) -> None:
+    assert len(scanned) > 150 and {"truncated", ""} <= set(scanned.values())
+    other = {}
+    for path, reason in scanned.items():
+        found = ""
+        try:
+            load_image(odd_folder / path, spec)
+        except DecodeError as error:
+            found = error.reason
+        if found != reason:
+            other[path] = (reason, found)
+    assert not other
+
+
+def test_a_file_has_one_verdict_without_a_spec(odd_folder: Path, scanned: dict[str, str]) -> None:
+    for path, reason in scanned.items():
+        data = (odd_folder / path).read_bytes()
+        for color_mode in ("grayscale", "rgb"):
+            if reason:
+                assert refused(data, color_mode=color_mode) == reason
+            else:
+                assert decode(data, color_mode=color_mode).size
+        if not reason:
+            assert load_image(odd_folder / path).shape[2] == 3
+
+
+def test_harmless_defects_are_named() -> None:
+    assert examine(ODD["bad profile.jpg"]()).oddity == "bad color profile"
+    assert examine(ODD["scan parameters.jpg"]()).oddity == "wrong scan parameters"
+    assert examine(ODD["later frame.gif"]()).oddity == "a later frame is damaged"
+    for name in ("bad profile.jpg", "scan parameters.jpg"):
+        assert np.array_equal(decode(ODD[name]()), decode(jpeg()))
+
+
+def test_a_lossless_jpeg_is_exact() -> None:
+    image = photo(40, 60, 1)
+    assert np.array_equal(decode(lossless_jpeg(image)), image)
+    assert np.array_equal(decode(lossless_jpeg(image[:, :, 0]))[:, :, 0], image[:, :, 0])
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_missing_rows_of_a_png_are_found(interlaced: bool) -> None:
+    gray = photo(21, 37, 2)[:, :, 0]
+    gray[-3:] = 0  # rows that are black, and not missing
+    assert np.array_equal(decode(short_png(gray, 0, interlaced=interlaced))[:, :, 0], gray)
+    for rows in (1, 5, 20):
+        assert refused(short_png(gray, rows, interlaced=interlaced)) == "truncated"
 
 
 # ---------------------------------------------------------------------------------------------- turning

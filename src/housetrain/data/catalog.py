@@ -29,7 +29,7 @@ from housetrain.system.files import write_atomic
 if TYPE_CHECKING:
     from housetrain.data.image_metadata import Facts
 
-VERSION = 1
+VERSION = 2
 """Of the saved catalog: raise it whenever a field or what is measured changes."""
 
 FOREIGN = frozenset(

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from housetrain.errors import DecodeError
 from housetrain.images.decode_jpeg import JpegHeader, decode_jpeg, read_header
 from housetrain.images.decode_pillow import (
+    check_rows,
     frames_of,
     open_image,
     orientation_of,
@@ -30,6 +31,7 @@ from housetrain.images.decode_pillow import (
     pixels_of_array,
     tiff_by_opencv,
 )
+from housetrain.images.decode_tiff import read_layout
 from housetrain.images.input_spec import ColorMode, InputSpec
 from housetrain.images.pixel_ops import Pixels, to_rgb, turn
 from housetrain.images.sniff import JPEG_START, outline, sniff
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """The most pixels an image may have: 300 MB as RGB, and five times the largest images that phones take."""
 
-PIXELS = 2
-"""Raised whenever `load` begins to give other numbers for a file: what was prepared or computed before is done anew."""
+PIXELS = 3
+"""Raised whenever `load_image` returns other numbers for a file than before: prepared arrays are then decoded again."""
 
 _NEARLY = 1.05
 
@@ -164,7 +166,7 @@ def examine(
         pixels, oddity = decode_jpeg(data, jpeg, color_mode=color_mode, at_least=at_least)
         return Examined(_jpeg_header(jpeg), turn(pixels, jpeg.orientation), oddity)
     other = _other(data, format_, max_pixels=max_pixels, frames=frames, background=background)
-    return Examined(other.header, to_rgb(other.pixels, color_mode), "")
+    return Examined(other.header, to_rgb(other.pixels, color_mode), other.oddity)
 
 
 def fit(image: Pixels, spec: InputSpec) -> Pixels:
@@ -289,33 +291,36 @@ def _jpeg_header(jpeg: JpegHeader) -> Header:
 def _other(
     data: bytes, format_: str, *, max_pixels: int | None, frames: bool, background: tuple[int, int, int] = (0, 0, 0)
 ) -> Examined:
-    """Read what is not a JPEG; with ``max_pixels=None`` only its header, the pixels are then empty."""
-    shape = outline(data, format_)
+    """Decode an image that is not a JPEG. With ``max_pixels=None`` only read its header; the pixels are then empty."""
+    layout = read_layout(data) if format_ == "TIFF" else None
+    shape = layout or outline(data, format_)
     if shape and max_pixels is not None:
         _check_pixels(shape.width, shape.height, max_pixels)
+    if layout and max_pixels is not None:
+        layout.check_supported()
+    if layout and layout.by_opencv:
+        header = Header("TIFF", layout.width, layout.height, "RGB", 1, layout.orientation)
+        return Examined(header, _NOTHING if max_pixels is None else tiff_by_opencv(data, layout), "")
     try:
         image = open_image(data, format_)
     except DecodeError as error:
-        if format_ != "TIFF" or shape is None or "unknown pixel mode" not in error.reason:
-            raise
-        turned = shape.orientation >= 5
-        width, height = (shape.height, shape.width) if turned else (shape.width, shape.height)
-        header = Header("TIFF", width, height, "other", 1, shape.orientation)
-        return Examined(header, _NOTHING if max_pixels is None else tiff_by_opencv(data, shape, background), "")
+        if layout and "unknown pixel mode" in error.reason:
+            raise DecodeError(layout.unsupported) from error
+        raise
     with image:
-        orientation = orientation_of(image, shape)
+        orientation = (shape.orientation if shape else 0) or orientation_of(image)
         width, height = image.size
-        if orientation >= 5 and format_ != "TIFF":  # Pillow says a TIFF's size as turned, and turns it itself
+        if orientation >= 5 and format_ != "TIFF":  # Pillow gives a TIFF's size as turned, and turns it itself
             width, height = height, width
-        mode = image.mode
+        mode, pixels = image.mode, _NOTHING
         if max_pixels is not None:
             _check_pixels(width, height, max_pixels)
-            pixels = pixels_of(image, background)
+            if format_ == "PNG":
+                check_rows(image, data)
+            pixels = pixels_of(image, background, layout)
             pixels = pixels if format_ == "TIFF" else turn(pixels, orientation)
-        else:
-            pixels = _NOTHING
-        count = frames_of(image) if frames else 1
-        return Examined(Header(format_, width, height, mode, count, orientation), pixels, "")
+        count, oddity = frames_of(image) if frames else (1, "")
+        return Examined(Header(format_, width, height, mode, count, orientation), pixels, oddity)
 
 
 _NOTHING = np.empty((0, 0, 1), dtype=np.uint8)

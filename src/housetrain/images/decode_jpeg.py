@@ -1,80 +1,129 @@
-"""JPEG bytes -> pixels, strictly: a damaged image is an error, a harmless oddity is not.
+"""JPEG bytes -> pixels, strictly: a corrupt image is an error, a harmless defect of the file is not.
 
-In: the bytes of one JPEG. Out: uint8 pixels as they are stored (not turned by EXIF), and a word on what is odd.
-It does not know files, other formats, EXIF turning, or sizes a model wants (it only takes a least size).
+In: the bytes of one JPEG. Out: uint8 pixels as stored (EXIF orientation not applied), and the harmless defects found.
+It does not know files, other formats, or the model input; it only takes a least size.
 
-libjpeg goes on after almost any damage and fills the rest with gray. `simplejpeg` reports its first warning as an
-error. Most of these warnings mean lost pixels; four of them do not, and real collections are full of those: a wrong
-JFIF version, an unknown Adobe transform, stray bytes between header segments, and a missing end marker after
-complete data. Those four are mended in memory and the image is decoded again, because libjpeg reports only its
-*first* warning and a harmless one would hide a bad one behind it. Spare bytes after the last row cost no pixel that
-can be told from outside (the decoder had all it asked for), so that the image is used and the oddity is said.
+libjpeg continues after almost any damage and fills the rest with gray. `simplejpeg` turns its first warning into an
+error. Most warnings mean lost pixels; a few do not, and real collections are full of those: a wrong JFIF version, an
+unknown Adobe transform, stray bytes between header segments, a bad ICC profile, wrong scan parameters of a sequential
+image, and a missing end marker after complete data. These are repaired in memory and the image is decoded again,
+because libjpeg reports only its *first* warning and a harmless one would hide a serious one behind it. Extra bytes
+after the last row cost no pixel (the decoder got all the data it asked for), so the image is used and the defect noted.
 
-Scaled decoding (by the discrete cosine transform, at 1/8, 1/4 or 1/2) reads every coefficient that full decoding
-reads, so it finds the same damage; ``tests/data/test_decode.py`` holds it to that.
+The verdict is the same for every color mode and size. Scaled decoding (by the discrete cosine transform, at 1/8, 1/4
+or 1/2) reads every coefficient that full decoding reads, so it finds the same damage. Lossless JPEGs, which libjpeg
+neither scales nor converts to grayscale, are decoded as stored and converted afterwards.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import simplejpeg
 
 from housetrain.errors import DecodeError
-from housetrain.images.pixel_ops import Pixels, to_gray
+from housetrain.images.input_spec import ColorMode
+from housetrain.images.pixel_ops import Pixels, to_rgb
 from housetrain.images.sniff import exif_orientation
 
 MAX_SCANS = 500  # a progressive file repeats the whole image in every scan: this many is an attack, not an image
 NO_END = "no end marker"
-_SAME_SIZE, _ROOM_TO_AVERAGE = 1.05, 1.5  # see _enough
+_SAME_SIZE, _ROOM_TO_AVERAGE = 1.05, 1.5  # see _least_size
 
 _END = b"\xff\xd9"
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # C4 Huffman tables, C8 reserved, CC arithmetic tables
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-_ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
+_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
+_STANDALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
+_SOS, _ICC = 0xDA, b"ICC_PROFILE\0"
+_WHOLE_SPECTRUM = b"\x00\x3f\x00"  # the scan parameters that a sequential image must have (ITU-T T.81, table B.3)
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """What the segments before the first scan say. Offsets are into the bytes; sizes are in pixels as stored."""
+    """What the segments before the first scan say. Sizes are in pixels as stored.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        components: 1 (grayscale), 3 (color) or 4 (CMYK).
+        process: The marker of the frame header, 0xC0 to 0xCF: how the image is compressed.
+        orientation: EXIF tag 274, 1 to 8.
+        segments: ``[start, end)`` of each segment, from the SOI to the first SOS.
+        jfif_at: Offset of the JFIF version, or 0.
+        adobe_at: Offset of the Adobe transform, or 0.
+    """
 
     width: int
     height: int
     components: int
-    progressive: bool
+    process: int
     orientation: int
-    segments: tuple[tuple[int, int], ...]  # [start, end) of each segment, the SOI and the first SOS included
-    jfif_at: int  # offset of the JFIF version byte, or 0
-    adobe_at: int  # offset of the Adobe transform byte, or 0
+    segments: tuple[tuple[int, int], ...]
+    jfif_at: int
+    adobe_at: int
 
     @property
     def mode(self) -> str:
         """Pillow's name of the color mode."""
         return _MODES.get(self.components, f"{self.components} components")
 
+    @property
+    def progressive(self) -> bool:
+        """Whether each scan refines the whole image."""
+        return self.process in _PROGRESSIVE
+
+    @property
+    def lossless(self) -> bool:
+        """Whether pixels are predicted from their neighbors instead of transformed."""
+        return self.process in _LOSSLESS
+
 
 def read_header(data: bytes) -> JpegHeader:
-    """Walk the segments up to the first scan.
+    """Read the segments up to the first scan.
 
     Args:
         data: Bytes that begin with ``FF D8``.
 
     Returns:
-        The header; nothing is decoded and nothing of the image's size is allocated.
+        The header; nothing is decoded and no memory of the image's size is allocated.
 
     Raises:
         DecodeError: ``truncated`` before the first scan, or ``damaged (...)``.
     """
-    segments, position, size = [(0, 2)], 2, len(data)
+    segments = [(0, 2)]
     frame: tuple[int, int, int, int] | None = None
     orientation, jfif_at, adobe_at = 0, 0, 0
-    while True:
+    for marker, start, end in _segments(data):
+        segments.append((start, end))
+        body, length = start + 4, end - start - 2
+        if marker in _START_OF_FRAME and frame is None and length >= 8:
+            frame = marker, *struct.unpack_from(">HHB", data, body + 1)
+        elif marker == 0xE1 and not orientation and data.startswith(b"Exif\0\0", body):
+            orientation = exif_orientation(data[body + 6 : end])
+        elif marker == 0xE0 and not jfif_at and length >= 16 and data.startswith(b"JFIF\0", body):
+            jfif_at = body + 5
+        elif marker == 0xEE and length >= 14 and data.startswith(b"Adobe", body):
+            adobe_at = body + 11
+    if frame is None:
+        raise DecodeError("damaged (no frame header)")
+    process, height, width, components = frame
+    if not height or not width:
+        raise DecodeError("damaged (no size in the header)")
+    return JpegHeader(width, height, components, process, orientation or 1, tuple(segments), jfif_at, adobe_at)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of every segment after the SOI, up to the first SOS."""
+    position, size, marker = 2, len(data), 0
+    while marker != _SOS:
         start = data.find(b"\xff", position)
         if start < 0:
             raise DecodeError("truncated")
@@ -84,110 +133,95 @@ def read_header(data: bytes) -> JpegHeader:
         if position + 3 > size:
             raise DecodeError("truncated")
         marker = data[position]
-        if marker == 0 or marker in _ALONE:
+        if marker == 0 or marker in _STANDALONE:
             position += 1
             continue
         if marker == 0xD9:
             raise DecodeError("truncated")
-        length = data[position + 1] << 8 | data[position + 2]
-        body, end = position + 3, position + 1 + length
+        length = int.from_bytes(data[position + 1 : position + 3], "big")
+        start, position = position - 1, position + 1 + length
         if length < 2:
             raise DecodeError("damaged (segment without length)")
-        if end > size:
+        if position > size:
             raise DecodeError("truncated")
-        segments.append((position - 1, end))
-        if marker in _START_OF_FRAME and frame is None and length >= 8:
-            frame = (
-                marker,
-                data[body + 1] << 8 | data[body + 2],
-                data[body + 3] << 8 | data[body + 4],
-                data[body + 5],
-            )
-        elif marker == 0xE1 and not orientation and data.startswith(b"Exif\0\0", body):
-            orientation = exif_orientation(data[body + 6 : end])
-        elif marker == 0xE0 and not jfif_at and length >= 16 and data.startswith(b"JFIF\0", body):
-            jfif_at = body + 5
-        elif marker == 0xEE and length >= 14 and data.startswith(b"Adobe", body):
-            adobe_at = body + 11
-        elif marker == 0xDA:
-            break
-        position = end
-    if frame is None:
-        raise DecodeError("damaged (no frame header)")
-    marker, height, width, components = frame
-    if not height or not width:
-        raise DecodeError("damaged (no size in the header)")
-    return JpegHeader(
-        width, height, components, marker in _PROGRESSIVE, orientation or 1, tuple(segments), jfif_at, adobe_at
-    )
+        yield marker, start, position
 
 
 def decode_jpeg(
-    data: bytes, header: JpegHeader, *, color_mode: Literal["grayscale", "rgb"], at_least: tuple[int, int] | None = None
+    data: bytes, header: JpegHeader, *, color_mode: ColorMode, at_least: tuple[int, int] | None = None
 ) -> tuple[Pixels, str]:
     """Decode strictly.
 
     Args:
         data: The whole file.
-        header: What :func:`read_header` said of it.
-        color_mode: ``"grayscale"`` is the stored brightness (Y channel), which needs no color conversion at all.
-        at_least: Height and width in pixels, as stored, that the result must reach; the decoder then works
-            at 1/8, 1/4 or 1/2 where that is enough. ``None``: full size. An image is never enlarged.
+        header: What `read_header` returned for it.
+        color_mode: ``"grayscale"`` is the stored luma (Y channel), which needs no color conversion at all.
+        at_least: Height and width in pixels, as stored, that the result must reach; a larger image is then decoded at
+            1/8, 1/4 or 1/2 where that is enough. ``None``: full size. An image is never enlarged.
 
     Returns:
-        Pixels ``(height, width, 1 or 3)`` uint8, and what is odd about the file though harmless (often ``""``).
+        Pixels ``(height, width, 1 or 3)`` uint8, and the harmless defects of the file (often ``""``).
 
     Raises:
-        DecodeError: ``truncated``, ``damaged (...)``, ``too many scans (...)`` or ``unsupported JPEG (...)``.
+        DecodeError: ``truncated``, ``damaged (...)``, ``too many scans (...)`` or ``unsupported JPEG (...)``. Whether
+            and why depends on ``data`` alone.
     """
     if header.progressive and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
         raise DecodeError(f"too many scans ({scans})")
+    if header.components not in _MODES:
+        raise DecodeError(f"unsupported JPEG ({header.mode})")
     current = data
-    oddities: list[str] = []
+    defects: list[str] = []
     while True:
         try:
-            return _strict(current, header, color_mode, at_least), ", ".join(oddities)
+            return _strict(current, header, color_mode, at_least), ", ".join(defects)
         except ValueError as error:
-            said = str(error)
-        mended, oddity = _mend(current, header, said)
-        if not oddity:
+            warning = str(error)
+        repaired, found = _repair(current, header, warning)
+        if not found:
             break
-        current, header = mended, read_header(mended)
-        oddities.append(oddity)
-    if spare := re.search(r"(\d+) extraneous bytes before marker 0xd9", said):
-        oddities.append(f"{spare[1]} spare bytes after the last row")
-        return _strict(current, header, color_mode, at_least, strict=False), ", ".join(oddities)
-    if "subsampling" in said:
+        current, header = repaired, read_header(repaired)
+        defects.append(found)
+    if extra := re.search(r"(\d+) extraneous bytes before marker 0xd9", warning):
+        defects.append(f"{extra[1]} spare bytes after the last row")
+        return _strict(current, header, color_mode, at_least, strict=False), ", ".join(defects)
+    if "subsampling" in warning:
         return _by_pillow(data, color_mode), ""
-    if "Premature end of JPEG file" in said or NO_END in oddities:
+    if "Premature end of JPEG file" in warning or NO_END in defects:
         raise DecodeError("truncated")
-    if "precision" in said:
+    if "precision" in warning:
         raise DecodeError("unsupported JPEG (more than 8 bits a channel)")
-    raise DecodeError(f"damaged ({said.removeprefix('Corrupt JPEG data: ').strip() or 'no reason given'})")
+    raise DecodeError(f"damaged ({warning.removeprefix('Corrupt JPEG data: ').strip() or 'no reason given'})")
 
 
 def _strict(
-    data: bytes, header: JpegHeader, color_mode: str, at_least: tuple[int, int] | None, *, strict: bool = True
+    data: bytes, header: JpegHeader, color_mode: ColorMode, at_least: tuple[int, int] | None, *, strict: bool = True
 ) -> Pixels:
-    height, width = _enough(header, at_least) if at_least else (0, 0)
-    if header.components != 4:
-        space = "GRAY" if color_mode == "grayscale" else "RGB"
-        pixels: Pixels = simplejpeg.decode_jpeg(data, space, min_height=height, min_width=width, strict=strict)
-        return pixels
-    inks = simplejpeg.decode_jpeg(data, "CMYK", min_height=height, min_width=width, strict=strict)
-    # JPEG stores four inks inverted (Adobe's way, which Pillow and the browsers assume as well): 255 is no ink
+    if header.lossless:  # libjpeg neither scales nor converts it
+        stored: Pixels = simplejpeg.decode_jpeg(
+            data, {1: "GRAY", 3: "RGB"}.get(header.components, "CMYK"), strict=strict
+        )
+        return to_rgb(_light(stored) if header.components == 4 else stored, color_mode)
+    height, width = _least_size(header, at_least) if at_least else (0, 0)
+    if header.components == 4:
+        inks = simplejpeg.decode_jpeg(data, "CMYK", min_height=height, min_width=width, strict=strict)
+        return to_rgb(_light(inks), color_mode)
+    space = "GRAY" if color_mode == "grayscale" else "RGB"
+    pixels: Pixels = simplejpeg.decode_jpeg(data, space, min_height=height, min_width=width, strict=strict)
+    return pixels
+
+
+def _light(inks: Pixels) -> Pixels:
+    """Convert CMYK to RGB. JPEG stores the inks inverted (as Adobe does, and Pillow assumes, too): 255 is no ink."""
     light = inks[..., :3].astype(np.uint16) * inks[..., 3:]
-    rgb: Pixels = ((light + 127) // 255).astype(np.uint8)
-    if color_mode == "rgb":
-        return rgb
-    return to_gray(rgb)
+    return ((light + 127) // 255).astype(np.uint8)
 
 
-def _enough(header: JpegHeader, at_least: tuple[int, int]) -> tuple[int, int]:
+def _least_size(header: JpegHeader, at_least: tuple[int, int]) -> tuple[int, int]:
     """Return the size to ask the decoder for: that of 1/8, 1/4, 1/2 or full scale.
 
-    Only these average blocks as area shrinking does; 3/8, 5/8 ... are slower and further from it. And from an image
-    only a little larger than wanted the second shrinking would blur: it is (nearly) the size itself, or 1.5 times.
+    Only these average blocks as area resampling does; 3/8, 5/8, ... are slower and less accurate. Resampling an image
+    only a little larger than wanted would blur it: the decoded size is (nearly) the size itself, or 1.5 times.
     Measured on 200 photos of 500x375, mean difference to an area-resized full decode, n/8 -> this: at 50x50 gray
     3.1 -> 1.8 of 255, at 96x96 RGB 3.1 -> 1.0.
     """
@@ -199,29 +233,38 @@ def _enough(header: JpegHeader, at_least: tuple[int, int]) -> tuple[int, int]:
     return header.height, header.width
 
 
-def _mend(data: bytes, header: JpegHeader, said: str) -> tuple[bytes, str]:
-    """Return the bytes with their harmless oddities put right, and the name of these: ``""`` when there are none."""
-    oddities: list[str] = []
+def _repair(data: bytes, header: JpegHeader, warning: str) -> tuple[bytes, str]:
+    """Return the bytes with their harmless defects repaired, and the names of these: ``""`` where there are none."""
+    defects: list[str] = []
     changed = bytearray(data)
     if header.jfif_at and data[header.jfif_at] not in (1, 2):
         changed[header.jfif_at : header.jfif_at + 2] = b"\x01\x01"
-        oddities.append("unknown JFIF version")
+        defects.append("unknown JFIF version")
     if header.adobe_at and data[header.adobe_at] > 2:
-        changed[header.adobe_at] = 2 if header.components == 4 else 1  # what libjpeg assumes, said in its own words
-        oddities.append("unknown Adobe transform")
+        changed[header.adobe_at] = 2 if header.components == 4 else 1  # the value that libjpeg assumes
+        defects.append("unknown Adobe transform")
+    scan = header.segments[-1][1]
+    sequential = not header.progressive and not header.lossless
+    if sequential and data[scan - 3 : scan] != _WHOLE_SPECTRUM:
+        changed[scan - 3 : scan] = _WHOLE_SPECTRUM
+        defects.append("wrong scan parameters")
+    kept = header.segments
+    if "ICC" in warning:
+        kept = tuple((start, end) for start, end in kept if not data.startswith(_ICC, start + 4))
+    if len(kept) < len(header.segments):
+        defects.append("bad color profile")
     if any(end != start for (_, end), (start, _) in pairwise(header.segments)):
-        scan = header.segments[-1][1]
-        changed = bytearray().join(changed[start:end] for start, end in header.segments) + changed[scan:]
-        oddities.append("stray bytes in the header")
-    if "Premature end of JPEG file" in said and not header.progressive and not data.endswith(_END):
-        # A missing end mark can only be told from missing data by trying. A progressive file cut between two scans
-        # would then decode without a word, so it gets no mark from us.
+        defects.append("stray bytes in the header")
+    changed = bytearray().join(changed[start:end] for start, end in kept) + changed[scan:]
+    if "Premature end of JPEG file" in warning and not header.progressive and not data.endswith(_END):
+        # Only decoding can distinguish a missing end marker from missing data. A progressive file cut between two
+        # scans would decode without a warning, so it gets no end marker.
         changed += _END
-        oddities.append(NO_END)
-    return bytes(changed), ", ".join(oddities)
+        defects.append(NO_END)
+    return bytes(changed), ", ".join(defects)
 
 
-def _by_pillow(data: bytes, color_mode: Literal["grayscale", "rgb"]) -> Pixels:
+def _by_pillow(data: bytes, color_mode: ColorMode) -> Pixels:
     """Decode the rare layouts that TurboJPEG refuses. Pillow notices truncation, but not every flipped bit."""
     from PIL.JpegImagePlugin import JpegImageFile
 
@@ -230,4 +273,4 @@ def _by_pillow(data: bytes, color_mode: Literal["grayscale", "rgb"]) -> Pixels:
             rgb = np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DecodeError("truncated" if "truncated" in str(error) else f"damaged ({error})") from error
-    return to_gray(rgb) if color_mode == "grayscale" else rgb
+    return to_rgb(rgb, color_mode)

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from housetrain.errors import DecodeError
-from housetrain.images.pixel_ops import Pixels, composite, to_uint8, turn
-from housetrain.images.sniff import Outline, exif_orientation, without_bad_notes
+from housetrain.images.decode_tiff import TiffLayout
+from housetrain.images.pixel_ops import Pixels, composite, to_uint8
+from housetrain.images.sniff import exif_orientation, has_all_rows, without_metadata
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,35 +69,58 @@ def open_image(data: bytes, format_: str) -> ImageFile:
     """
     module, name = _PLUGINS[format_]
     if format_ == "PNG":
-        data = without_bad_notes(data)
+        data = without_metadata(data)
     with failures_named():
         plugin = getattr(importlib.import_module(f"PIL.{module}"), name)
         image: ImageFile = plugin(io.BytesIO(data))
+        if format_ == "PNG" and isinstance(clear := image.info.get("transparency"), int):
+            # Pillow scales grays of 2 and 4 bits to 8, but not the gray that is transparent
+            image.info["transparency"] = clear * {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
     return image
 
 
-def orientation_of(image: Image, outline: Outline | None) -> int:
+def check_rows(image: Image, data: bytes) -> None:
+    """Raise `DecodeError` where rows of a PNG are missing at the end: Pillow fills them with zeros.
+
+    Args:
+        image: The opened image; it is decoded.
+        data: The whole file.
+    """
+    with failures_named():
+        image.load()
+        last = image.crop((0, image.height - 1, image.width, image.height))
+        if (image.info.get("interlace") or last.getbbox() is None) and not has_all_rows(data):
+            raise DecodeError("truncated")
+
+
+def orientation_of(image: Image) -> int:
     """Return EXIF tag 274 of an opened image, 1 to 8, without decoding it."""
-    if outline is not None and outline.orientation:
-        return outline.orientation
-    if image.format == "AVIF":  # its own turning boxes count as well; Pillow adds the two up
+    if image.format == "AVIF":  # it has rotation boxes of its own, which Pillow adds to the EXIF orientation
         found = image.getexif().get(274, 1)
         return found if found in range(1, 9) else 1
     return exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
 
 
-def frames_of(image: Image) -> int:
-    """Count frames or pages. Raises :class:`DecodeError` where a later one is cut."""
-    with failures_named():
-        return max(1, int(getattr(image, "n_frames", 1)))
+def frames_of(image: Image) -> tuple[int, str]:
+    """Count frames or pages.
+
+    Returns:
+        The number, and what is wrong with a later frame, or ``""``. The number is 1 where it cannot be counted.
+    """
+    try:
+        with failures_named():
+            return max(1, int(getattr(image, "n_frames", 1))), ""
+    except DecodeError:  # only the first frame is used, and it was decoded
+        return 1, "a later frame is damaged"
 
 
-def pixels_of(image: Image, background: tuple[int, int, int]) -> Pixels:
+def pixels_of(image: Image, background: tuple[int, int, int], layout: TiffLayout | None = None) -> Pixels:
     """Decode an opened image's first frame.
 
     Args:
         image: Any Pillow image.
         background: RGB, each 0 to 255, shown through transparent pixels.
+        layout: How the file stores the pixels, where it is a TIFF.
 
     Returns:
         uint8 ``(height, width, 1 or 3)`` as Pillow stores it: only TIFFs are turned already.
@@ -107,7 +131,7 @@ def pixels_of(image: Image, background: tuple[int, int, int]) -> Pixels:
     with failures_named():
         mode = image.mode
         if mode == "F" or mode.startswith("I"):
-            values = np.asarray(image)
+            values = layout.values(image) if layout else np.asarray(image)
             pixels, clear = _with_channel(to_uint8(values)), image.info.get("transparency")
             if clear is None:
                 return pixels
@@ -147,17 +171,17 @@ def pixels_of_array(array: npt.NDArray[Any], background: tuple[int, int, int]) -
     return pixels
 
 
-def tiff_by_opencv(data: bytes, outline: Outline, background: tuple[int, int, int]) -> Pixels:
-    """Decode a TIFF that Pillow has no mode for, for instance RGB of 32-bit floats; turned the right way up."""
+def tiff_by_opencv(data: bytes, layout: TiffLayout) -> Pixels:
+    """Decode a TIFF that Pillow has no mode for: RGB of 32-bit or 64-bit floats."""
     import cv2
 
     with failures_named():
         array = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None or array.shape[:2] != (outline.height, outline.width):
-        raise DecodeError("damaged (no decoder can read this TIFF)")
-    if array.ndim == 3 and array.shape[2] >= 3:
-        array = array[:, :, [2, 1, 0, 3][: array.shape[2]]]
-    return turn(pixels_of_array(array, background), outline.orientation)
+    if array is None:  # libtiff does not distinguish what is cut from what is changed
+        raise DecodeError("damaged (the TIFF cannot be decoded)")
+    if array.shape != (layout.height, layout.width, 3):
+        raise DecodeError(layout.unsupported)
+    return to_uint8(array[:, :, ::-1])
 
 
 def _with_channel(pixels: Pixels) -> Pixels:

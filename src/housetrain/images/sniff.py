@@ -126,7 +126,7 @@ def outline(data: bytes, format_: str) -> Outline | None:
     Raises:
         DecodeError: ``truncated`` or ``damaged (...)``.
     """
-    walk = {"PNG": _png, "GIF": _gif, "WEBP": _webp, "TIFF": _tiff, "AVIF": _avif}.get(format_)
+    walk = {"PNG": _png, "GIF": _gif, "WEBP": _webp, "AVIF": _avif}.get(format_)
     return walk(data) if walk else None
 
 
@@ -145,12 +145,42 @@ def _png(data: bytes) -> Outline:
     return Outline(width, height, orientation or 1)
 
 
-def without_bad_notes(data: bytes) -> bytes:
-    """Return a PNG without the notes (texts, times, EXIF) whose checksum is wrong: Pillow would refuse the image."""
-    bad = [(start, end) for kind, start, end in _chunks(data) if not _needed(kind) and not _whole(data, start, end)]
-    for start, end in reversed(bad):
-        data = data[:start] + data[end:]
-    return data
+def without_metadata(data: bytes) -> bytes:
+    """Return a PNG without its metadata (texts, times, profiles): Pillow refuses large or bad chunks of it."""
+    dropped = [(start, end) for kind, start, end in _chunks(data) if kind[0] & 0x20 and kind not in _PIXEL_CHUNKS]
+    if not dropped:
+        return data
+    starts, ends = [0, *(end for _, end in dropped)], [*(start for start, _ in dropped), len(data)]
+    return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
+
+
+def has_all_rows(data: bytes) -> bool:
+    """Whether the compressed data of a PNG is as long as its header announces: Pillow fills missing rows with zeros.
+
+    Args:
+        data: A PNG whose chunks are whole.
+    """
+    chunks = list(_chunks(data))
+    width, height, depth, color_type, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, chunks[0][1] + 8)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color_type, 0)
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    needed = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            needed += rows * (1 + -(-columns * bits // 8))  # each row begins with a filter byte
+    unzip = zlib.decompressobj()
+    for kind, start, end in chunks:
+        rest = data[start + 8 : end - 4] if kind == b"IDAT" else b""
+        while rest and needed > 0:
+            needed -= len(unzip.decompress(rest, _BLOCK))
+            rest = unzip.unconsumed_tail
+    return needed <= len(unzip.flush()) if needed > 0 else True
+
+
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_PIXEL_CHUNKS = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
+_BLOCK = 1 << 16
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -219,9 +249,9 @@ def _after_sub_blocks(data: bytes, position: int) -> int:
 
 def _webp(data: bytes) -> Outline:
     """Read the canvas size: libwebp allocates the canvas when it is merely opened."""
-    if len(data) < 30 or struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1:
-        raise DecodeError("truncated")  # (+ 1: the last padding byte is often left away)
     kind = data[12:16]
+    if len(data) < (25 if kind == b"VP8L" else 30) or struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1:
+        raise DecodeError("truncated")  # (+ 1: the last padding byte is often left away)
     if kind == b"VP8X":
         return Outline(1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
     if kind == b"VP8L":
@@ -231,13 +261,6 @@ def _webp(data: bytes) -> Outline:
         width, height = struct.unpack_from("<HH", data, 26)
         return Outline(width & 0x3FFF, height & 0x3FFF)
     raise DecodeError("damaged (unknown WebP chunk)")
-
-
-def _tiff(data: bytes) -> Outline | None:
-    """Read the size of the first page, so that pages Pillow has no mode for can be given to another decoder."""
-    tags = _directory(data, {256, 257, 274})
-    width, height = tags.get(256, 0), tags.get(257, 0)
-    return Outline(width, height, _valid(tags.get(274, 1))) if width and height else None
 
 
 def _avif(data: bytes) -> None:
@@ -264,27 +287,48 @@ def exif_orientation(block: bytes) -> int:
         1 to 8; 1 as well where the block says nothing or nonsense: a damaged note about an image is not a damaged
         image.
     """
-    return _valid(_directory(block, {274}).get(274, 1))
+    return valid_orientation(*tiff_tags(block, {274}).get(274, ())[:1])
 
 
-def _directory(block: bytes, wanted: set[int]) -> dict[int, int]:
-    """Return the wanted SHORT or LONG tags of the first directory of a TIFF structure (TIFF 6.0, section 2)."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
-    if order is None or len(block) < 8:
+def tiff_tags(block: bytes, wanted: set[int]) -> dict[int, tuple[int, ...]]:
+    """Read whole-number tags of the first directory of a TIFF or BigTIFF structure (TIFF 6.0, section 2).
+
+    Args:
+        block: The bytes of the structure, possibly truncated or corrupt.
+        wanted: Numbers of tags of type BYTE, SHORT or LONG (in BigTIFF also LONG8).
+
+    Returns:
+        The first eight values of each tag that could be read.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    big = block[2:4] in (b"+\0", b"\0+")
+    if order is None or len(block) < 16 or not (big or block[2:4] in (b"*\0", b"\0*")):
         return {}
-    at = struct.unpack_from(order + "I", block, 4)[0]
-    if at + 2 > len(block):
+    offset, number, entry_size = ("Q", "Q", 20) if big else ("I", "H", 12)
+    at = struct.unpack_from(order + offset, block, 8 if big else 4)[0]
+    head = struct.calcsize(order + number)
+    if at + head > len(block):
         return {}
-    count = struct.unpack_from(order + "H", block, at)[0]
-    found: dict[int, int] = {}
-    for entry in range(at + 2, min(at + 2 + 12 * count, len(block) - 11), 12):
-        tag, kind = struct.unpack_from(order + "HH", block, entry)
-        if tag in wanted:
-            found[tag] = struct.unpack_from(order + ("I" if kind == 4 else "H"), block, entry + 8)[0]
+    count = struct.unpack_from(order + number, block, at)[0]
+    found: dict[int, tuple[int, ...]] = {}
+    for entry in range(at + head, min(at + head + entry_size * count, len(block) - entry_size + 1), entry_size):
+        tag, kind, values = struct.unpack_from(f"{order}HH{offset}", block, entry)
+        if tag not in wanted or kind not in _WHOLE_NUMBERS:
+            continue
+        place = entry + 4 + struct.calcsize(order + offset)
+        if values * struct.calcsize(order + _WHOLE_NUMBERS[kind]) > struct.calcsize(order + offset):
+            place = struct.unpack_from(order + offset, block, place)[0]
+        layout = f"{order}{min(values, 8)}{_WHOLE_NUMBERS[kind]}"
+        if place + struct.calcsize(layout) <= len(block):
+            found[tag] = struct.unpack_from(layout, block, place)
     return found
 
 
-def _valid(orientation: int) -> int:
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+
+
+def valid_orientation(orientation: int = 1) -> int:
+    """Return an EXIF orientation, or 1 for a value that is none."""
     return orientation if 1 <= orientation <= 8 else 1
 
 
