@@ -80,4 +80,4 @@ def some_of(images: Path, work: Path, *, count: int) -> Prepared:
                 for path in sorted((images / label).glob("*.jpg"))[: count // 2]:
                     shutil.copyfile(path, Path(scratch) / label / path.name)
             prepare(Path(scratch), folder, image_size=50, color_mode="grayscale")
-    return Prepared.load(folder)
+    return Prepared.open(folder)

@@ -165,7 +165,7 @@ def main() -> int:
         from housetrain import prepare
 
         prepare(options.images, folder, image_size=50, color_mode="grayscale")
-    prepared = Prepared.load(folder)
+    prepared = Prepared.open(folder)
     axes = {axis: getattr(options, axis) for axis in AXES}
     if options.step == "plain":
         trained = options.reckon_from or options.epochs

@@ -49,7 +49,7 @@ def arrays(images: Path, work: Path) -> Prepared:
     folder = work / "prepared-70-30"
     if not (folder / "prepared.json").exists():
         prepare(images, folder, image_size=50, color_mode="grayscale", validation_split=0.295, test_split=0.005)
-    return Prepared.load(folder)
+    return Prepared.open(folder)
 
 
 def one(kind: str, seed: int, images: Path, work: Path) -> dict[str, float]:

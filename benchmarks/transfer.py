@@ -62,7 +62,7 @@ def lay_out(args: argparse.Namespace) -> Path:
     """Make ``plain/{train,validation,test}/<class>`` of links to the very images that `ours` used."""
     from housetrain import Prepared
 
-    prepared, folder = Prepared.load(args.work / "prepared"), args.work / "plain"
+    prepared, folder = Prepared.open(args.work / "prepared"), args.work / "plain"
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("train", "validation", "test"):
         for path, label in zip(prepared.paths(name), prepared.labels(name), strict=True):

@@ -24,7 +24,8 @@ import housetrain.system.fork_pool as filling
 from housetrain.data import prepared_folder
 from housetrain.data.catalog import scan
 from housetrain.data.prepare import default_prepared_folder, prepare
-from housetrain.data.prepared import MANIFEST, Prepared
+from housetrain.data.prepared import Prepared
+from housetrain.data.prepared_folder import MANIFEST
 from housetrain.data.split import position, split
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest
 from housetrain.errors import (
@@ -135,13 +136,13 @@ def test_arrays_labels_and_names_belong_together(tmp_path: Path, root: Path) -> 
     assert prepared.counts() == one.counts()
     everything = np.load(prepared.file)  # a plain .npy: any tool reads it
     assert len(everything) == 40 and np.array_equal(everything[: len(one.of("train"))], prepared.images("train"))
-    with pytest.raises(ValueError, match="no such split"):
+    with pytest.raises(ValueError, match="Unknown split"):
         prepared.images("trian")  # type: ignore[arg-type]
 
 
 def test_loaded_is_what_was_returned(tmp_path: Path, root: Path) -> None:
     prepared = prepare(divide(root), tmp_path / "out", image_size=16)
-    assert Prepared.load(tmp_path / "out") == prepared
+    assert Prepared.open(tmp_path / "out") == prepared
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
     assert manifest["counts"] == prepared.counts() and manifest["images"]["shape"] == [40, 16, 16, 1]
     assert sorted(item.name.split("-")[0] for item in (tmp_path / "out").iterdir()) == [
@@ -180,7 +181,7 @@ def test_forks_and_workers_prepare_the_same(tmp_path: Path, monkeypatch: pytest.
     one.save(tmp_path)
     assert child(tmp_path, tmp_path / "forks", 16).communicate()[0].split() == ["go", "done"]  # it may be forked
     monkeypatch.setattr(filling, "can_fork", lambda: False)
-    forks, workers = Prepared.load(tmp_path / "forks"), prepare(one, tmp_path / "workers", image_size=16)
+    forks, workers = Prepared.open(tmp_path / "forks"), prepare(one, tmp_path / "workers", image_size=16)
     assert forks.file.read_bytes() == workers.file.read_bytes() and forks.fingerprint == workers.fingerprint
     assert forks.split == workers.split
     assert forks.split.left_out == (LeftOut("Cat/bad.jpg", "Cat", "not an image (HTML)"),)
@@ -318,7 +319,7 @@ def test_damage_is_noticed_and_mended(tmp_path: Path, root: Path, damage: str) -
     else:
         listing.unlink()
     with pytest.raises(CorruptError) as caught:
-        Prepared.load(out)
+        Prepared.open(out)
     assert "\n" not in str(caught.value) and "prepare again" in str(caught.value)
     assert_holds(prepare(one, out, image_size=16), one, InputSpec(16, 16))
     assert len(content(out)) == 3
@@ -326,8 +327,8 @@ def test_damage_is_noticed_and_mended(tmp_path: Path, root: Path, damage: str) -
 
 def test_what_is_not_prepared_says_so(tmp_path: Path, root: Path) -> None:
     for folder in (tmp_path / "none", tmp_path, root / "Cat" / "0.jpg"):
-        with pytest.raises(IncompleteError, match="no prepared images here"):
-            Prepared.load(folder)
+        with pytest.raises(IncompleteError, match="no prepared images"):
+            Prepared.open(folder)
 
 
 def test_a_manifest_cannot_point_elsewhere(tmp_path: Path, root: Path) -> None:
@@ -337,7 +338,7 @@ def test_a_manifest_cannot_point_elsewhere(tmp_path: Path, root: Path) -> None:
     manifest["images"]["file"] = "../secret.npy"
     path.write_text(json.dumps(manifest))
     with pytest.raises(CorruptError, match="outside of the folder"):
-        Prepared.load(tmp_path / "out")
+        Prepared.open(tmp_path / "out")
 
 
 # ---------------------------------------------------------------------------------------------- what changed
@@ -487,7 +488,7 @@ def test_a_full_disk_names_path_and_bytes_and_keeps_the_old(tiny_disk: Path, roo
     with pytest.raises(DiskFull, match=r"No space left.*bytes_needed=1200128.*bytes_free=") as caught:
         prepare(one, out, image_size=100, color_mode="rgb")
     assert str(out) in str(caught.value) and "\n" not in str(caught.value)
-    assert content(out) == before and Prepared.load(out).split == listing
+    assert content(out) == before and Prepared.open(out).split == listing
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -593,7 +594,7 @@ def kill_at_random(tmp_path: Path, root: Path, *, kills: int) -> None:
         process.kill()
         process.wait()
         process.stdout.close()
-        prepared = Prepared.load(out)  # the old or the new, whole
+        prepared = Prepared.open(out)  # the old or the new, whole
         seen.add(prepared.spec.height)
         for name in SPLITS:
             assert np.array_equal(prepared.images(name), right[prepared.spec.height][name])
@@ -634,7 +635,7 @@ def test_cut_off_at_each_step_of_the_exchange(
             patch.setattr(prepared_folder, step, stop)
             with contextlib.suppress(KeyboardInterrupt):
                 prepare(one, out, image_size=17)
-        prepared = Prepared.load(out)
+        prepared = Prepared.open(out)
         assert_holds(prepared, one, prepared.spec)
         assert_holds(prepare(one, out, image_size=17), one, InputSpec(17, 17))
 
@@ -646,7 +647,7 @@ def test_two_processes_prepare_the_same_folder(tmp_path: Path, root: Path) -> No
     for process in processes:
         answer, _ = process.communicate(timeout=120)
         assert answer.split() == ["go", "done"] and process.returncode == 0
-    assert_holds(Prepared.load(out), one, InputSpec(48, 48))
+    assert_holds(Prepared.open(out), one, InputSpec(48, 48))
     assert len(content(out)) == 3
 
 

@@ -241,7 +241,7 @@ def test_an_unfinished_run_is_not_tested(make_run: Any, model: Knows) -> None:
 
 def test_other_images_are_refused_before_they_are_looked_at(make_run: Any, model: Knows) -> None:
     run = make_run(with_arrays=True)
-    prepared = Prepared.load(Path(run.input_json["prepared"]))
+    prepared = Prepared.open(Path(run.input_json["prepared"]))
     with pytest.raises(SourceChanged, match="not those the run was trained on"):
         evaluate(run, prepared=dataclasses.replace(prepared, fingerprint="another"))
     assert openings(run) == [] and model.seen == 0
@@ -257,7 +257,7 @@ def test_prepared_images_that_are_gone_are_named(make_run: Any, model: Knows) ->
 
 def test_an_empty_test_split_is_said(make_run: Any, model: Knows) -> None:
     run = make_run(with_arrays=True)
-    prepared = Prepared.load(Path(run.input_json["prepared"]))
+    prepared = Prepared.open(Path(run.input_json["prepared"]))
     rows = [row for row in prepared.split.rows if row.split != "test"]
     empty = SplitManifest.of_rows(prepared.split.root, prepared.classes, rows=rows, options=prepared.split.options)
     with pytest.raises(DataError, match="test split is empty"):

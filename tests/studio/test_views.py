@@ -84,7 +84,7 @@ def test_data_prepares_what_the_form_says(page: Page, pets: Path, work: Path) ->
     assert (made["spec"]["height"], made["spec"]["color_mode"]) == (28, "grayscale")
     from housetrain.data.prepare import Prepared
 
-    prepared = Prepared.load(manifest.parent)
+    prepared = Prepared.open(manifest.parent)
     assert prepared.balance == "trim" and prepared.split.options["validation_split"] == 0.2
     test = page("data", state={"folder": "pets", "size": 28, "balance": "trim", "validation": 20})
     assert "Ready:" in texts(test)

@@ -429,7 +429,7 @@ from housetrain.data.prepare import Prepared
 from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.driver import sweep
 grid = Grid(conv=(1,), nodes=(4, 8), dense=(0,), epochs=5000, batch_size=16)
-sweep(Prepared.load(Path({str(digits.folder)!r})), grid, {str(tmp_path / "s")!r}, workers=2)
+sweep(Prepared.open(Path({str(digits.folder)!r})), grid, {str(tmp_path / "s")!r}, workers=2)
 """
     driver = subprocess.Popen([sys.executable, "-c", code])
     limit = time.monotonic() + 120

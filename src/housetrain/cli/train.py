@@ -48,7 +48,7 @@ def train(
     from housetrain import workflow
     from housetrain.cli import terminal
 
-    arrays = ht.Prepared.load(prepared)
+    arrays = ht.Prepared.open(prepared)
     chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
     target = output or workflow.free_run_folder(
         arrays.folder.with_name(f"{arrays.folder.name}-{chosen.name}"), arrays, chosen
@@ -100,7 +100,7 @@ def sweep(
     axes = {"conv": conv, "nodes": nodes, "dense": dense}
     plan = plan_from(model, flags, set_, axes=axes, seeds=seeds, search=search, trials=trials, halving=halving)
     board = workflow.run_sweep(
-        ht.Prepared.load(prepared), plan, output, workers=workers, time_limit_s=time_limit, retry_failed=retry_failed,
+        ht.Prepared.open(prepared), plan, output, workers=workers, time_limit_s=time_limit, retry_failed=retry_failed,
         narrator=terminal.Terminal(quiet=quiet),
     )  # fmt: skip
     if json_:

@@ -22,8 +22,7 @@ from typing import Any, Literal, Unpack, overload
 from housetrain.data import npy_writer
 from housetrain.data.output import refuse_inside
 from housetrain.data.prepared import Prepared as Prepared
-from housetrain.data.prepared import read_manifest
-from housetrain.data.prepared_folder import Filled, cached, digest, write_prepared
+from housetrain.data.prepared_folder import Filled, cached, digest, read_manifest, write_prepared
 from housetrain.data.split import SplitOptions, complete_options
 from housetrain.data.split import split as divide
 from housetrain.data.split_manifest import Row, SplitManifest
@@ -116,9 +115,8 @@ def prepare(
     asked = complete_options(**options)
     target = folder or _default_folder(root, spec, options=asked)
     key = _request_key(catalog.fingerprint, root=root, spec=spec, options=asked)
-    found = cached(target, "catalog", key)
-    if found is not None:
-        return found
+    if (manifest := cached(target, "catalog", key)) is not None:
+        return Prepared.of_manifest(target, manifest)
     return _prepare_split(divide(catalog, **options), target, spec=spec, workers=workers, progress=progress)
 
 
@@ -174,7 +172,8 @@ def _prepare_split(
         "split": _request_key(split.fingerprint, root=split.root, spec=spec),
         "catalog": _request_key(catalog, root=split.root, spec=spec, options=options) if catalog else "",
     }
-    return write_prepared(target, split, spec, fill=fill, request=request, decoder=decoder())
+    manifest = write_prepared(target, split, spec, fill=fill, request=request, decoder=decoder())
+    return Prepared.of_manifest(target, manifest)
 
 
 def _decode(

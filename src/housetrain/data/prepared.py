@@ -1,43 +1,119 @@
-"""A folder of prepared images, opened: what training, its test and the studio read.
+"""Prepared images, opened: what training, evaluation and the studio read.
 
-In: a folder that `housetrain.data.prepare` wrote. Out: `Prepared`: memory-mapped images, labels, names. It writes
-nothing, and checks sizes and checksums before it believes a manifest.
+In: a folder that `housetrain.data.prepared_folder` wrote, or arrays. Out: `Prepared`, with the memory-mapped images,
+labels and paths of each split as `SplitArrays`. It checks sizes and checksums before it believes a manifest, and knows
+nothing of models.
 """
 
 from __future__ import annotations
 
-import bisect
-import hashlib
-import json
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from housetrain.data.array_source import write_arrays
+from housetrain.data.prepared_folder import bounds, read_listing, read_manifest
 from housetrain.data.split_manifest import SPLITS, Row, SplitManifest, SplitName
-from housetrain.errors import CorruptError, IncompleteError
+from housetrain.errors import CorruptError
 from housetrain.images.input_spec import InputSpec
+from housetrain.system.backend import load_tensorflow
 
-MANIFEST = "prepared.json"
-"""Written last: where it is, the folder is complete."""
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-FORMAT = 1
+
+@dataclass(frozen=True, repr=False)
+class SplitArrays:
+    """The images of one split, in the order of the array file. See `Prepared.train`.
+
+    Attributes:
+        name: ``"train"``, ``"validation"`` or ``"test"``.
+        classes: Names of the classes; a label is an index into them.
+        rows: What each image is.
+        file: The array file of all splits.
+        start: Row of the file at which this split begins.
+    """
+
+    name: SplitName
+    classes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    file: Path
+    start: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"<{self.name} split: {len(self):,} images of {len(self.classes)} classes>"
+
+    @property
+    def images(self) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """The images: read-only ``(N, height, width, channels)`` uint8 in [0, 255], mapped, not loaded."""
+        everything = np.load(self.file, mmap_mode="r")
+        return everything[self.start : self.start + len(self.rows)]  # type: ignore[no-any-return]
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """The labels: ``(N,)`` int64, each an index into `classes`."""
+        index = {label: number for number, label in enumerate(self.classes)}
+        return np.array([index[row.label] for row in self.rows], dtype=np.int64)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Path of each image relative to the folder of images; ``train/12`` for ``x_train[12]``."""
+        return tuple(row.path for row in self.rows)
+
+    @property
+    def sha256(self) -> tuple[str, ...]:
+        """The sha256 of each image's file, or of its pixels where it came from an array."""
+        return tuple(row.sha256 for row in self.rows)
+
+    def to_tf_dataset(self, *, batch_size: int = 32, shuffle: bool = False, seed: int | None = None) -> Any:
+        """Return the split as a ``tf.data.Dataset`` of batches, for a training loop of your own.
+
+        Args:
+            batch_size: Images per batch, 1 or more; the last batch of an epoch may be smaller.
+            shuffle: Whether to draw a new order in each epoch, over the whole split.
+            seed: Makes the orders reproducible; only with ``shuffle``.
+
+        Returns:
+            A dataset of ``(images, labels)``: uint8 ``(batch, height, width, channels)`` in [0, 255], not scaled, and
+            int64 ``(batch,)``. Images are read from the memory map batch by batch.
+
+        Raises:
+            MissingExtra: TensorFlow is not installed.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more. Received: batch_size={batch_size}")
+        tf = load_tensorflow("Prepared.train.to_tf_dataset")
+        images, labels = self.images, self.labels
+        order = tf.data.Dataset.range(len(self))
+        if shuffle and len(self):
+            order = order.shuffle(len(self), seed=seed, reshuffle_each_iteration=True)
+
+        def batch(rows: Any) -> Any:
+            pixels = tf.numpy_function(lambda chosen: images[chosen], [rows], tf.uint8)
+            return tf.ensure_shape(pixels, (None, *images.shape[1:])), tf.gather(labels, rows)
+
+        return order.batch(batch_size).map(batch).prefetch(2)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Images ready for training, in a folder. Make one with `prepare`, open one with `Prepared.load`.
+    """Images ready for training, in a folder. Make one with `prepare` or `from_arrays`, open one with `Prepared.open`.
 
     Attributes:
         folder: Where it lies.
         spec: Size, color and resize rule of the images; a model trained on them carries it along.
-        classes: Names of the classes, sorted; a label is an index into it.
+        classes: Names of the classes; a label is an index into it.
         split: What each image is, and what was left out.
         fingerprint: 64 hex digits over split and spec: equal content has an equal fingerprint.
         file: The array file, ``(N, height, width, channels)`` uint8.
-        decoder: Versions of what decoded them: another one may give other pixels for the same files.
+        decoder: Versions of what decoded them: another one may give other pixels for the same files. Empty for arrays.
     """
 
     folder: Path
@@ -48,24 +124,52 @@ class Prepared:
     file: Path
     decoder: Mapping[str, str] = field(default_factory=dict, compare=False)
 
+    @property
+    def train(self) -> SplitArrays:
+        """The images that the weights are fitted to."""
+        return self.arrays("train")
+
+    @property
+    def validation(self) -> SplitArrays:
+        """The images that choose the best epoch and rank models."""
+        return self.arrays("validation")
+
+    @property
+    def test(self) -> SplitArrays:
+        """The images set aside. Only `housetrain.evaluate` reads them, and each run records how often it did.
+
+        Looking at them here is not recorded. Never choose a model or a setting by what you find: the accuracy that
+        `housetrain.evaluate` reports would be too high.
+        """
+        return self.arrays("test")
+
+    def arrays(self, name: SplitName) -> SplitArrays:
+        """Return the images of the split ``name``.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        if name not in SPLITS:
+            raise ValueError(f"Unknown split. Expected: {', '.join(SPLITS)}. Received: name={name!r}")
+        place = SPLITS.index(name)
+        start, stop = bounds(self.split)[place : place + 2]
+        return SplitArrays(name, self.classes, self.split.rows[start:stop], self.file, start)
+
     def images(self, name: SplitName) -> np.memmap[Any, np.dtype[np.uint8]]:
-        """Return the images of a split: read-only ``(N, height, width, channels)`` uint8, mapped, not loaded."""
-        start, stop = self._range(name)
-        everything = np.load(self.file, mmap_mode="r")
-        return everything[start:stop]  # type: ignore[no-any-return]
+        """Return the images of a split."""
+        return self.arrays(name).images
 
     def labels(self, name: SplitName) -> np.ndarray:
-        """Return the labels of a split: ``(N,)`` int64, each an index into ``classes``."""
-        index = {label: number for number, label in enumerate(self.classes)}
-        return np.array([index[row.label] for row in self._rows(name)], dtype=np.int64)
+        """Return the labels of a split."""
+        return self.arrays(name).labels
 
     def paths(self, name: SplitName) -> tuple[str, ...]:
-        """Return where each image of a split came from, relative to ``split.root``, in the order of the arrays."""
-        return tuple(row.path for row in self._rows(name))
+        """Return the paths of a split."""
+        return self.arrays(name).paths
 
     def sha256(self, name: SplitName) -> tuple[str, ...]:
-        """Return the sha256 of each file of a split, in the order of the arrays."""
-        return tuple(row.sha256 for row in self._rows(name))
+        """Return the sha256 of each file of a split."""
+        return self.arrays(name).sha256
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many images each split has of each class."""
@@ -77,7 +181,7 @@ class Prepared:
         return str(self.split.options.get("balance", "weights"))
 
     @classmethod
-    def load(cls, folder: Path) -> Prepared:
+    def open(cls, folder: Path | str) -> Prepared:
         """Open a prepared folder.
 
         Raises:
@@ -96,71 +200,60 @@ class Prepared:
             return cls.of_manifest(folder, newer)
 
     @classmethod
-    def of_manifest(cls, folder: Path, manifest: dict[str, Any]) -> Prepared:
+    def from_arrays(
+        cls,
+        train: tuple[ArrayLike, ArrayLike],
+        test: tuple[ArrayLike, ArrayLike],
+        *,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        classes: Sequence[str] | None = None,
+        folder: Path | str | None = None,
+        validation_split: float = 0.15,
+        seed: int = 0,
+    ) -> Prepared:
+        """Write arrays as a prepared folder, which trains, sweeps and evaluates like one made from image files.
+
+        Called again with the same arrays it opens the folder. Copies of an image are used once, an image in two splits
+        stays in the test split, and an image with two labels is left out; ``split.left_out`` names them. The arrays
+        on disk have an order of their own: the path ``train/12`` of a row says that it is ``x_train[12]``.
+
+        Args:
+            train: Images and labels: uint8 ``(N, height, width)`` or ``(N, height, width, 1 or 3)`` in [0, 255], RGB;
+                and integers ``(N,)`` or ``(N, 1)`` from 0.
+            test: The images set aside for `housetrain.evaluate`, of the same shape.
+            validation: The images to validate with; by default a share of the training images.
+            classes: The name of each label, in their order; the numbers themselves by default.
+            folder: Where to write; ``prepared/arrays-28x28-grayscale-<digits of the content>`` by default.
+            validation_split: Share of the training images of each class to validate with, in (0, 1). Not used with
+                ``validation``.
+            seed: Another number chooses other validation images.
+
+        Raises:
+            DataError: The arrays cannot be used; names what is wrong and how to convert them.
+            FolderError: The folder holds something else.
+            DiskFull: No room or no permission.
+        """
+        given: dict[SplitName, tuple[ArrayLike, ArrayLike]] = {"train": train, "test": test}
+        if validation is not None:
+            given["validation"] = validation
+        place, manifest = write_arrays(
+            given,
+            classes=classes,
+            folder=None if folder is None else Path(folder),
+            validation_split=validation_split,
+            seed=seed,
+        )
+        return cls.of_manifest(place, manifest)
+
+    @classmethod
+    def of_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> Prepared:
         """Open what a manifest names.
 
         Raises:
             CorruptError: A file is missing, or is not what was written.
         """
-        file, listing = folder / manifest["images"]["file"], folder / manifest["split"]["file"]
-        try:
-            size, data = file.stat().st_size, listing.read_bytes()
-        except OSError as error:
-            raise CorruptError(
-                "a prepared folder lacks a file", do="prepare again", folder=folder, cause=str(error)
-            ) from error
-        if size != manifest["images"]["bytes"] or hashlib.sha256(data).hexdigest() != manifest["split"]["sha256"]:
-            raise CorruptError(
-                "a prepared folder was changed after it was written",
-                do="delete it and prepare again",
-                folder=folder,
-                file=(listing if size == manifest["images"]["bytes"] else file).name,
-            )
-        split = SplitManifest.from_bytes(data, name=str(listing))
+        listing = folder / manifest["split"]["file"]
+        split = SplitManifest.from_bytes(read_listing(folder, manifest), name=str(listing))
         spec = InputSpec.from_json(manifest["spec"])
+        file = folder / manifest["images"]["file"]
         return cls(folder, spec, split.classes, split, manifest["fingerprint"], file, manifest.get("decoder", {}))
-
-    def _rows(self, name: SplitName) -> Sequence[Row]:
-        start, stop = self._range(name)
-        return self.split.rows[start:stop]
-
-    def _range(self, name: SplitName) -> tuple[int, int]:
-        if name not in SPLITS:
-            raise ValueError(f"no such split: {name!r}; one of {', '.join(SPLITS)}")
-        starts = bounds(self.split)
-        place = SPLITS.index(name)
-        return starts[place], starts[place + 1]
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return what a folder says it holds.
-
-    Raises:
-        IncompleteError: It says nothing: there is none, or preparing it was cut off.
-        CorruptError: It is not a manifest of this format, or names files elsewhere.
-    """
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-        if not isinstance(manifest, dict) or manifest["format"] != FORMAT:
-            raise ValueError("another format")
-        for name in ("images", "split"):
-            # The names come from a file: none may lead out of the folder.
-            if Path(manifest[name]["file"]).name != manifest[name]["file"]:
-                raise ValueError("a file outside of the folder")
-        return manifest
-    except (FileNotFoundError, NotADirectoryError):
-        raise IncompleteError(
-            "no prepared images here", expected=f"the file {MANIFEST}", do="run housetrain prepare", folder=folder
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(
-            f"{MANIFEST} cannot be read", do="delete the folder and prepare again", folder=folder, cause=str(error)
-        ) from error
-
-
-def bounds(split: SplitManifest) -> list[int]:
-    """Return where train, validation and test begin among the rows, and where the last ends."""
-    place = {name: number for number, name in enumerate(SPLITS)}
-    starts = range(len(SPLITS) + 1)
-    return [bisect.bisect_left(split.rows, start, key=lambda row: place[row.split]) for start in starts]

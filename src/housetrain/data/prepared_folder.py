@@ -1,7 +1,7 @@
-"""Writing a folder of prepared images: its content is replaced as a whole, by one rename.
+"""The files of a folder of prepared images: written as a whole by one rename, checked before they are believed.
 
-In: a split, an input spec, and a function that fills the array file. Out: a `Prepared`. It does not know where the
-pixels come from (image files or arrays).
+In: a split, an input spec, and a function that fills the array file. Out: the manifest of a complete folder. It does
+not know where the pixels come from (image files or arrays), nor what reads them (`housetrain.data.prepared`).
 
 The folder holds ``prepared.json`` (the manifest, written last: present = complete), ``images-<key>.npy`` and
 ``split-<key>.json``. The manifest names the two others, so that renaming a new one over it exchanges the whole content:
@@ -10,6 +10,7 @@ a kill at any instant leaves the old content or the new.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 import json
@@ -17,17 +18,21 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from housetrain.data import npy_writer
 from housetrain.data.output import lock
-from housetrain.data.prepared import FORMAT, MANIFEST, Prepared, bounds, read_manifest
 from housetrain.data.split_manifest import SPLITS, LeftOut, SplitManifest
 from housetrain.errors import CorruptError, FolderError, IncompleteError
 from housetrain.images.input_spec import InputSpec
 from housetrain.system.files import disk_errors, is_temporary, write_atomic
+
+MANIFEST = "prepared.json"
+"""Written last: where it is, the folder is complete."""
+
+FORMAT = 1
 
 
 class Filled(NamedTuple):
@@ -50,7 +55,7 @@ def write_prepared(
     fill: Callable[[Path], Filled],
     request: Mapping[str, str],
     decoder: Mapping[str, str],
-) -> Prepared:
+) -> dict[str, Any]:
     """Replace the content of a folder, unless it already is the answer to the same request.
 
     Args:
@@ -62,7 +67,7 @@ def write_prepared(
         decoder: Versions of the libraries that the pixels depend on.
 
     Returns:
-        The prepared images. Rows that failed are left out.
+        The manifest of the folder's content. Rows that failed are left out.
 
     Raises:
         FolderError: The folder holds something else, or a class has no training image left.
@@ -100,7 +105,9 @@ def write_prepared(
                 _remove_leftovers(folder)
 
 
-def _exchange(folder: Path, part: Path, split: SplitManifest, spec: InputSpec, facts: dict[str, object]) -> Prepared:
+def _exchange(
+    folder: Path, part: Path, split: SplitManifest, spec: InputSpec, facts: dict[str, object]
+) -> dict[str, Any]:
     """Write the new content beside the old, then replace the manifest."""
     listing = split.to_bytes()
     fingerprint = digest("prepared", split.fingerprint, spec.to_json())
@@ -109,7 +116,7 @@ def _exchange(folder: Path, part: Path, split: SplitManifest, spec: InputSpec, f
     images, rows = folder / f"images-{name}.npy", folder / f"split-{name}.json"
     part.replace(images)
     write_atomic(rows, listing)
-    manifest = {
+    manifest: dict[str, Any] = {
         "format": FORMAT,
         "fingerprint": fingerprint,
         "root": str(split.root.resolve()),
@@ -128,15 +135,17 @@ def _exchange(folder: Path, part: Path, split: SplitManifest, spec: InputSpec, f
         **facts,
     }
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode("ascii"))
-    return Prepared.of_manifest(folder, manifest)
+    return manifest
 
 
-def cached(folder: Path, what: str, key: str) -> Prepared | None:
-    """Return the folder's content if it is the answer to the request ``key`` of the kind ``what``."""
+def cached(folder: Path, what: str, key: str) -> dict[str, Any] | None:
+    """Return the folder's manifest if its content is the answer to the request ``key`` of the kind ``what``."""
     try:
-        if read_manifest(folder)["request"][what] != key:
+        manifest = read_manifest(folder)
+        if manifest["request"][what] != key:
             return None
-        return Prepared.load(folder)
+        read_listing(folder, manifest)
+        return manifest
     except (IncompleteError, CorruptError, KeyError):
         return None
 
@@ -195,3 +204,63 @@ def _remove_leftovers(folder: Path) -> None:
     for item in folder.iterdir():
         if _is_leftover(item.name) and item.name not in named:
             item.unlink(missing_ok=True)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what a folder says it holds.
+
+    Raises:
+        IncompleteError: It says nothing: there is none, or preparing it was cut off.
+        CorruptError: It is not a manifest of this format, or names files elsewhere.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        if not isinstance(manifest, dict) or manifest["format"] != FORMAT:
+            raise ValueError("another format")
+        for name in ("images", "split"):
+            # The names come from a file: none may lead out of the folder.
+            if Path(manifest[name]["file"]).name != manifest[name]["file"]:
+                raise ValueError("a file outside of the folder")
+        return manifest
+    except (FileNotFoundError, NotADirectoryError):
+        raise IncompleteError(
+            "There are no prepared images in this folder",
+            expected=f"the file {MANIFEST}",
+            do="run housetrain prepare",
+            folder=folder,
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(
+            f"{MANIFEST} cannot be read", do="delete the folder and prepare again", folder=folder, cause=str(error)
+        ) from error
+
+
+def read_listing(folder: Path, manifest: Mapping[str, Any]) -> bytes:
+    """Return the split of a folder, as `SplitManifest.to_bytes` wrote it, after checking the folder's files.
+
+    Raises:
+        CorruptError: A file is missing, or is not what was written.
+    """
+    images, listing = folder / str(manifest["images"]["file"]), folder / str(manifest["split"]["file"])
+    try:
+        size, data = images.stat().st_size, listing.read_bytes()
+    except OSError as error:
+        raise CorruptError(
+            "A prepared folder lacks a file", do="prepare again", folder=folder, cause=str(error)
+        ) from error
+    if size != manifest["images"]["bytes"] or hashlib.sha256(data).hexdigest() != manifest["split"]["sha256"]:
+        raise CorruptError(
+            "A prepared folder was changed after it was written",
+            do="delete it and prepare again",
+            folder=folder,
+            file=(listing if size == manifest["images"]["bytes"] else images).name,
+        )
+    return data
+
+
+def bounds(split: SplitManifest) -> list[int]:
+    """Return where train, validation and test begin among the rows, and where the last ends."""
+    place = {name: number for number, name in enumerate(SPLITS)}
+    starts = range(len(SPLITS) + 1)
+    return [bisect.bisect_left(split.rows, start, key=lambda row: place[row.split]) for start in starts]

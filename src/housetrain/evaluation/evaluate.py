@@ -222,7 +222,7 @@ def prepared_of(run: Run) -> Prepared:
         raise IncompleteError(
             "The run does not say where its prepared images are", do="pass them as prepared=", run=str(run.folder)
         )
-    return Prepared.load(Path(place))
+    return Prepared.open(Path(place))
 
 
 def _refuse_other_images(run: Run, prepared: Prepared) -> None:

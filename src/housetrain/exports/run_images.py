@@ -36,7 +36,7 @@ def images_of(run: Run, split: SplitName, wanted: list[int]) -> tuple[Images, st
 def _prepared_images(run: Run, split: SplitName, wanted: list[int]) -> Images:
     from housetrain.data.prepare import Prepared
 
-    prepared = Prepared.load(Path(run.input_json.get("prepared") or run.folder))
+    prepared = Prepared.open(Path(run.input_json.get("prepared") or run.folder))
     same = prepared.spec == run.spec and prepared.sha256(split) == tuple(row.sha256 for row in run.split.of(split))
     if not (same and wanted):
         raise IncompleteError("The prepared images are no longer those of the run", folder=str(prepared.folder))

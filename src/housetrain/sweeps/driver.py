@@ -4,7 +4,7 @@ In: prepared images, a `Grid` (or recipes, or a space to search), a folder. Out:
 ordinary run folder. It does not know how a trial is trained, where (an `Executor` does), which one is next (a `Search`
 does), nor how results are shown; it never opens the test split.
 
-    sweep(Prepared.load("prepared/PetImages-50x50-grayscale"), Grid())       # the tutorials' 27, on all cores
+    sweep(Prepared.open("prepared/PetImages-50x50-grayscale"), Grid())       # the tutorials' 27, on all cores
 
 All state is on disk: after a kill the same call resumes, and finished trials never run again.
 """

@@ -103,7 +103,7 @@ def _reason(error: Exception) -> str:
 def _prepared(folder: str, data: str) -> Prepared:
     from housetrain.data.prepare import Prepared
 
-    prepared = Prepared.load(Path(folder))
+    prepared = Prepared.open(Path(folder))
     if prepared.fingerprint != data:
         raise SourceChanged(
             "The prepared images have changed since the sweep started",

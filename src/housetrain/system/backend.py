@@ -52,6 +52,26 @@ def load_keras(need: str) -> ModuleType:
     return keras  # type: ignore[no-any-return]
 
 
+def load_tensorflow(need: str) -> ModuleType:
+    """Import TensorFlow without its start-up notes.
+
+    Args:
+        need: What needs it, for the error.
+
+    Raises:
+        MissingExtra: TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with without_start_up_notes():
+        try:
+            import tensorflow
+        except ModuleNotFoundError as error:
+            if error.name != "tensorflow":
+                raise
+            raise MissingExtra("tensorflow", need=need) from error
+    return tensorflow  # type: ignore[no-any-return]
+
+
 @contextlib.contextmanager
 def without_start_up_notes() -> Iterator[None]:
     """Hold standard error back (the C++ side writes to the file descriptor), then let through all but the notes."""

@@ -3,7 +3,7 @@
 In: prepared images, a `Recipe`, a run folder. Out: a `Run` whose ``model.keras`` holds the weights of the best epoch.
 It does not know the command line, the page, how images are decoded, nor what is done with the model afterwards.
 
-    train(Prepared.load("prepared/PetImages-50x50-grayscale"), Recipe.of("cnn"), "runs/cats")
+    train(Prepared.open("prepared/PetImages-50x50-grayscale"), Recipe.of("cnn"), "runs/cats")
 
 A run is exact at epoch boundaries: the same call after a kill -9 goes on from the last finished epoch, and with
 ``deterministic=True`` it ends in the same weights, bit for bit, as if nothing had happened. An epoch that was

@@ -226,7 +226,7 @@ def _album(folder: str, when: str) -> Album:
     run = Run(Path(folder))
     prepared = None
     try:
-        prepared = Prepared.load(Path(run.input_json.get("prepared") or ""))
+        prepared = Prepared.open(Path(run.input_json.get("prepared") or ""))
     except (HousetrainError, OSError):
         prepared = None  # the arrays are gone: the originals will do
     root = run.split.root

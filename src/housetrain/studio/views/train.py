@@ -115,7 +115,7 @@ def _numbers(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> 
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _balance(folder: str, fingerprint: str) -> str:
-    return Prepared.load(Path(folder)).balance
+    return Prepared.open(Path(folder)).balance
 
 
 def _train(recipe: Recipe, arrays: Arrays) -> None:
@@ -139,7 +139,7 @@ def begin(recipe: Recipe, arrays: Arrays) -> Path:
         HousetrainError: It cannot be started.
     """
     settings = Settings.of()
-    prepared = Prepared.load(arrays.folder)
+    prepared = Prepared.open(arrays.folder)
     name = f"{arrays.folder.name}-{recipe.name}"
     folder = settings.work / workflow.free_run_folder(Path(name), prepared, recipe)
     key = hashlib.sha256(str(recipe.to_json()).encode()).hexdigest()[:16]
