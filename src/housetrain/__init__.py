@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from housetrain.images.decode import load_image as load_image
     from housetrain.images.input_spec import InputSpec as InputSpec
     from housetrain.inference.batch_predict import predict_into as predict_into
-    from housetrain.inference.predictor import Prediction as Prediction
+    from housetrain.inference.prediction import Prediction as Prediction
     from housetrain.inference.predictor import Predictor as Predictor
     from housetrain.models.recipe import Recipe as Recipe
     from housetrain.report.report import write_report as write_report
@@ -64,7 +64,8 @@ _HOME = {
     "data.split": ("split",),
     "inference.batch_predict": ("predict_into",),
     "exports.bundle": ("export", "export_bundle"),
-    "inference.predictor": ("Prediction", "Predictor"),
+    "inference.prediction": ("Prediction",),
+    "inference.predictor": ("Predictor",),
     "errors": ("HousetrainError",),
     "workflow": ("run",),
     "sweeps.compare": ("compare",),

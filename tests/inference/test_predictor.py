@@ -24,6 +24,7 @@ import housetrain as ht
 from housetrain.errors import CorruptError, DecodeError, HousetrainError, ModelError
 from housetrain.images import decode
 from housetrain.images.input_spec import InputSpec
+from housetrain.inference import model_folder
 from housetrain.inference import predictor as predicting
 from housetrain.inference.predictor import Prediction, Predictor
 from housetrain.inference.verify import Seen
@@ -229,6 +230,30 @@ def test_an_engine_that_fails_says_so_and_ends(folder: list[Path]) -> None:
         list(given)
 
 
+def test_predict_takes_a_run_a_bundle_or_a_path_and_images_folders_or_patterns(
+    digits: Any, bundle: Path, tmp_path: Path
+) -> None:
+    holiday = tmp_path / "holiday"
+    holiday.mkdir()
+    paths = sorted(digits.images.rglob("*.png"))[:5]
+    for path in paths:
+        shutil.copyfile(path, holiday / path.name)
+    (holiday / "broken.png").write_bytes(b"no image")
+    with Predictor.load(digits.run) as loaded:
+        wanted = [loaded.predict(path).label for path in sorted(holiday.glob("[0-9]*.png"))]
+    for run, images in (
+        (digits.run, holiday),
+        (str(digits.run.folder), [str(holiday / "*.png")]),
+        (bundle, holiday),
+    ):
+        rows = list(predicting.predict(run, images, top=2, workers=0))
+        assert [row.label for row in rows if not row.error] == wanted
+        assert [Path(row.image).name for row in rows if row.error] == ["broken.png"]
+        assert all(len(row.top) == 2 for row in rows if not row.error)
+    with pytest.raises(ModelError, match="There is no such model"):
+        predicting.predict(holiday / "gone", holiday)  # before the first prediction is asked for
+
+
 def test_wrong_arrays_for_probabilities_are_refused(predictor: Predictor) -> None:
     for wrong in (np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4, 1), np.float32), np.zeros((4, 4, 1), np.uint8)):
         with pytest.raises(ModelError, match="does not hold prepared images"):
@@ -370,7 +395,7 @@ def test_pixels_that_are_decoded_in_another_way_now_are_told(
     folder, engine = (digits.run.folder, "keras") if of == "run" else (bundle, None)
     Predictor.load(folder, engine=engine)
     assert not caplog.messages
-    monkeypatch.setattr(predicting, "PIXELS", predicting.PIXELS + 1)
+    monkeypatch.setattr(model_folder, "PIXELS", model_folder.PIXELS + 1)
     Predictor.load(folder, engine=engine)
     assert len(caplog.messages) == 1 and "decoded in another way" in caplog.messages[0]
 

@@ -10,7 +10,7 @@ from sweep_by_hand import answers, labels, write_sweep
 
 from housetrain.report.plots.sweep_plots import best_curves, factors
 from housetrain.report.sweep_report import section_of, write_leaderboard
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.system import store
 from housetrain.training.run import Run
 
@@ -29,7 +29,7 @@ def board(tmp_path: Path) -> Leaderboard:
         for dense in (0, 1)
     }
     cells["<b>&"] = {"recipe": {"nodes": 16}, "failed": "the loss is <not> a number"}
-    return Leaderboard.read(write_sweep(tmp_path / "s", cells, infeasible={"9-conv": "too many"}))
+    return leaderboard(write_sweep(tmp_path / "s", cells, infeasible={"9-conv": "too many"}))
 
 
 def test_factors_are_main_effects_the_largest_first(board: Leaderboard) -> None:

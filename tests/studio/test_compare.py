@@ -11,7 +11,7 @@ from studio.conftest import Page, texts
 from studio.sweeps import make_sweep
 
 from housetrain.studio import jobs
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import leaderboard
 from housetrain.system import store
 from housetrain.system.lock import Lock
 
@@ -24,7 +24,7 @@ def sweep(work: Path) -> Path:
 def test_the_leaderboard_is_the_folders(page: Page, sweep: Path) -> None:
     test = page("compare")
     assert not test.exception
-    board = Leaderboard.read(sweep)
+    board = leaderboard(sweep)
     [table] = test.dataframe
     assert list(table.value["model"]) == [row.name for row in board.rows]
     assert list(table.value["loss"]) == pytest.approx([row.val_loss for row in board.rows])

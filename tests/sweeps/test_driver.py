@@ -19,7 +19,7 @@ from housetrain.models.recipe import Recipe
 from housetrain.sweeps.driver import is_same_sweep, plan, sweep
 from housetrain.sweeps.executors import Executor, InProcess, Outcome, Processes
 from housetrain.sweeps.grid import Grid
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.sweeps.optuna_search import Range
 from housetrain.sweeps.search import rungs
 from housetrain.sweeps.status import look
@@ -134,7 +134,7 @@ def test_it_goes_on_and_trains_nothing_twice(digits: Prepared, tmp_path: Path) -
 
     with pytest.raises(KeyboardInterrupt):
         sweep(digits, grid, folder, executor=Stop())
-    half = Leaderboard.read(folder)
+    half = leaderboard(folder)
     assert not half.complete and 0 < len(half.ranked) < 4
     second, third = Fake(), Fake()
     board = sweep(digits, grid, folder, executor=second)
@@ -359,7 +359,7 @@ def test_a_real_sweep_learns_and_agrees_with_its_run_folders(swept: Leaderboard)
         assert row.behind_error is not None
     assert swept.best.tied and swept.smallest_within_one_se in swept.tied
     assert store.read_json(swept.folder / "leaderboard.json")["best"] == swept.best.name
-    assert Leaderboard.read(swept.folder) == swept
+    assert leaderboard(swept.folder) == swept
     assert look(swept.folder).live == ()
 
 
@@ -446,4 +446,4 @@ sweep(Prepared.open(Path({str(digits.folder)!r})), grid, {str(tmp_path / "s")!r}
 
 def test_errors_of_the_folder_are_errors_of_housetrain(tmp_path: Path) -> None:
     with pytest.raises(HousetrainError, match="no such sweep"):
-        Leaderboard.read(tmp_path / "nowhere")
+        leaderboard(tmp_path / "nowhere")

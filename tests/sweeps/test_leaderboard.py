@@ -13,7 +13,7 @@ import pytest
 from sweep_by_hand import answers, labels, write_sweep
 
 from housetrain.evaluation.statistics import at_least, expected_maximum
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.sweeps.status import look, work
 from housetrain.system import store
 
@@ -43,7 +43,7 @@ def three(folder: Path) -> Path:
 
 
 def test_it_ranks_by_validation_loss_and_names_the_smallest_within_one_standard_error(tmp_path: Path) -> None:
-    board = Leaderboard.read(three(tmp_path / "s"))
+    board = leaderboard(three(tmp_path / "s"))
     assert [(row.rank, row.name) for row in board.rows] == [(1, "large"), (2, "small"), (3, "poor")]
     assert [row.tied for row in board.rows] == [True, True, False]
     assert board.best.name == "large" and board.smallest_within_one_se.name == "small"
@@ -65,7 +65,7 @@ def outputs_of(board: Leaderboard) -> list[np.ndarray]:
 
 
 def test_the_optimism_is_the_expected_best_of_as_many(tmp_path: Path) -> None:
-    board = Leaderboard.read(three(tmp_path / "s"))
+    board = leaderboard(three(tmp_path / "s"))
     errors = sorted(row.behind_error for row in board.rows[1:])
     assert board.optimism == pytest.approx(expected_maximum(3) * sum(errors) / 2 / math.sqrt(2))
 
@@ -74,7 +74,7 @@ def test_seeds_of_a_cell_are_one_row_with_their_spread(tmp_path: Path) -> None:
     seeds = [answers(TRUTH, right=share, seed=seed) for seed, share in enumerate((0.8, 0.85, 0.9))]
     others = [answers(TRUTH, right=share, seed=seed) for seed, share in enumerate((0.60, 0.61, 0.62))]
     cells = {"a": {"outputs": seeds}, "b": {"outputs": others, "recipe": {"nodes": 32}}}
-    board = Leaderboard.read(write_sweep(tmp_path / "s", cells))
+    board = leaderboard(write_sweep(tmp_path / "s", cells))
     best = board.best
     losses = [row.history[-1]["val_loss"] for row in map(board_run(board), best.runs)]
     assert best.name == "a" and len(best.runs) == 3 and losses == sorted(losses)
@@ -92,7 +92,7 @@ def board_run(board: Leaderboard):  # type: ignore[no-untyped-def]
 def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> None:
     truth = labels(200, share=0.7)
     cells = {str(n): {"recipe": {"nodes": 8 + n}, "outputs": [answers(truth, right=0.68, seed=n)]} for n in range(6)}
-    board = Leaderboard.read(write_sweep(tmp_path / "s", cells, truth=truth))
+    board = leaderboard(write_sweep(tmp_path / "s", cells, truth=truth))
     assert not board.beats_majority
     assert "always predicting “dog” has accuracy 70.0%" in board.in_words()
     assert "looks better than it is" not in board.in_words()
@@ -101,7 +101,7 @@ def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> No
     enough = [18 * at_least(right, 200, 0.7) <= 0.05 for right in (needed - 1, needed)]
     assert enough == [False, True]
     better = {"one": {"outputs": [answers(truth, right=0.9)]}}
-    assert Leaderboard.read(write_sweep(tmp_path / "t", better, truth=truth)).beats_majority
+    assert leaderboard(write_sweep(tmp_path / "t", better, truth=truth)).beats_majority
 
 
 def test_what_was_stopped_early_stands_behind_and_what_failed_last(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_what_was_stopped_early_stands_behind_and_what_failed_last(tmp_path: Pat
         "whole": cell(0.8, seed=2, nodes=128),
         "waiting": {},
     }
-    board = Leaderboard.read(write_sweep(tmp_path / "s", cells, search="halving"))
+    board = leaderboard(write_sweep(tmp_path / "s", cells, search="halving"))
     assert [(row.name, row.state) for row in board.rows] == [
         ("whole", "complete"), ("early", "pruned"), ("waiting", "waiting"), ("failed", "failed"),
     ]  # fmt: skip
@@ -122,7 +122,7 @@ def test_what_was_stopped_early_stands_behind_and_what_failed_last(tmp_path: Pat
 
 
 def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
-    board = Leaderboard.read(three(tmp_path / "s"))
+    board = leaderboard(three(tmp_path / "s"))
     value = json.loads(json.dumps(board.to_json()))
     rows = list(csv.DictReader(io.StringIO(board.to_csv())))
     assert [row["name"] for row in rows] == [row["name"] for row in value["rows"]] == ["large", "small", "poor"]
@@ -133,9 +133,9 @@ def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
 
 def test_it_is_complete_when_its_last_file_is_there(tmp_path: Path) -> None:
     folder = three(tmp_path / "s")
-    assert not Leaderboard.read(folder).complete
+    assert not leaderboard(folder).complete
     store.write_json_atomic(folder / "leaderboard.json", {})
-    assert Leaderboard.read(folder).complete
+    assert leaderboard(folder).complete
 
 
 def test_the_time_left_is_that_of_the_work_left(tmp_path: Path) -> None:

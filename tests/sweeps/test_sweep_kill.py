@@ -13,7 +13,7 @@ import psutil
 import pytest
 from sweeps.sweep_images import prepared_digits
 
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.training.run import Run
 
 KILLS = 20
@@ -58,7 +58,7 @@ def test_twenty_random_kills_of_driver_and_workers(tmp_path: Path, capsys: pytes
     prepared = prepared_digits(tmp_path, size=24).folder
     began = time.monotonic()
     assert start(prepared, tmp_path / "whole").wait(600) == 0, (tmp_path / "whole.log").read_text()
-    whole, took = facts(Leaderboard.read(tmp_path / "whole")), time.monotonic() - began
+    whole, took = facts(leaderboard(tmp_path / "whole")), time.monotonic() - began
     assert len(whole) == 27 and all(row[2] == "complete" for row in whole)
 
     struck: list[str] = []
@@ -80,11 +80,11 @@ def test_twenty_random_kills_of_driver_and_workers(tmp_path: Path, capsys: pytes
                     now = finished(folder)
                     assert {name: now[name] for name in known} == known, f"trained again, seed {seed}"
                     known = now
-                    Leaderboard.read(folder)  # readable at any instant
+                    leaderboard(folder)  # readable at any instant
             code = driver.returncode if driver.returncode != -9 else None
         assert code == 0, folder.with_suffix(".log").read_text()
-        assert facts(Leaderboard.read(folder)) == whole, f"seed {seed}"
-        for row in Leaderboard.read(folder).rows:
+        assert facts(leaderboard(folder)) == whole, f"seed {seed}"
+        for row in leaderboard(folder).rows:
             assert [line["epoch"] for line in Run.open(folder / "trials" / row.name).history] == [1, 2, 3]
         number += 1
     with capsys.disabled():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from housetrain.diagnosis import Diagnosis
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.exports.parity import Parity
-    from housetrain.inference.predictor import Prediction
+    from housetrain.inference.prediction import Prediction
     from housetrain.sweeps.compare import Comparison
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.status import Snapshot

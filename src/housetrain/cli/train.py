@@ -121,7 +121,7 @@ def leaderboard(
     import time
 
     from housetrain.cli import terminal
-    from housetrain.sweeps.leaderboard import Leaderboard
+    from housetrain.sweeps.leaderboard import leaderboard as read_leaderboard
     from housetrain.sweeps.status import look
 
     if live:
@@ -130,7 +130,7 @@ def leaderboard(
                 if watch:
                     watch(snapshot)
                 time.sleep(1)
-    board = Leaderboard.read(sweep)
+    board = read_leaderboard(sweep)
     if json_:
         terminal.print_json(board.to_json())
     elif csv:
@@ -150,11 +150,10 @@ def compare(
     json_: Json = False,
 ) -> None:
     """Compare two runs: settings, curves, and whether the difference is significant (validation only)."""
-    import housetrain as ht
     from housetrain.cli import terminal
     from housetrain.sweeps.compare import compare as compare_runs
 
-    found = compare_runs(ht.Run.open(first), ht.Run.open(second))
+    found = compare_runs(first, second)
     if json_:
         terminal.print_json(found.to_json())
     else:

@@ -41,22 +41,23 @@ def predict(
     """
     from housetrain.cli import terminal
     from housetrain.errors import RecipeError
-    from housetrain.inference.inputs import Listing
-    from housetrain.inference.predictor import Predictor
+    from housetrain.inference.predictor import predict as predict_images
 
     if csv and jsonl:
         raise RecipeError(
             "Only one output file is possible", do="choose --csv or --jsonl", csv=str(csv), jsonl=str(jsonl)
         )
-    listing = Listing(images)
-    predictor = Predictor.load(run, engine=engine)
     path = csv or jsonl
     if path is None:
-        results = predictor.predict_many(listing, batch_size=batch_size, workers=workers)
+        results = predict_images(run, images, batch_size=batch_size, engine=engine, workers=workers)
         failed = terminal.predictions(results, top=top, as_json=json_)
     else:
         from housetrain.inference.batch_predict import predict_into
+        from housetrain.inference.inputs import Listing
+        from housetrain.inference.predictor import Predictor
 
+        listing = Listing(images)
+        predictor = Predictor.load(run, engine=engine)
         live = not quiet and listing.at_least(200)
         with terminal.Terminal(quiet=not live).counting("Predicting") as progress:
             total = sum(1 for _ in listing) if progress else 0
@@ -133,12 +134,12 @@ def benchmark(run: _RUN, json_: Json = False) -> None:
     from housetrain.cli import terminal
     from housetrain.exports.bundle import benchmark as benchmark_run
 
-    table, left_out = benchmark_run(run)
+    found = benchmark_run(run)
     if json_:
-        terminal.print_json({"parity": [row.to_json() for row in table], "left_out": left_out})
+        terminal.print_json(found.to_json())
         return
-    terminal.parity(table)
-    for name, reason in left_out.items():
+    terminal.parity(found.rows)
+    for name, reason in found.left_out.items():
         terminal.out(f"Left out: {name}: {reason}")
 
 
@@ -187,9 +188,8 @@ def classify(
 ) -> None:
     """Classify images into the 1,000 ImageNet classes, without training."""
     from housetrain.cli import terminal
-    from housetrain.inference.classify import classify_many
-    from housetrain.inference.inputs import expand
+    from housetrain.inference.classify import classify as classify_images
 
-    results = classify_many(expand(images), model, weights=weights, top=top)
+    results = classify_images(images, model, weights=weights, top=top)
     if terminal.predictions(results, top=top, as_json=json_):
         raise typer.Exit(1)

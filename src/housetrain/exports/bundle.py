@@ -61,6 +61,23 @@ class Exported:
         return {"bundle": str(self.folder), "parity": [row.to_json() for row in self.parity]}
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """A run's model in every format, compared with the Keras model.
+
+    Attributes:
+        rows: One row per model, the Keras model first, including those that are not good enough.
+        left_out: ``"FORMAT PRECISION"`` -> why it could not be written.
+    """
+
+    rows: tuple[Parity, ...]
+    left_out: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return {"parity": [row.to_json() for row in self.rows], "left_out": self.left_out}
+
+
 def export_bundle(run: Run | Path | str, folder: Path | str | None = None) -> Path:
     """Write the bundle of a run, checked before it appears.
 
@@ -124,16 +141,16 @@ def export(
     return Exported(target, (source.keras_row(), *(row for row in rows if to != "keras")))
 
 
-def benchmark(run: Run | Path | str, *, formats: Sequence[str] | None = None) -> tuple[list[Parity], dict[str, str]]:
+def benchmark(run: Run | Path | str, *, formats: Sequence[str] | None = None) -> Benchmark:
     """Export a run in every format and precision that this machine can write, and compare them. Keeps no files.
 
     Args:
         run: A run, or its folder.
         formats: Names of formats; all by default.
 
-    Returns:
-        One row per model, the Keras model first, including those that are not good enough; and for each model that
-        could not be written, the reason.
+    Raises:
+        IncompleteError: The run has no model yet.
+        ModelError: A format is unknown, or the run's model is refused.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
     source = _Source.of(run, images=IMAGES)
@@ -145,7 +162,7 @@ def benchmark(run: Run | Path | str, *, formats: Sequence[str] | None = None) ->
                     table.append(_make(source, Path(scratch), (file_format, precision)).row)
             except (ModelError, MissingExtra) as error:
                 left_out[f"{file_format.name} {precision}"] = error.what
-    return table, left_out
+    return Benchmark(tuple(table), left_out)
 
 
 # ------------------------------------------------------------------------------------------------- inside

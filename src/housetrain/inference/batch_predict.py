@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import RunLocked, StoreError
-from housetrain.inference.predictor import BATCH, Prediction, Predictor
+from housetrain.inference.prediction import Prediction
+from housetrain.inference.predictor import BATCH, Predictor
 from housetrain.system import files, store
 
 Kind = Literal["csv", "jsonl"]

@@ -6,7 +6,9 @@ In: images, the name of a backbone. Out: a `Prediction` for each. Does not know:
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,8 +16,9 @@ from housetrain.errors import DecodeError, RecipeError
 from housetrain.images.input_spec import InputSpec
 from housetrain.inference.fastest import batch_of, fastest_engine
 from housetrain.inference.formats import keras as keras_format
-from housetrain.inference.inputs import Input, Reader
-from housetrain.inference.predictor import Prediction, Predictor
+from housetrain.inference.inputs import Input, Reader, inputs_of
+from housetrain.inference.prediction import Prediction
+from housetrain.inference.predictor import Predictor
 from housetrain.models.backbone_weights import classifier
 from housetrain.models.backbones import BACKBONES, IMAGENET
 from housetrain.models.imagenet import imagenet_classes
@@ -25,39 +28,39 @@ _MANY = 48  # images from which converting the model for the fastest engine pays
 _SAMPLE = 4  # images on which that engine is compared with Keras
 
 
-def classify(image: Input, model: str = "", *, weights: str = IMAGENET, top: int = 5) -> Prediction:
-    """Classify one image with the class names of ImageNet.
+def classify(
+    images: Input | Sequence[Input], model: str = "", *, weights: str | Path = IMAGENET, top: int = 5
+) -> Iterator[Prediction]:
+    """Classify images with the class names of ImageNet.
 
     Args:
-        image: A path, an encoded image as bytes, a uint8 array in RGB order, or a PIL image.
+        images: Paths of images, folders or patterns such as ``"holiday/*.jpg"``; encoded images as bytes, uint8 arrays
+            in RGB order, or PIL images. One or a list.
         model: A name in `BACKBONES`; by default that of `default_model`.
         weights: ``"imagenet"``, which downloads once through Keras, or a file of weights with the top.
         top: Number of classes in `Prediction.top`, 1 to 1000.
 
+    Returns:
+        An iterator over a `Prediction` per image, in order; an image that cannot be read has an `error`.
+
     Raises:
-        DecodeError: The image cannot be read.
+        FolderError: A path matches nothing.
         RecipeError: The model is unknown.
         DownloadError: The weights or the names could not be fetched.
         ModelError: The weights are missing or do not fit.
         MissingExtra: No Keras is installed.
     """
-    with _predictor(model, weights, [image]) as predictor:
-        return predictor.predict(image, top=top)
+    found = inputs_of(images)
+    predictor = _predictor(model, str(weights), list(itertools.islice(found, _MANY)))
+
+    def predictions() -> Iterator[Prediction]:
+        with predictor:
+            yield from predictor.predict_many(found, batch_size=batch_of(predictor.engine), top=top)
+
+    return predictions()
 
 
-def classify_many(
-    images: Sequence[Input], model: str = "", *, weights: str = IMAGENET, top: int = 5
-) -> Iterator[Prediction]:
-    """Classify images with the class names of ImageNet. Arguments and errors: see `classify`.
-
-    Yields:
-        A `Prediction` for each image, in order; an image that cannot be read has an `error`.
-    """
-    with _predictor(model, weights, images) as predictor:
-        yield from predictor.predict_many(images, batch_size=batch_of(predictor.engine), top=top)
-
-
-def _predictor(model: str, weights: str, images: Sequence[Input]) -> Predictor:
+def _predictor(model: str, weights: str, first: Sequence[Input]) -> Predictor:
     model = model or default_model()
     if model not in BACKBONES:
         raise RecipeError(f"Unknown pretrained model {model!r}", expected=", ".join(BACKBONES))
@@ -67,9 +70,9 @@ def _predictor(model: str, weights: str, images: Sequence[Input]) -> Predictor:
     side = BACKBONES[model].side
     spec = InputSpec(height=side, width=side, color_mode="rgb")
     engine = keras_format.engine_of(net)
-    if len(images) >= _MANY:
+    if len(first) == _MANY:
         sample = []
-        for image in images[:_SAMPLE]:
+        for image in first[:_SAMPLE]:
             with contextlib.suppress(DecodeError):
                 sample.append(Reader(spec)(image)[0])
         engine = fastest_engine(net, sample=np.stack(sample) if sample else None)

@@ -10,7 +10,7 @@ import glob
 import hashlib
 import itertools
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,24 @@ class Reader:
         if isinstance(source, np.ndarray) or hasattr(source, "getexif"):  # PIL, without importing it
             return decode.load_image(source, self.spec), None
         raise DecodeError(f"not an image ({type(source).__name__})")
+
+
+def inputs_of(images: Input | Sequence[Input]) -> Iterable[Input]:
+    """Return the inputs that one argument refers to: folders and patterns among them become their image files.
+
+    Args:
+        images: One input or a list of them; see `Listing` for what a path refers to.
+
+    Raises:
+        FolderError: A path matches nothing.
+    """
+    one_input = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray)
+    single = isinstance(images, one_input) or hasattr(images, "getexif")
+    given = cast("Sequence[Input]", [images] if single else images)
+    if all(isinstance(one, (str, os.PathLike)) for one in given):
+        return Listing(cast("Sequence[Path | str]", given))
+    parts = [Listing([one]) if isinstance(one, (str, os.PathLike)) else [one] for one in given]
+    return [found for part in parts for found in part]
 
 
 def name_of(source: Input) -> str:
@@ -140,11 +158,6 @@ class Listing:
     def at_least(self, count: int) -> bool:
         """Return whether there are at least ``count`` files, without listing them all."""
         return next(itertools.islice(self, count - 1, None), None) is not None
-
-
-def expand(paths: Iterable[Path | str]) -> list[Path]:
-    """Return all of a `Listing`."""
-    return list(Listing(paths))
 
 
 def _below(given: Path) -> Iterator[Path]:

@@ -9,21 +9,16 @@ imports no Keras; `Predictor.load` does, where a bundle holds nothing else that 
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from housetrain.errors import CorruptError, DecodeError, IncompleteError, ModelError
-from housetrain.images.decode import PIXELS
+from housetrain.errors import DecodeError, ModelError
 from housetrain.images.input_spec import InputSpec
-from housetrain.inference import verify
 from housetrain.inference.engine import (
     Engine,
     Images,
@@ -33,62 +28,53 @@ from housetrain.inference.engine import (
     run_padded,
     stream,
 )
-from housetrain.inference.formats import format_named
-from housetrain.inference.formats import keras as keras_format
-from housetrain.inference.inputs import Input, Reader, name_of, read_many
-from housetrain.system import store
+from housetrain.inference.inputs import Input, Reader, inputs_of, name_of, read_many
+from housetrain.inference.model_folder import HasFolder, open_model
+from housetrain.inference.prediction import Prediction
+from housetrain.inference.verify import Seen
 from housetrain.system.process_pool import Failed
-from housetrain.training.run import Run
 
 BATCH = 64
 """Images per batch by default: more gains nothing on a CPU."""
-_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a model predicts for one image.
+def predict(
+    run: Path | str | HasFolder,
+    images: Input | Sequence[Input],
+    *,
+    top: int | None = None,
+    batch_size: int = BATCH,
+    engine: str | None = None,
+    workers: int | None = None,
+) -> Iterator[Prediction]:
+    """Classify images with the model of a run or bundle; memory stays flat however many there are.
 
-    Attributes:
-        image: The path as given, or ``<bytes>``, ``<array>``, ``<image>``.
-        label: Name of the most probable class; ``""`` where the image could not be read.
-        probability: Its probability, 0 to 1; NaN where the image could not be read.
-        top: (name, probability) of the classes, most probable first.
-        margin: Difference of the two highest probabilities, 0 to 1. NaN as above.
-        seen: ``"train"``, ``"validation"`` or ``"test"`` if this very file (by content) was in that split; ``None`` if
-            not, or where there is no file to compare (arrays and PIL images).
-        error: Why the image could not be read, or ``None``.
-        unsure: Whether the probability is below the threshold found on validation images; see
-            `housetrain.inference.abstain`.
+    Args:
+        run: A run, its folder, or a bundle folder.
+        images: Paths of images, folders or patterns such as ``"holiday/*.jpg"``; encoded images as bytes, uint8 arrays
+            in RGB order, or PIL images. One or a list.
+        top: Number of classes in `Prediction.top`; all by default.
+        batch_size: Images per batch, 1 or more.
+        engine: Format of the model to run, such as ``"keras"``; by default the first in the bundle that can run here.
+        workers: Processes that decode images; all cores by default.
+
+    Returns:
+        An iterator over a `Prediction` per image, in order; an image that cannot be read has an `error`.
+
+    Raises:
+        FolderError: A path matches nothing.
+        ModelError: There is no model, or it is refused. See `Predictor.load`.
+        CorruptError: A file of the bundle was changed.
+        MissingExtra: The library that runs this kind of model is not installed.
     """
+    found = inputs_of(images)
+    predictor = Predictor.load(run, engine=engine)
 
-    image: str
-    label: str
-    probability: float
-    top: tuple[tuple[str, float], ...]
-    margin: float
-    seen: str | None = None
-    error: str | None = None
-    unsure: bool = False
+    def predictions() -> Iterator[Prediction]:
+        with predictor:
+            yield from predictor.predict_many(found, batch_size=batch_size, workers=workers, top=top)
 
-    @classmethod
-    def failed(cls, image: str, reason: str) -> Prediction:
-        """Return the prediction for an image that could not be read."""
-        return cls(image, "", math.nan, (), math.nan, None, reason)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON; missing numbers are ``None``."""
-        missing = self.error is not None
-        return {
-            "image": self.image,
-            "label": None if missing else self.label,
-            "probability": None if missing else self.probability,
-            "top": [{"label": name, "probability": probability} for name, probability in self.top],
-            "margin": None if missing else self.margin,
-            "unsure": None if missing else self.unsure,
-            "seen": self.seen,
-            "error": self.error,
-        }
+    return predictions()
 
 
 class _Batch(NamedTuple):
@@ -114,7 +100,7 @@ class Predictor:
         spec: InputSpec,
         *,
         classes: Sequence[str],
-        seen: verify.Seen | None = None,
+        seen: Seen | None = None,
         about: dict[str, Any] | None = None,
     ) -> None:
         self.engine = engine
@@ -122,15 +108,15 @@ class Predictor:
         self.classes = tuple(classes)
         self.about = dict(about or {})
         self.threshold = float((self.about.get("abstain") or {}).get("threshold") or 0.0)
-        self._seen = seen or verify.Seen({})
+        self._seen = seen or Seen({})
 
     @classmethod
-    def load(cls, path: Path | str | Run, *, engine: str | None = None) -> Predictor:
+    def load(cls, path: Path | str | HasFolder, *, engine: str | None = None) -> Predictor:
         """Load a bundle, or a run: its bundle if that holds the run's current model, else the run's model itself.
 
         A bundle is checked in full: sizes and sha256 of every file, the operators of its model, and the probabilities
-        of its golden images. See `housetrain.inference.verify` for what that refuses. The model of a run without a
-        bundle is answered by the engine that its bundle would hold; see `housetrain.inference.fastest.serving_engine`.
+        of its golden images. See `housetrain.inference.verify` for what that refuses. A run without a bundle uses the
+        engine that its bundle would hold; see `housetrain.inference.fastest.serving_engine`.
 
         Args:
             path: A bundle folder, a run folder, or a `Run`.
@@ -142,25 +128,8 @@ class Predictor:
             CorruptError: A file was changed after it was written.
             MissingExtra: The library that runs this kind of model is not installed.
         """
-        folder = path.folder if isinstance(path, Run) else Path(path)
-        if (folder / "recipe.json").is_file():
-            run = Run.open(folder)
-            bundle = folder / "bundle"
-            if engine == "keras" or not _is_current(bundle, run):
-                return _from_run(run, engine)
-            return _from_bundle(bundle, engine)
-        if folder.is_dir() and any((folder / name).is_file() for name in (store.MANIFEST, verify.ABOUT)):
-            return _from_bundle(folder, engine)
-        if folder.is_dir() and (folder / "bundle" / store.MANIFEST).is_file():
-            return _from_bundle(folder / "bundle", engine)
-        if folder.suffix.lower() != ".keras":
-            keras_format.refuse_other_formats(folder)
-        raise ModelError(
-            "A model file alone has no class names and no input size" if folder.exists() else "There is no such model",
-            expected="a bundle or run folder of housetrain",
-            do="give the folder that holds bundle.json or recipe.json",
-            path=str(folder),
-        )
+        opened = open_model(path, engine=engine)
+        return cls(opened.engine, opened.spec, classes=opened.classes, seen=opened.seen, about=opened.about)
 
     def __enter__(self) -> Predictor:
         return self
@@ -285,79 +254,3 @@ class Predictor:
             row = Prediction(name, self.classes[places[0]], best, listed, best - second, seen, unsure=unsure)
             rows.append((index, row))
         return rows
-
-
-def _is_current(bundle: Path, run: Run) -> bool:
-    """Return whether the bundle in a run holds the run's current model: training may have continued since."""
-    if not (bundle / store.MANIFEST).is_file():
-        return False
-    try:
-        about = store.read_json(bundle / verify.ABOUT)
-        return bool(about["run"]["model_sha256"] == run.model_sha256)
-    except (IncompleteError, CorruptError, KeyError, TypeError):
-        return True  # no model in the run, or a damaged bundle: its own check names the problem
-
-
-def _from_bundle(folder: Path, engine: str | None) -> Predictor:
-    """Load a bundle; load it again if an export replaced it meanwhile."""
-    while True:
-        manifest = _bytes_or_none(folder / store.MANIFEST)
-        try:
-            return _from_checked_bundle(folder, engine)
-        except (CorruptError, ModelError):
-            if _bytes_or_none(folder / store.MANIFEST) == manifest:
-                raise
-
-
-def _from_checked_bundle(folder: Path, engine: str | None) -> Predictor:
-    contents = verify.read_bundle(folder, engine=engine)
-    about, entry, spec = contents.about, contents.entry, contents.spec
-    classes = tuple(about["classes"])
-    loaded = contents.format.open(
-        folder / entry.file, entry.precision, classes=len(classes), input_shape=spec.shape, trusted=True
-    )
-    verify.check_golden(loaded, contents.golden, tolerance=entry.tolerance)
-    _warn_if_pixels_differ(about)
-    return Predictor(loaded, spec, classes=classes, seen=contents.seen, about={**about, "engine": entry.format})
-
-
-def _from_run(run: Run, engine: str | None) -> Predictor:
-    spec, classes = run.spec, run.classes
-    loaded = format_named("keras").open(run.model_path, classes=len(classes), input_shape=spec.shape)
-    name = "keras"
-    if engine is None:
-        from housetrain.inference.fastest import serving_engine
-
-        precision = str(run.recipe_json.get("precision", "auto"))
-        served = serving_engine(loaded, classes=len(classes), input_shape=spec.shape, precision=precision)
-        loaded, name = served, "keras" if served is loaded else "openvino"
-    about = {
-        "classes": list(classes),
-        "spec": spec.to_json(),
-        "recipe": run.recipe_json,
-        "engine": name,
-        "weights": run.model_sha256,
-        "decoder": run.input_json.get("decoder"),
-    }
-    _warn_if_pixels_differ(about)
-    return Predictor(loaded, spec, classes=classes, seen=verify.Seen.of(run.split), about=about)
-
-
-def _warn_if_pixels_differ(about: dict[str, Any]) -> None:
-    """Warn where the current decoder gives other pixels for the same file than at training time."""
-    then = (about.get("decoder") or {}).get("housetrain")
-    if then is not None and then != str(PIXELS):
-        _log.warning(
-            "This model was trained on images decoded in another way (%s, now %d): some predictions may differ "
-            "from those of its test. Prepare and train again, or use the version of housetrain that made it (%s).",
-            then,
-            PIXELS,
-            about.get("housetrain", "see env.json of the run"),
-        )
-
-
-def _bytes_or_none(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None

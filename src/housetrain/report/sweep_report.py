@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from housetrain.errors import HousetrainError
 from housetrain.evaluation import text
 from housetrain.report.plots import sweep_plots as plots
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.system import store
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def section_of(run: Run) -> dict[str, Any] | None:
     if run.folder.resolve().parent.name != "trials" or not (folder / "leaderboard.json").is_file():
         return None
     try:
-        board = Leaderboard.read(folder)
+        board = leaderboard(folder)
     except HousetrainError:
         return None  # the sweep was thinned out since; the run's own report needs none of it
     return section(board, chosen=run.name)

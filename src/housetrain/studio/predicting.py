@@ -51,7 +51,7 @@ def main() -> None:
 def _answer(predictor: Any, path: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Name one image. Small images of it come along, so that the page never decodes what somebody sent."""
     from housetrain.data import contact_sheet
-    from housetrain.inference.predictor import Prediction
+    from housetrain.inference.prediction import Prediction
 
     try:
         found = predictor.predict(path, top=request.get("top"))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,7 @@ from housetrain.evaluation import statistics
 from housetrain.evaluation.evaluate import prepared_of
 from housetrain.evaluation.text import NBSP, duration, number, percent, size
 from housetrain.sweeps.results import RunResult, losses_of
-
-if TYPE_CHECKING:
-    from housetrain.training.run import Run
+from housetrain.training.run import Run
 
 DOUBT = 0.05
 """Significance level: with a larger p-value neither run is called better."""
@@ -128,17 +127,18 @@ class Comparison:
         return [(epoch, *(known.get(epoch) for known in losses)) for epoch in sorted({*losses[0], *losses[1]})]  # type: ignore[misc]
 
 
-def compare(first: Run, second: Run) -> Comparison:
+def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
     """Compare two runs on the validation images they share.
 
     Args:
-        first: A run with at least one finished epoch.
+        first: A run with at least one finished epoch, or its folder.
         second: Another one of the same prepared images.
 
     Raises:
         IncompleteError: A run has no model yet.
         SourceChanged: They were not trained on the same prepared images.
     """
+    first, second = (run if isinstance(run, Run) else Run.open(Path(run)) for run in (first, second))
     if first.input_json.get("data") != second.input_json.get("data"):
         raise SourceChanged(
             "The two runs were not trained on the same prepared images, so their scores cannot be compared",

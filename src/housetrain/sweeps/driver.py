@@ -24,7 +24,7 @@ from housetrain.models.recipe import Recipe
 from housetrain.sweeps.executors import Executor, InProcess, Processes
 from housetrain.sweeps.folder import Trial, trials_of
 from housetrain.sweeps.grid import Grid
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.sweeps.optuna_search import Optuna, check_space, space_to_json
 from housetrain.sweeps.search import All, Assignment, Halving, Search, SweepState, as_json, planned
 from housetrain.sweeps.status import Snapshot, look, work
@@ -151,7 +151,7 @@ def sweep(
                 running.start(waiting)
             driver = _Driver(state, search, running, prepared, watch)
             if not driver.drive(time_limit_s):
-                return Leaderboard.read(folder)
+                return leaderboard(folder)
         finally:
             running.close()
         return _finish(folder)
@@ -378,9 +378,9 @@ def _finish(folder: Path) -> Leaderboard:
     """Remove the checkpoints of dropped trials and write the leaderboard, which marks the sweep as complete."""
     for name in SweepState(folder).dropped:
         shutil.rmtree(folder / "trials" / name / "checkpoints", ignore_errors=True)
-    board = Leaderboard.read(folder)
+    board = leaderboard(folder)
     value = {**board.to_json(), "complete": True}
     path = folder / "leaderboard.json"
     if not path.exists() or store.read_json(path) != store.plain(value):
         store.write_json_atomic(path, value)
-    return Leaderboard.read(folder)
+    return leaderboard(folder)

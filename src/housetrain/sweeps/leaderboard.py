@@ -31,7 +31,7 @@ SUSPICION = 0.05
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """A ranked sweep. Make one with `Leaderboard.read`.
+    """A ranked sweep, as `leaderboard` returns it.
 
     Attributes:
         folder: The sweep folder.
@@ -52,35 +52,6 @@ class Leaderboard:
     majority_share: float
     search: str
     complete: bool
-
-    @classmethod
-    def read(cls, folder: Path | str) -> Leaderboard:
-        """Read a sweep folder as it is now.
-
-        Raises:
-            IncompleteError: It is not a sweep folder.
-        """
-        folder = Path(folder)
-        sweep = read_sweep(folder)
-        trials, dropped = trials_of(folder, sweep), dropped_in(folder)
-        grouped: dict[str, list[Trial]] = {}
-        for trial in trials:
-            grouped.setdefault(trial.group, []).append(trial)
-        differing = differing_in([trial.recipe for trial in trials])
-        groups = [TrialGroup(folder, name, own, dropped, differing) for name, own in grouped.items()]
-        return cls(
-            folder,
-            _ranked(groups, labels_of(folder)),
-            {
-                **sweep["infeasible"],
-                **{a["name"]: a["infeasible"] for a in store.read_lines(folder / "asked.jsonl") if a.get("infeasible")},
-            },
-            int(sweep["validation"]["images"]),
-            str(sweep["validation"]["majority"]),
-            float(sweep["validation"]["share"]),
-            str(sweep["search"]["kind"]),
-            (folder / "leaderboard.json").is_file(),
-        )
 
     # ------------------------------------------------------------------------------------- the choice
     @property
@@ -203,6 +174,38 @@ class Leaderboard:
             values = [getattr(row, name) for name in COLUMNS]
             writer.writerow(["" if v is None else v for v in (*values, *(row.settings.get(name) for name in names))])
         return buffer.getvalue()
+
+
+def leaderboard(folder: Path | str) -> Leaderboard:
+    """Rank the trials of a sweep by validation loss, as they are now; a running sweep may be read at any time.
+
+    Args:
+        folder: The sweep folder.
+
+    Raises:
+        IncompleteError: It is not a sweep folder.
+    """
+    folder = Path(folder)
+    sweep = read_sweep(folder)
+    trials, dropped = trials_of(folder, sweep), dropped_in(folder)
+    grouped: dict[str, list[Trial]] = {}
+    for trial in trials:
+        grouped.setdefault(trial.group, []).append(trial)
+    differing = differing_in([trial.recipe for trial in trials])
+    groups = [TrialGroup(folder, name, own, dropped, differing) for name, own in grouped.items()]
+    return Leaderboard(
+        folder,
+        _ranked(groups, labels_of(folder)),
+        {
+            **sweep["infeasible"],
+            **{a["name"]: a["infeasible"] for a in store.read_lines(folder / "asked.jsonl") if a.get("infeasible")},
+        },
+        int(sweep["validation"]["images"]),
+        str(sweep["validation"]["majority"]),
+        float(sweep["validation"]["share"]),
+        str(sweep["search"]["kind"]),
+        (folder / "leaderboard.json").is_file(),
+    )
 
 
 # ------------------------------------------------------------------------------------------------- ranking

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from housetrain.sweeps.folder import Trial, read_sweep, trials_of
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.training.run import Run
 
 _FLOPS_A_SECOND = 60e9  # of one core; only the ratio to the next line matters, and only for the order and the time left
@@ -79,7 +79,7 @@ def look(folder: Path | str) -> Snapshot:
         IncompleteError: It is not a sweep folder.
     """
     folder = Path(folder)
-    sweep, board = read_sweep(folder), Leaderboard.read(folder)
+    sweep, board = read_sweep(folder), leaderboard(folder)
     trials = trials_of(folder, sweep)
     total = max(len(trials), int(sweep["search"].get("count") or 0) - len(board.infeasible))
     over = {name for row in board.rows if row.state in ("complete", "pruned", "failed") for name in row.runs}

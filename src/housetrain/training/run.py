@@ -179,14 +179,9 @@ class Run:
         Raises:
             IncompleteError: No epoch is finished yet.
         """
-        path = self.folder / "model.keras"
-        if not path.is_file():
-            raise IncompleteError(
-                "The run has no model yet",
-                do="let it finish its first epoch: run the same command again",
-                run=str(self.folder),
-            )
-        return path
+        from housetrain.inference.model_folder import model_file
+
+        return model_file(self.folder)
 
     @property
     def model_sha256(self) -> str:

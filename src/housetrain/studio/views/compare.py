@@ -17,7 +17,7 @@ from housetrain.studio.shelf import Arrays
 from housetrain.studio.widgets import plain, readable
 from housetrain.sweeps import status
 from housetrain.sweeps.grid import Grid
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.sweeps.results import Row
 from housetrain.sweeps.status import Snapshot
 from housetrain.system.lock import Lock
@@ -132,7 +132,7 @@ def _watch(sweeps: list[Path]) -> None:
         st.session_state.pop("sweep", None)
     name = st.selectbox("Comparison", list(names), key="sweep", bind="query-params", format_func=readable)
     folder = names.get(name) or sweeps[0]
-    running, board = Lock.held(folder), Leaderboard.read(folder)
+    running, board = Lock.held(folder), leaderboard(folder)
 
     @st.fragment(run_every=_EVERY_S if running else None, key=f"sweep-{folder.name}")
     def panel() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from housetrain.errors import FolderError
-from housetrain.inference.inputs import expand
+from housetrain.inference.inputs import Listing
 from housetrain.studio import charts, desk, jobs, looking, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.widgets import Tile, plain, readable
@@ -86,7 +86,7 @@ def _paths(typed: str) -> list[Path]:
     place = allowed.root / typed
     if not allowed.holds(place):
         raise FolderError("That is not a place the studio may open", expected=f"a photo or folder below {allowed.root}")
-    found = [path for path in expand([str(place)]) if allowed.holds(path)]
+    found = [path for path in Listing([place]) if allowed.holds(path)]
     return found[:_MOST]
 
 

@@ -1,0 +1,177 @@
+"""The model behind a path: the engine of a bundle or of a training run, with everything a prediction needs.
+
+In: a bundle folder or a run folder. Out: an `OpenedModel`. Does not know: images, or how the model was trained. Nothing
+is read from a folder until its format has been checked.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from housetrain.data.split_manifest import SplitManifest
+from housetrain.errors import CorruptError, IncompleteError, ModelError
+from housetrain.images.decode import PIXELS
+from housetrain.images.input_spec import InputSpec
+from housetrain.inference import verify
+from housetrain.inference.engine import Engine
+from housetrain.inference.formats import format_named
+from housetrain.inference.formats import keras as keras_format
+from housetrain.system import store
+
+MODEL_FILE = "model.keras"
+"""The model in a run folder: the weights of the best epoch."""
+_log = logging.getLogger(__name__)
+
+
+class HasFolder(Protocol):
+    """A run, for example."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the model."""
+
+
+class OpenedModel(NamedTuple):
+    """A model that is ready to run.
+
+    Attributes:
+        engine: Computes its outputs.
+        spec: Its input.
+        classes: Class names, in the order of the engine's columns.
+        seen: Which images it was made with.
+        about: What is known of it: recipe, metrics, versions.
+    """
+
+    engine: Engine
+    spec: InputSpec
+    classes: tuple[str, ...]
+    seen: verify.Seen
+    about: dict[str, Any]
+
+
+def open_model(path: Path | str | HasFolder, *, engine: str | None = None) -> OpenedModel:
+    """Open a bundle, or a run: its bundle if that holds the run's current model, else the run's model itself.
+
+    Args:
+        path: A bundle folder, a run folder, or a run.
+        engine: Use the model of this format; by default the first of the bundle's that this machine can run.
+
+    Raises:
+        ModelError: There is no model, or it is refused, or its probabilities changed since it was exported.
+        CorruptError: A file was changed after it was written.
+        MissingExtra: The library that runs this kind of model is not installed.
+    """
+    folder = Path(path) if isinstance(path, (str, Path)) else path.folder
+    if (folder / "recipe.json").is_file():
+        bundle = folder / "bundle"
+        if engine == "keras" or not _is_current(bundle, folder):
+            return _of_run(folder, engine)
+        return _of_bundle(bundle, engine)
+    if folder.is_dir() and any((folder / name).is_file() for name in (store.MANIFEST, verify.ABOUT)):
+        return _of_bundle(folder, engine)
+    if folder.is_dir() and (folder / "bundle" / store.MANIFEST).is_file():
+        return _of_bundle(folder / "bundle", engine)
+    if folder.exists() and folder.suffix.lower() != ".keras":
+        keras_format.refuse_other_formats(folder)
+    raise ModelError(
+        "A model file alone has no class names and no input size" if folder.exists() else "There is no such model",
+        expected="a bundle or run folder of housetrain",
+        do="give the folder that holds bundle.json or recipe.json",
+        path=str(folder),
+    )
+
+
+def model_file(run_folder: Path) -> Path:
+    """Return the model file of a run.
+
+    Raises:
+        IncompleteError: No epoch is finished yet.
+    """
+    path = run_folder / MODEL_FILE
+    if not path.is_file():
+        raise IncompleteError(
+            "The run has no model yet",
+            do="let it finish its first epoch: run the same command again",
+            run=str(run_folder),
+        )
+    return path
+
+
+def _is_current(bundle: Path, run_folder: Path) -> bool:
+    """Return whether the bundle in a run holds the run's current model: training may have continued since."""
+    if not (bundle / store.MANIFEST).is_file():
+        return False
+    try:
+        about = store.read_json(bundle / verify.ABOUT)
+        return bool(about["run"]["model_sha256"] == store.known_sha256(model_file(run_folder)))
+    except (IncompleteError, CorruptError, KeyError, TypeError):
+        return True  # no model in the run, or a damaged bundle: its own check names the problem
+
+
+def _of_bundle(folder: Path, engine: str | None) -> OpenedModel:
+    """Open a bundle; open it again if an export replaced it meanwhile."""
+    while True:
+        manifest = _bytes_or_none(folder / store.MANIFEST)
+        try:
+            return _of_checked_bundle(folder, engine)
+        except (CorruptError, ModelError):
+            if _bytes_or_none(folder / store.MANIFEST) == manifest:
+                raise
+
+
+def _of_checked_bundle(folder: Path, engine: str | None) -> OpenedModel:
+    contents = verify.read_bundle(folder, engine=engine)
+    about, entry, spec = contents.about, contents.entry, contents.spec
+    classes = tuple(about["classes"])
+    loaded = contents.format.open(
+        folder / entry.file, entry.precision, classes=len(classes), input_shape=spec.shape, trusted=True
+    )
+    verify.check_golden(loaded, contents.golden, tolerance=entry.tolerance)
+    _warn_if_pixels_differ(about)
+    return OpenedModel(loaded, spec, classes, contents.seen, {**about, "engine": entry.format})
+
+
+def _of_run(folder: Path, engine: str | None) -> OpenedModel:
+    model, made_with = store.read_json(folder / "input.json"), store.read_json(folder / "recipe.json")
+    spec, classes = InputSpec.from_json(model["spec"]), tuple(model["classes"])
+    file = model_file(folder)
+    loaded = format_named("keras").open(file, classes=len(classes), input_shape=spec.shape)
+    name = "keras"
+    if engine is None:
+        from housetrain.inference.fastest import serving_engine
+
+        precision = str(made_with.get("precision", "auto"))
+        served = serving_engine(loaded, classes=len(classes), input_shape=spec.shape, precision=precision)
+        loaded, name = served, "keras" if served is loaded else "openvino"
+    about = {
+        "classes": list(classes),
+        "spec": spec.to_json(),
+        "recipe": made_with,
+        "engine": name,
+        "weights": store.known_sha256(file),
+        "decoder": model.get("decoder"),
+    }
+    _warn_if_pixels_differ(about)
+    return OpenedModel(loaded, spec, classes, verify.Seen.of(SplitManifest.load(folder)), about)
+
+
+def _warn_if_pixels_differ(about: dict[str, Any]) -> None:
+    """Warn where the current decoder gives other pixels for the same file than at training time."""
+    then = (about.get("decoder") or {}).get("housetrain")
+    if then is not None and then != str(PIXELS):
+        _log.warning(
+            "This model was trained on images decoded in another way (%s, now %d): some predictions may differ "
+            "from those of its test. Prepare and train again, or use the version of housetrain that made it (%s).",
+            then,
+            PIXELS,
+            about.get("housetrain", "see env.json of the run"),
+        )
+
+
+def _bytes_or_none(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,56 @@
+"""`Prediction`: what a model predicts for one image.
+
+In: probabilities. Out: plain values for Python, JSON and tables. Does not know: models, image files.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model predicts for one image.
+
+    Attributes:
+        image: The path as given, or ``<bytes>``, ``<array>``, ``<image>``.
+        label: Name of the most probable class; ``""`` where the image could not be read.
+        probability: Its probability, 0 to 1; NaN where the image could not be read.
+        top: (name, probability) of the classes, most probable first.
+        margin: Difference of the two highest probabilities, 0 to 1. NaN as above.
+        seen: ``"train"``, ``"validation"`` or ``"test"`` if this very file (by content) was in that split; ``None`` if
+            not, or where there is no file to compare (arrays and PIL images).
+        error: Why the image could not be read, or ``None``.
+        unsure: Whether the probability is below the threshold found on validation images; see
+            `housetrain.inference.abstain`.
+    """
+
+    image: str
+    label: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+    margin: float
+    seen: str | None = None
+    error: str | None = None
+    unsure: bool = False
+
+    @classmethod
+    def failed(cls, image: str, reason: str) -> Prediction:
+        """Return the prediction for an image that could not be read."""
+        return cls(image, "", math.nan, (), math.nan, None, reason)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON; missing numbers are ``None``."""
+        missing = self.error is not None
+        return {
+            "image": self.image,
+            "label": None if missing else self.label,
+            "probability": None if missing else self.probability,
+            "top": [{"label": name, "probability": probability} for name, probability in self.top],
+            "margin": None if missing else self.margin,
+            "unsure": None if missing else self.unsure,
+            "seen": self.seen,
+            "error": self.error,
+        }
