@@ -328,7 +328,7 @@ def test_without_the_cache_nothing_is_kept(root: Path, looked: list[str]) -> Non
     assert len(looked) == 20
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}', b'{"version": 1, "images": {"path": [1]}}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}', b'{"version": 2, "images": {"path": [1]}}'])
 def test_a_broken_catalog_is_said_and_made_anew(root: Path, looked: list[str], content: bytes) -> None:
     one = scan(root)
     (store,) = cache_folder().rglob("*.json")
