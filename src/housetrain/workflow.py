@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
     from housetrain.data.checks import Finding
+    from housetrain.data.label_source import LabelOptions
     from housetrain.data.prepare import Prepared
     from housetrain.data.split import SplitOptions
     from housetrain.data.split_manifest import SplitManifest
@@ -105,6 +106,7 @@ def run(
     test_per_class: int | None = None,
     workers: int | None = None,
     narrator: Narrator | None = None,
+    **label_options: Unpack[LabelOptions],
 ) -> Outcome:
     """Check, split, prepare, train, evaluate, report and bundle. Call it again to resume.
 
@@ -124,6 +126,7 @@ def run(
         test_per_class: Set aside exactly this many test images of each class instead.
         workers: Processes that read images; all cores by default.
         narrator: Told what is going on.
+        **label_options: Where the labels come from, if not from class folders: see `housetrain.scan`.
 
     Returns:
         The `Outcome`.
@@ -157,7 +160,7 @@ def run(
         check_feasible(recipe, spec_of(recipe))  # before the images are read
     catalog, findings, manifest = look(
         source, seed=seed, validation_split=validation_split, test_split=test_split, test_per_class=test_per_class,
-        balance=recipe.balance, workers=workers, narrator=narrator,
+        balance=recipe.balance, workers=workers, narrator=narrator, label_options=label_options,
     )  # fmt: skip
     if sweep is None:
         if presets:
@@ -326,7 +329,12 @@ def free_sweep_folder(prepared: Prepared, sweep: Plan) -> Path:
 
 
 def look(
-    folder: Path, *, workers: int | None, narrator: Narrator, **options: Unpack[SplitOptions]
+    folder: Path,
+    *,
+    workers: int | None,
+    narrator: Narrator,
+    label_options: LabelOptions,
+    **options: Unpack[SplitOptions],
 ) -> tuple[Catalog, tuple[Finding, ...], SplitManifest]:
     """Scan, check and split a folder, telling the narrator what was found."""
     from housetrain.data.catalog import scan
@@ -334,7 +342,7 @@ def look(
     from housetrain.data.split import split
 
     with narrator.counting("Reading") as progress:
-        catalog = scan(folder, workers=workers, progress=progress)
+        catalog = scan(folder, workers=workers, progress=progress, **label_options)
     findings = check(catalog)
     manifest = split(catalog, findings=findings, **options)
     narrator.say(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")

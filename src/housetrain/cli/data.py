@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
+from housetrain.cli.label_options import with_label_options
 from housetrain.cli.options import (
     BALANCES,
     COLOR_MODES,
     RESIZES,
     Balance,
     ColorMode,
-    Folder,
     ImageSize,
     Json,
     Quiet,
@@ -27,6 +27,7 @@ from housetrain.cli.options import (
     Workers,
     one_of,
 )
+from housetrain.data.label_source import LabelOptions
 
 app = typer.Typer()
 
@@ -34,8 +35,10 @@ app = typer.Typer()
 @app.command(
     epilog="Exit code: 0 clean, 1 findings, 2 unusable.  Example:  housetrain check PetImages --csv findings.csv"
 )
+@with_label_options
 def check(
-    folder: Folder,
+    folder: Path,
+    label_options: LabelOptions,
     csv: Annotated[
         Path | None, typer.Option(help="Write one row per finding and image to this file.", show_default=False)
     ] = None,
@@ -62,7 +65,7 @@ def check(
             refuse_inside(folder, output)
     narrator = terminal.Terminal(quiet=quiet)
     with narrator.counting("Reading") as progress:
-        catalog = ht.scan(folder, workers=workers, progress=progress)
+        catalog = ht.scan(folder, workers=workers, progress=progress, **label_options)
     findings = ht.check(catalog)
     if csv is not None:
         write_findings(findings, csv)
@@ -86,8 +89,10 @@ def check(
 
 
 @app.command(epilog="Example:  housetrain show PetImages --output sheet.png")
+@with_label_options
 def show(
-    folder: Folder,
+    folder: Path,
+    label_options: LabelOptions,
     output: Annotated[
         Path | None, typer.Option(help="The PNG to write; by default <folder>-sheet.png here.", show_default=False)
     ] = None,
@@ -111,7 +116,7 @@ def show(
     target = output or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
     refuse_inside(folder, target)
     with terminal.Terminal(quiet=quiet).counting("Reading") as progress:
-        catalog = ht.scan(folder, workers=workers, progress=progress)
+        catalog = ht.scan(folder, workers=workers, progress=progress, **label_options)
     terminal.out(
         str(
             ht.contact_sheet(
@@ -127,8 +132,10 @@ def show(
 
 
 @app.command(epilog="Example:  housetrain prepare PetImages --image-size 50 --color-mode grayscale")
+@with_label_options
 def prepare(
-    folder: Folder,
+    folder: Path,
+    label_options: LabelOptions,
     image_size: ImageSize = 50,
     color_mode: ColorMode = "grayscale",
     resize: Resize = "stretch",
@@ -169,6 +176,7 @@ def prepare(
         balance=one_of("balance", balance, BALANCES),
         workers=workers,
         narrator=narrator,
+        label_options=label_options,
     )
     target = output or default_prepared_folder(folder, spec, manifest)
     with narrator.counting("Preparing") as progress:

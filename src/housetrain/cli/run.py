@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from housetrain.cli.label_options import with_label_options
 from housetrain.cli.options import (
-    Folder,
     Halving,
     Json,
     Model,
@@ -26,15 +26,18 @@ from housetrain.cli.options import (
     recipe_options,
     settings_from,
 )
+from housetrain.data.label_source import LabelOptions
 
 app = typer.Typer()
 
 
 @app.command(epilog="Examples:  housetrain run PetImages  ·  housetrain run PetImages --model cnn --time-limit 10m")
+@with_label_options
 @recipe_options()
 def run(
-    folder: Folder,
+    folder: Path,
     *,
+    label_options: LabelOptions,
     model: Model = "auto",
     flags: dict[str, Any],
     set_: Set = None,
@@ -69,7 +72,7 @@ def run(
     outcome = workflow.run(
         folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, seed=split_seed,
         validation_split=validation_split, test_split=test_split, test_per_class=test_per_class, workers=workers,
-        narrator=terminal.Terminal(quiet=quiet),
+        narrator=terminal.Terminal(quiet=quiet), **label_options,
     )  # fmt: skip
     if json_:
         terminal.print_json(outcome.to_json())

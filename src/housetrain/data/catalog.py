@@ -17,12 +17,13 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from housetrain.data.class_folders import Entry, Tree, walk
+from housetrain.data.class_folders import Entry, LayoutNote, Tree, walk, walk_splits
+from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
 from housetrain.system.files import write_atomic
 
@@ -100,7 +101,7 @@ class ImageRecord:
     oddity: str = ""
 
 
-_COLUMNS = tuple(field.name for field in fields(ImageRecord))
+_COLUMNS = tuple(one.name for one in fields(ImageRecord))
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ class Catalog:
         ready_made: Whether the top folders are ``train``, ``validation`` and ``test``.
         fingerprint: 64 hexadecimal digits that change when a path, label, split or content does, and not with time
             stamps.
+        notes: What is to be said about the layout of the folder.
+        label_source: What `scan` was asked about labels, JSON-plain; empty for class folders.
     """
 
     root: Path
@@ -125,11 +128,18 @@ class Catalog:
     empty_classes: tuple[str, ...]
     ready_made: bool
     fingerprint: str
+    notes: tuple[LayoutNote, ...] = ()
+    label_source: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def usable(self) -> tuple[ImageRecord, ...]:
         """The images that can be decoded."""
         return tuple(image for image in self.images if image.status == "ok")
+
+    @property
+    def source_folders(self) -> tuple[Path, ...]:
+        """The folders of images, which nothing is written into: see `housetrain.data.label_source.source_folders`."""
+        return source_folders(self.root, self.label_source, ((image.split, image.path) for image in self.images))
 
     def counts(self) -> dict[str, int]:
         """Return the number of usable images of every class, in the order of ``classes``; 0 is said as well."""
@@ -146,6 +156,8 @@ class Catalog:
             "empty_classes": list(self.empty_classes),
             "ready_made": self.ready_made,
             "fingerprint": self.fingerprint,
+            "notes": [list(note) for note in self.notes],
+            "label_source": self.label_source,
             "images": _to_columns(self.images),
         }
 
@@ -167,6 +179,8 @@ class Catalog:
                 tuple(value["empty_classes"]),
                 bool(value["ready_made"]),
                 str(value["fingerprint"]),
+                tuple(LayoutNote(*note) for note in value["notes"]),
+                dict(value["label_source"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError("not a catalog", do="scan again", said=str(error)) from error
@@ -178,6 +192,7 @@ def scan(
     workers: int | None = None,
     cache: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[LabelOptions],
 ) -> Catalog:
     """Look at every image of a folder.
 
@@ -187,6 +202,7 @@ def scan(
         workers: Processes; ``None``: one a core.
         cache: Whether to use and write the saved catalog in :func:`cache_folder`.
         progress: Called as ``progress(done, total)`` with numbers of files.
+        **options: Where the labels come from, if not from class folders: see `LabelSource`.
 
     Returns:
         The catalog. Files that cannot be used are in it, with the reason.
@@ -194,9 +210,9 @@ def scan(
     Raises:
         FolderError: The folder is missing, unreadable, not a folder, or has no class folders or no images.
     """
-    root = Path(folder).absolute()
+    source = LabelSource.of(options)
+    root, tree = _listed(Path(folder).absolute(), source)
     started_ns = time.time_ns()
-    tree = walk(root)
     store = _store_of(root)
     known = _load(store) if cache else {}
     rows = [_known(entry, known) for entry in tree.entries]
@@ -209,7 +225,19 @@ def scan(
     finally:  # an interrupted scan resumes
         if cache and (todo or len(known) != len(rows)):
             _save(store, rows, known, started_ns=started_ns)
-    return _catalog(root, tree, [row for row in rows if row is not None])
+    return _catalog(root, tree, [row for row in rows if row is not None], source=source)
+
+
+def _listed(folder: Path, source: LabelSource) -> tuple[Path, Tree]:
+    """Return the root that paths are relative to, and what it holds."""
+    dirs = {"train": folder, "validation": source.validation_dir, "test": source.test_dir}
+    given = {split: path.absolute() for split, path in dirs.items() if path is not None}
+    if len(given) == 1:
+        return folder, walk(folder, source)
+    root = Path(os.path.commonpath([os.fspath(path) for path in given.values()]))
+    if root in given.values():
+        root = root.parent
+    return root, walk_splits(root, given, source)
 
 
 def cache_folder() -> Path:
@@ -245,7 +273,7 @@ def _look(
                 progress(done, len(rows))
 
 
-def _catalog(root: Path, tree: Tree, rows: list[ImageRecord]) -> Catalog:
+def _catalog(root: Path, tree: Tree, rows: list[ImageRecord], *, source: LabelSource) -> Catalog:
     ignored = Counter(tree.ignored)
     images: list[ImageRecord] = []
     for image in rows:
@@ -269,6 +297,8 @@ def _catalog(root: Path, tree: Tree, rows: list[ImageRecord]) -> Catalog:
         tuple(name for name in tree.classes if name not in classes),
         tree.ready_made,
         _fingerprint(images),
+        tuple(tree.notes),
+        source.given(),
     )
 
 

@@ -64,6 +64,10 @@ def check(catalog: Catalog, *, near_duplicate_bits: int = NEAR_BITS) -> tuple[Fi
         Findings, the most severe first. None when all is well.
     """
     found = [
+        *(
+            Finding(note.kind, "warning" if note.kind == "nested-folders" else "note", (), note.message, note.do)
+            for note in catalog.notes
+        ),
         *_unreadable(catalog),
         *_identical(catalog),
         *_near(catalog, near_duplicate_bits),

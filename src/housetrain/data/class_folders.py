@@ -1,7 +1,8 @@
 """A folder -> the files in it that should be images, with their labels and ready-made splits.
 
-In: a folder. Out: a `Tree`: one `Entry` per file, what was ignored, which class folders are empty. It opens no file and
-does not know images: it lists and stats, so that a folder of 25,000 takes a fraction of a second.
+In: a folder and a `LabelSource`. Out: a `Tree`: one `Entry` per file, what was ignored, which class folders are empty,
+what is to be said about the layout. It opens no image: it lists and stats, so that a folder of 25,000 takes a fraction
+of a second.
 
 Symlinks to files and folders are followed. A linked folder that leads back to one of its own parents is an entry with
 the problem ``symlink loop``; one that was already seen in the same class is counted among the ignored.
@@ -16,15 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from housetrain.data import folder_layout
+from housetrain.data.label_from_name import labels_from_names
+from housetrain.data.label_source import LabelSource
+from housetrain.data.label_table import SUFFIXES, Labels, LabelTable
+from housetrain.data.split_names import split_of
 from housetrain.errors import DecodeError, FolderError
 from housetrain.system.regular_files import check_regular, why_unreadable
-
-SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
-"""Folder names (in any case) that are ready-made splits, and what each is called here."""
 
 OUTSIDE = "files outside the class folders"
 SEEN = "linked folders seen already"
 BESIDE = "folders beside the ready-made splits"
+UNLABELED = "images without a label"
 
 _LITTER = {name.lower(): name for name in ("Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store", "Icon\r")}
 
@@ -41,6 +45,14 @@ class Entry(NamedTuple):
     problem: str
 
 
+class LayoutNote(NamedTuple):
+    """What is to be said about the layout of a folder: the kind of finding, one line, and what to do."""
+
+    kind: str
+    message: str
+    do: str
+
+
 @dataclass
 class Tree:
     """What a folder holds.
@@ -50,52 +62,210 @@ class Tree:
         classes: Names of all class folders, sorted, empty ones included.
         ignored: What was passed over, by name or pattern, and how often.
         ready_made: Whether the top folders are splits.
+        notes: What is to be said about the layout.
     """
 
     entries: list[Entry] = field(default_factory=list)
     classes: tuple[str, ...] = ()
     ignored: Counter[str] = field(default_factory=Counter)
     ready_made: bool = False
+    notes: list[LayoutNote] = field(default_factory=list)
 
 
-def walk(root: Path) -> Tree:
-    """List a folder of class folders.
+def walk(root: Path, source: LabelSource = LabelSource()) -> Tree:  # noqa: B008 - a frozen value
+    """List a folder of images.
 
     Args:
         root: The folder; read, never written.
+        source: Where the labels come from.
 
     Returns:
         What it holds.
 
     Raises:
-        FolderError: It is missing, not a folder, holds no class folders, or it or a folder in it cannot be read.
+        FolderError: It is missing, not a folder, its images have no labels, or it or a folder in it cannot be read.
     """
     tree = Tree()
-    tops = _folders(root, tree, count_files=OUTSIDE)
-    if not tops:
-        raise FolderError(
-            "there are no class folders",
-            expected=f"{root.name}/<class>/images, one folder a class",
-            do="put the images of each class into a folder of its name",
-            folder=str(root),
-        )
+    if source.from_folders:
+        _class_folders(root, source, tree)
+    else:
+        _labeled_elsewhere(root, source, tree)
+    tree.entries.sort()
+    tree.ignored = +tree.ignored
+    return tree
+
+
+def walk_splits(root: Path, dirs: dict[str, Path], source: LabelSource) -> Tree:
+    """List separate folders of class folders, one a split.
+
+    Args:
+        root: A folder above them all: paths of entries are relative to it.
+        dirs: ``train`` and at least one of ``validation`` and ``test`` to a folder below ``root``.
+        source: Where the labels come from; only its class level counts.
+
+    Raises:
+        FolderError: A folder is missing, cannot be read, or train holds no class folders.
+    """
+    tree = Tree(ready_made=True)
     classes: set[str] = set()
-    splits = _ready_made(root, tops)
-    if splits:
+    for split, folder in dirs.items():
+        parts = folder.absolute().relative_to(root).parts
+        for label in _folders(folder, tree, count_files=OUTSIDE):
+            classes.add(label)
+            tree.entries.extend(_files(root, (*parts, label), tree, label=label, split=split))
+    if not any(entry.split == "train" for entry in tree.entries):
+        raise FolderError("The training folder holds no class folders", folder=str(dirs["train"]))
+    tree.classes = tuple(sorted(classes))
+    _set_level(
+        tree, source, above=0, roots={split: folder.absolute().relative_to(root) for split, folder in dirs.items()}
+    )
+    tree.entries.sort()
+    tree.ignored = +tree.ignored
+    return tree
+
+
+def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
+    tops = _folders(root, tree, count_files=OUTSIDE)
+    folder_layout.refuse_other_tasks(root, tops)
+    if error := folder_layout.no_labels(root, tops):
+        raise error
+    splits = folder_layout.Splits({}, ()) if source.class_level == 1 else folder_layout.ready_made(root, tops)
+    classes: set[str] = set()
+    if splits.of:
         tree.ready_made = True
-        tree.ignored[BESIDE] += len(tops) - len(splits)
-        for top, split in splits.items():
+        tree.ignored[BESIDE] += len(tops) - len(splits.of) - len(splits.unlabeled)
+        for top, split in splits.of.items():
             for label in _folders(root / top, tree, count_files=OUTSIDE):
                 classes.add(label)
                 tree.entries.extend(_files(root, (top, label), tree, label=label, split=split))
+        _note_unlabeled(root, splits.unlabeled, tree)
     else:
         for label in tops:
             classes.add(label)
             tree.entries.extend(_files(root, (label,), tree, label=label, split=None))
-    tree.entries.sort()
+        if source.class_level is None:
+            counts = Counter(entry.label for entry in tree.entries)
+            inside = {label: set(folder_layout.folders(root / label)) for label in tops}
+            folder_layout.refuse_examples(root, counts, inside)
     tree.classes = tuple(sorted(classes))
-    tree.ignored = +tree.ignored
-    return tree
+    _set_level(tree, source, above=1 if splits.of else 0)
+
+
+def _note_unlabeled(root: Path, tops: tuple[str, ...], tree: Tree) -> None:
+    for top in tops:
+        held = sum(folder_layout.is_image_name(name) for _, _, names in os.walk(root / top) for name in names)
+        tree.ignored[UNLABELED] += held
+        tree.notes.append(
+            LayoutNote(
+                "unlabeled-folder",
+                f"{top} holds no class folder of train: its {held:,} images have no label and are not used",
+                f"to see what a trained model says of them: housetrain predict RUN {root / top}",
+            )
+        )
+
+
+def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, Path] | None = None) -> None:
+    """Label nested class folders by the level that is asked for, and say what the other levels would be."""
+    if roots:  # each split lies at its own depth
+        for split, top in roots.items():
+            part = Tree([entry for entry in tree.entries if entry.split == split])
+            _set_level(part, source, above=len(top.parts))
+            rest = [entry for entry in tree.entries if entry.split != split]
+            tree.entries = [*rest, *part.entries]
+            tree.notes += [note for note in part.notes if note not in tree.notes]
+        tree.classes = tuple(
+            sorted({entry.label for entry in tree.entries} | set(tree.classes if not source.class_level else ()))
+        )
+        return
+    level = source.class_level
+    if level is not None and level != 1:
+        labels = folder_layout.labels_at(
+            [entry.path for entry in tree.entries], None if level == "leaf" else level, above=above
+        )
+        tree.entries = [entry._replace(label=labels[entry.path]) for entry in tree.entries if entry.path in labels]
+        tree.classes = tuple(sorted(set(labels.values())))
+        return
+    levels = folder_layout.levels_of((entry.path for entry in tree.entries), above=above)
+    if levels is None or level == 1:
+        return
+    names = _listed(levels.nested)
+    if levels.recurring and levels.second > levels.top:
+        inner = _listed(levels.recurring)
+        message = f"{names} hold folders of the same names ({inner}): {levels.top} classes at the top, which are used"
+        do = (
+            "nothing needs doing if these are sites, cameras, animals or days; images of one group can then lie in "
+            "train and in test. If they are classes: --class-level 2 or --class-level leaf"
+        )
+    else:
+        message = (
+            f"{names} hold folders: {levels.top} classes at the top, which are used; "
+            f"{levels.second} on the second level, {levels.leaves} leaves"
+        )
+        do = "--class-level 2 or --class-level leaf makes the inner folders the classes; --class-level 1 silences this"
+    tree.notes.append(LayoutNote("nested-folders", message, do))
+
+
+def _labeled_elsewhere(root: Path, source: LabelSource, tree: Tree) -> None:
+    """List all images below ``root`` and label them by a table or by their names."""
+    entries = [
+        entry
+        for entry in _files(root, (), tree, label="", split=None)
+        if not entry.path.lower().endswith(tuple(SUFFIXES))
+    ]
+    paths = [entry.path for entry in entries]
+    if source.labels:
+        found = _from_tables(root, source, paths)
+    else:
+        found = Labels(labels_from_names(paths, source.label_from_name), {}, "the file names")
+        if not found.of:
+            raise FolderError(
+                "No file name matches the expression",
+                expected="an expression whose group is the class",
+                do="try it on one of the names",
+                label_from_name=source.label_from_name,
+                name=paths[0] if paths else "",
+            )
+    tops = {entry.path.partition("/")[0] for entry in entries if "/" in entry.path and entry.path in found.of}
+    splits = {top: split for top in tops if (split := split_of(top)) and split != "unlabeled"}
+    by_folder = "train" in splits.values() and len(splits) == len(tops) > 1
+    for entry in entries:
+        label = found.of.get(entry.path)
+        if label is None:
+            tree.ignored[UNLABELED] += folder_layout.is_image_name(entry.path)
+            continue
+        place: str | None = found.split.get(entry.path)
+        if place is None and by_folder:
+            place = splits[entry.path.partition("/")[0]]
+        tree.entries.append(entry._replace(label=label, split=place))
+    if found.split:  # a row without a split is trained on
+        tree.entries = [entry._replace(split=entry.split or "train") for entry in tree.entries]
+    tree.ready_made = by_folder or bool(found.split)
+    tree.classes = tuple(sorted(set(found.of.values())))
+    without = tree.ignored[UNLABELED]
+    if without or found.absent:
+        tree.notes.append(
+            LayoutNote(
+                "label-table",
+                f"{found.source} label {len(tree.entries):,} images; {without:,} images have no label and are not used"
+                + (f", {found.absent:,} rows name no image" if found.absent else ""),
+                "nothing needs doing if that is meant",
+            )
+        )
+
+
+def _from_tables(root: Path, source: LabelSource, paths: list[str]) -> Labels:
+    files, image, label = source.table(root)
+    parts = [LabelTable.read(file, paths, root=root).labels(image, label, threshold=source.threshold) for file in files]
+    merged = Labels({}, {}, ", ".join(part.source for part in parts), sum(part.absent for part in parts))
+    for part in parts:
+        merged.of.update(part.of)
+        merged.split.update(part.split)
+    return merged
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = [*names[:5], *([f"{len(names) - 5} more"] if len(names) > 5 else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def litter(name: str, *, folder: bool) -> str | None:
@@ -107,20 +277,6 @@ def litter(name: str, *, folder: bool) -> str | None:
     if name.startswith("."):
         return "._*" if name.startswith("._") else ".*"
     return None
-
-
-def _ready_made(root: Path, tops: list[str]) -> dict[str, str]:
-    """Return the top folders that are splits, or nothing: ``train`` may also be a class, beside ``car`` and ``bus``."""
-    splits = {top: SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
-    if "train" not in splits.values():
-        return {}
-    quiet = Tree()
-    inside = {top: set(_folders(root / top, quiet, count_files=OUTSIDE)) for top in splits}
-    train = {label for top, labels in inside.items() if splits[top] == "train" for label in labels}
-    if not train:
-        return {}
-    shares = any(labels & train for top, labels in inside.items() if splits[top] != "train")
-    return splits if shares or len(splits) == len(tops) else {}
 
 
 def _scan(folder: Path, root: Path) -> list[os.DirEntry[str]]:
@@ -159,7 +315,7 @@ def _folders(folder: Path, tree: Tree, *, count_files: str) -> list[str]:
 def _files(root: Path, parts: tuple[str, ...], tree: Tree, *, label: str, split: str | None) -> Iterator[Entry]:
     """Walk one class folder to any depth."""
     top = root.joinpath(*parts)
-    prefix = "/".join(parts) + "/"
+    prefix = "/".join(parts) + "/" if parts else ""
     above = tuple(_identity(root.joinpath(*parts[:n])) for n in range(len(parts) + 1))
     seen = {above[-1]}
     stack = [(top, prefix, above)]

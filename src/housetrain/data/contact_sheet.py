@@ -116,7 +116,8 @@ def contact_sheet(
         raise RecipeError(
             "there is nothing to draw", expected="per_class and sizes of at least 1", per_class=per_class, sizes=sizes
         )
-    refuse_inside(catalog.root, path)
+    for images in catalog.source_folders:
+        refuse_inside(images, path)
     chosen = samples_of(catalog, per_class=per_class, seed=seed)
     layout = _layout(chosen, per_class, tuple(sizes))
     sections = _sections(chosen, layout)

@@ -139,6 +139,8 @@ def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> 
         if options.get(name, value) != value:
             text = f"{options[name]:g}" if isinstance(options[name], float) else str(options[name])
             details.append(text if name == "balance" else f"{name.replace('_', '-')}-{text}")
+    if labels := options.get("labels"):
+        details.append(f"labels-{digest(labels)[:6]}")
     absolute = root.resolve()
     name, ending = absolute.name or "images", "-".join(details)
     plain = Path("prepared") / f"{name}-{ending}"
@@ -158,7 +160,8 @@ def _prepare_split(
     progress: Callable[[int, int], None] | None,
 ) -> Prepared:
     target = default_prepared_folder(split.root, spec, split) if folder is None else Path(folder)
-    refuse_inside(split.root, target)
+    for images in split.source_folders:
+        refuse_inside(images, target)
 
     def fill(part: Path) -> Filled:
         copied = _copy_known(target, part, split, spec=spec)

@@ -120,6 +120,7 @@ def split(
             "test_per_class": test_per_class,
             "balance": balance,
             "ready_made": ready_made,
+            **({"labels": catalog.label_source} if catalog.label_source else {}),
             # Only the default findings follow from the catalog; with others the rows must be compared instead.
             "catalog": catalog.fingerprint if default_findings else "",
         },

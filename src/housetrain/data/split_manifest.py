@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from housetrain.data.label_source import source_folders
 from housetrain.errors import CorruptError, IncompleteError
 from housetrain.system.files import write_atomic
 
@@ -88,6 +89,11 @@ class SplitManifest:
         left = tuple(sorted(left_out, key=lambda one: one.path))
         names = tuple(classes)
         return cls(root, names, ordered, left, dict(options), _fingerprint(names, ordered, options))
+
+    @property
+    def source_folders(self) -> tuple[Path, ...]:
+        """The folders of images, which nothing is written into: see `housetrain.data.label_source.source_folders`."""
+        return source_folders(self.root, self.options.get("labels", {}), ((row.split, row.path) for row in self.rows))
 
     def of(self, name: SplitName) -> tuple[Row, ...]:
         """Return the rows of one split, in the order of the prepared arrays."""

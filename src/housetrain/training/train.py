@@ -24,7 +24,7 @@ from housetrain.system.backend import load_keras
 from housetrain.system.lock import Lock
 from housetrain.training.interrupt import Signals
 from housetrain.training.progress import Listener, ProgressFile, Terminal, quietly
-from housetrain.training.run import Run, differences
+from housetrain.training.run import Run
 from housetrain.training.trainer import Session
 
 if TYPE_CHECKING:
@@ -119,9 +119,9 @@ def _check_ours(folder: Path) -> None:
 
 def _check_same(run: Run, prepared: Prepared, recipe: Recipe) -> None:
     """Refuse to resume a run of other settings or other images, naming what differs."""
-    if different := differences(run, recipe, prepared):
+    if differences := run.differences(recipe, prepared):
         raise StoreError(
-            f"The folder holds another run: {'; '.join(different)}",
+            f"The folder holds another run: {'; '.join(differences)}",
             do="choose another folder, or remove that run",
             folder=str(run.folder),
         )

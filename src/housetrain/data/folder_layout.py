@@ -1,0 +1,377 @@
+"""What the folders of a folder mean: classes, ready-made splits, data of another task, or nothing that has labels.
+
+In: a folder and the names of the folders in it. Out: which of them are splits; an error that names what is there
+instead of classes, with the command that uses it; the levels at which nested folders could be classes. It lists
+folders and reads tables and annotation files, and opens no image.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from housetrain.data.label_from_name import labels_from_names, pattern_for
+from housetrain.data.label_table import MAX_BYTES, SUFFIXES, LabelTable
+from housetrain.data.split_names import Named, split_of
+from housetrain.errors import FolderError
+from housetrain.images.sniff import EXTENSIONS
+
+MASK_WORDS = frozenset(
+    (
+        *("mask", "masks", "annotation", "annotations", "gt", "groundtruth", "ground_truth", "segmentation"),
+        *("segmentations", "label_images", "labelimages", "seg_masks", "trimaps", "depth", "thumbnails"),
+        *("thumbs", "contours"),
+    )
+)
+"""Names of folders that hold companions of images: masks, label images, depth images, thumbnails."""
+
+IMAGE_WORDS = frozenset(["image", "images", "imgs", "img", "jpegimages", "photos", "rgb", "data", "raw", "original"])
+"""Names of folders that hold images and name no class."""
+
+_EXAMPLES = frozenset(
+    (
+        *("example", "examples", "sample", "samples", "demo", "demos", "docs", "doc", "assets", "figures"),
+        *("figs", "media", "screenshots", "static", "resources", "misc", "readme_images", "readme_imgs"),
+        *("preview", "previews"),
+    )
+)
+_FEW = 0.2  # examples are at most this share of the images
+_IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
+_LOOK = 40  # annotation files opened to find out what they are
+_HEAD = 1 << 20  # bytes of a JSON file looked at
+
+
+class Splits(NamedTuple):
+    """Top folders that are splits, and those of images without a label."""
+
+    of: dict[str, Named]
+    unlabeled: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Class folders that hold folders.
+
+    Attributes:
+        nested: Classes of the top level that hold folders with images.
+        top: How many classes the top level has.
+        second: How many the second level would have.
+        leaves: How many there would be if every folder of images were a class.
+        recurring: Names that lie in every nested class: rather sites, cameras or days than classes.
+    """
+
+    nested: tuple[str, ...]
+    top: int
+    second: int
+    leaves: int
+    recurring: tuple[str, ...]
+
+
+def ready_made(root: Path, tops: Sequence[str]) -> Splits:
+    """Return which top folders are ready-made splits; none where they are classes.
+
+    They are splits when their names mean so (see `split_of`) and either all of them do or one shares class folders
+    with train: ``train`` may also be a class, beside ``car`` and ``bus``. A split without a class folder of train holds
+    images without a label.
+
+    Raises:
+        FolderError: All of them are named as splits, but hold no class folders.
+    """
+    named = {top: split for top in tops if (split := split_of(top))}
+    inside = {top: set(folders(root / top)) for top in named}
+    train = {label for top, split in named.items() if split == "train" for label in inside[top]}
+    if not train:
+        if named and len(named) == len(tops):
+            raise _no_train(root, tops) if any(inside.values()) else _no_classes(root, tops)
+        return Splits({}, ())
+    shares = any(inside[top] & train for top, split in named.items() if split != "train")
+    if not shares and len(named) < len(tops):
+        return Splits({}, ())
+    labeled: dict[str, Named] = {
+        top: split for top, split in named.items() if split == "train" or (inside[top] & train and split != "unlabeled")
+    }
+    return Splits(labeled, tuple(top for top in named if top not in labeled))
+
+
+def refuse_other_tasks(root: Path, tops: Sequence[str]) -> None:
+    """Refuse data of object detection and segmentation.
+
+    Raises:
+        FolderError: It is Pascal VOC, YOLO, COCO or pairs of images and masks.
+    """
+    task = _pascal_voc(root, tops) or _yolo(root) or _coco(root)
+    if task:
+        raise FolderError(
+            f"This is object-detection data ({task})",
+            expected="one label an image: class folders, or a table of labels",
+            do="cut the objects out into class folders, or train a detector with another program",
+            folder=str(root),
+        )
+    lowered = {top.lower() for top in tops}
+    if len(tops) > 1 and lowered & MASK_WORDS and lowered <= MASK_WORDS | IMAGE_WORDS and not _table_of(root):
+        raise FolderError(
+            f"This looks like segmentation data: {_listed(tops)} hold images and what belongs to them, not classes",
+            expected="one label an image: class folders, or a table of labels",
+            do="give the folder of images alone, with --labels FILE or in class folders",
+            folder=str(root),
+        )
+
+
+def no_labels(root: Path, tops: Sequence[str]) -> FolderError | None:
+    """Return the error for a folder whose images have no class folders, ``None`` where the top folders are classes.
+
+    A single folder of images beside a table of labels is no class.
+    """
+    if len(tops) > 1 or (tops and (folders(root / tops[0]) or not images_in(root / tops[0]))):
+        return None
+    return _no_classes(root, tops) if not tops or proposals(root) else None
+
+
+def _no_train(root: Path, tops: Sequence[str]) -> FolderError:
+    return FolderError(
+        f"{_listed(tops)} look like splits, not classes, and none of them holds class folders to train on",
+        expected="a training folder of class folders beside them",
+        do="name it: --train-dir FOLDER, with --validation-dir or --test-dir; where these are classes: --class-level 1",
+        folder=str(root),
+    )
+
+
+def _no_classes(root: Path, tops: Sequence[str]) -> FolderError:
+    """Return the error for images without class folders: where their labels seem to be, the command that uses them."""
+    what = "There are no class folders"
+    if len(tops) == 1:
+        what = f"{tops[0]} is one folder of images, and there are no class folders"
+    elif tops:
+        what = f"{_listed(tops)} look like splits, not classes, and hold no class folders"
+    found = proposals(root)
+    if not found:
+        return FolderError(
+            what,
+            expected=f"{root.name}/<class>/image, one folder a class; or train, validation and test folders of these",
+            do="put the images of each class into a folder of its name; where labels are in a table use --labels FILE, "
+            "where they are in the file names use --label-from-name REGEX (cat.0.jpg: '^(.+?)[._-]')",
+            folder=str(root),
+        )
+    commands = " or ".join(f"`housetrain run {root} {proposal.flag}`" for proposal in found[:3])
+    return FolderError(
+        f"{what}, but {found[0].said}", expected="class folders, or a flag that says where the labels are", do=commands
+    )
+
+
+class Proposal(NamedTuple):
+    """A flag that would give images their labels, and what was seen."""
+
+    flag: str
+    said: str
+
+
+def proposals(root: Path) -> list[Proposal]:
+    """Return the flags that would give the images of a folder their labels, the likeliest first."""
+    names = list(_image_paths(root))
+    found: list[Proposal] = []
+    for path in tables(root) if names else ():
+        try:
+            table = LabelTable.read(path, names, root=root)
+        except FolderError:
+            continue
+        if table.named >= 0.5 * len(names) and (table.label_columns or table.one_hot):
+            columns = ", ".join(map(str, table.label_columns[:4]))
+            said = f"{path.name} names {table.named:,} of the {len(names):,} images; columns: {columns}"
+            found += [Proposal(command, said) for command in table.commands()[:3]]
+    trained = [name for name in names if split_of(name.partition("/")[0]) in {None, "train"}]
+    pattern = pattern_for(trained) if trained else None
+    if pattern:
+        labels = sorted(set(labels_from_names(trained, pattern).values()))
+        shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+        found.append(Proposal(f"--label-from-name '{pattern}'", f"the file names carry classes: {shown}"))
+    return found
+
+
+def tables(root: Path) -> list[Path]:
+    """Return files beside the images that may be tables of labels: those called so first."""
+    found = [
+        Path(entry.path) for entry in _entries(root) if Path(entry.name).suffix.lower() in SUFFIXES and _is_file(entry)
+    ]
+    words = ("label", "train", "metadata", "annotation", "class", "index", "ground")
+    rank = {path: next((n for n, word in enumerate(words) if word in path.stem.lower()), len(words)) for path in found}
+    return sorted(found, key=lambda path: (rank[path], path.name))[:12]
+
+
+def refuse_examples(root: Path, counts: dict[str, int], nested: dict[str, set[str]]) -> None:
+    """Refuse a folder in which one folder holds all classes and the others a few examples.
+
+    Args:
+        root: The folder.
+        counts: Images in each top folder.
+        nested: Folders inside each top folder that hold images.
+
+    Raises:
+        FolderError: It is such a folder.
+    """
+    holders = [top for top in counts if len(nested.get(top, ())) > 1]
+    others = [top for top in counts if top not in holders]
+    few = sum(counts[top] for top in others) <= _FEW * sum(counts.values())
+    if len(holders) == 1 and others and few and all(top.lower() in _EXAMPLES for top in others):
+        raise FolderError(
+            f"{holders[0]} holds the classes {_listed(sorted(nested[holders[0]])[:6])}, "
+            f"{_listed(others)} {'holds' if len(others) == 1 else 'hold'} examples",
+            expected="a folder of class folders",
+            do=f"give the folder {root / holders[0]}; where these folders are the classes, use --class-level 1",
+            folder=str(root),
+        )
+
+
+def levels_of(paths: Iterable[str], *, above: int = 0) -> Levels | None:
+    """Return at which levels nested folders could be classes; ``None`` where no class folder holds folders.
+
+    Args:
+        paths: Paths of the images with ``/``, relative to the root.
+        above: Folders above the class folders: 1 for ready-made splits.
+    """
+    inner: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    leaves: set[tuple[str, ...]] = set()
+    second: set[tuple[str, ...]] = set()
+    for path in paths:
+        parts = PurePosixPath(path).parts[above:-1]
+        if not parts:
+            continue
+        inner[parts[0]].update(parts[1:2])
+        leaves.add(parts)
+        second.add(parts[:2])
+    nested = tuple(sorted(top for top, below in inner.items() if len(below) > 1))
+    if not nested or len(inner) == 1:  # one class is no classification: that is said instead
+        return None
+    recurring = set.intersection(*(set(inner[top]) for top in nested)) if len(nested) > 1 else set()
+    return Levels(nested, len(inner), len(second), len(leaves), tuple(sorted(recurring)))
+
+
+def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0) -> dict[str, str]:
+    """Return the class of each path at a level of nested class folders.
+
+    Args:
+        paths: Paths of the images with ``/``, relative to the root.
+        level: 1 for the top folders; ``None`` for the folder that the image is in. An image above the level belongs to
+            the folder that it is in.
+        above: Folders above the class folders: 1 for ready-made splits.
+
+    Returns:
+        Path to class: the last folder's name where no other class has it, else the names of the whole way, with ``-``.
+    """
+    way = {}
+    for path in paths:
+        parts = PurePosixPath(path).parts[above:-1]
+        way[path] = parts[:level] if level else parts
+    short: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for parts in set(way.values()):
+        if parts:
+            short[parts[-1]].add(parts)
+    return {path: parts[-1] if len(short[parts[-1]]) == 1 else "-".join(parts) for path, parts in way.items() if parts}
+
+
+def folders(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, without hidden ones, sorted."""
+    return sorted(entry.name for entry in _entries(folder) if _is_folder(entry) and entry.name != "__MACOSX")
+
+
+def images_in(folder: Path) -> list[str]:
+    """Return the names of files that are images by their suffix, sorted."""
+    return sorted(entry.name for entry in _entries(folder) if is_image_name(entry.name) and not _is_folder(entry))
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a name has the suffix of an image format that is read."""
+    return PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """List without hidden names; what cannot be listed has no entries (listing the classes says why)."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in circles or through what may not be read
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file() and entry.stat().st_size <= MAX_BYTES
+    except OSError:  # as above
+        return False
+
+
+def _image_paths(root: Path, depth: int = 3) -> Iterator[str]:
+    stack = [(root, "", depth)]
+    while stack:
+        folder, prefix, left = stack.pop()
+        for entry in _entries(folder):
+            if entry.is_dir(follow_symlinks=False):
+                if left and entry.name != "__MACOSX":
+                    stack.append((Path(entry.path), f"{prefix}{entry.name}/", left - 1))
+            elif is_image_name(entry.name):
+                yield prefix + entry.name
+
+
+def _table_of(root: Path) -> bool:
+    return any(proposal.flag.startswith("--labels") for proposal in proposals(root))
+
+
+def _pascal_voc(root: Path, tops: Sequence[str]) -> str:
+    for top in tops:
+        if top.lower() in {"annotations", "xml", "xmls", "labels"}:
+            files = [entry for entry in _entries(root / top) if entry.name.lower().endswith(".xml")]
+            boxes = [entry for entry in files[:_LOOK] if b"<bndbox" in _head(Path(entry.path), 1 << 16)]
+            if boxes:
+                return f"Pascal VOC: {len(files):,} annotations with boxes"
+    return ""
+
+
+def _yolo(root: Path) -> str:
+    places = [root, *(root / name for name in folders(root) if split_of(name) or name.lower() in IMAGE_WORDS)]
+    for place in places:
+        labels = place / "labels"
+        files = [entry for sub in (labels, *(labels / name for name in folders(labels))) for entry in _entries(sub)]
+        texts = [entry for entry in files if entry.name.lower().endswith(".txt")]
+        lines = [
+            line for entry in texts[:_LOOK] for line in _head(Path(entry.path), 1 << 14).splitlines() if line.strip()
+        ]
+        if lines and all(re.fullmatch(rb"\d+(\s+-?[\d.eE+-]+){4,}", line.strip()) for line in lines):
+            return f"YOLO: {len(texts):,} files of boxes"
+    return ""
+
+
+def _coco(root: Path) -> str:
+    places = [root, root / "annotations", *(root / name for name in folders(root))]
+    for place in dict.fromkeys(places):
+        for entry in _entries(place):
+            if entry.name.lower().endswith(".json") and _is_file(entry):
+                head = _head(Path(entry.path), _HEAD)
+                if b'"bbox"' in head and (b'"annotations"' in head or b'"categories"' in head or b'"image_id"' in head):
+                    return f"COCO: {entry.name} holds boxes"
+    return ""
+
+
+def _head(path: Path, count: int) -> bytes:
+    try:
+        if not path.is_file():  # a FIFO would wait for ever
+            return b""
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
+def _listed(names: Iterable[str]) -> str:
+    all_names = list(names)
+    return all_names[0] if len(all_names) == 1 else f"{', '.join(all_names[:-1])} and {all_names[-1]}"

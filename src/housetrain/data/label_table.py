@@ -1,0 +1,493 @@
+"""A table of labels -> the class of each image.
+
+In: a CSV, TSV, blank-separated, JSON or JSON-lines file, and the paths of the images below a folder. Out: `Labels`,
+or the columns that could be meant. It opens no image.
+
+The separator, the header, the column that names the images and the column of labels are recognized by their content:
+a column names the images when its values are paths, file names, file names without extension or numbers of files that
+exist. Where more than one column could be the label, nothing is guessed: the error names them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from housetrain.data.split_names import split_of
+from housetrain.errors import FolderError
+
+SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".dat", ".jsonl", ".ndjson", ".json"})
+"""Suffixes of files that may be tables of labels."""
+
+LABEL_NAMES = ("label", "class", "category", "target", "species", "diagnosis", "breed", "name", "type", "y")
+"""Header names that mean the label, the likeliest first."""
+
+MAX_BYTES = 256 << 20
+"""Larger files are no tables of labels."""
+
+_ENOUGH = 0.5  # share of the rows that must name an image for the column to be the one that names images
+_SAMPLE = 2_000  # rows looked at to find out what a column is
+_SEPARATORS = (",", ";", "\t", "|")
+_CLASS_FILES = ("classes", "class_names", "class_labels", "names", "labels_names", "categories", "labels", "label_map")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The class of each image.
+
+    Attributes:
+        of: Path of an image, relative to the folder of images, to its class.
+        split: Path to ``train``, ``validation`` or ``test``, where the table has such a column.
+        source: Where the labels come from, in words: ``labels.csv, column 2``.
+        absent: Rows that name no image of the folder.
+    """
+
+    of: dict[str, str]
+    split: dict[str, str]
+    source: str
+    absent: int = 0
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that could be the label: its number from 1, its name in the header or ``""``, its commonest values."""
+
+    number: int
+    name: str
+    values: tuple[str, ...]
+    distinct: int
+
+    @property
+    def key(self) -> str:
+        """What selects this column on the command line."""
+        return self.name if self.name and not re.search(r"[,:\s]", self.name) else str(self.number)
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.values[:4]) + (f", ... {self.distinct} values" if self.distinct > 4 else "")
+        return f"{self.key} ({shown})"
+
+
+@dataclass
+class LabelTable:
+    """One table, read.
+
+    Args:
+        path: The file.
+        cells: Rows of equal width, the header included.
+        keyed: Whether the first row is a header for certain (JSON).
+        files: Paths of the images, relative to the folder of images, with ``/``.
+        base: Folder of the table relative to the folder of images, with ``/`` at its end: its paths are looked for
+            there first.
+    """
+
+    path: Path
+    cells: list[list[str]]
+    keyed: bool
+    files: Sequence[str]
+    base: str = ""
+    _index: _Index = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._index = _Index(self.files, self.base)
+
+    @classmethod
+    def read(cls, path: Path, files: Iterable[str], *, root: Path | None = None) -> LabelTable:
+        """Read a table of the images ``files`` below ``root``.
+
+        Raises:
+            FolderError: It is missing, too large, or no table.
+        """
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise FolderError("The table of labels is too large", expected="256 MB at most", file=str(path))
+            data = path.read_bytes()
+        except OSError as error:
+            raise FolderError(f"The table of labels cannot be read ({error.strerror})", file=str(path)) from error
+        text = _decoded(data)
+        if path.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
+            cells, keyed = _json_cells(text, path), True
+        else:
+            cells, keyed = _cells(text), False
+        if len(cells) < 2 or len(cells[0]) < 2:
+            raise FolderError(
+                "This is no table of labels",
+                expected="a file of at least two columns, one of them the images' names, and one row an image",
+                file=str(path),
+            )
+        inside = root is not None and path.absolute().is_relative_to(root.absolute())
+        base = path.absolute().parent.relative_to(root.absolute()).as_posix() if root and inside else "."
+        return cls(path, cells, keyed, tuple(files), "" if base == "." else f"{base}/")
+
+    # ------------------------------------------------------------------------------------- what the columns are
+    @cached_property
+    def image_column(self) -> int | None:
+        """Index of the column whose values name images, or ``None``."""
+        shares = [self._share(column) for column in range(len(self.cells[0]))]
+        best = max(range(len(shares)), key=lambda column: shares[column])
+        return best if shares[best] >= _ENOUGH else None
+
+    @cached_property
+    def header(self) -> tuple[str, ...]:
+        """Names of the columns; empty without a header."""
+        first, rest = self.cells[0], self.cells[1:]
+        if self.keyed:
+            return tuple(first)
+        column = self.image_column
+        if column is not None and self._index.find(first[column]):
+            return ()
+        repeated = any(
+            first[other] and any(row[other] == first[other] for row in rest[:_SAMPLE])
+            for other in range(len(first))
+            if other != column
+        )
+        numeric = any(_number(cell) is not None for other, cell in enumerate(first) if other != column)
+        return () if repeated or numeric else tuple(cell.strip() for cell in first)
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The rows below the header."""
+        return self.cells[1:] if self.header else self.cells
+
+    @cached_property
+    def label_columns(self) -> tuple[Column, ...]:
+        """Columns that could be the label, those with a name that means so first."""
+        found = []
+        for number in range(len(self.cells[0])):
+            if number == self.image_column:
+                continue
+            values = [row[number].strip() for row in self.rows]
+            counts = Counter(value for value in values if value)
+            filled = sum(counts.values())
+            if filled < 0.5 * len(values) or not 2 <= len(counts) <= max(2, filled // 2):
+                continue
+            if all(split_of(value) for value in counts):
+                continue
+            name = self.header[number] if self.header else ""
+            shown = tuple(value for value, _ in counts.most_common(4))
+            found.append(Column(number + 1, name, tuple(sorted(shown, key=_natural)), len(counts)))
+        return tuple(sorted(found, key=lambda column: (_preference(column.name), column.number)))
+
+    @cached_property
+    def split_column(self) -> int | None:
+        """Index of a column that holds nothing but names of splits, or ``None``."""
+        for number in range(len(self.cells[0])):
+            values = {row[number].strip() for row in self.rows if row[number].strip()}
+            if number != self.image_column and len(values) > 1 and all(split_of(value) for value in values):
+                return number
+        return None
+
+    @cached_property
+    def one_hot(self) -> tuple[int, ...]:
+        """Indexes of columns of which each row has exactly one 1 and zeros else; empty where there are none."""
+        binary = [
+            number
+            for number in range(len(self.cells[0]))
+            if number != self.image_column and all(_number(row[number]) in (0.0, 1.0) for row in self.rows)
+        ]
+        if not self.header or len(binary) < 2:
+            return ()
+        whole = all(sum(_number(row[number]) or 0.0 for number in binary) == 1.0 for row in self.rows)
+        return tuple(binary) if whole else ()
+
+    @cached_property
+    def named(self) -> int:
+        """How many of the folder's images the table names."""
+        column = self.image_column
+        if column is None:
+            return 0
+        return len({file for row in self.rows for file in self._index.find(row[column])})
+
+    # ------------------------------------------------------------------------------------- the labels
+    def labels(
+        self, image_column: str | None = None, label_column: str | None = None, *, threshold: float | None = None
+    ) -> Labels:
+        """Return the class of each image that the table names.
+
+        Args:
+            image_column: Name or number (from 1) of the column of images; by default the one that names them.
+            label_column: Name or number of the column of labels; by default the only one that can be meant.
+            threshold: Makes two classes of a numeric column: above it, and up to it.
+
+        Raises:
+            FolderError: There is no such column, more than one can be meant, or an image has two labels.
+        """
+        images = self._numbered(image_column) if image_column else self.image_column
+        if images is None:
+            raise FolderError(
+                "No column of the table names the images of the folder",
+                expected="paths, file names or file names without extension of images in the folder",
+                do="check that the table belongs to this folder, or name its columns: "
+                "--labels FILE:PATH_COLUMN,LABEL_COLUMN",
+                file=str(self.path),
+                first_row=", ".join(self.cells[0][:6]),
+            )
+        if label_column is None and self.one_hot:
+            names = {number: self.header[number] for number in self.one_hot}
+            wanted = [next(names[n] for n in names if _number(row[n]) == 1.0) for row in self.rows]
+            where = f"columns {names[self.one_hot[0]]} to {names[self.one_hot[-1]]}"
+        else:
+            number = self._numbered(label_column) if label_column else self._only_label()
+            wanted, where = self._column_labels(number, threshold)
+        return self._collected(images, wanted, f"{self.path.name}, {where}")
+
+    def _column_labels(self, number: int, threshold: float | None) -> tuple[list[str], str]:
+        values = [row[number].strip() for row in self.rows]
+        where = f"column {self.header[number] if self.header else number + 1}"
+        if threshold is not None:
+            numbers = [_number(value) for value in values]
+            if any(one is None for one, value in zip(numbers, values, strict=True) if value):
+                raise FolderError(
+                    "A threshold needs a column of numbers",
+                    do="leave the threshold out, or name another column",
+                    file=str(self.path),
+                    column=number + 1,
+                )
+            cut = f"{threshold:g}"
+            return ["" if one is None else f"above {cut}" if one > threshold else f"up to {cut}" for one in numbers], (
+                f"{where} cut at {cut}"
+            )
+        names = _class_names(self.path, set(values) - {""})
+        return [names.get(value, value) for value in values], where
+
+    def _collected(self, images: int, wanted: list[str], source: str) -> Labels:
+        of: dict[str, str] = {}
+        split: dict[str, str] = {}
+        two: dict[str, set[str]] = defaultdict(set)
+        absent = 0
+        for row, label in zip(self.rows, wanted, strict=True):
+            files = self._index.find(row[images])
+            absent += not files
+            for file in files if label else ():
+                two[file].add(label)
+                of[file] = label
+                if self.split_column is not None and (name := split_of(row[self.split_column])):
+                    split[file] = name
+        double = sorted(file for file, labels in two.items() if len(labels) > 1)
+        if double:
+            raise FolderError(
+                f"{len(double):,} images have more than one label in the table: multi-label data is not supported",
+                expected="one label an image",
+                do="keep one row an image",
+                file=str(self.path),
+                image=double[0],
+                labels=", ".join(sorted(two[double[0]])),
+            )
+        if not of:
+            raise FolderError(
+                "The table names no image of the folder", do="check that the table belongs to it", file=str(self.path)
+            )
+        return Labels(of, split, source, absent)
+
+    def _only_label(self) -> int:
+        columns = self.label_columns
+        flags = [
+            column for column in columns if {*column.values} == {"0", "1"} and column.distinct == 2 and column.name
+        ]
+        if len(flags) > 2 and len(flags) == len(columns):
+            raise FolderError(
+                "The table marks several labels an image: multi-label data is not supported",
+                expected="one label an image",
+                do=f"name one column to tell images with this label from those without: "
+                f"--labels {self.path.name}:{self._image_key},{flags[0].key}",
+                file=str(self.path),
+            )
+        if not columns:
+            raise FolderError(
+                "No column of the table can be the label",
+                expected="a column of at least two values that repeat",
+                do="name it: --labels FILE:PATH_COLUMN,LABEL_COLUMN",
+                file=str(self.path),
+            )
+        first = _preference(columns[0].name)
+        if len(columns) == 1 or (first < len(LABEL_NAMES) and _preference(columns[1].name) > first):
+            return columns[0].number - 1
+        raise FolderError(
+            f"More than one column of {self.path.name} can be the label: {'; '.join(map(str, columns[:8]))}",
+            do=f"name one: --labels {self.path.name}:{self._image_key},{columns[0].key}",
+            file=str(self.path),
+        )
+
+    @property
+    def _image_key(self) -> str:
+        column = self.image_column or 0
+        return self.header[column] if self.header else str(column + 1)
+
+    def _numbered(self, column: str) -> int:
+        if column in self.header:
+            return self.header.index(column)
+        if column.isdecimal() and 1 <= int(column) <= len(self.cells[0]):
+            return int(column) - 1
+        raise FolderError(
+            f"The table has no column {column!r}",
+            expected=f"one of {', '.join(self.header)}" if self.header else f"a number from 1 to {len(self.cells[0])}",
+            file=str(self.path),
+        )
+
+    def _share(self, column: int) -> float:
+        values = [row[column] for row in self.cells[:_SAMPLE] if row[column].strip()]
+        distinct = set(values)
+        if len(distinct) < 2:
+            return 0.0
+        found = sum(bool(self._index.find(value)) for value in values)
+        # a column of class numbers may hit files 0.png, 1.png: names of images hardly repeat
+        return found / len(values) * min(1.0, 4 * len(distinct) / len(values))
+
+    def commands(self) -> list[str]:
+        """Return what ``--labels`` may be given, the likeliest first, as it is typed."""
+        if self.one_hot or len(self.label_columns) == 1:
+            return [f"--labels {self.path.name}"]
+        return [f"--labels {self.path.name}:{self._image_key},{column.key}" for column in self.label_columns]
+
+
+class _Index:
+    """Finds the images that a cell of a table can mean."""
+
+    def __init__(self, files: Sequence[str], base: str) -> None:
+        self._exact, self._base = set(files), base
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_number: dict[int, list[str]] = defaultdict(list)
+        self._by_prefix: dict[str, list[str]] = defaultdict(list)
+        for file in files:
+            name = file.rpartition("/")[2]
+            stem = PurePosixPath(name).stem
+            self._by_name[name].append(file)
+            self._by_stem[stem].append(file)
+            if stem.isdecimal():
+                self._by_number[int(stem)].append(file)
+            elif head := re.match(r"(.+?)[-_ .][A-Za-z0-9]{1,3}$", stem):
+                self._by_prefix[head[1]].append(file)  # several images of one patient, plate or animal
+
+    def find(self, cell: str) -> list[str]:
+        """Return the images that ``cell`` means: none, one, or all of a name that several share."""
+        value = cell.strip().replace("\\", "/").removeprefix("./").strip("/")
+        if not value:
+            return []
+        for exact in (self._base + value, value):
+            if exact in self._exact:
+                return [exact]
+        name = value.rpartition("/")[2]
+        found = self._by_name.get(name) or self._by_stem.get(name)
+        if found is None and name.isdecimal():
+            found = self._by_number.get(int(name))
+        if found is None:
+            return self._by_prefix.get(name, [])
+        if len(found) > 1:
+            # the same name in several folders: only the rest of the path can tell
+            tail = "/" + value
+            found = [
+                file for file in found if ("/" + file).endswith(tail) or f"/{file.rpartition('.')[0]}".endswith(tail)
+            ]
+            return found if len(found) == 1 else []
+        return found
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def _cells(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    best: list[list[str]] = []
+    for separator in _SEPARATORS:
+        try:
+            rows = [row for row in csv.reader(io.StringIO("\n".join(lines[:_SAMPLE])), delimiter=separator) if row]
+        except csv.Error:
+            continue
+        width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+        if width > max(1, len(best[0]) if best else 1) and count >= 0.95 * len(rows):
+            whole = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True)
+            best = [row for row in whole if len(row) == width]
+    if best:
+        return best
+    rows = [line.split() for line in lines]
+    width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+    return [row for row in rows if len(row) == width] if width > 1 and count >= 0.95 * len(rows) else []
+
+
+def _json_cells(text: str, path: Path) -> list[list[str]]:
+    try:
+        whole = (
+            json.loads(text)
+            if path.suffix.lower() == ".json"
+            else [json.loads(one) for one in text.splitlines() if one.strip()]
+        )
+    except (ValueError, RecursionError) as error:
+        raise FolderError("The table of labels is no valid JSON", file=str(path), cause=str(error)) from error
+    if isinstance(whole, dict) and all(isinstance(value, str) for value in whole.values()):
+        whole = [{"file": name, "label": label} for name, label in whole.items()]
+    if not isinstance(whole, list) or not all(isinstance(one, dict) for one in whole):
+        return []
+    names = list(dict.fromkeys(name for one in whole for name in one))
+    return [names, *([_text(one.get(name)) for name in names] for one in whole)]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool) or value is None or isinstance(value, dict | list):
+        return "" if value is None or isinstance(value, dict | list) else str(value).lower()
+    return str(value)
+
+
+def _class_names(path: Path, values: set[str]) -> dict[str, str]:
+    """Return number -> name where a file beside the table names the class numbers, else nothing."""
+    if not values or not all(re.fullmatch(r"\d+", value) for value in values):
+        return {}
+    for stem in _CLASS_FILES:
+        for suffix in (".csv", ".txt", ".tsv", ".names"):
+            beside = path.with_name(stem + suffix)
+            if beside == path or not beside.is_file() or beside.stat().st_size > 1 << 20:
+                continue
+            text = _decoded(beside.read_bytes())
+            rows = _cells(text)
+            for row in rows if rows and len(rows[0]) > 1 else []:
+                row[:] = [cell.strip() for cell in row]
+            named = _number_names(rows, values)
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if not named and not rows and all(int(value) < len(lines) for value in values):
+                named = {value: lines[int(value)] for value in values}
+            if named:
+                return named
+    return {}
+
+
+def _number_names(rows: list[list[str]], values: set[str]) -> dict[str, str]:
+    for key in range(len(rows[0]) if rows else 0):
+        if not values <= {row[key] for row in rows}:
+            continue
+        for name in range(len(rows[0])):
+            named = {row[key]: row[name] for row in rows if row[key] in values}
+            distinct = all(named.values()) and len(set(named.values())) == len(named)
+            if name != key and distinct and any(_number(one) is None for one in named.values()):
+                return named
+    return {}
+
+
+def _preference(name: str) -> int:
+    lowered = name.lower()
+    for place, wanted in enumerate(LABEL_NAMES):
+        if lowered == wanted or wanted in re.split(r"[^a-z]+", lowered):
+            return place
+    return len(LABEL_NAMES)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
