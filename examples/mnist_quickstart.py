@@ -22,7 +22,7 @@ print("\n".join("".join(" .:-=+*#%@"[value // 26] * 2 for value in row) for row 
 recipe = ht.Recipe.of("mlp", epochs=3)  # Flatten, Dense 128, Dense 128, softmax; Adam
 
 # Fit.
-run = ht.train(prepared, recipe, Path("runs") / f"{name}-mlp", progress="rich")
+run = ht.train(prepared, recipe, Path("runs") / f"{name}-mlp", callbacks=[ht.ProgressBar()])
 
 # Evaluate on digits the model has never seen.
 evaluation = ht.evaluate(run)

@@ -22,6 +22,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from housetrain.cli.progress_bar import ProgressBar as ProgressBar
     from housetrain.data.catalog import Catalog as Catalog
     from housetrain.data.catalog import scan as scan
     from housetrain.data.checks import Finding as Finding
@@ -48,11 +49,14 @@ if TYPE_CHECKING:
     from housetrain.sweeps.driver import sweep as sweep
     from housetrain.sweeps.grid import Grid as Grid
     from housetrain.sweeps.leaderboard import Leaderboard as Leaderboard
+    from housetrain.system.events import Callback as Callback
     from housetrain.training.run import Run as Run
     from housetrain.training.train import train as train
     from housetrain.workflow import run as run
 
 _HOME = {
+    "cli.progress_bar": ("ProgressBar",),
+    "system.events": ("Callback",),
     "data.catalog": ("Catalog", "scan"),
     "data.checks": ("Finding", "check"),
     "images.decode": ("load_image",),

@@ -1,19 +1,21 @@
 """The main job: from a folder of class folders to a report and a usable bundle, in one call.
 
 In: a folder and a `Recipe`. Out: an `Outcome` that names everything written. Each stage restarts from what it left
-on disk, so the same call goes on after a kill and is nearly free once everything is done. Knows nothing of the
-terminal: it tells a `Narrator` what is going on.
+on disk, so the same call resumes after a kill and is nearly free once everything is done. It does not know who follows
+the work: callbacks receive its events.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
+
+from housetrain.system.events import Callback, Callbacks
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -28,40 +30,6 @@ if TYPE_CHECKING:
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.status import Snapshot
     from housetrain.training.run import Run
-
-Progress = Callable[[int, int], None]
-
-
-class Narrator(Protocol):
-    """What the pipeline says while it works. The command line shows it; `Silent` does not."""
-
-    live: bool
-
-    def say(self, text: str) -> None:
-        """One line of news."""
-
-    def counting(self, title: str) -> AbstractContextManager[Progress | None]:
-        """A context whose value is called with (done, total) while images are worked on."""
-
-    def watching(self) -> AbstractContextManager[Callable[[Snapshot], None] | None]:
-        """A context whose value is called with how a sweep stands."""
-
-
-class Silent:
-    """A narrator that says nothing."""
-
-    live = False
-
-    def say(self, text: str) -> None:
-        """Say nothing."""
-
-    def counting(self, title: str) -> AbstractContextManager[Progress | None]:
-        """Count nothing."""
-        return nullcontext(None)
-
-    def watching(self) -> AbstractContextManager[Callable[[Snapshot], None] | None]:
-        """Watch nothing."""
-        return nullcontext(None)
 
 
 @dataclass(frozen=True)
@@ -105,7 +73,7 @@ def run(
     test_split: float = 0.15,
     test_per_class: int | None = None,
     workers: int | None = None,
-    narrator: Narrator | None = None,
+    callbacks: Sequence[Callback] = (),
     **label_options: Unpack[LabelOptions],
 ) -> Outcome:
     """Check, split, prepare, train, evaluate, report and bundle. Call it again to resume.
@@ -125,7 +93,7 @@ def run(
         test_split: Share of the images set aside for the one test, in (0, 1).
         test_per_class: Set aside exactly this many test images of each class instead.
         workers: Processes that read images; all cores by default.
-        narrator: Told what is going on.
+        callbacks: Follow the stages, such as `housetrain.ProgressBar`.
         **label_options: Where the labels come from, if not from class folders: see `housetrain.scan`.
 
     Returns:
@@ -145,7 +113,7 @@ def run(
     from housetrain.report.report import write_report
     from housetrain.training.train import train
 
-    narrator = narrator or Silent()
+    told = Callbacks(callbacks)
     if settings and (recipe or sweep):
         raise RecipeError(
             "Settings replace those of the preset that is chosen by the images", do="put them in the recipe"
@@ -160,31 +128,31 @@ def run(
         check_feasible(recipe, spec_of(recipe))  # before the images are read
     catalog, findings, manifest = look(
         source, seed=seed, validation_split=validation_split, test_split=test_split, test_per_class=test_per_class,
-        balance=recipe.balance, workers=workers, narrator=narrator, label_options=label_options,
+        balance=recipe.balance, workers=workers, callbacks=callbacks, label_options=label_options,
     )  # fmt: skip
     if sweep is None:
         if presets:
             recipe, why = choose(presets, catalog)
-            narrator.say(f"Model {recipe.model}: {why}")
+            told.note(f"Model {recipe.model}: {why}")
         recipe = suited(recipe, catalog)
     spec = spec_of(recipe)
     arrays_folder = Path(prepared) if prepared else default_prepared_folder(source, spec, manifest)
-    with narrator.counting("Preparing") as progress:
+    with told.stage("prepare"):
         arrays = prepare(
             manifest, arrays_folder, image_size=(spec.height, spec.width), color_mode=spec.color_mode,
-            resize=spec.resize, background=spec.background, workers=workers, progress=progress,
+            resize=spec.resize, background=spec.background, workers=workers, progress=partial(told.progress, "prepare"),
         )  # fmt: skip
-    narrator.say(
+    told.note(
         f"Prepared {counts_in_words(arrays.split)} as {spec.height}x{spec.width} {spec.color_mode} in {arrays.folder}"
     )
     board = None
     if sweep is None:
         run_folder = Path(output) if output else free_run_folder(source, arrays, recipe)
-        trained = train(arrays, recipe, run_folder, progress="rich" if narrator.live else None)
+        trained = train(arrays, recipe, run_folder, callbacks=callbacks)
     else:
-        board = run_sweep(arrays, sweep, Path(output) if output else None, workers=workers, narrator=narrator)
+        board = run_sweep(arrays, sweep, Path(output) if output else None, workers=workers, callbacks=callbacks)
         trained = board.best_run
-        narrator.say(f"Chosen by validation loss, to be tested once: {board.best.name}")
+        told.note(f"Chosen by validation loss, to be tested once: {board.best.name}")
     evaluation = evaluate(trained, prepared=arrays)
     bundle = export_bundle(trained)
     report = write_report(trained, catalog=catalog, findings=findings, evaluation=evaluation)
@@ -197,7 +165,7 @@ def finetune(
     *,
     layers: int = 30,
     prepared: Prepared | None = None,
-    progress: Literal["rich"] | None = None,
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Run:
     """Train the last layers of a transfer run's net as well, with tiny steps, into a run of its own.
@@ -209,7 +177,7 @@ def finetune(
         output: The new run folder; ``<run>-finetuned`` by default.
         layers: How many of the net's last layers are trained, as `keras.Model.layers` counts them.
         prepared: The images; by default those that the run remembers.
-        progress: ``"rich"`` shows a live bar.
+        callbacks: Follow the training, such as `housetrain.ProgressBar`.
         **settings: Recipe fields that differ: by default 5 epochs of Adam at a learning rate of 1e-5.
 
     Returns:
@@ -255,7 +223,7 @@ def finetune(
         | settings
     )
     folder = Path(output) if output is not None else run.folder.with_name(f"{run.name}-finetuned")
-    return train(prepared or prepared_of(run), tuned, folder, progress=progress)
+    return train(prepared or prepared_of(run), tuned, folder, callbacks=callbacks)
 
 
 def first_recipe(sweep: Plan) -> Recipe:
@@ -284,7 +252,7 @@ def run_sweep(
     workers: int | None = None,
     time_limit_s: float | None = None,
     retry_failed: bool = False,
-    narrator: Narrator | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Leaderboard:
     """Train a sweep, or go on with it, tell what it is, and write ``leaderboard.html`` beside its leaderboard.
 
@@ -296,21 +264,26 @@ def run_sweep(
         workers: Processes; all cores by default.
         time_limit_s: Stop after so many seconds; the same call goes on.
         retry_failed: Give trials that failed another try.
-        narrator: Told what is going on.
+        callbacks: Follow the stages, such as `housetrain.ProgressBar`.
     """
     from housetrain.models.nets import infeasible
     from housetrain.report.sweep_report import write_leaderboard
     from housetrain.sweeps.driver import sweep as train_all
 
-    narrator = narrator or Silent()
+    told = Callbacks(callbacks)
     target = folder or free_sweep_folder(arrays, sweep)
     for name, recipe in sweep.recipes.items():
         if reason := infeasible(recipe, arrays.spec):
-            narrator.say(f"Left out: {name}: {reason}")
-    with narrator.watching() as watch:
+            told.note(f"Left out: {name}: {reason}")
+
+    def watch(snapshot: Snapshot) -> None:
+        told.progress("sweep", snapshot.done, snapshot.total, snapshot=snapshot)
+
+    with told.stage("sweep", folder=str(target)):
         board = train_all(
-            arrays, sweep, target, workers=workers, time_limit_s=time_limit_s, retry_failed=retry_failed, watch=watch
-        )
+            arrays, sweep, target, workers=workers, time_limit_s=time_limit_s, retry_failed=retry_failed,
+            watch=watch if callbacks else None,
+        )  # fmt: skip
     write_leaderboard(board)
     return board
 
@@ -332,24 +305,23 @@ def look(
     folder: Path,
     *,
     workers: int | None,
-    narrator: Narrator,
+    callbacks: Sequence[Callback] = (),
     label_options: LabelOptions,
     **options: Unpack[SplitOptions],
 ) -> tuple[Catalog, tuple[Finding, ...], SplitManifest]:
-    """Scan, check and split a folder, telling the narrator what was found."""
+    """Scan, check and split a folder, and report what was found."""
     from housetrain.data.catalog import scan
     from housetrain.data.checks import check
     from housetrain.data.split import split
 
-    with narrator.counting("Reading") as progress:
-        catalog = scan(folder, workers=workers, progress=progress, **label_options)
+    told = Callbacks(callbacks)
+    with told.stage("scan"):
+        catalog = scan(folder, workers=workers, progress=partial(told.progress, "scan"), **label_options)
     findings = check(catalog)
     manifest = split(catalog, findings=findings, **options)
-    narrator.say(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")
+    told.note(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")
     if findings:
-        narrator.say(
-            f"Found {len(findings)} things worth a look; left out, with reasons: {len(manifest.left_out)} images"
-        )
+        told.note(f"Found {len(findings)} things worth a look; left out, with reasons: {len(manifest.left_out)} images")
     return catalog, findings, manifest
 
 

@@ -30,7 +30,7 @@ def limits(evaluation: Evaluation | None, **more: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(None, "–"), (0.42, "0.4 s"), (45.2, "45 s"), (372, "6 min 12 s"), (3599.6, "1 h 0 min"), (7500, "2 h 5 min")],
+    [(None, "–"), (0.42, "0.4 s"), (45.2, "45 s"), (372, "6 min 12 s"), (3599.6, "1 h 00 min"), (7500, "2 h 05 min")],
 )
 def test_durations(seconds: float | None, said: str) -> None:
     assert text.duration(seconds).replace(text.NBSP, " ") == said

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
+
+import pytest
 
 from housetrain.system.events import Callback, Callbacks, SafeCallback, Stage, State
 
@@ -38,14 +41,14 @@ class Broken(Callback):
 def test_every_callback_hears_every_event_in_order() -> None:
     first, second = Recorder(), Recorder()
     told = Callbacks([first, second])
-    told.begin("train", total=2)
+    told.begin("train", total=2, name="a run")
     told.progress("train", 1, 2, loss=0.5)
     told.epoch({"epoch": 1})
     told.note("a line")
     told.end("train", "stopped")
     assert first.calls == second.calls
     assert [call[0] for call in first.calls] == ["begin", "progress", "epoch", "note", "end"]
-    assert first.calls[0] == ("begin", "train", {"total": 2})
+    assert first.calls[0] == ("begin", "train", {"total": 2, "name": "a run"})
     assert first.calls[-1] == ("end", "train", "stopped")
 
 
@@ -69,3 +72,21 @@ def test_all_callbacks_may_be_broken() -> None:
     told.progress("scan", 1, 3)
     told.note("nobody listens")
     told.end("scan")
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [(None, "complete", None), (KeyboardInterrupt(), "stopped", "KeyboardInterrupt"), (OSError("no"), "failed", "no")],
+)
+def test_a_stage_ends_however_its_work_ends(error: BaseException | None, state: str, reason: str | None) -> None:
+    ends: list[tuple[str, dict[str, Any]]] = []
+
+    class Ends(Callback):
+        def end(self, stage: Stage, state: State = "complete", **facts: Any) -> None:
+            ends.append((state, facts))
+
+    with contextlib.suppress(KeyboardInterrupt, OSError), Callbacks([Ends()]).stage("scan") as facts:
+        facts["images"] = 3
+        if error is not None:
+            raise error
+    assert ends == [(state, {"images": 3} | ({"reason": reason} if reason else {}))]

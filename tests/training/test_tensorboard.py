@@ -19,9 +19,7 @@ from housetrain.models.recipe import Recipe
 from housetrain.training.tensorboard import (
     METRICS,
     EventFile,
-    NullTracker,
-    TensorBoardTracker,
-    Tracker,
+    TensorBoard,
     board,
     board_command,
     draw_confusion,
@@ -72,11 +70,11 @@ def steps(folder: Path, tag: str) -> list[int]:
 
 
 def test_a_run_reads_back(tmp_path: Path, recipe: Recipe, net) -> None:
-    tracker: Tracker = TensorBoardTracker(tmp_path / "tb", classes=CLASSES)
-    tracker.begin(net, recipe, 1, samples(InputSpec(12, 12)))
+    writer = TensorBoard(tmp_path / "tb", recipe=recipe, classes=CLASSES, samples=samples(InputSpec(12, 12)))
+    writer.begin("train", model=net)
     for epoch in (1, 2):
-        tracker.epoch(epoch, row(epoch), np.array([[5, 1], [2, 4]]))
-    tracker.end(RESULT)
+        writer.epoch(row(epoch), confusion=np.array([[5, 1], [2, 4]]))
+    writer.end("train", result=RESULT)
 
     train, validation, root = (read(tmp_path / "tb" / name) for name in ("train", "validation", ""))
     assert set(train.Tags()["scalars"]) == {"epoch_loss", "epoch_accuracy", "epoch_learning_rate"}
@@ -98,9 +96,9 @@ def test_a_run_reads_back(tmp_path: Path, recipe: Recipe, net) -> None:
 
 
 def test_the_graph_holds_every_layer_and_its_inputs(tmp_path: Path, recipe: Recipe, net) -> None:
-    tracker = TensorBoardTracker(tmp_path / "tb")
-    tracker.begin(net, recipe, 1, {})
-    tracker.close()
+    writer = TensorBoard(tmp_path / "tb", recipe=recipe)
+    writer.begin("train", model=net, first_epoch=1)
+    writer.end("train", "stopped")
     nodes = {node.name: node for node in read(tmp_path / "tb/train").Graph().node}
     assert set(nodes) == {layer.name for layer in net.layers}
     assert nodes["conv_1"].op == "Conv2D" and nodes["augment"].op == "Augment"
@@ -111,9 +109,9 @@ def test_the_graph_holds_every_layer_and_its_inputs(tmp_path: Path, recipe: Reci
 def test_hparams_are_the_recipe_and_the_session_is_closed(tmp_path: Path, recipe: Recipe, net) -> None:
     from tensorboard.plugins.hparams import metadata
 
-    tracker = TensorBoardTracker(tmp_path / "my-run" / "tb")
-    tracker.begin(net, recipe, 1, {})
-    tracker.end(RESULT)
+    writer = TensorBoard(tmp_path / "my-run" / "tb", recipe=recipe)
+    writer.begin("train", model=net, first_epoch=1)
+    writer.end("train", result=RESULT)
     root = read(tmp_path / "my-run" / "tb")
     contents = root.summary_metadata
     start = metadata.parse_session_start_info_plugin_data(contents[metadata.SESSION_START_INFO_TAG].plugin_data.content)
@@ -126,24 +124,24 @@ def test_hparams_are_the_recipe_and_the_session_is_closed(tmp_path: Path, recipe
 
 def test_no_point_shows_twice_after_a_resume(tmp_path: Path, recipe: Recipe, net) -> None:
     folder = tmp_path / "tb"
-    killed = TensorBoardTracker(folder, classes=CLASSES)
-    killed.begin(net, recipe, 1, {})
+    killed = TensorBoard(folder, classes=CLASSES, recipe=recipe)
+    killed.begin("train", model=net, first_epoch=1)
     for epoch in (1, 2, 3):
-        killed.epoch(epoch, row(epoch), np.eye(2))
+        killed.epoch(row(epoch), confusion=np.eye(2))
     # no close: the process was killed, in the middle of a record
     last = sorted((folder / "train").iterdir())[-1]
     with last.open("ab") as file:
         file.write(b"\x20\x00\x00\x00torn")
-    again = TensorBoardTracker(folder, classes=CLASSES)
-    again.begin(net, recipe, 3, {})
+    again = TensorBoard(folder, classes=CLASSES, recipe=recipe)
+    again.begin("train", model=net, first_epoch=3)
     for epoch in (3, 4):
-        again.epoch(epoch, row(epoch, extra=10.0), np.eye(2))
-    again.end(RESULT)
+        again.epoch(row(epoch, extra=10.0), confusion=np.eye(2))
+    again.end("train", result=RESULT)
     assert steps(folder / "train", "epoch_loss") == [1, 2, 3, 4]
     assert steps(folder / "validation", "epoch_accuracy") == [1, 2, 3, 4]
     assert [event.step for event in read(folder / "validation").Images("confusion")] == [1, 2, 3, 4]
     assert read(folder / "train").Scalars("epoch_loss")[2].value == pytest.approx(10 + 1 / 3)
-    killed.close()
+    killed.end("train", "stopped")
 
 
 def test_what_is_flushed_is_readable_while_training_goes_on(tmp_path: Path) -> None:
@@ -156,19 +154,10 @@ def test_what_is_flushed_is_readable_while_training_goes_on(tmp_path: Path) -> N
 
 def test_the_samples_do_not_move_the_augmentation_on(tmp_path: Path, recipe: Recipe, net) -> None:
     state = np.asarray(net.get_layer("augment").seed_generator.state)
-    with TensorBoardTracker(tmp_path / "tb") as tracker:
-        tracker.begin(net, recipe, 1, samples(InputSpec(12, 12)))
+    writer = TensorBoard(tmp_path / "tb", recipe=recipe, samples=samples(InputSpec(12, 12)))
+    writer.begin("train", model=net)
+    writer.end("train", "stopped")
     assert (np.asarray(net.get_layer("augment").seed_generator.state) == state).all()
-
-
-def test_the_null_tracker_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> None:
-    monkeypatch.chdir(tmp_path)
-    tracker: Tracker = NullTracker()
-    tracker.begin(None, recipe, 1, {})
-    tracker.epoch(1, row(1))
-    tracker.end(RESULT)
-    tracker.close()
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_confusion_matrix_is_drawn_quickly_and_its_diagonal_is_blue() -> None:
@@ -220,9 +209,10 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_tensorboard_itself_shows_the_graph_and_the_curves(tmp_path: Path, recipe: Recipe, net) -> None:
-    with TensorBoardTracker(tmp_path / "tb") as tracker:
-        tracker.begin(net, recipe, 1, {})
-        tracker.epoch(1, row(1))
+    writer = TensorBoard(tmp_path / "tb", recipe=recipe)
+    writer.begin("train", model=net)
+    writer.epoch(row(1))
+    writer.end("train", "stopped")
     port = 16000 + os.getpid() % 1000
     process = subprocess.Popen(board_command(tmp_path, port=port), stderr=subprocess.DEVNULL)
 

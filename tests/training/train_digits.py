@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from events_of import Listener
 from prepared_digits import digits
 
 from housetrain.models.recipe import Recipe
@@ -56,7 +57,7 @@ def main(arrays: Path, folder: Path) -> None:
             for name in ("model", "optimizer"):
                 last[name] = hashlib.sha256((state / f"{name}.bin").read_bytes()).hexdigest()
 
-    run = train(digits(arrays, classes=3, most=400), RECIPE, folder, on_event=watch)
+    run = train(digits(arrays, classes=3, most=400), RECIPE, folder, callbacks=[Listener(watch)])
     clock = {"seconds", "images_per_s"}
     history = [{key: value for key, value in row.items() if key not in clock} for row in run.history]
     (folder / "end.json").write_text(json.dumps({"weights": digest_of(folder), "history": history, **last}))

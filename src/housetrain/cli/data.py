@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,9 @@ from housetrain.cli.options import (
     Workers,
     one_of,
 )
+from housetrain.cli.progress_bar import callbacks_for
 from housetrain.data.label_source import LabelOptions
+from housetrain.system.events import Callbacks
 
 app = typer.Typer()
 
@@ -63,9 +66,9 @@ def check(
     for output in (csv, catalog_):
         if output is not None:
             refuse_inside(folder, output)
-    narrator = terminal.Terminal(quiet=quiet)
-    with narrator.counting("Reading") as progress:
-        catalog = ht.scan(folder, workers=workers, progress=progress, **label_options)
+    told = Callbacks(callbacks_for(quiet=quiet))
+    with told.stage("scan"):
+        catalog = ht.scan(folder, workers=workers, progress=partial(told.progress, "scan"), **label_options)
     findings = ht.check(catalog)
     if csv is not None:
         write_findings(findings, csv)
@@ -115,8 +118,9 @@ def show(
         raise RecipeError("The sizes are not numbers", expected="pixels, such as 50,100", sizes=sizes) from None
     target = output or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
     refuse_inside(folder, target)
-    with terminal.Terminal(quiet=quiet).counting("Reading") as progress:
-        catalog = ht.scan(folder, workers=workers, progress=progress, **label_options)
+    told = Callbacks(callbacks_for(quiet=quiet))
+    with told.stage("scan"):
+        catalog = ht.scan(folder, workers=workers, progress=partial(told.progress, "scan"), **label_options)
     terminal.out(
         str(
             ht.contact_sheet(
@@ -166,7 +170,8 @@ def prepare(
         color_mode=one_of("color_mode", color_mode, COLOR_MODES),
         resize=one_of("resize", resize, RESIZES),
     )
-    narrator = terminal.Terminal(quiet=quiet)
+    callbacks = callbacks_for(quiet=quiet)
+    told = Callbacks(callbacks)
     _, _, manifest = workflow.look(
         folder,
         seed=split_seed,
@@ -175,11 +180,11 @@ def prepare(
         test_per_class=test_per_class,
         balance=one_of("balance", balance, BALANCES),
         workers=workers,
-        narrator=narrator,
+        callbacks=callbacks,
         label_options=label_options,
     )
     target = output or default_prepared_folder(folder, spec, manifest)
-    with narrator.counting("Preparing") as progress:
+    with told.stage("prepare"):
         prepared = ht.prepare(
             manifest,
             target,
@@ -187,7 +192,7 @@ def prepare(
             color_mode=spec.color_mode,
             resize=spec.resize,
             workers=workers,
-            progress=progress,
+            progress=partial(told.progress, "prepare"),
         )
     if json_:
         terminal.print_json(
@@ -201,7 +206,7 @@ def prepare(
         return
     terminal.out(f"{workflow.counts_in_words(prepared.split)}; balance: {one_of('balance', balance, BALANCES)}")
     for row in prepared.split.left_out:
-        narrator.say(f"left out: {row.path} ({row.reason})")
+        told.note(f"left out: {row.path} ({row.reason})")
     terminal.out(f"Arrays   {prepared.folder}")
     terminal.out(f"Next     housetrain train {terminal.quoted(prepared.folder)} --model cnn")
 
@@ -221,7 +226,8 @@ def sample(
     import housetrain as ht
     from housetrain.cli import terminal
 
-    with terminal.Terminal(quiet=quiet).counting("Writing") as progress:
-        made = ht.sample(name, dest, source=source, progress=progress)
+    told = Callbacks(callbacks_for(quiet=quiet))
+    with told.stage("download"):
+        made = ht.sample(name, dest, source=source, progress=partial(told.progress, "download"))
     terminal.out(f"Images {made}")
     terminal.out(f"Next     housetrain run {terminal.quoted(made)}")

@@ -60,6 +60,7 @@ def run(
     """
     from housetrain import workflow
     from housetrain.cli import terminal
+    from housetrain.cli.progress_bar import callbacks_for
 
     chosen = plan = automatic = None
     if sweep or halving:
@@ -72,7 +73,7 @@ def run(
     outcome = workflow.run(
         folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, seed=split_seed,
         validation_split=validation_split, test_split=test_split, test_per_class=test_per_class, workers=workers,
-        narrator=terminal.Terminal(quiet=quiet), **label_options,
+        callbacks=callbacks_for(quiet=quiet), **label_options,
     )  # fmt: skip
     if json_:
         terminal.print_json(outcome.to_json())

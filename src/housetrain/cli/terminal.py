@@ -1,19 +1,15 @@
-"""How things look in a terminal: one console for news, progress bars, tables.
+"""How results look in a terminal: lines and tables.
 
-In: the values of the other rooms. Out: lines on standard error (news, progress) or standard output (results).
+In: the values of the other packages. Out: lines on standard output (results) or standard error (errors).
 Holds no decisions about images or models. Color follows NO_COLOR and whether a terminal listens.
 """
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +26,8 @@ if TYPE_CHECKING:
     from housetrain.inference.prediction import Prediction
     from housetrain.sweeps.compare import Comparison
     from housetrain.sweeps.leaderboard import Leaderboard
-    from housetrain.sweeps.status import Snapshot
     from housetrain.training.run import Run
-    from housetrain.workflow import Outcome, Progress
-
-
-PROGRESS_FILE = "HOUSETRAIN_PROGRESS_FILE"
-"""Environment variable: a file with the progress of the work on images, for other processes to read."""
-_NOTED_EVERY_S = 0.2
+    from housetrain.workflow import Outcome
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -45,122 +35,6 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
-
-
-class Terminal:
-    """A narrator on standard error: news as lines, work on images as a bar with speed and time left."""
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.live = not quiet
-
-    @functools.cached_property
-    def _console(self) -> Console:
-        return console(stderr=True)  # Rich takes 0.1 s to import: not for who says nothing
-
-    def say(self, text: str) -> None:
-        """Print one line of news."""
-        if self.live:
-            self._console.print(one_line(text), markup=False)
-
-    @contextmanager
-    def counting(self, title: str) -> Iterator[Progress | None]:
-        """Show a bar; the value of the context is called with (done, total)."""
-        if file := os.environ.get(PROGRESS_FILE):
-            yield _noting(Path(file), title)
-            return
-        if not self.live or not self._console.is_terminal:
-            yield None
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self._console, transient=True) as bars:
-            task = bars.add_task(f"{title} images", total=None, speed="")
-
-            def advance(done: int, total: int) -> None:
-                elapsed = bars.tasks[0].elapsed or 0.0
-                speed = f"{done / elapsed:,.0f} images/s" if elapsed > 0.5 else ""
-                bars.update(task, completed=done, total=total, speed=speed)
-
-            yield advance
-
-    @contextmanager
-    def watching(self) -> Iterator[Callable[[Snapshot], None] | None]:
-        """Show how a sweep stands: a live table on a terminal, else a line for each trial that ends."""
-        if not self.live:
-            yield None
-            return
-        if not self._console.is_terminal:
-            seen: set[str] = set()
-
-            def tell(snapshot: Snapshot) -> None:
-                for row in snapshot.board.rows:
-                    if row.state in ("complete", "pruned", "failed") and row.name not in seen:
-                        seen.add(row.name)
-                        loss = f"val_loss {row.val_loss:.4f}" if row.val_loss is not None else row.reason
-                        done = f"{snapshot.done}/{snapshot.total}"
-                        self.say(f"{done}  {row.name}  {row.state}  {loss}{_left(snapshot.eta_s)}")
-
-            yield tell
-            return
-        from rich.live import Live
-
-        with Live(console=self._console, transient=True, auto_refresh=False) as live:
-            yield lambda snapshot: live.update(sweep_table(snapshot, self._console.height), refresh=True)
-
-
-def _noting(file: Path, title: str) -> Progress:
-    """Return what writes progress down for a page that watches this process."""
-    from housetrain.system import store
-
-    started, last = time.monotonic(), -_NOTED_EVERY_S
-
-    def note(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _NOTED_EVERY_S or done >= total:
-            last = now
-            value = {"title": title, "done": done, "total": total, "seconds": round(now - started, 2)}
-            store.write_json_atomic(file, value, durable=False)
-
-    return note
-
-
-def _left(seconds: float | None) -> str:
-    from housetrain.training.progress import in_words
-
-    return "" if seconds is None else f"  {in_words(seconds)} left"
-
-
-def sweep_table(snapshot: Snapshot, height: int = 40) -> Any:
-    """Return a sweep as a Rich table: who is under way first, then the best, as many as there is room for."""
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"{snapshot.done} of {snapshot.total} trials{_left(snapshot.eta_s)}"
-    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in ("trial", "state", "epoch", "val_loss", "images/s"):
-        drawn.add_column(column, justify="left" if column in ("trial", "state") else "right", no_wrap=True)
-    for live in snapshot.live:
-        epoch = f"{live.epoch}/{live.epochs} {live.share:4.0%}"
-        drawn.add_row(Text(live.name), "trains", epoch, _plain(live.val_loss), f"{live.images_per_s:,.0f}")
-    busy = {live.name for live in snapshot.live}
-    rest = [row for row in snapshot.board.rows if not set(row.runs) & busy]
-    room = max(3, height - len(busy) - 5)
-    for row in rest[:room]:
-        speed = f"{row.images_per_s:,.0f}" if row.images_per_s else ""
-        style = {"complete": "green", "failed": "red"}.get(row.state, "dim")
-        epoch = f"{row.epochs}/{row.planned}"
-        drawn.add_row(Text(row.name), Text(row.state, style=style), epoch, _plain(row.val_loss), speed)
-    if len(rest) > room:
-        drawn.add_row(Text(f"and {len(rest) - room} more", style="dim"), "", "", "", "")
-    return drawn
 
 
 def _plain(value: float | None) -> str:

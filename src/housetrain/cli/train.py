@@ -21,6 +21,8 @@ from housetrain.cli.options import (
     recipe_options,
     settings_from,
 )
+from housetrain.cli.progress_bar import callbacks_for
+from housetrain.system.events import Callbacks
 
 app = typer.Typer()
 _PreparedArg = Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")]
@@ -53,7 +55,7 @@ def train(
     target = output or workflow.free_run_folder(
         arrays.folder.with_name(f"{arrays.folder.name}-{chosen.name}"), arrays, chosen
     )
-    trained = ht.train(arrays, chosen, target, progress=None if quiet else "rich")
+    trained = ht.train(arrays, chosen, target, callbacks=callbacks_for(quiet=quiet))
     if json_:
         terminal.print_run(trained)
         return
@@ -101,7 +103,7 @@ def sweep(
     plan = plan_from(model, flags, set_, axes=axes, seeds=seeds, search=search, trials=trials, halving=halving)
     board = workflow.run_sweep(
         ht.Prepared.open(prepared), plan, output, workers=workers, time_limit_s=time_limit, retry_failed=retry_failed,
-        narrator=terminal.Terminal(quiet=quiet),
+        callbacks=callbacks_for(quiet=quiet),
     )  # fmt: skip
     if json_:
         terminal.print_json({"sweep": str(board.folder), **board.to_json()})
@@ -125,10 +127,10 @@ def leaderboard(
     from housetrain.sweeps.status import look
 
     if live:
-        with terminal.Terminal().watching() as watch:
+        told = Callbacks(callbacks_for(quiet=False))
+        with told.stage("sweep"):
             while not (snapshot := look(sweep)).board.complete:
-                if watch:
-                    watch(snapshot)
+                told.progress("sweep", snapshot.done, snapshot.total, snapshot=snapshot)
                 time.sleep(1)
     board = read_leaderboard(sweep)
     if json_:
@@ -181,7 +183,7 @@ def finetune(
     from housetrain.cli import terminal
 
     before = ht.Run.open(run)
-    tuned = workflow.finetune(before, output, layers=layers, progress=None if quiet else "rich", **flags)
+    tuned = workflow.finetune(before, output, layers=layers, callbacks=callbacks_for(quiet=quiet), **flags)
     if json_:
         terminal.print_run(tuned)
     else:

@@ -52,15 +52,17 @@ def predict(
         results = predict_images(run, images, batch_size=batch_size, engine=engine, workers=workers)
         failed = terminal.predictions(results, top=top, as_json=json_)
     else:
+        from housetrain.cli.progress_bar import callbacks_for
         from housetrain.inference.batch_predict import predict_into
         from housetrain.inference.inputs import Listing
         from housetrain.inference.predictor import Predictor
+        from housetrain.system.events import Callbacks
 
         listing = Listing(images)
         predictor = Predictor.load(run, engine=engine)
-        live = not quiet and listing.at_least(200)
-        with terminal.Terminal(quiet=not live).counting("Predicting") as progress:
-            total = sum(1 for _ in listing) if progress else 0
+        callbacks = callbacks_for(quiet=quiet or not listing.at_least(200))
+        told, total = Callbacks(callbacks), sum(1 for _ in listing) if callbacks else 0
+        with told.stage("predict"):
             result = predict_into(
                 path,
                 predictor,
@@ -70,7 +72,7 @@ def predict(
                 batch_size=batch_size,
                 workers=workers,
                 each=terminal.print_prediction if json_ else None,
-                progress=(lambda done: progress(done, total)) if progress else None,
+                progress=(lambda done: told.progress("predict", done, total)) if callbacks else None,
             )
         failed = result.failed
         if not json_:

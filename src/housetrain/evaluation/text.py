@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import one_line
+from housetrain.system.durations import format_duration
 from housetrain.training.overfitting import overfitting_in_words
 
 if TYPE_CHECKING:
@@ -53,15 +54,8 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return ``45 s``, ``6 min 12 s`` or ``2 h 5 min``."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f}{NBSP}s" if seconds < 10 else f"{seconds:.0f}{NBSP}s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60}{NBSP}min {whole % 60}{NBSP}s"
-    return f"{whole // 3600}{NBSP}h {whole % 3600 // 60}{NBSP}min"
+    """Return a duration that no line break divides. See `format_duration`."""
+    return format_duration(seconds).replace(" ", NBSP)
 
 
 def size(count: float) -> str:

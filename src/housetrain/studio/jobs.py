@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import psutil
 
-from housetrain.cli.terminal import PROGRESS_FILE
+from housetrain.cli.progress_bar import PROGRESS_FILE
 from housetrain.errors import IncompleteError, StoreError
 from housetrain.studio.settings import PASSWORD
 from housetrain.system import store

@@ -20,7 +20,7 @@ from housetrain.errors import HousetrainError, one_line
 from housetrain.studio import jobs, shelf
 from housetrain.studio.jobs import Job
 from housetrain.studio.settings import Settings
-from housetrain.training.progress import in_words
+from housetrain.system.durations import format_duration
 from housetrain.training.run import Run
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
@@ -181,7 +181,7 @@ def watch(job: Job, title: str, *, stoppable: bool = True) -> None:
         if told and told["total"]:
             done, total = int(told["done"]), int(told["total"])
             rate = done / told["seconds"] if told["seconds"] else 0.0
-            left = f", {in_words((total - done) / rate)} left" if rate and done < total else ""
+            left = f", {format_duration((total - done) / rate)} left" if rate and done < total else ""
             st.progress(min(1.0, done / total), text=f"{plain(told['title'])} {done:,} of {total:,} images{left}")
         else:
             st.progress(0.0, text=f"{title} …")

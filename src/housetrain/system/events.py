@@ -12,7 +12,8 @@ TensorBoard, the page, or your own. It does not know what the work is, and no ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 Stage = Literal["download", "scan", "prepare", "features", "train", "sweep", "evaluate", "predict", "export"]
@@ -78,11 +79,11 @@ class SafeCallback(Callback):
         """See `Callback.end`."""
         self._call("end", stage, state, **facts)
 
-    def _call(self, name: str, *args: Any, **facts: Any) -> None:
+    def _call(self, method: str, /, *args: Any, **facts: Any) -> None:
         if self.failed:
             return
         try:
-            getattr(self.callback, name)(*args, **facts)
+            getattr(self.callback, method)(*args, **facts)
         except Exception as error:  # noqa: BLE001 - any callback may be plugged in; none is worth the work it follows
             self.failed = True
             if self.report is not None:
@@ -124,3 +125,24 @@ class Callbacks(Callback):
         """See `Callback.end`."""
         for callback in self.callbacks:
             callback.end(stage, state, **facts)
+
+    @contextmanager
+    def stage(self, stage: Stage, **facts: Any) -> Iterator[dict[str, Any]]:
+        """Report the begin and the end of the work in a ``with`` block, whether it returns or raises.
+
+        Args:
+            stage: The kind of work.
+            **facts: Facts of the begin.
+
+        Yields:
+            A dict that the block may fill with facts of the end. After an exception it also has its ``reason``.
+        """
+        self.begin(stage, **facts)
+        found: dict[str, Any] = {}
+        try:
+            yield found
+        except BaseException as error:
+            found.setdefault("reason", str(error) or type(error).__name__)
+            self.end(stage, "stopped" if isinstance(error, KeyboardInterrupt) else "failed", **found)
+            raise
+        self.end(stage, **found)

@@ -22,9 +22,9 @@ from housetrain.models.backbone_weights import fingerprint
 from housetrain.models.backbones import base_layers
 from housetrain.models.recipe import Recipe
 from housetrain.system import store
+from housetrain.system.events import State
 from housetrain.training import features, logistic
 from housetrain.training.batches import class_weights, targets_of
-from housetrain.training.interrupt import Interrupted
 from housetrain.training.trainer import Session
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class FrozenSession(Session):
         from housetrain.models.build import build
 
         recipe, prepared = self.recipe, self.prepared
-        self._tell_progress_of(0, 1, None, 0.0)
+        self.callbacks.begin("features", name=recipe.name, run=str(self.run.folder))
         self.kept = build(plain_of(recipe), spec=prepared.spec, classes=prepared.classes)
         sample = np.asarray(prepared.images("train")[:4])
         self.frozen = Frozen.of(self.kept, recipe.model, precision=recipe.precision, sample=sample)
@@ -131,7 +131,7 @@ class FrozenSession(Session):
                 first = offset + done if first is None else first
                 if now - told >= _TICK_S:
                     told = now
-                    self._tell_progress_of(offset + done, total, first, now - start)
+                    self._report_features(offset + done, total, first, now - start)
 
             return progress
 
@@ -140,23 +140,24 @@ class FrozenSession(Session):
             validation = self.frozen.features(
                 prepared, "validation", progress=counting(total - counts["validation"]), check=self.signals.check
             )
-        except Interrupted as stop:
-            self._tell("end", state="stopped", reason=str(stop), result=None, run=str(self.run.folder))
+        except BaseException as error:
+            state: State = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+            self.callbacks.end("features", state, reason=str(error), run=str(self.run.folder))
             raise
+        self.callbacks.end("features")
         self.feature_seconds = time.monotonic() - start
-        self._note(
+        self.callbacks.note(
             f"Features of {total:,} images in {self.feature_seconds:.1f} s with {self.frozen.engine.name}"
             f"{f', {first:,} were kept from before' if first and first > batch_of(self.frozen.engine) else ''}"
         )
         return train, validation
 
-    def _tell_progress_of(self, done: int, total: int, first: int | None, seconds: float) -> None:
+    def _report_features(self, done: int, total: int, first: int | None, seconds: float) -> None:
         computed = done - (first or 0)
         rate = computed / seconds if seconds > 0 else 0.0
-        self._tell(
-            "progress", phase="features", epoch=0, epochs=self.epochs, step=done, steps=total, loss=None, accuracy=None,
-            images_per_s=round(rate, 1), eta_s=round((total - done) / rate, 1) if rate > 0 else None,
-        )  # fmt: skip
+        eta = round((total - done) / rate, 1) if rate > 0 else None
+        self.callbacks.progress("features", done, total, epoch=0, epochs=self.epochs, images_per_s=round(rate, 1),
+                                eta_s=eta)  # fmt: skip
 
     def _parameters(self) -> int:
         return int(self.kept.count_params())
@@ -209,20 +210,19 @@ class Logistic(FrozenSession):
             }
             if not self.best or numbers["val_loss"] < self.best["val_loss"]:
                 self.head, self.best_outputs = head, outputs
-            self._keep(row)
-            self.tracker.epoch(len(self.history), row, confusion)
+            self._keep(row, confusion)
             if self._done():
                 return
             start = time.monotonic()
 
-    def _keep(self, row: dict[str, Any]) -> None:
+    def _keep(self, row: dict[str, Any], confusion: Any) -> None:
         improved = not self.best or row["val_loss"] < self.best["val_loss"]
         self.history.append(row)
         self.best, self.waited = (row, 0) if improved else (self.best, self.waited + 1)
         if self.waited >= _WORSE or len(self.history) == self.epochs:
             self.reason = CHOSEN
         store.append_line(self.run.folder / "history.jsonl", row, durable=False)
-        self._tell("epoch", **row, epochs=self.epochs, best=improved)
+        self.callbacks.epoch(row, epochs=self.epochs, best=improved, confusion=confusion)
 
     def _take_best(self) -> bool:
         if self.head is not None:

@@ -16,6 +16,7 @@ Does not know: TensorFlow (the ``tensorboard`` package has the records; it works
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -25,12 +26,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from housetrain.errors import HousetrainError, IncompleteError, MissingExtra
+from housetrain.system.events import Callback, Stage, State
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,117 +54,76 @@ _SAMPLES_A_CLASS = 4
 _MOST_CLASSES_DRAWN = 40
 
 
-class Tracker(Protocol):
-    """Where the training loop tells what happens, and nothing comes back."""
-
-    def begin(self, model: Any, recipe: Recipe, first_epoch: int, samples: Mapping[str, np.ndarray]) -> None:
-        """Take note that training begins, or goes on.
-
-        Args:
-            model: The `keras.Model`, for its graph.
-            recipe: Its settings are the HParams.
-            first_epoch: The next epoch, counted from 1; more than 1 when a run goes on.
-            samples: Class name -> some training images, uint8 ``(n, height, width, channels)``.
-        """
-
-    def epoch(self, epoch: int, logs: Mapping[str, float], confusion: np.ndarray | None = None) -> None:
-        """Take note of a finished epoch.
-
-        Args:
-            epoch: Counted from 1.
-            logs: A row of the history: loss, accuracy, val_loss, val_accuracy, lr, ...; keys that begin with ``val_``
-                go to the validation curves.
-            confusion: Counts on the validation split, ``(classes, classes)``, a row for each true class.
-        """
-
-    def end(self, result: Mapping[str, Any]) -> None:
-        """Take note of the result of a complete run, as result.json has it. The keys used are those of `METRICS`."""
-
-    def close(self) -> None:
-        """Close files. May be called twice, and without `end` when training was interrupted."""
-
-
-class NullTracker:
-    """A `Tracker` that takes note of nothing."""
-
-    def begin(self, model: Any, recipe: Recipe, first_epoch: int, samples: Mapping[str, np.ndarray]) -> None:
-        """Do nothing."""
-
-    def epoch(self, epoch: int, logs: Mapping[str, float], confusion: np.ndarray | None = None) -> None:
-        """Do nothing."""
-
-    def end(self, result: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class TensorBoardTracker:
-    """A `Tracker` that writes TensorBoard event files.
+class TensorBoard(Callback):
+    """Writes TensorBoard event files while a model trains.
 
     Args:
         folder: Where to write, ``RUN/tb``. Made when training begins.
+        recipe: Its settings are the HParams.
         classes: Class names in the order of the model's outputs, for the confusion matrix.
-
-    Raises:
-        MissingExtra: The ``tensorboard`` package is not installed.
+        samples: Class name -> some training images, uint8 ``(n, height, width, channels)``.
     """
 
-    def __init__(self, folder: Path, *, classes: Sequence[str] = ()) -> None:
-        try:
-            import tensorboard.compat.proto.event_pb2  # noqa: F401 - is it there?
-        except ModuleNotFoundError as error:
-            raise MissingExtra("tensorflow", need="TensorBoard records") from error
-        self.folder, self.classes = Path(folder), tuple(classes)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        recipe: Recipe,
+        classes: Sequence[str] = (),
+        samples: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        self.folder, self.recipe, self.classes = Path(folder), recipe, tuple(classes)
+        self.samples = {label: images[:_SAMPLES_A_CLASS] for label, images in (samples or {}).items() if len(images)}
         self._files: dict[str, EventFile] = {}
 
-    def __enter__(self) -> TensorBoardTracker:
-        return self
+    def begin(self, stage: Stage, *, model: Any = None, first_epoch: int = 1, **facts: Any) -> None:
+        """Write the settings, and for a new run the model's graph and the sample images.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def begin(self, model: Any, recipe: Recipe, first_epoch: int, samples: Mapping[str, np.ndarray]) -> None:
-        """Write the settings, and for a new run the graph and the sample images. See `Tracker.begin`."""
+        Raises:
+            MissingExtra: The ``tensorboard`` package is not installed.
+        """
+        if stage != "train":
+            return
+        if importlib.util.find_spec("tensorboard") is None:
+            raise MissingExtra("tensorflow", need="TensorBoard records")
         again = first_epoch if first_epoch > 1 else 0
         for name, purge in (("", 0), ("train", again), ("validation", again)):
             self._files[name] = EventFile(self.folder / name, purge=purge)
-        self._files[""].summary(_hparams_start(recipe, self.folder))
+        self._files[""].summary(_hparams_start(self.recipe, self.folder))
         if first_epoch > 1:
             return
         train = self._files["train"]
         train.graph(_graph(model))
-        some = {label: images[:_SAMPLES_A_CLASS] for label, images in samples.items() if len(images)}
-        for label, images in some.items():
+        for label, images in self.samples.items():
             train.image(f"images/{label}", _strip(images), step=0)
-        for label, images in _augmented(model, some).items():
+        for label, images in _augmented(model, self.samples).items():
             train.image(f"augmented/{label}", _strip(images), step=0)
         train.flush()
 
-    def epoch(self, epoch: int, logs: Mapping[str, float], confusion: np.ndarray | None = None) -> None:
-        """Write the numbers of one epoch. See `Tracker.epoch`."""
-        numbers = {name: float(value) for name, value in logs.items() if isinstance(value, int | float | np.number)}
+    def epoch(self, row: Mapping[str, Any], *, confusion: np.ndarray | None = None, **facts: Any) -> None:
+        """Write the numbers of one epoch, and its confusion matrix: counts with a row for each true class."""
+        step = int(row["epoch"])
+        numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float | np.number)}
         for name, key, own in (("train", "", ("loss", "accuracy", "lr")), ("validation", "val_", ("loss", "accuracy"))):
             tags = {"epoch_" + ("learning_rate" if tag == "lr" else tag): key + tag for tag in own}
-            self._files[name].scalars({tag: numbers[k] for tag, k in tags.items() if k in numbers}, step=epoch)
+            self._files[name].scalars({tag: numbers[k] for tag, k in tags.items() if k in numbers}, step=step)
         if confusion is not None and len(confusion) <= _MOST_CLASSES_DRAWN:
-            self._files["validation"].image("confusion", draw_confusion(confusion, self.classes), step=epoch)
+            self._files["validation"].image("confusion", draw_confusion(confusion, self.classes), step=step)
         for file in self._files.values():
             file.flush()
 
-    def end(self, result: Mapping[str, Any]) -> None:
-        """Write the HParams metrics. TensorBoard shows a metric's last value, so the best ones have their own tags."""
-        numbers = {tag: float(result[key]) for tag, key in METRICS.items() if result.get(key) is not None}
-        root = self._files[""]
-        root.scalars(numbers, step=int(result.get("best_epoch") or 0))
-        root.summary(_hparams_end())
-        self.close()
+    def end(
+        self, stage: Stage, state: State = "complete", *, result: Mapping[str, Any] | None = None, **facts: Any
+    ) -> None:
+        """Write the HParams metrics of a complete run, and close the files.
 
-    def close(self) -> None:
-        """Close the event files."""
+        TensorBoard shows a metric's last value, so the best ones have their own tags.
+        """
+        if stage == "train" and state == "complete" and result is not None:
+            numbers = {tag: float(result[key]) for tag, key in METRICS.items() if result.get(key) is not None}
+            root = self._files[""]
+            root.scalars(numbers, step=int(result.get("best_epoch") or 0))
+            root.summary(_hparams_end())
         for file in self._files.values():
             file.close()
         self._files = {}
@@ -294,8 +254,6 @@ def board_command(folder: Path, *, port: int = 6006) -> list[str]:
         IncompleteError: There is nothing to show below ``folder``.
         MissingExtra: The ``tensorboard`` package is not installed.
     """
-    import importlib.util
-
     folder = Path(folder)
     if importlib.util.find_spec("tensorboard") is None:
         raise MissingExtra("tensorflow", need="TensorBoard")

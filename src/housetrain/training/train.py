@@ -14,23 +14,26 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from housetrain.errors import StoreError
 from housetrain.models.nets import check_feasible
 from housetrain.system import store
 from housetrain.system.backend import load_keras
+from housetrain.system.events import Callbacks
 from housetrain.system.lock import Lock
 from housetrain.training.interrupt import Signals
-from housetrain.training.progress import Listener, ProgressFile, Terminal, quietly
+from housetrain.training.progress import ProgressFile
 from housetrain.training.run import Run
-from housetrain.training.trainer import Session
+from housetrain.training.tensorboard import TensorBoard
+from housetrain.training.trainer import Session, samples
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
     from housetrain.models.recipe import Recipe
-    from housetrain.training.tensorboard import Tracker
+    from housetrain.system.events import Callback
 
 
 def train(
@@ -38,9 +41,7 @@ def train(
     recipe: Recipe,
     folder: Path | str | None = None,
     *,
-    progress: Literal["rich"] | None = None,
-    on_event: Listener | None = None,
-    tracker: Tracker | None = None,
+    callbacks: Sequence[Callback] = (),
     until: int | None = None,
 ) -> Run:
     """Train one model, or go on with a training that was interrupted, or return it if it is complete.
@@ -49,9 +50,10 @@ def train(
         prepared: The images. Training sees the train and validation splits only.
         recipe: The settings.
         folder: The run folder; ``runs/<name of the recipe>`` by default.
-        progress: ``"rich"`` shows a live bar, or plain lines where no terminal listens.
-        on_event: Called with each `housetrain.training.progress.Event`.
-        tracker: Told of each epoch; TensorBoard files in ``folder/tb`` by default.
+        callbacks: Follow the training, such as `housetrain.ProgressBar`. ``progress.json`` and the TensorBoard files
+            in ``folder/tb`` are always written. `Callback.begin` receives, among other facts, ``model``, the Keras
+            model that is about to be trained; `Callback.epoch` receives ``confusion``, the validation counts
+            ``(classes, classes)`` with a row for each true class.
         until: Pause after this epoch, counted from 1, for a search that looks who shall go on. The same call with a
             later epoch, or without, goes on from there.
 
@@ -80,11 +82,6 @@ def train(
         if run.complete:  # the process that held the lock has just finished it
             _check_same(run, prepared, recipe)
             return run
-        listeners: list[Listener] = [quietly(ProgressFile(folder / "progress.json"))]
-        if progress == "rich":
-            listeners.append(stack.enter_context(Terminal()))
-        if on_event is not None:
-            listeners.append(on_event)
         signals = stack.enter_context(Signals())
         _write_inputs(run, prepared, recipe)
         load_keras("training")  # takes seconds: only now that the folder is ours
@@ -93,10 +90,9 @@ def train(
             from housetrain.training.head_fit import session_of
 
             kind = session_of(recipe)
-        session = kind(
-            run, prepared, recipe, listeners=listeners, tracker=tracker, signals=signals, start=start, until=until
-        )
-        session.train()
+        board = TensorBoard(folder / "tb", recipe=recipe, classes=prepared.classes, samples=samples(prepared))
+        told = Callbacks([ProgressFile(folder / "progress.json"), board, *callbacks])
+        kind(run, prepared, recipe, callbacks=told, signals=signals, start=start, until=until).train()
     return run
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -17,21 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import TrainingError
 from housetrain.system import store
+from housetrain.system.events import Callbacks, State
 from housetrain.training.interrupt import Interrupted, Signals
 from housetrain.training.overfitting import overfitting, overfitting_in_words
-from housetrain.training.progress import Listener
-from housetrain.training.safe_tracker import Guarded
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
     from housetrain.models.recipe import Recipe
     from housetrain.training.checkpoint import Checkpoint
     from housetrain.training.run import Run
-    from housetrain.training.tensorboard import Tracker
 
 EARLY_STOPPING = "early stopping"
 TIME_LIMIT = "time limit"
-_TICK_S = 0.5  # how often a watcher is told, and a loss is looked at, at most
+_TICK_S = 0.5  # how often progress is reported and the loss is checked, at most
 _LIVE_MODEL_S = 30.0  # how old model.keras may be while a better epoch is known
 _SAMPLES_A_CLASS = 4
 
@@ -45,16 +42,14 @@ class Session:
         prepared: Prepared,
         recipe: Recipe,
         *,
-        listeners: list[Listener],
-        tracker: Tracker | None,
+        callbacks: Callbacks,
         signals: Signals,
         start: float,
         until: int | None = None,
     ) -> None:
         self.run, self.prepared, self.recipe = run, prepared, recipe
-        self.listeners, self.signals, self.start, self.until = listeners, signals, start, until
+        self.callbacks, self.signals, self.start, self.until = callbacks, signals, start, until
         self.epochs = recipe.epochs
-        self.tracker = Guarded(tracker, run.folder / "tb", classes=prepared.classes, note=self._note)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
         self.best_outputs: Any = None
@@ -84,28 +79,23 @@ class Session:
             found.restore(self.model)
         facts = environment(precision=self.precision, kernels=self.model is not self.net)
         store.write_json_atomic(self.run.folder / "env.json", facts)
-        self._tell_begin()
+        self._begin()
         try:
-            self.tracker.begin(self.net, recipe, len(self.history) + 1, samples(self.prepared))
             self.net = None  # its weights are a second copy
             if not self._done() and not self._paused():
                 self._fit()
             if self._done():
-                self._finish()
+                self._end("complete", result=self._finish())
             else:
-                self._tell("end", state="stopped", reason="paused", result=None, run=str(self.run.folder))
-        except Interrupted as stop:
-            self._write_model()
-            self._tell("end", state="stopped", reason=str(stop), result=None, run=str(self.run.folder))
+                self._end("stopped", reason="paused")
+        except BaseException as error:
+            if isinstance(error, Interrupted | TrainingError):
+                self._write_model()
+            if isinstance(error, TrainingError):
+                facts = {"reason": error.what, "epoch": len(self.history) + 1, "time": time.time()}
+                store.write_json_atomic(self.run.folder / "failed.json", facts)
+            self._end("stopped" if isinstance(error, KeyboardInterrupt) else "failed", reason=str(error))
             raise
-        except TrainingError as error:
-            self._write_model()
-            facts = {"reason": error.what, "epoch": len(self.history) + 1, "time": time.time()}
-            store.write_json_atomic(self.run.folder / "failed.json", facts)
-            self._tell("end", state="failed", reason=error.what, result=None, run=str(self.run.folder))
-            raise
-        finally:
-            self.tracker.close()
 
     def _recall(self, found: Checkpoint | None) -> None:
         """Take up the state of a checkpoint, and cut the history back to it."""
@@ -221,8 +211,7 @@ class Session:
         }
         if self._step < self.feed.steps:
             row["steps"] = self._step  # the time limit cut this epoch short
-        self._keep(row)
-        self.tracker.epoch(epoch + 1, row, confusion)
+        self._keep(row, confusion)
         self.feed.release()
         if self._done() or self._paused():
             self.model.stop_training = True
@@ -245,7 +234,7 @@ class Session:
         watch = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs=None: self.signals.check())
         return self.model.predict(self.feed.validation, verbose=0, callbacks=[watch])
 
-    def _keep(self, row: dict[str, Any]) -> None:
+    def _keep(self, row: dict[str, Any], confusion: Any) -> None:
         """Make a finished epoch durable: its line in the history, then its checkpoint."""
         from housetrain.training import checkpoint
 
@@ -270,9 +259,9 @@ class Session:
             "sessions": self.sessions,
         }
         checkpoint.save(self.run.checkpoints, len(self.history), model=self.model, improved=improved, state=state)
-        self._tell("epoch", **row, epochs=self.epochs, best=improved)
+        self.callbacks.epoch(row, epochs=self.epochs, best=improved, confusion=confusion)
         if words and not self._done():
-            self._note(words)
+            self.callbacks.note(words)
         if improved and time.monotonic() - self._model_written > _LIVE_MODEL_S:
             self._write_model()
 
@@ -283,7 +272,7 @@ class Session:
     def _paused(self) -> bool:
         return self.until is not None and len(self.history) >= self.until
 
-    def _finish(self) -> None:
+    def _finish(self) -> dict[str, Any]:
         self._write_model()
         self._write_validation()
         rates = sorted(row["images_per_s"] for row in self.history)
@@ -301,10 +290,9 @@ class Session:
             "sessions": self.sessions,
             **self._more_results(),
         }
-        self.tracker.end(result)
         store.write_json_atomic(self.run.folder / "result.json", result)
-        self._tell("end", state="complete", reason=result["reason"], result=result, run=str(self.run.folder))
-        shutil.rmtree(self.run.checkpoints, ignore_errors=True)  # three times the weights, and nobody goes on from here
+        shutil.rmtree(self.run.checkpoints, ignore_errors=True)  # three times the weights; a complete run needs none
+        return result
 
     def _write_model(self) -> None:
         """Write ``model.keras`` with the weights of the best epoch, as a whole or not at all."""
@@ -369,18 +357,10 @@ class Session:
                 precision=self.precision,
             )
 
-    def _tell(self, event: str, **values: Any) -> None:
-        message = store.plain({"event": event, **values})
-        for listener in self.listeners:
-            listener(message)
-
-    def _note(self, text: str) -> None:
-        self._tell("note", text=text)
-
-    def _tell_begin(self) -> None:
+    def _begin(self) -> None:
         weights = self.feed.weights
-        self._tell(
-            "begin",
+        self.callbacks.begin(
+            "train",
             run=str(self.run.folder),
             name=self.recipe.name,
             epochs=self.epochs,
@@ -391,22 +371,26 @@ class Session:
             parameters=self._parameters(),
             precision=self.precision,
             weights=None if weights is None else dict(zip(self.prepared.classes, weights.tolist(), strict=True)),
+            model=self.net,
         )
+
+    def _end(self, state: State, *, reason: str = "", result: dict[str, Any] | None = None) -> None:
+        reason = reason or (result or {}).get("reason", "")
+        self.callbacks.end("train", state, reason=reason, result=result, run=str(self.run.folder))
 
     def _tell_progress(self, phase: str, logs: Mapping[str, float], rate: float) -> None:
         epoch = len(self.history) + 1
-        self._tell(
-            "progress",
+        self.callbacks.progress(
+            "train",
+            self._step,
+            self.feed.steps,
             phase=phase,
             epoch=epoch,
             epochs=self.epochs,
-            step=self._step,
-            steps=self.feed.steps,
             loss=logs.get("crossentropy", logs.get("loss")),
             accuracy=logs.get("accuracy"),
             images_per_s=round(rate, 1),
             eta_s=self._time_left(),
-            pid=os.getpid(),
         )
 
     def _time_left(self) -> float | None:

@@ -20,8 +20,8 @@ from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.sweeps.results import Row
 from housetrain.sweeps.status import Snapshot
+from housetrain.system.durations import format_duration
 from housetrain.system.lock import Lock
-from housetrain.training.progress import in_words
 
 _EVERY_S = 2.0
 _MOST_CURVES = 8
@@ -191,7 +191,7 @@ def _panel(folder: Path, *, running: bool) -> None:
 
 
 def _progress(folder: Path, snapshot: Snapshot) -> None:
-    left = f", {in_words(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
+    left = f", {format_duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     share = snapshot.done + sum((one.epoch - 1 + one.share) / one.epochs for one in snapshot.live)
     st.progress(
         min(1.0, share / max(1, snapshot.total)), text=f"{snapshot.done} of {snapshot.total} models trained{left}"

@@ -21,8 +21,8 @@ from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import Arrays
 from housetrain.studio.widgets import plain, readable
 from housetrain.system import store
+from housetrain.system.durations import format_duration
 from housetrain.training.overfitting import overfitting, overfitting_in_words
-from housetrain.training.progress import in_words
 from housetrain.training.run import Run
 
 _BALANCES = {"weights": "rare ones count more", "trim": "the surplus is left out", "none": "left as they are"}
@@ -228,9 +228,9 @@ def _panel(run: Run, state: str) -> None:
             "it is smallest is the one that is kept.",
         ),
         ("speed", f"{speed:,.0f} /s" if speed else "–", "Training images a second."),
-        ("time left", in_words(left), "At most; it may stop earlier.")
+        ("time left", format_duration(left), "At most; it may stop earlier.")
         if state == "running" and left is not None
-        else ("time", in_words(took) if took else "–", "Spent on training."),
+        else ("time", format_duration(took) if took else "–", "Spent on training."),
     )
     if history:
         table = curve_table(history, best=result.get("best_epoch"), overfitting=overfitting(history))
