@@ -1,9 +1,9 @@
-# Two commands do everything on a fresh machine: `make run` and `make test`.
+# `make run` and `make test` work on a fresh machine.
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# Trust the certificates of the system: behind a proxy with its own CA nothing else can be fetched.
+# Trust the certificates of the system, for proxies with their own CA.
 export UV_SYSTEM_CERTS ?= 1
 
 .PHONY: help run test lint types imports proofs kill-test bench lock docs screenshots clean
@@ -11,13 +11,13 @@ export UV_SYSTEM_CERTS ?= 1
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: .venv/ready  ## set up, then the main job on the embedded sample of handwritten digits
+run: .venv/ready  ## set up, then train on the sample of handwritten digits
 	$(BIN)/housetrain sample digits sample/digits
 	$(BIN)/housetrain run sample/digits --epochs 15 --set flip=none --output runs/digits --prepared prepared/digits
 
 test: .venv/ready-dev  ## set up, then lint, types, import rules and every quick test
 	$(MAKE) --no-print-directory lint types imports
-	$(BIN)/python -m pytest -n 2 --dist loadfile  # two files at a time: a third less to wait on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # two files at a time: a third faster on two cores
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -29,28 +29,28 @@ types: .venv/ready-dev
 imports: .venv/ready-dev
 	$(BIN)/lint-imports
 
-proofs: .venv/ready-dev  ## the slow proofs on thousands of real images
+proofs: .venv/ready-dev  ## the slow tests on thousands of real images
 	$(BIN)/python -m pytest -m slow
 
-kill-test: .venv/ready-dev  ## 30 random kill -9 of a real training, resumed to bit-equal weights
+kill-test: .venv/ready-dev  ## kill real trainings at random moments, resume them, and compare the weights bit for bit
 	$(BIN)/python -m pytest -m kill
 
-bench: .venv/ready-dev  ## measure against the plain Keras way; results go to benchmarks/RECORDS.md by hand
+bench: .venv/ready-dev  ## benchmarks against plain Keras; copy the results to benchmarks/RECORDS.md
 	for script in prepare mnist train; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
-docs: .venv/ready-dev  ## write docs/cli.md from the command line's own help
+docs: .venv/ready-dev  ## generate docs/cli.md from the help of the command line
 	$(BIN)/python tools/write_cli_docs.py
 
-screenshots: .venv/ready-dev  ## take the docs' images of the studio anew (needs chromium)
+screenshots: .venv/ready-dev  ## take the screenshots of the studio for the docs (requires Chromium)
 	$(BIN)/python tools/studio_screenshots.py
 
-lock:  ## resolve requirements/*.txt anew (no registry address goes into them)
+lock:  ## resolve requirements/*.txt again (without registry addresses)
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --extra tensorflow --extra openvino --extra pretrained --upgrade -q -o requirements/run.txt
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --extra tensorflow --extra sweep --extra openvino --extra export --extra studio --extra pretrained --group dev --upgrade -q -o requirements/dev.txt
 
-# uv where it is at hand, else uv from pip inside the new environment: nothing outside the project is touched.
+# Use the installed uv, else install uv into the new environment; nothing outside the project changes.
 define setup
 	if [ -n "$(UV)" ]; then \
 	  [ -x $(BIN)/python ] || $(UV) venv -q -p $(PYTHON) .venv; \
@@ -63,7 +63,7 @@ define setup
 endef
 
 .venv/ready: requirements/run.txt pyproject.toml
-	@echo "Setting up .venv (about 650 MB to fetch, once) ..."
+	@echo "Setting up .venv (downloads about 650 MB, once) ..."
 	@if [ ! -e .venv/ready-dev ] || [ -n "$$(find $^ -newer .venv/ready-dev)" ]; then $(call setup,requirements/run.txt); fi
 	@touch $@
 
@@ -72,5 +72,5 @@ endef
 	@$(call setup,requirements/dev.txt)
 	@touch $@ .venv/ready
 
-clean:  ## remove what the commands above made
+clean:  ## remove the files that the commands above create
 	rm -rf .venv runs prepared sample build dist

@@ -1,8 +1,8 @@
-"""Take the images of the studio that the docs show: ``make screenshots``.
+"""Take the screenshots of the studio for the documentation: ``make screenshots``.
 
-In: Chromium, and the handwritten digits that come with scikit-learn. Out: ``docs/images/studio/<page>-<theme>.png``,
-each page light and dark, and some as a phone shows them. Everything on them is really done: prepared, trained, tested,
-swept, exported, in a folder that is thrown away.
+In: Chromium, and the handwritten digits of scikit-learn. Out: ``docs/images/studio/<page>-<theme>.png``, each page in
+light and dark, and some at the width of a phone. The pages show real results: prepared, trained, tested, swept and
+exported in a temporary folder.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images" / "studio"
 FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 WIDTH, TALLEST, MOST_BYTES = 1180, 1500, 200_000
 PAGES = {
-    "data": ("/?folder=sample%2Fdigits", "Who learns, who steers, who judges"),
-    "train-new": ("/train?view=new", "What that means"),
+    "data": ("/?folder=sample%2Fdigits", "Train / validation / test split"),
+    "train-new": ("/train?view=new", "Model size"),
     "train": ("/train?view=watch&run=digits", "Finished"),
     "compare": ("/compare", "What matters"),
     "test": ("/test?run=digits", "Class by class"),
     "predict": ("/predict?run=digits", "Download as CSV"),
-    "export": ("/export?run=digits", "How to use it"),
+    "export": ("/export?run=digits", "Usage"),
 }
 PHONE = ("data", "train", "predict")
 
 
 def main() -> None:
-    """Do the job, then look at it."""
+    """Create the results, then take the screenshots."""
     with tempfile.TemporaryDirectory(prefix="housetrain-studio-") as place:
         work = Path(place)
         os.environ["HOUSETRAIN_CACHE"] = str(work / ".cache")
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def make(work: Path) -> None:
-    """Make a run and a small sweep of the digits."""
+    """Create a run and a small sweep of the digits."""
 
     def call(*words: str) -> None:
         subprocess.run([sys.executable, "-m", "housetrain", *words], cwd=work, check=True)
@@ -69,13 +69,13 @@ def make(work: Path) -> None:
 
 
 def take(url: str, work: Path) -> None:
-    """Photograph every page."""
+    """Take a screenshot of every page."""
     from playwright.sync_api import sync_playwright
 
     photos = [next(path for path in sorted((work / "sample/digits" / name).rglob("*.png"))) for name in "38"]
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        sys.exit("no chromium here: apt-get install chromium")
+        sys.exit("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=FLAGS.split())
         for theme in ("light", "dark"):
@@ -88,7 +88,7 @@ def take(url: str, work: Path) -> None:
 
 
 def shoot(browser, url: str, awaited: str, *, theme: str, name: str, photos: list[Path], width: int) -> None:
-    """Open a page, wait until it is drawn, and keep its image."""
+    """Open a page, wait until it is drawn, and save a screenshot."""
     phone = width < 600
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
     page.goto(url)
@@ -104,7 +104,7 @@ def shoot(browser, url: str, awaited: str, *, theme: str, name: str, photos: lis
 
 
 def keep(data: bytes, path: Path) -> None:
-    """Write an image with as few colors as its size asks for."""
+    """Write an image with as many colors as the size limit allows."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(data)).convert("RGB")
@@ -119,21 +119,21 @@ def keep(data: bytes, path: Path) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for(url: str) -> None:
-    """Wait until an address answers."""
+    """Wait until a URL responds."""
     for _ in range(300):
         try:
             with urllib.request.urlopen(url, timeout=2):
                 return
         except OSError:
             time.sleep(0.1)
-    sys.exit(f"{url} does not answer")
+    sys.exit(f"{url} does not respond")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What this machine is and what will be slow or fail on it.
+"""Checks of this machine: hardware, versions, and anything that will be slow or fail.
 
-In: nothing. Out: a `Diagnosis` of plain facts and remarks. Knows nothing of images or runs, and imports no
-TensorFlow: installed versions are read from package metadata.
+In: nothing. Out: a `Diagnosis` with facts and remarks. It knows nothing of images or runs, and does not import
+TensorFlow: it reads installed versions from package metadata.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Remark:
-    """One thing worth saying. ``error`` fails, ``warning`` is slow or risky, ``note`` is good to know."""
+    """One remark: ``error`` for what fails, ``warning`` for what is slow or risky, ``note`` for information."""
 
     severity: Literal["error", "warning", "note"]
     message: str
@@ -53,21 +53,21 @@ class Remark:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The machine in plain values; ``to_json`` is what ``housetrain doctor --json`` prints.
+    """Facts about the machine; ``housetrain doctor --json`` prints ``to_json()``.
 
     Attributes:
         python: Version of the interpreter.
         system: Operating system and processor architecture.
         versions: Installed version per package; packages that are not installed are absent.
-        backend: The Keras backend that training would use, or ``""`` when none is installed.
+        backend: The Keras backend that training would use; ``""`` if none is installed.
         cores: Processor cores this process may use.
         processor: Model name of the processor.
-        instructions: The instruction sets that matter to training, as the system names them.
+        instructions: The CPU instruction sets that affect training speed, as the system names them.
         memory_bytes: Memory this process may use (the container's limit where there is one).
         memory_free_bytes: Memory available now.
         disk_free_bytes: Free bytes where runs are written (the working folder).
         gpus: Names of the NVIDIA devices the driver lists.
-        remarks: What will be slow or fail and why.
+        remarks: What will be slow or fail, and why.
     """
 
     python: str
@@ -84,15 +84,15 @@ class Diagnosis:
     remarks: tuple[Remark, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the diagnosis as JSON-plain values."""
+        """Return the diagnosis as plain JSON values."""
         return asdict(self)
 
 
 def diagnose(folder: Path | None = None) -> Diagnosis:
-    """Look at this machine.
+    """Check this machine.
 
     Args:
-        folder: Where runs will be written; the working folder by default.
+        folder: Where runs will be written; by default the working folder.
     """
     import psutil
 
@@ -125,39 +125,43 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
 
     wanted = os.environ.get("KERAS_BACKEND", "")
     if not facts["backend"]:
-        say("error", "No Keras backend is installed: checking, preparing and reporting work, training does not",
+        say("error", "No Keras backend is installed: data checks and preparation work, training does not",
             "pip install 'housetrain[tensorflow]'")  # fmt: skip
     elif wanted and wanted not in BACKENDS:
-        say("error", f"KERAS_BACKEND={wanted} is not a backend that trains", f"set it to one of {', '.join(BACKENDS)}")
+        say("error", f"KERAS_BACKEND={wanted} is not a supported backend", f"set it to one of {', '.join(BACKENDS)}")
     elif wanted and wanted not in facts["versions"]:
         say("error", f"KERAS_BACKEND={wanted}, but {wanted} is not installed", f"pip install 'housetrain[{wanted}]'")
     elif facts["backend"] != "tensorflow" and not facts["gpus"]:
-        say("warning", f"On a processor without a GPU, {facts['backend']} trains 3 to 6 times slower than TensorFlow",
+        say("warning", f"Without a GPU, {facts['backend']} trains 3 to 6 times slower than TensorFlow",
             "pip install 'housetrain[tensorflow]'")  # fmt: skip
     if not sys.version_info[:2] >= (3, 11) or sys.version_info[:2] >= (3, 14):
-        say("error", f"Python {facts['python']} is outside 3.11 to 3.13", "make an environment with one of these")
+        say(
+            "error",
+            f"Python {facts['python']} is outside 3.11 to 3.13",
+            "use one of these versions",
+        )
     if facts["memory_free_bytes"] < 2 * _GIB:
         say("error" if facts["memory_free_bytes"] < _GIB else "warning",
-            f"{facts['memory_free_bytes'] / _GIB:.1f} GiB of memory are free; TensorFlow alone takes about 0.7",
+            f"Only {facts['memory_free_bytes'] / _GIB:.1f} GiB of memory are free; TensorFlow alone needs about 0.7",
             "close other programs")  # fmt: skip
     if facts["disk_free_bytes"] < 2 * _GIB:
-        say("warning", f"{facts['disk_free_bytes'] / _GIB:.1f} GiB are free in {folder}",
-            "free some space or write elsewhere with --output: 25,000 images at 96x96 RGB take 0.7 GiB")  # fmt: skip
+        say("warning", f"Only {facts['disk_free_bytes'] / _GIB:.1f} GiB of disk space are free in {folder}",
+            "free some space or choose another --output: 25,000 RGB images at 96x96 take 0.7 GiB")  # fmt: skip
     if not os.access(folder, os.W_OK):
-        say("warning", f"{folder} is not writable: runs cannot be kept here", "change folder or pass --output")
+        say("warning", f"{folder} is not writable: runs cannot be stored here", "change the folder or pass --output")
     if not facts["gpus"]:
         say("note", f"No GPU: training runs on {facts['cores']} processor core{'s' if facts['cores'] > 1 else ''}")
     simd = set(facts["instructions"])
     if platform.machine() in ("x86_64", "AMD64") and simd and "avx2" not in simd:
-        say("warning", "This processor has no AVX2: expect training to be several times slower")
+        say("warning", "This processor has no AVX2: training is several times slower")
     trains_here = facts["backend"] == "tensorflow" and not facts["gpus"]
     if trains_here and "llvmlite" not in facts["versions"] and kernels.suits(auto_precision()):
-        say("warning", "llvmlite is not installed: nets with max-pools take 1.5 to 4 times as long to train",
+        say("warning", "llvmlite is not installed: models with max pooling take 1.5 to 4 times as long to train",
             "pip install 'housetrain[tensorflow]'")  # fmt: skip
     if auto_precision() == "bfloat16":
-        say("note", "The processor computes in bfloat16, and training does so unless told --set precision=float32")
+        say("note", "Training uses bfloat16, which this processor supports; --set precision=float32 disables it")
     if facts["cores"] == 1:
-        say("warning", "One processor core: reading images and training take turns")
+        say("warning", "Only one processor core: decoding and training alternate")
     return found
 
 

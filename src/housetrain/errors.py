@@ -1,23 +1,23 @@
-"""What can go wrong, as one small tree.
+"""The exception tree.
 
 Every message is one line: what happened, what was expected, what to do, then what was received. The command line
-prints it and leaves with ``exit_code``; nothing else in the package decides an exit code.
+prints it and exits with ``exit_code``; nothing else in the package decides an exit code.
 
 ```
-HousetrainError                 any of the below; exit code 2
-├── DataError                   the images
-│   ├── FolderError             a folder that cannot be used as asked
-│   ├── DecodeError             one image that cannot be read (has .reason)
-│   └── SourceChanged           images that changed after they were scanned
-├── RecipeError                 settings that cannot be trained
-├── StoreError                  what is kept on disk
-│   ├── RunLocked               another process is writing there
-│   ├── IncompleteError         a folder that is not finished, or not ours
-│   ├── CorruptError            a file that does not agree with its manifest
-│   └── DiskFull                no room, or no permission, for an output
-├── TrainingError               training stopped by itself (NaN); exit code 1
-├── ModelError                  a model or bundle that is refused or does not load
-├── DownloadError               a file that could not be fetched
+HousetrainError                 base of all errors; exit code 2
+├── DataError                   problems with the images
+│   ├── FolderError             a folder that cannot be used
+│   ├── DecodeError             an image that cannot be read (has .reason)
+│   └── SourceChanged           images that changed after the scan
+├── RecipeError                 invalid settings
+├── StoreError                  problems with stored files
+│   ├── RunLocked               another process writes to the folder
+│   ├── IncompleteError         a folder that is unfinished or of another kind
+│   ├── CorruptError            a file that does not match its manifest
+│   └── DiskFull                no space, or no permission, for an output
+├── TrainingError               training failed (NaN); exit code 1
+├── ModelError                  a model or bundle that is rejected or does not load
+├── DownloadError               a failed download
 └── MissingExtra                an optional library that is not installed
 ```
 """
@@ -28,10 +28,10 @@ from typing import Any
 
 
 class HousetrainError(Exception):
-    """Base of all errors of this package. Catch it to catch everything that is the user's to mend.
+    """Base of all errors of this package. Catch it to handle every problem that the user can solve.
 
     Args:
-        what: What happened, without a final full stop.
+        what: What happened: starts with a capital, no full stop at the end.
         expected: What was expected instead.
         do: What to do about it.
         **received: The offending values, shown as ``Received: name=value``.
@@ -52,18 +52,18 @@ class HousetrainError(Exception):
 
 
 class DataError(HousetrainError):
-    """Something about the images. Catch it around scan, check, split and prepare."""
+    """A problem with the images. Catch it around scan, check, split and prepare."""
 
 
 class FolderError(DataError):
-    """A folder cannot be used as asked: missing, unreadable, without classes. Nothing was written."""
+    """A folder cannot be used: missing, unreadable or without classes. Nothing was written."""
 
 
 class DecodeError(DataError):
-    """One image cannot be read. Catch it to leave the image out; ``reason`` is a short stable phrase, one line."""
+    """An image cannot be read. Catch it to skip the image; ``reason`` is a short, stable phrase on one line."""
 
     def __init__(self, reason: str, **received: Any) -> None:
-        self.reason = one_line(reason)  # it may quote the file
+        self.reason = one_line(reason)  # may quote the file
         super().__init__(self.reason, **received)
 
     def __reduce__(self) -> tuple[type[DecodeError], tuple[str]]:
@@ -71,66 +71,66 @@ class DecodeError(DataError):
 
 
 class SourceChanged(DataError):
-    """Images changed after they were scanned. Scan again; the names are in the message."""
+    """Images changed after the scan. Scan again; the message names them."""
 
 
 class RecipeError(HousetrainError):
-    """The settings cannot be trained. All problems of the recipe are in the message at once."""
+    """Invalid settings. The message lists all problems of the recipe at once."""
 
 
 class StoreError(HousetrainError):
-    """Something about the files that housetrain keeps. Catch it around run folders and prepared arrays."""
+    """A problem with stored files. Catch it around run folders and prepared arrays."""
 
 
 class RunLocked(StoreError):
-    """Another process writes into this folder. Wait for it, or stop it: it is named."""
+    """Another process writes to this folder. Wait for it or stop it; the message names it."""
 
 
 class IncompleteError(StoreError):
-    """The folder is not a finished one of the kind that was asked for."""
+    """The folder is unfinished or of another kind."""
 
 
 class CorruptError(StoreError):
-    """A file does not agree with its manifest: it was changed or torn after it was written."""
+    """A file does not match its manifest: it was changed or truncated after it was written."""
 
 
 class DiskFull(StoreError):
-    """An output cannot be written: no room, or no permission. What was there before is intact."""
+    """An output cannot be written: no space, or no permission. Existing files are intact."""
 
 
 class TrainingError(HousetrainError):
-    """Training stopped by itself, for instance on a loss that is not a number. The last good weights are kept."""
+    """Training failed, for example with a NaN loss. The last good weights are kept."""
 
     exit_code = 1
 
 
 class ModelError(HousetrainError):
-    """A model or bundle is refused or does not load."""
+    """A model or bundle is rejected or does not load."""
 
 
 class DownloadError(HousetrainError):
-    """A file could not be fetched. The message says which file and where to put it by hand."""
+    """A download failed. The message names the file and where to put it manually."""
 
 
 class MissingExtra(HousetrainError):
     """An optional library is not installed. The message names the extra.
 
     Args:
-        extra: The extra's name, for instance ``"tensorflow"``.
-        need: What needs it, for instance ``"training"``.
+        extra: Name of the extra, such as ``"tensorflow"``.
+        need: The feature that needs it, such as ``"Training"``.
     """
 
     def __init__(self, extra: str, *, need: str) -> None:
         self.extra = extra
         super().__init__(
-            f"{need} needs an optional library that is not installed",
+            f"{need} requires an optional library that is not installed",
             do=f"pip install 'housetrain[{extra}]'",
             extra=extra,
         )
 
 
 def one_line(text: str) -> str:
-    """Return ``text`` with control characters (a newline in a file name) escaped, so that it stays one line."""
+    """Return ``text`` on one line: control characters, such as a newline in a file name, are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

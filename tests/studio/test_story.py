@@ -67,7 +67,7 @@ def test_from_a_folder_to_right_names(tmp_path: Path, petimages: Path) -> None:
 
 def _prepare(page: Page, server: Server) -> None:
     page.goto(server.url)
-    page.get_by_text("What was found").wait_for(timeout=SLOW)  # every image has been decoded once
+    page.get_by_text("Findings").wait_for(timeout=SLOW)  # every image has been decoded once
     assert "8,004" in words(page)
     page.get_by_text("Unreadable: 3").click()
     page.get_by_text("not an image (HTML)").first.wait_for(timeout=SLOW)
@@ -76,7 +76,7 @@ def _prepare(page: Page, server: Server) -> None:
     [manifest] = (server.work / "prepared").glob("*/prepared.json")
     trained_on = sum(json.loads(manifest.read_text())["counts"]["train"].values())
     assert f"{trained_on:,} training images" in words(page)
-    press(page, "Go on to training")
+    press(page, "Continue to training")
 
 
 def _train(page: Page, server: Server) -> Run:
@@ -133,7 +133,7 @@ def _finished(page: Page, run: Run) -> None:
     shown = words(page)
     assert len(run.history) == 2
     assert f"{best['val_accuracy'] * 100:.1f} %" in shown and f"{best['val_loss']:.4f}" in shown
-    press(page, "Test it")
+    press(page, "Test")
 
 
 def _test(page: Page, run: Run) -> None:
@@ -165,7 +165,7 @@ def _predict(page: Page, server: Server, run: Run, petimages: Path) -> None:
     shown = words(page)
     for row in chosen:
         assert f"{float(row['probability']) * 100:.1f} % sure" in shown
-    assert "This image was in the test set" in shown and "in the training set" not in shown
+    assert "This image was in the test split" in shown and "in the training split" not in shown
     [seen] = [row for row in run.split.of("train") if row.label == "Dog"][:1]
     page.locator("input[type=file]").set_input_files([petimages / seen.path], timeout=SLOW)
-    page.get_by_text("This image was in the training set").first.wait_for(timeout=SLOW)
+    page.get_by_text("This image was in the training split").first.wait_for(timeout=SLOW)

@@ -70,9 +70,9 @@ def test_the_64_128_256_net_is_trained_killed_resumed_and_stopped_from_the_page(
 def test_a_net_without_a_closed_form_is_built_to_be_drawn(page: Page, finished: Run) -> None:
     test = page("train", state={"view": "new", "recipe-model": "best"})
     assert "weights –" in texts(test)
-    [draw] = [one for one in test.button if one.label == "Draw it"]
+    [draw] = [one for one in test.button if one.label == "Draw the architecture"]
     draw.click().run(timeout=120)
     assert not test.exception and not test.error
     said = texts(test)
     assert "data:image/svg+xml" in said and "weights –" not in said
-    assert not [one for one in test.button if one.label == "Draw it"], "it is built once"
+    assert not [one for one in test.button if one.label == "Draw the architecture"], "it is built once"

@@ -94,7 +94,7 @@ def test_data_prepares_what_the_form_says(page: Page, pets: Path, work: Path) ->
 def test_data_opens_nothing_outside_the_data_root(typed: str, page: Page, pets: Path) -> None:
     test = page("data", state={"folder": typed})
     assert not test.exception
-    assert len(test.error) == 1 and "studio may open" in test.error[0].value
+    assert len(test.error) == 1 and "The studio may not open" in test.error[0].value
     assert not list(Settings.of().jobs.glob("*")), "a process was started"
 
 
@@ -105,7 +105,7 @@ def test_data_says_why_a_folder_cannot_be_used(page: Page, work: Path) -> None:
     wait(looking.job_of(work / "odd"))
     test = page("data", state={"folder": "odd"})
     assert len(test.error) == 1 and "there are no images" in test.error[0].value.replace("\\", "")
-    assert any(button.label == "Look again" for button in test.button)
+    assert any(button.label == "Check again" for button in test.button)
 
 
 # ------------------------------------------------------------------------------------------------- train
@@ -117,7 +117,7 @@ def test_train_shows_the_numbers_of_the_run_folder(page: Page, finished: Run) ->
     assert f"validation accuracy {best['val_accuracy'] * 100:.1f} %" in said
     assert f"validation loss {best['val_loss']:.4f}" in said
     assert "Finished: 6 of 6 epochs" in said
-    assert [button.label for button in test.button if button.label == "Test it"]
+    assert [button.label for button in test.button if button.label == "Test"]
 
 
 def test_train_says_in_one_sentence_what_does_not_fit(page: Page, finished: Run) -> None:
@@ -264,7 +264,7 @@ def test_test_shows_what_was_damaged_in_one_sentence(page: Page, finished: Run) 
 def test_export_says_that_there_is_no_bundle(page: Page, finished: Run) -> None:
     test = page("export")
     assert not test.exception
-    assert [button for button in test.button if button.label == "Make the bundle"]
+    assert [button for button in test.button if button.label == "Export the bundle"]
 
 
 def test_export_shows_every_form_of_the_bundle(page: Page, finished: Run) -> None:
@@ -284,7 +284,7 @@ def test_export_shows_every_form_of_the_bundle(page: Page, finished: Run) -> Non
     assert not test.exception
     assert "OpenVINO, Keras" in [metric.value for metric in test.metric]
     shown = test.dataframe[0].value
-    assert list(shown["format"]) == ["openvino bf16", "keras fp32"] and list(shown["may differ by"]) == [
+    assert list(shown["format"]) == ["openvino bf16", "keras fp32"] and list(shown["tolerance"]) == [
         "3e-02",
         "2e-03",
     ]
@@ -297,7 +297,7 @@ def test_predict_refuses_paths_outside(page: Page, finished: Run, monkeypatch: p
     test = page("predict", state={"from": "path"})
     assert not test.exception
     test.text_input[0].set_value("/etc/passwd").run()
-    assert len(test.error) == 1 and "studio may open" in test.error[0].value
+    assert len(test.error) == 1 and "The studio may not open" in test.error[0].value
 
 
 def test_a_recipe_of_every_kind_can_be_shown(page: Page, finished: Run) -> None:
@@ -334,12 +334,12 @@ def test_export_shows_how_a_format_compares_and_makes_another(
         "format": "litert int8",
         "kB": 12.3,
         "largest difference": "0.012",
-        "same names as Keras": "99.8%",
+        "same prediction as Keras": "99.8%",
         "accuracy": "75.0%",
         "of Keras": "76.0%",
         "compared on": "512 validation images",
     }
-    [button] = [one for one in test.button if one.label == "Make litert fp32"]
+    [button] = [one for one in test.button if one.label == "Export litert fp32"]
     button.click().run()
     assert begun == [["export", str(finished.folder), "--format", "litert", "--precision", "fp32"]]
 
@@ -366,7 +366,7 @@ def test_predict_shows_where_the_model_looked(page: Page, finished: Run, monkeyp
     monkeypatch.setattr(jobs, "start", start)
     test = page("predict")
     assert not test.exception
-    assert "in the training set" in texts(test)
-    [button] = [one for one in test.button if one.label == "Where did it look?"]
+    assert "in the training split" in texts(test)
+    [button] = [one for one in test.button if one.label == "Explain"]
     button.click().run()
     assert begun[0][:3] == ["explain", str(finished.folder), str(photo)]

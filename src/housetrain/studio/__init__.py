@@ -1,8 +1,8 @@
-"""The studio: the whole job on a web page.
+"""The studio: the whole workflow on a web page.
 
 In: run folders, prepared folders, folders of images; clicks. Out: `Recipe`s, and `housetrain` commands started as
-processes of their own. It decides nothing about images or models, and never imports Keras: what it shows it reads
-from the files that those commands write, so that it shows a training that a terminal started just as well.
+separate processes. It makes no decisions about images or models and never imports Keras: it shows what those commands
+write to their files, so a training started in a terminal appears like any other.
 
     housetrain studio PetImages
 """

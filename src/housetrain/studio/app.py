@@ -1,4 +1,4 @@
-"""The page's entry, run by Streamlit: password, navigation, then one of the pages."""
+"""The entry script that Streamlit runs: password, menu, then the chosen page."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from housetrain.studio.settings import PASSWORD
 
 
 def main() -> None:
-    """Draw the page that was asked for."""
+    """Ask for the password where one is set, then draw the chosen page."""
     st.set_page_config(page_title="housetrain studio", page_icon="🏠", layout="wide")
-    if not _may_enter():
+    if not _authenticated():
         return
-    from housetrain.studio.views import compare, data, export, predict, test, train
+    from housetrain.studio.views import find_pages
 
+    views = find_pages()
     pages = {
-        "data": st.Page(data.show, title="Data", icon=":material/photo_library:", url_path="data", default=True),
-        "train": st.Page(train.show, title="Train", icon=":material/model_training:", url_path="train"),
-        "compare": st.Page(compare.show, title="Compare", icon=":material/leaderboard:", url_path="compare"),
-        "test": st.Page(test.show, title="Test", icon=":material/fact_check:", url_path="test"),
-        "predict": st.Page(predict.show, title="Predict", icon=":material/image_search:", url_path="predict"),
-        "export": st.Page(export.show, title="Export", icon=":material/package_2:", url_path="export"),
+        name: st.Page(
+            view.show,
+            title=view.PAGE.title,
+            icon=f":material/{view.PAGE.icon}:",
+            url_path=name,
+            default=view is next(iter(views.values())),
+        )
+        for name, view in views.items()
     }
     st.session_state["pages"] = pages
     st.navigation(list(pages.values()), position="top").run()
 
 
-def _may_enter() -> bool:
+def _authenticated() -> bool:
     wanted = os.environ.get(PASSWORD, "")
     if not wanted or st.session_state.get("entered"):
         return True
@@ -41,8 +44,8 @@ def _may_enter() -> bool:
             if hmac.compare_digest(given.encode(), wanted.encode()):
                 st.session_state["entered"] = True
                 st.rerun()
-            time.sleep(1.0)  # slows guessing
-            st.error("That is not the password.")
+            time.sleep(1.0)  # slows down guessing
+            st.error("Wrong password.")
     return False
 
 

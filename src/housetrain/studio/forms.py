@@ -1,7 +1,7 @@
-"""The settings of a training as a form in plain words: what a person chose becomes a `Recipe`.
+"""The training form: its inputs become a `Recipe`.
 
-In: clicks, the prepared images they are for. Out: a checked `Recipe`, or one sentence. A field that the form does not
-show keeps the preset's value; a test holds the form against `Recipe`, so that none is forgotten.
+In: inputs, and the prepared images to train on. Out: a validated `Recipe`, or an error. A field that the form does not
+show keeps the preset's value; a test compares the form with `Recipe`, so that no field is forgotten.
 """
 
 from __future__ import annotations
@@ -17,58 +17,58 @@ from housetrain.studio.widgets import readable
 
 
 class Field(NamedTuple):
-    """How one setting is called on the page, and what it means."""
+    """Label and help text of one setting."""
 
     label: str
     help: str
 
 
 FIELDS: dict[str, Field] = {
-    "model": Field("Model", "The kind of net. “best” is the strongest from scratch; “cnn” is the classic to learn by."),
-    "conv": Field("Conv layers", "Convolutions: each looks for patterns in small windows, then halves the image."),
-    "nodes": Field("Nodes", "Patterns per convolution layer, and numbers per dense layer. More can learn more."),
-    "dense": Field("Dense layers", "Layers before the answer in which every number sees every other."),
-    "epochs": Field("Epochs", "Passes over all training images. Too few: it has not learned; too many: by heart."),
-    "batch_size": Field("Batch size", "Images looked at before the weights change once. 32 is a good start."),
-    "learning_rate": Field(
-        "Learning rate", "How far the weights move in one step. Too large: it never settles; too small: it takes ages."
+    "model": Field(
+        "Model", "Model preset. “best” is the most accurate from scratch; “cnn” is the classic CNN of the tutorials."
     ),
-    "time_limit_s": Field("Time limit, minutes", "Stop after so long and keep the best; 0 for no limit."),
-    "patience": Field(
-        "Patience", "Stop after so many epochs in a row that did not improve the validation loss; 0 never stops early."
+    "conv": Field(
+        "Conv layers", "Convolution layers, each followed by 2x2 max pooling, which halves height and width."
     ),
-    "flip": Field("Mirror", "Show images mirrored at random. Not for digits, letters or anything with a left side."),
-    "shift": Field("Shift", "Move images at random by up to this share of their side."),
-    "rotate": Field("Turn", "Turn images at random, either way, by up to this share of a full turn: 0.05 is 18°."),
-    "zoom": Field("Zoom", "Show random windows of the image: 0.4 shows 60 % to all of its side."),
-    "stretch": Field("Stretch", "Change width against height at random by up to this share."),
-    "erase": Field("Erase", "Paint a box over in this share of the images, so that the net looks at the whole."),
-    "contrast": Field("Contrast", "Change contrast and brightness at random by up to this share."),
-    "dropout": Field(
-        "Dropout", "Share of numbers silenced at random while training, so that the net does not lean on a few."
+    "nodes": Field("Nodes", "Filters per convolution layer and units per dense layer: the width of the network."),
+    "dense": Field("Dense layers", "Fully connected layers before the output layer."),
+    "epochs": Field("Epochs", "Passes over all training images. Too few underfit; too many overfit."),
+    "batch_size": Field("Batch size", "Images per weight update. 32 is a good default."),
+    "learning_rate": Field("Learning rate", "Step size of the optimizer. Too large diverges; too small trains slowly."),
+    "time_limit_s": Field("Time limit, minutes", "Stop after this long and keep the best epoch; 0 for no limit."),
+    "patience": Field("Patience", "Early stopping: epochs in a row without a lower validation loss; 0 disables it."),
+    "flip": Field("Flip", "Random mirroring. Not for digits, letters or anything where left and right differ."),
+    "shift": Field("Shift", "Random translation by up to this fraction of the image size."),
+    "rotate": Field(
+        "Rotate", "Random rotation by up to this fraction of a full turn, in both directions: 0.05 is 18°."
     ),
+    "zoom": Field("Zoom", "Random crops: 0.4 crops to 60 % to 100 % of the image size."),
+    "stretch": Field("Stretch", "Random change of the aspect ratio by up to this fraction."),
+    "erase": Field("Erase", "Random erasing: fraction of the images with a rectangle painted over."),
+    "contrast": Field("Contrast", "Random change of contrast and brightness by up to this fraction."),
+    "dropout": Field("Dropout", "Fraction of activations set to zero at random during training; reduces overfitting."),
     "label_smoothing": Field(
-        "Label smoothing", "Do not ask for complete certainty: share of the target spread over all classes."
+        "Label smoothing", "Fraction of the target probability spread over all classes; reduces overconfidence."
     ),
-    "weight_decay": Field("Weight decay", "Pull weights gently towards zero. Not with the optimizer adam."),
+    "weight_decay": Field("Weight decay", "Decay of the weights towards zero. Not available with the optimizer adam."),
     "ema": Field(
-        "Averaging", "Keep a moving average of the weights, often a little better: 0.99, say. 0 for no averaging."
+        "Weight averaging", "Decay of an exponential moving average (EMA) of the weights, such as 0.99; 0 disables it."
     ),
-    "optimizer": Field("Optimizer", "The rule by which weights move. adam works nearly everywhere."),
-    "schedule": Field("Schedule", "How the learning rate changes over the training: flat, or falling to zero."),
-    "warmup_epochs": Field("Warm-up epochs", "Let the learning rate rise slowly over the first epochs."),
-    "seed": Field("Seed", "Another number gives other starting weights and another order: another throw of the dice."),
-    "deterministic": Field("Bit-equal", "The same bits every time on this machine, a little slower."),
-    "precision": Field("Precision", "auto computes in short numbers where the processor is made for them."),
+    "optimizer": Field("Optimizer", "Update rule of the weights. adam works well in most cases."),
+    "schedule": Field("Schedule", "Learning rate schedule: constant, or decaying to zero."),
+    "warmup_epochs": Field("Warm-up epochs", "Epochs over which the learning rate rises to its full value."),
+    "seed": Field("Seed", "Random seed of initial weights, batch order and augmentation."),
+    "deterministic": Field("Deterministic", "Bit-identical results on the same machine; slightly slower."),
+    "precision": Field("Precision", "auto uses bfloat16 where the processor supports it natively, else float32."),
 }
 DECIDED = {"image_size", "color_mode", "resize", "balance"}
-"""What was decided when the images were prepared."""
+"""Fields that were fixed when the images were prepared."""
 _BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 _PREFIX = "recipe-"
 
 
 def choose_arrays(arrays: list[Arrays]) -> Arrays:
-    """Let prepared images be chosen."""
+    """Draw the selection of prepared images."""
     names = {one.name: one for one in arrays}
     arrived = st.session_state.pop("choose-arrays", None)
     if arrived in names:
@@ -81,20 +81,20 @@ def choose_arrays(arrays: list[Arrays]) -> Arrays:
         key="prepared",
         bind="query-params",
         format_func=readable,
-        help="Made on the Data page, or by `housetrain prepare`.",
+        help="Created on the Data page, or by `housetrain prepare`.",
     )
     chosen = names.get(name) or arrays[0]
     total = [f"{chosen.total(split):,}" for split in ("train", "validation", "test")]
     spec = chosen.spec
     st.caption(
         f"{total[0]} training, {total[1]} validation and {total[2]} test images of {len(chosen.classes):,} classes, "
-        f"{spec.height} × {spec.width} pixels, {'gray' if spec.channels == 1 else 'in color'}."
+        f"{spec.height} × {spec.width} pixels, {'grayscale' if spec.channels == 1 else 'RGB'}."
     )
     return chosen
 
 
 def recipe(arrays: Arrays) -> Recipe | None:
-    """Draw the form and return the recipe; where it is none, say why and return ``None``."""
+    """Draw the form and return the recipe, or show why it is invalid and return ``None``."""
     widgets.section("Settings")
     names = list(PRESETS)
     model = st.selectbox(
@@ -109,8 +109,8 @@ def recipe(arrays: Arrays) -> Recipe | None:
     st.caption(f"{preset.about[:1].upper()}{preset.about[1:]}.")
     if (preset.image_size, preset.color_mode) != (arrays.spec.height, arrays.spec.color_mode):
         st.caption(
-            f"It is meant for {preset.image_size} × {preset.image_size} pixels, "
-            f"{'gray' if preset.color_mode == 'grayscale' else 'in color'}; other images work as well."
+            f"Designed for {preset.image_size} × {preset.image_size} pixels, "
+            f"{'grayscale' if preset.color_mode == 'grayscale' else 'RGB'}; other inputs work, too."
         )
     base = Recipe.of(model)
     found: dict[str, Any] = {}
@@ -118,7 +118,7 @@ def recipe(arrays: Arrays) -> Recipe | None:
     if grid:
         found |= _grid(base, model, grid)
     found |= _basics(base, model)
-    with st.expander("Augmentation: changed images, to learn more from few", icon=":material/auto_awesome:"):
+    with st.expander("Data augmentation: random variations of the training images", icon=":material/auto_awesome:"):
         found |= _augmentation(base, model)
     with st.expander("More settings", icon=":material/tune:"):
         found |= _more(base, model)
@@ -128,7 +128,7 @@ def recipe(arrays: Arrays) -> Recipe | None:
 
 
 def _key(model: str, name: str) -> dict[str, Any]:
-    """Each model has its own boxes, so that another preset shows its own values."""
+    """Each model has its own widgets, so that another preset shows its own values."""
     return {"key": f"{_PREFIX}{model}-{name}", "persist_state": "session", "help": FIELDS[name].help}
 
 
@@ -172,7 +172,7 @@ def _basics(base: Recipe, model: str) -> dict[str, Any]:
 def _augmentation(base: Recipe, model: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     flips = ["none", "horizontal", "both"]
-    words = {"none": "no", "horizontal": "left and right", "both": "also upside down"}
+    words = {"none": "none", "horizontal": "horizontal", "both": "horizontal and vertical"}
     found["flip"] = st.selectbox(
         FIELDS["flip"].label, flips, flips.index(base.flip), format_func=words.__getitem__, **_key(model, "flip")
     )
@@ -243,7 +243,7 @@ def _more(base: Recipe, model: str) -> dict[str, Any]:
 
 
 def _other(name: str, value: Any, model: str) -> Any:
-    """Draw a setting that has no words of its own here yet, by what `Recipe` says of it."""
+    """Draw a setting without an entry in `FIELDS`, from its description in `Recipe`."""
     field = Recipe.model_fields[name]
     label = name.replace("_", " ").capitalize()
     options: dict[str, Any] = {
@@ -262,4 +262,4 @@ def _other(name: str, value: Any, model: str) -> Any:
         return float(st.number_input(label, value=value, step=0.05, format="%g", **options))
     if isinstance(value, str):
         return st.text_input(label, value, **options).strip() or value
-    return value  # nothing to choose from: the preset's
+    return value  # no suitable widget: keep the preset's value

@@ -1,4 +1,4 @@
-"""Start the page's server: Streamlit, on this machine only unless a password guards it.
+"""Start the Streamlit server of the studio, on this machine only unless a password is set.
 
 In: the options of `housetrain studio`. Out: this process becomes the server. It does not know the pages.
 """
@@ -22,28 +22,28 @@ _ACCENT = {"light": "#2563eb", "dark": "#3b82f6"}
 
 
 def settings_of(folder: Path | None, data_root: Path | None) -> Settings:
-    """Return what the studio works with.
+    """Return the checked settings of the studio.
 
     Args:
-        folder: The folder of images to begin with.
-        data_root: Folders of images are chosen below it. By default the working folder; where ``folder`` lies outside
-            of that, ``folder`` itself and nothing else.
+        folder: The folder of images to open first.
+        data_root: Root of the folders that the page may open. By default the working folder, or ``folder`` itself if
+            it is outside the working folder.
 
     Raises:
-        FolderError: A folder is missing, or ``folder`` does not lie below ``data_root``.
+        FolderError: A folder is missing, or ``folder`` is not below ``data_root``.
     """
     work = Path.cwd()
     if folder is not None and not folder.is_dir():
-        raise FolderError("There is no such folder", expected="a folder of class folders", folder=str(folder))
+        raise FolderError("The folder does not exist", expected="a folder of class folders", folder=str(folder))
     if data_root is None:
         inside = folder is None or Places(work).holds(folder)
         data_root = work if inside or folder is None else folder
     if not data_root.is_dir():
-        raise FolderError("There is no such data root", expected="a folder", data_root=str(data_root))
+        raise FolderError("The data root does not exist", expected="a folder", data_root=str(data_root))
     if folder is not None and not Places(data_root).holds(folder):
         raise FolderError(
-            "The folder does not lie below the data root",
-            do="leave --data-root out, or name one that holds the folder",
+            "The folder is not below the data root",
+            do="omit --data-root, or choose one that contains the folder",
             folder=str(folder),
             data_root=str(data_root),
         )
@@ -51,31 +51,29 @@ def settings_of(folder: Path | None, data_root: Path | None) -> Settings:
 
 
 def check_address(address: str) -> None:
-    """Refuse an address that others can reach, unless a password is set.
+    """Refuse an address that other machines can reach, unless a password is set.
 
     Raises:
-        HousetrainError: It is not one, or there is no password, or a short one.
+        HousetrainError: It is not an IP address, or the password is missing or too short.
     """
     try:
         loopback = ipaddress.ip_address("127.0.0.1" if address == "localhost" else address).is_loopback
     except ValueError:
-        raise HousetrainError(
-            "This is not an address to listen on", expected="such as 127.0.0.1", address=address
-        ) from None
+        raise HousetrainError("Invalid address", expected="an IP address, such as 127.0.0.1", address=address) from None
     if not loopback and len(os.environ.get(PASSWORD, "")) < SHORTEST_PASSWORD:
         raise HousetrainError(
-            "Others could reach the studio at this address, and no password guards it",
-            expected=f"a password of at least {SHORTEST_PASSWORD} letters in {PASSWORD}",
-            do="set it, or leave --address out",
+            "Other machines could reach the studio at this address without a password",
+            expected=f"a password of at least {SHORTEST_PASSWORD} characters in {PASSWORD}",
+            do="set the password, or omit --address",
             address=address,
         )
 
 
 def free_port(address: str, port: int) -> int:
-    """Return ``port`` if nobody listens there, a free one for 0.
+    """Return ``port`` if it is free, or any free port for 0.
 
     Raises:
-        HousetrainError: It is taken.
+        HousetrainError: The port is in use.
     """
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,13 +81,13 @@ def free_port(address: str, port: int) -> int:
             probe.bind((address, port))
         except OSError as error:
             raise HousetrainError(
-                "The studio cannot listen there", do="choose another --port", port=port, reason=error.strerror
+                "The studio cannot listen on this port", do="choose another --port", port=port, reason=error.strerror
             ) from error
         return int(probe.getsockname()[1])
 
 
 def command(*, address: str, port: int, browser: bool) -> list[str]:
-    """Return the command that serves the page, with every safe setting said aloud."""
+    """Return the command that serves the page, with every security setting explicit."""
     options = {
         "server.address": address,
         "server.port": port,
@@ -124,7 +122,7 @@ def launch(
     port: int = 8501,
     browser: bool = True,
 ) -> None:
-    """Become the server of the page.
+    """Replace this process by the server of the page.
 
     Raises:
         MissingExtra: Streamlit is not installed.
@@ -139,6 +137,6 @@ def launch(
     clear_leftovers(settings.uploads)
     words = command(address=address, port=port, browser=browser)
     environment = {**os.environ, **settings.to_environment()}
-    sys.stderr.write(f"Studio   http://{address}:{port}   (Ctrl-C ends the page; trainings go on)\n")
+    sys.stderr.write(f"Studio   http://{address}:{port}   (Ctrl-C stops the page; running trainings continue)\n")
     sys.stderr.flush()
     os.execve(words[0], words, environment)

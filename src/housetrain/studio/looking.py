@@ -1,7 +1,7 @@
-"""What the Data page knows of a folder: its catalog, findings and samples, kept between two redraws.
+"""The Data page's view of a folder: catalog, findings and samples, cached between redraws.
 
-In: a folder of images. Out: what `housetrain check` found, read from the file it wrote; small images. The page
-itself never scans: a hostile image can only hurt the process that scans.
+In: a folder of images. Out: the results of `housetrain check`, read from the file it wrote, and thumbnails. The page
+itself never scans: a malicious image can only crash the scanning process.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import streamlit as st
 from housetrain.data import contact_sheet
 from housetrain.data.catalog import Catalog
 from housetrain.data.findings import Finding
-from housetrain.data.split import SplitOptions
-from housetrain.data.split import split as divide
+from housetrain.data.split import SplitOptions, split
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import DecodeError
 from housetrain.images import decode
@@ -35,7 +34,7 @@ _PIXELS_BELOW = 120
 
 @dataclass(frozen=True)
 class Look:
-    """What is known of a folder."""
+    """The results of checking a folder."""
 
     catalog: Catalog
     findings: tuple[Finding, ...]
@@ -43,25 +42,25 @@ class Look:
 
 
 def places() -> Places:
-    """Return which folders may be named."""
+    """Return the folders that may be opened."""
     settings = Settings.of()
     return Places(settings.data_root, (settings.uploads, settings.samples))
 
 
 def begin(folder: Path) -> Job:
-    """Start looking through a folder, unless that is under way."""
+    """Start checking a folder, unless that is already running."""
     settings = Settings.of()
     words: list[str | Path] = ["check", folder, "--json", "--catalog", _file(folder)]
     return jobs.start(settings.jobs, words, target=folder, work=settings.work)
 
 
 def job_of(folder: Path) -> Job | None:
-    """Return the newest look at a folder."""
+    """Return the latest check of a folder."""
     return jobs.newest(Settings.of().jobs, target=folder, verb="check")
 
 
 def look(folder: Path, job: Job) -> Look:
-    """Return what a finished look found."""
+    """Return the results of a finished check."""
     return _look(str(_file(folder)), stamp(_file(folder)), job.folder.name)
 
 
@@ -79,21 +78,21 @@ def _look(file: str, when: str, job: str) -> Look:
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _divide(key: str, options: tuple[tuple[str, object], ...], _look: Look) -> SplitManifest:
-    return divide(_look.catalog, findings=_look.findings, **dict(options))  # type: ignore[arg-type]
+def _split(key: str, options: tuple[tuple[str, object], ...], _look: Look) -> SplitManifest:
+    return split(_look.catalog, findings=_look.findings, **dict(options))  # type: ignore[arg-type]
 
 
 def manifest(found: Look, options: SplitOptions) -> SplitManifest:
-    """Return how the images would be divided.
+    """Return the split that these options give.
 
     Raises:
-        FolderError: They cannot be.
+        FolderError: The images cannot be split this way.
     """
-    return _divide(found.key, tuple(sorted(options.items())), found)
+    return _split(found.key, tuple(sorted(options.items())), found)
 
 
 def samples(found: Look, spec: InputSpec, *, per_class: int, seed: int, classes: int) -> dict[str, list[Tile]]:
-    """Return samples of each class, as they are and as the model would see them."""
+    """Return samples of each class, each as the original and as the model input."""
     chosen = contact_sheet.samples_of(found.catalog, per_class=per_class, seed=seed)
     allowed = places()
     return {
@@ -103,17 +102,17 @@ def samples(found: Look, spec: InputSpec, *, per_class: int, seed: int, classes:
 
 
 def before_after(path: Path, spec: InputSpec, allowed: Places) -> Tile:
-    """Return an image as it is and as the model would see it."""
+    """Return an image as the original and as the model input."""
     if not allowed.holds(path):
-        return Tile(("", ""), path.name, "lies outside of what the studio may open")
+        return Tile(("", ""), path.name, "outside the data root")
     before, after, note = _views(str(path), stamp(path), spec)
     return Tile((before, after), path.name, note, pixels=max(spec.height, spec.width) < _PIXELS_BELOW)
 
 
 def thumbnail(path: Path, allowed: Places, note: str = "") -> Tile:
-    """Return a small image of a file; where that cannot be, the reason."""
+    """Return the thumbnail of an image file, or the reason why there is none."""
     if not allowed.holds(path):
-        return Tile(("",), path.name, "lies outside of what the studio may open")
+        return Tile(("",), path.name, "outside the data root")
     view, problem = _thumbnail(str(path), stamp(path))
     return Tile((view,), f"{path.parent.name}/{path.name}", problem or note)
 
@@ -146,5 +145,5 @@ def png(image: object) -> bytes:
         pixels = np.ascontiguousarray(pixels[:, :, ::-1])
     made, data = cv2.imencode(".png", pixels)
     if not made:
-        raise DecodeError("cannot be shown")
+        raise DecodeError("cannot be displayed")
     return data.tobytes()

@@ -1,7 +1,7 @@
-"""Which folders of images may be named: those below the roots, and nothing else.
+"""Access control: the page opens folders below the roots and nothing else.
 
-In: the roots; what a person chose or typed. Out: real folders below a root, or one sentence. It never says whether
-something outside exists, and a link that leads outside counts as outside.
+In: the roots, and what was chosen or typed. Out: resolved folders below a root, or an error. It never reveals whether
+anything outside exists, and a symbolic link that leads outside counts as outside.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _HIDDEN = {"__MACOSX", "node_modules"}
 
 
 class Places:
-    """The folders that may be chosen.
+    """The folders that may be opened.
 
     Args:
-        root: The data root: what is typed is relative to it.
-        others: Further roots, for what was uploaded or made here.
+        root: The data root; typed paths are relative to it.
+        others: Further roots, for uploads and sample data sets.
     """
 
     def __init__(self, root: Path, others: Sequence[Path] = ()) -> None:
@@ -30,36 +30,36 @@ class Places:
         self.roots = (self.root, *(Path(os.path.realpath(other)) for other in others))
 
     def resolve(self, text: str | Path) -> Path:
-        """Return the folder that was named.
+        """Return the folder at a path.
 
         Args:
             text: A path below a root: absolute, or relative to the data root.
 
         Raises:
-            FolderError: It lies outside, or is no folder.
+            FolderError: It is outside the roots, or is not a folder.
         """
         try:
             path = Path(os.path.realpath(self.root / text))
             inside = self.holds(path)
-        except (OSError, ValueError):  # a null byte, a name too long, a link in circles
+        except (OSError, ValueError):  # a null byte, a name that is too long, a symbolic link loop
             inside = False
         if not inside:
             raise FolderError(
-                "That folder is not one the studio may open",
+                "The studio may not open that folder",
                 expected=f"a folder below {self.root}",
-                do="choose one of the list, or start the studio with another --data-root",
+                do="choose a folder from the list, or restart the studio with another --data-root",
             )
         if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-            raise FolderError("There is no such folder", do="choose one of the list", folder=self.name(path))
+            raise FolderError("The folder does not exist", do="choose a folder from the list", folder=self.name(path))
         return path
 
     def holds(self, path: Path) -> bool:
-        """Return whether ``path`` (links followed) lies below a root, or is one."""
+        """Return whether ``path``, with symbolic links resolved, is a root or inside one."""
         real = Path(os.path.realpath(path))
         return any(real == root or root in real.parents for root in self.roots)
 
     def name(self, path: Path) -> str:
-        """Return how a folder is called on the page: relative to the root it lies in."""
+        """Return a folder's name on the page: its path relative to its root."""
         for root in self.roots:
             if path == root:
                 return root.name or str(root)
@@ -69,7 +69,7 @@ class Places:
         return path.name
 
     def folders(self) -> tuple[Path, ...]:
-        """Return the folders that look like class folders side by side: at least two folders in them hold files."""
+        """Return the folders that look like data sets: at least two of their subfolders hold images."""
         found: dict[Path, None] = {}
         for root in self.roots:
             if root.is_dir():
@@ -80,10 +80,10 @@ class Places:
         return tuple(found)
 
     def refuse_links_outside(self, folder: Path) -> None:
-        """Refuse a folder with a link in it that leads outside the roots: its images could not be shown.
+        """Refuse a folder that contains a symbolic link to outside the roots: its images could not be shown.
 
         Raises:
-            FolderError: There is one; it is named.
+            FolderError: Names the first such link.
         """
         stack = [folder]
         while stack:
@@ -92,8 +92,8 @@ class Places:
                 if entry.is_symlink():
                     if not self.holds(Path(entry.path)):
                         raise FolderError(
-                            "The folder has a link that leads outside of what the studio may open",
-                            do=f"start the studio with a --data-root that holds both, now it is {self.root}",
+                            "The folder contains a symbolic link to outside the data root",
+                            do=f"restart the studio with a --data-root that contains both (now {self.root})",
                             link=Path(entry.path).relative_to(folder).as_posix(),
                         )
                 elif entry.is_dir(follow_symlinks=False):
@@ -117,7 +117,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
-    except OSError:  # a folder that may not be read is not offered
+    except OSError:  # an unreadable folder is not listed
         return []
 
 
@@ -129,6 +129,6 @@ def _is_open_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _holds_files(folder: Path) -> bool:
-    """Whether one of its first names is an image's: a folder of runs is not a folder of classes."""
+    """Whether one of its first files is an image: a folder of runs is not a folder of classes."""
     names = {Path(entry.name).suffix.lower() for entry in _entries(folder)[:40]}
     return bool(names & {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})

@@ -1,4 +1,4 @@
-"""What the studio was started with, and how it reaches the page: through the environment of the page's process.
+"""The studio's settings, passed from the launcher to the page process in an environment variable.
 
 In: the options of `housetrain studio`. Out: `Settings`, in the launcher and in the page. It does not know Streamlit.
 """
@@ -17,12 +17,12 @@ PASSWORD = "HOUSETRAIN_STUDIO_PASSWORD"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the studio was started with.
+    """The options that the studio was started with.
 
     Attributes:
-        work: The working folder: ``runs/``, ``prepared/`` and ``sweeps/`` lie in it, as for the command line.
-        data_root: Folders of images are chosen below this one, and nowhere else.
-        folder: The folder of images to begin with, if one was given.
+        work: The working folder, with ``runs/``, ``prepared/`` and ``sweeps/``, as for the command line.
+        data_root: Root of the folders of images that the page may open.
+        folder: The folder of images to open first, if one was given.
     """
 
     work: Path
@@ -30,13 +30,13 @@ class Settings:
     folder: Path | None = None
 
     def to_environment(self) -> dict[str, str]:
-        """Return the variable that carries the settings to the page."""
+        """Return the environment variable that passes the settings to the page."""
         plain = {name: None if value is None else str(value) for name, value in vars(self).items()}
         return {VARIABLE: json.dumps(plain)}
 
     @classmethod
     def of(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Return the settings of this process; without any, everything is the current folder."""
+        """Return the settings of this process; by default all folders are the current one."""
         plain = json.loads((os.environ if environment is None else environment).get(VARIABLE) or "{}")
         here = Path.cwd()
         return cls(
@@ -47,20 +47,20 @@ class Settings:
 
     @property
     def uploads(self) -> Path:
-        """Where uploaded images are unpacked."""
+        """Folder of extracted uploads."""
         return self.work / "uploads"
 
     @property
     def samples(self) -> Path:
-        """Where ready-made data sets are made."""
+        """Folder of sample data sets."""
         return self.work / "sample"
 
     @property
     def jobs(self) -> Path:
-        """Where the notes of the processes lie that the page started."""
+        """Folder of the jobs that the page started."""
         return self.work / ".studio" / "jobs"
 
     @property
     def scratch(self) -> Path:
-        """Where photos lie while they are looked at, and drawings of models are kept."""
+        """Folder of temporary files: uploaded photos and model diagrams."""
         return self.work / ".studio"

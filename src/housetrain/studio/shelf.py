@@ -1,7 +1,7 @@
-"""What lies in the working folder: prepared images, runs, sweeps.
+"""The contents of the working folder: prepared images, runs and sweeps.
 
-In: the working folder. Out: short lists, newest first, as the files are now; a terminal may have made them. It reads
-names and small files only.
+In: the working folder. Out: short lists, newest first, of what the files say now, whichever program wrote them. It
+reads names and small files only.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _MOST = 200
 
 @dataclass(frozen=True)
 class Arrays:
-    """A prepared folder, by its manifest alone.
+    """A prepared folder, as its manifest describes it.
 
     Attributes:
-        folder: Where it lies.
-        spec: What the images are.
-        classes: Their names.
-        counts: Images, by split and class.
-        root: The folder of images it came from.
-        fingerprint: Of its content.
-        written: Time, in s since the epoch.
+        folder: The prepared folder.
+        spec: Size and color mode of the images.
+        classes: Class names.
+        counts: Number of images: split -> class -> count.
+        root: The folder of images it was prepared from.
+        fingerprint: Hash of its content.
+        written: Modification time, in seconds since the epoch.
     """
 
     folder: Path
@@ -47,7 +47,7 @@ class Arrays:
         return self.folder.name
 
     def total(self, split: str) -> int:
-        """Return how many images a split has."""
+        """Return the number of images in a split."""
         return sum(self.counts[split].values())
 
     @classmethod
@@ -55,7 +55,7 @@ class Arrays:
         """Read the manifest.
 
         Raises:
-            StoreError: There is none, or it is not ours.
+            StoreError: It is missing or has another format.
         """
         value: dict[str, Any] = store.read_json(folder / "prepared.json")
         return cls(
@@ -75,13 +75,13 @@ def prepared_in(work: Path) -> list[Arrays]:
     for manifest in (work / "prepared").glob("*/prepared.json"):
         with contextlib.suppress(
             HousetrainError, OSError, KeyError, TypeError, ValueError
-        ):  # not finished, or not ours
+        ):  # unfinished, or another format
             found.append(Arrays.open(manifest.parent))
     return sorted(found, key=lambda one: -one.written)[:_MOST]
 
 
 def runs_in(work: Path, *, trials: bool = False) -> list[Run]:
-    """Return the runs, newest first; with ``trials`` also those of sweeps, after them."""
+    """Return the runs, newest first, followed by the trials of sweeps if asked for."""
     found = _newest_first(list((work / "runs").glob("*/recipe.json")))
     if trials:
         found += _newest_first(list((work / "sweeps").glob("*/trials/*/recipe.json")))
@@ -94,7 +94,7 @@ def sweeps_in(work: Path) -> list[Path]:
 
 
 def label_of(run: Run, work: Path) -> str:
-    """Return how a run is called on the page: by its place below the working folder, short."""
+    """Return a run's name on the page: its path below the working folder, shortened."""
     try:
         parts = run.folder.resolve().relative_to(work.resolve()).parts
     except ValueError:
@@ -103,7 +103,7 @@ def label_of(run: Run, work: Path) -> str:
 
 
 def stamp(*paths: Path) -> str:
-    """Return a word that changes when one of the files does."""
+    """Return a cache key that changes when one of the files does."""
     found = []
     for path in paths:
         try:

@@ -1,8 +1,8 @@
-"""An uploaded zip of class folders -> a folder of images, trusting nothing.
+"""Extract an uploaded zip of class folders safely.
 
-In: the archive as it came. Out: ``uploads/<name>/<class>/image``, whole, or one sentence and nothing left behind.
-Names that lead outside, links, devices, encrypted members, too many members, too much data and too much compression
-refuse the whole archive; the sizes that it claims are held against what really comes out, while it is unpacked.
+In: an untrusted archive. Out: ``uploads/<name>/<class>/image``, complete, or an error and no files. Paths that lead
+outside, links, devices, encrypted members, too many members, too much data and excessive compression reject the whole
+archive; declared sizes are checked against the actual data during extraction.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from housetrain.errors import DownloadError, FolderError
 from housetrain.system.files import disk_errors, ensure_room
 
 MOST_MEGABYTES = 1024
-"""Of an upload; the page keeps it in memory. Larger folders are put below the data root by hand."""
+"""Size limit of an upload, which the page holds in memory. Copy larger folders below the data root instead."""
 _MOST_NAME = 60
 _DEEPEST = 12
 Progress = Callable[[int, int], None]
 
 
 def unpack(archive: Path, name: str, folder: Path, *, progress: Progress | None = None) -> Path:
-    """Unpack a zip of class folders.
+    """Extract a zip of class folders.
 
     Args:
         archive: The zip file.
-        name: What it was called, for the folder's name.
-        folder: Where uploads lie. The new folder in it appears whole or not at all.
-        progress: Called with (files done, files in all).
+        name: Its original file name, from which the folder name is derived.
+        folder: Folder of the uploads. The new folder in it appears complete or not at all.
+        progress: Called with (files done, total files).
 
     Returns:
-        The folder that holds the class folders.
+        The folder that contains the class folders.
 
     Raises:
-        FolderError: It is refused, damaged, or holds no class folders.
-        DiskFull: There is no room.
+        FolderError: It is rejected, damaged, or contains no class folders.
+        DiskFull: Not enough disk space.
     """
     if not zipfile.is_zipfile(archive):
         raise FolderError("This is not a zip file", expected="a zip of class folders", file=name)
@@ -51,7 +51,7 @@ def unpack(archive: Path, name: str, folder: Path, *, progress: Progress | None 
         with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as place:
             inside = Path(place) / "content"
             inside.mkdir()
-            with _refused_in_words(name):
+            with _about_the_upload(name):
                 planned = plan_unzip(archive, lambda member: _target(inside, member))
                 _refuse_clashes([target for _, target in planned], name)
                 ensure_room(folder, sum(_sizes(archive, {member for member, _ in planned})))
@@ -65,22 +65,22 @@ def unpack(archive: Path, name: str, folder: Path, *, progress: Progress | None 
 
 
 def _target(inside: Path, member: str) -> Path | None:
-    """Return where a member goes; ``None`` for what is litter or no image by its name."""
+    """Return the destination of a member; ``None`` for system files and files that are not images by name."""
     parts = PurePosixPath(member.replace("\\", "/")).parts
     if any(litter(part, folder=True) for part in parts[:-1]) or litter(parts[-1], folder=False):
         return None
     if PurePosixPath(parts[-1]).suffix.lower() in FOREIGN:
         return None
     if len(parts) > _DEEPEST or any(len(part.encode(errors="surrogateescape")) > 255 or "\0" in part for part in parts):
-        raise DownloadError(f"the archive is refused: a name is too long: {member[:60]!r}")
+        raise DownloadError(f"The archive is rejected: a file name is too long: {member[:60]!r}")
     return inside.joinpath(*parts)
 
 
 def _refuse_clashes(targets: list[Path], name: str) -> None:
-    """Two members of one path: the second would silently replace the first; a file may not be a folder as well."""
+    """Reject two members with the same path, or a path that is both a file and a folder."""
     files = set(targets)
     if len(files) != len(targets) or any(parent in files for target in targets for parent in target.parents):
-        raise FolderError("The zip is refused: it holds one name twice", do="zip the folders again", file=name)
+        raise FolderError("The zip is rejected: it contains a file name twice", do="create the zip again", file=name)
 
 
 def _sizes(archive: Path, members: set[str]) -> Iterator[int]:
@@ -89,7 +89,7 @@ def _sizes(archive: Path, members: set[str]) -> Iterator[int]:
 
 
 def _class_folders(inside: Path, name: str) -> Path:
-    """Return the folder whose folders are the classes: single folders around them are passed through."""
+    """Return the folder whose subfolders are the classes, skipping single enclosing folders."""
     top = inside
     for _ in range(_DEEPEST):
         folders = [item for item in top.iterdir() if item.is_dir()]
@@ -99,9 +99,9 @@ def _class_folders(inside: Path, name: str) -> Path:
             break
         top = folders[0]
     raise FolderError(
-        "The zip holds no class folders",
+        "The zip contains no class folders",
         expected="one folder of images per class, such as cats/1.jpg and dogs/1.jpg",
-        do="put the images of each class into a folder of its name and zip these folders",
+        do="put the images of each class into one folder and zip these folders",
         file=name,
     )
 
@@ -115,21 +115,21 @@ def _free(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def _refused_in_words(name: str) -> Iterator[None]:
-    """A zip that a person uploads was not downloaded: say it in the words of this page."""
+def _about_the_upload(name: str) -> Iterator[None]:
+    """Rephrase errors about downloaded archives for an uploaded one."""
     try:
         yield
     except DownloadError as error:
-        what = error.what.replace("the archive", "The zip").removesuffix(".")
+        what = error.what.replace("the archive", "the zip").replace("The archive", "The zip").removesuffix(".")
         raise FolderError(what, do="zip the class folders themselves, without links", file=name) from error
     except (zipfile.BadZipFile, OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise FolderError("The zip is damaged", do="zip the folders again", file=name, cause=str(error)) from error
+        raise FolderError("The zip is damaged", do="create the zip again", file=name, cause=str(error)) from error
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed page left while it was unpacking. Call when the studio starts."""
+    """Remove partial extractions that an interrupted studio left. Call this at startup."""
     if folder.is_dir():
         for item in folder.glob(".unpacking-*"):
             shutil.rmtree(item, ignore_errors=True)

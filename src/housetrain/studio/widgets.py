@@ -1,7 +1,7 @@
-"""What all pages share: headings, numbers, images, progress, errors in one sentence.
+"""Elements that all pages share: headings, metrics, images, progress, errors.
 
-In: values of the other rooms. Out: elements on the page. Everything that comes from a file (names, reasons) is shown
-through `plain`, so that it can neither format nor break the page.
+In: values of the other packages. Out: elements on the page. Text from files (names, reasons) is escaped by `plain`, so
+that it cannot format or break the page.
 """
 
 from __future__ import annotations
@@ -55,39 +55,39 @@ _STYLE = """
 
 
 def style() -> None:
-    """Put the page's few own rules in place."""
+    """Add the page's CSS."""
     st.html(_STYLE)
 
 
 def plain(text: object) -> str:
-    """Return text as it is, for where Streamlit would read it as Markdown; one line, no halves of characters."""
+    """Return text escaped for Markdown, on one line and as valid Unicode."""
     return _SPECIAL.sub(r"\\\1", readable(text))
 
 
 def readable(text: object) -> str:
-    """Return text that can be sent: one line, bytes that are no text as ``?``."""
+    """Return text on one line and as valid Unicode: undecodable bytes become ``?``."""
     return one_line(str(text).encode("utf-8", "replace").decode())
 
 
 def header(title: str, lead: str) -> None:
-    """Draw the title of a page and what it is for."""
+    """Draw the title of a page and its purpose."""
     style()
     st.title(title, anchor=False)
     st.html(f'<p class="ht-lead">{html.escape(lead)}</p>')
 
 
 def section(title: str, help_: str | None = None) -> None:
-    """Draw the title of a part of a page."""
+    """Draw the title of a section."""
     st.subheader(title, anchor=False, help=help_)
 
 
 def empty(title: str, text: str, *, icon: str) -> None:
-    """Say what is not there yet, and what to do about it.
+    """Draw an empty state: what is missing and what to do.
 
     Args:
-        title: What is not there.
+        title: What is missing.
         text: What to do.
-        icon: Name of a Material symbol; those come along with Streamlit, emoji do not.
+        icon: Name of a Material symbol, which Streamlit ships.
     """
     with st.container(horizontal_alignment="center", gap=None):
         st.space("small")
@@ -97,7 +97,7 @@ def empty(title: str, text: str, *, icon: str) -> None:
 
 @contextmanager
 def in_one_sentence() -> Iterator[None]:
-    """Show an error of this package as one sentence; the rest of the page goes on."""
+    """Show an error of this package as a message and continue with the rest of the page."""
     try:
         yield
     except HousetrainError as error:
@@ -105,10 +105,10 @@ def in_one_sentence() -> Iterator[None]:
 
 
 def metrics(*numbers: tuple[str, str, str]) -> None:
-    """Draw numbers side by side; they wrap on a phone.
+    """Draw metrics side by side; they wrap on narrow screens.
 
     Args:
-        *numbers: (label, value, what it means in plain words).
+        *numbers: (label, value, explanation).
     """
     with st.container(horizontal=True, gap="small"):
         for label, value, meaning in numbers:
@@ -116,18 +116,18 @@ def metrics(*numbers: tuple[str, str, str]) -> None:
 
 
 def chart(spec: dict[str, Any], *, key: str, alt: str, on_select: Any = "ignore") -> Any:
-    """Draw a specification of `housetrain.studio.charts`."""
+    """Draw a Vega-Lite specification of `housetrain.studio.charts`."""
     return st.vega_lite_chart(spec=spec, key=key, width="stretch", on_select=on_select, alt=alt)
 
 
 # ------------------------------------------------------------------------------------------------- images
 class Tile(NamedTuple):
-    """An image to show: one or two views, and words.
+    """An image to show: one or two views, a name and a note.
 
     Attributes:
-        views: ``data:`` addresses; ``""`` shows the note instead.
-        name: Below it.
-        note: Below that, smaller.
+        views: ``data:`` URLs; ``""`` shows a placeholder.
+        name: Text below the image.
+        note: Smaller text below the name.
         pixels: Whether the last view is enlarged without smoothing.
     """
 
@@ -138,7 +138,7 @@ class Tile(NamedTuple):
 
 
 def gallery(tiles: Sequence[Tile], *, side: int = 168) -> None:
-    """Draw images as a grid that fits any width."""
+    """Draw images as a responsive grid."""
     cards = []
     for tile in tiles:
         frames = []
@@ -157,13 +157,13 @@ def gallery(tiles: Sequence[Tile], *, side: int = 168) -> None:
 
 
 def as_address(data: bytes, kind: str = "jpeg") -> str:
-    """Return an image's bytes as a ``data:`` address."""
+    """Return an image's bytes as a ``data:`` URL."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 # ------------------------------------------------------------------------------------------------- processes
 def start(words: Sequence[str | Path], *, target: Path | None = None) -> Job | None:
-    """Start a command; show one sentence if that fails."""
+    """Start a command; show an error if that fails."""
     settings = Settings.of()
     with in_one_sentence():
         return jobs.start(settings.jobs, words, target=target, work=settings.work)
@@ -171,18 +171,18 @@ def start(words: Sequence[str | Path], *, target: Path | None = None) -> Job | N
 
 
 def watch(job: Job, title: str, *, stoppable: bool = True) -> None:
-    """Show how far a command is, live; when it ends, the page is drawn anew."""
+    """Show the live progress of a command; redraw the page when it ends."""
 
     @st.fragment(run_every=0.7, key=f"watch-{job.folder.name}")
     def live() -> None:
         if not job.active:
             st.rerun()
-        told = job.progress
-        if told and told["total"]:
-            done, total = int(told["done"]), int(told["total"])
-            rate = done / told["seconds"] if told["seconds"] else 0.0
+        progress = job.progress
+        if progress and progress["total"]:
+            done, total = int(progress["done"]), int(progress["total"])
+            rate = done / progress["seconds"] if progress["seconds"] else 0.0
             left = f", {format_duration((total - done) / rate)} left" if rate and done < total else ""
-            st.progress(min(1.0, done / total), text=f"{plain(told['title'])} {done:,} of {total:,} images{left}")
+            st.progress(min(1.0, done / total), text=f"{plain(progress['title'])} {done:,} of {total:,} images{left}")
         else:
             st.progress(0.0, text=f"{title} …")
         if stoppable and st.button("Stop", key=f"stop-{job.folder.name}", icon=":material/stop:"):
@@ -193,14 +193,14 @@ def watch(job: Job, title: str, *, stoppable: bool = True) -> None:
 
 
 def outcome(job: Job | None) -> bool:
-    """Show why a command failed, if it did; return whether it ended well."""
+    """Show why a command failed, if it did; return whether it succeeded."""
     if job is None:
         return False
     state = job.state
     if state in ("failed", "killed"):
         st.error(plain(job.error), icon=":material/error:")
     elif state == "stopped":
-        st.info("You stopped it. What was finished is kept.", icon=":material/pause:")
+        st.info("Stopped. Completed work is kept.", icon=":material/pause:")
     return state == "done"
 
 
@@ -210,27 +210,27 @@ STATES = {
     "complete": ("finished", "green"),
     "stopped": ("stopped", "orange"),
     "failed": ("failed", "red"),
-    "new": ("just begun", "gray"),
+    "new": ("starting", "gray"),
 }
 
 
 def choose_run(
     label: str, *, keep: Callable[[Run], bool] = lambda run: True, trials: bool = True, key: str = "run"
 ) -> Run | None:
-    """Let a run be chosen; the choice stands in the address, so that a reload finds it again.
+    """Draw a selection of runs; the URL keeps the choice across reloads.
 
     Args:
-        label: Above the box.
-        keep: Which runs to offer.
-        trials: Whether runs of sweeps are offered as well.
-        key: Of the widget, and in the address.
+        label: Label of the box.
+        keep: Filter of the runs to list.
+        trials: Whether trials of sweeps are listed, too.
+        key: Key of the widget and of the URL parameter.
     """
     work = Settings.of().work
     found = {shelf.label_of(run, work): run for run in shelf.runs_in(work, trials=trials) if keep(run)}
     if not found:
         return None
     names = list(found)
-    chosen = st.session_state.pop("choose-run", None)  # another page sent us here with one
+    chosen = st.session_state.pop("choose-run", None)  # set by `go_to`
     if chosen in names:
         st.session_state[key] = chosen
     elif st.session_state.get(key) not in names:
@@ -240,14 +240,14 @@ def choose_run(
 
 
 def choose_view(words: dict[str, str], *, key: str, default: str) -> str:
-    """Let one of a few parts of a page be chosen; the choice stands in the address.
+    """Draw the tabs of a page; the URL keeps the choice across reloads.
 
-    Streamlit's own binding would write the words into the address, and these hold a number that changes.
+    Streamlit's own binding would write the labels into the URL, and they contain a number that changes.
 
     Args:
-        words: Part -> what it is called now.
-        key: Of the widget; ``view`` in the address.
-        default: Where neither the session nor the address says.
+        words: View -> its current label.
+        key: Key of the widget; the URL parameter is ``view``.
+        default: The view if neither the session nor the URL names one.
     """
     asked = st.query_params.get("view", default)
     options: dict[str, Any] = {} if key in st.session_state else {"default": asked if asked in words else default}
@@ -268,7 +268,7 @@ def choose_view(words: dict[str, str], *, key: str, default: str) -> str:
 
 
 def go_to(page: str, run: Run | None = None) -> None:
-    """Open another page, with a run chosen there."""
+    """Open another page with this run selected."""
     if run is not None:
         st.session_state["choose-run"] = shelf.label_of(run, Settings.of().work)
     st.switch_page(st.session_state["pages"][page])

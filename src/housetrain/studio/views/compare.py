@@ -14,6 +14,7 @@ from housetrain.report.plots.sweep_plots import Curve, factors
 from housetrain.studio import charts, forms, jobs, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import Arrays
+from housetrain.studio.views import Page
 from housetrain.studio.widgets import plain, readable
 from housetrain.sweeps import status
 from housetrain.sweeps.grid import Grid
@@ -23,6 +24,7 @@ from housetrain.sweeps.status import Snapshot
 from housetrain.system.durations import format_duration
 from housetrain.system.lock import Lock
 
+PAGE = Page("Compare", icon="leaderboard", position=30)
 _EVERY_S = 2.0
 _MOST_CURVES = 8
 _MOST_EFFECTS = 6

@@ -1,4 +1,4 @@
-"""Data: choose images, look at them, make them ready."""
+"""The Data page: choose a folder of images, check it, prepare it for training."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from housetrain.models.recipe import PRESETS
 from housetrain.studio import charts, jobs, looking, shelf, uploads, widgets
 from housetrain.studio.looking import Look
 from housetrain.studio.settings import Settings
+from housetrain.studio.views import Page
 from housetrain.studio.widgets import plain, readable
 
+PAGE = Page("Data", icon="photo_library", position=10)
 _SHOWN = 24  # images of one finding
 _CLASSES = 12  # classes of samples
 _ICONS = {"error": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
 _BALANCES = {
-    "weights": "rare classes count more",
-    "trim": "leave surplus images out",
-    "none": "leave as it is",
+    "weights": "class weights",
+    "trim": "undersample larger classes",
+    "none": "none",
 }
-_RESIZES = {"stretch": "stretch", "pad": "pad with white", "crop": "crop the middle"}
+_RESIZES = {"stretch": "stretch", "pad": "pad with white", "crop": "center crop"}
 
 
 def show() -> None:
     """Draw the page."""
-    widgets.header("Data", "Choose a folder of images, look at what is in it, and make it ready for training.")
+    widgets.header("Data", "Choose a folder of images, check it, and prepare it for training.")
     with widgets.in_one_sentence():
         folder = _choose()
         if folder is None:
@@ -43,10 +45,10 @@ def show() -> None:
             looking.places().refuse_links_outside(folder)
             job = looking.begin(folder)
         if job.active:
-            widgets.watch(job, "Looking at every image")
+            widgets.watch(job, "Checking every image")
             return
         if not widgets.outcome(job):
-            if st.button("Look again", icon=":material/refresh:"):
+            if st.button("Check again", icon=":material/refresh:"):
                 looking.begin(folder)
                 st.rerun()
             return
@@ -77,19 +79,21 @@ def _choose() -> Path | None:
             bind="query-params",
             accept_new_options=True,
             format_func=readable,
-            placeholder="Choose one, or type a path",
-            help=f"One folder per class inside, such as cats and dogs. Offered is what lies below {places.root}; "
-            "nothing else can be opened from this page.",
+            placeholder="Choose a folder or type a path",
+            help=f"A folder with one subfolder per class, such as cats and dogs. Only folders below {places.root} "
+            "can be opened.",
         )
         with st.popover("Upload a zip", icon=":material/upload:"):
             _upload()
     if not name:
         if names:
-            widgets.empty("Choose a folder to begin", "One with a folder of images per class.", icon="photo_library")
+            widgets.empty(
+                "Choose a folder to start", "It needs one subfolder of images per class.", icon="photo_library"
+            )
         else:
             widgets.empty(
-                "No folder of images here yet",
-                "Put one below the folder the studio was started in, upload a zip, or try it with a sample.",
+                "No folder of images yet",
+                "Copy one below the folder where the studio was started, upload a zip, or try the sample.",
                 icon="photo_library",
             )
         _sample()
@@ -101,15 +105,15 @@ def _upload() -> None:
     given = st.file_uploader(
         "A zip of class folders",
         type=["zip"],
-        help="For instance pets.zip with cats/1.jpg, dogs/1.jpg. It is checked before anything of it is kept.",
+        help="For example pets.zip with cats/1.jpg and dogs/1.jpg. It is validated before it is stored.",
     )
     if given is None:
-        st.caption(f"Up to {uploads.MOST_MEGABYTES:,} MB. Larger: put the folder below the data root.")
+        st.caption(f"Up to {uploads.MOST_MEGABYTES:,} MB. For more, copy the folder below the data root.")
         return
     if st.session_state.get("unpacked") == given.file_id:
-        st.success("Unpacked.", icon=":material/check:")
+        st.success("Extracted.", icon=":material/check:")
         return
-    bar = st.progress(0.0, text="Unpacking …")
+    bar = st.progress(0.0, text="Extracting …")
     settings = Settings.of()
     settings.scratch.mkdir(parents=True, exist_ok=True)
     with widgets.in_one_sentence(), tempfile.NamedTemporaryFile(dir=settings.scratch, suffix=".zip") as file:
@@ -118,7 +122,7 @@ def _upload() -> None:
 
         def advance(done: int, total: int) -> None:
             if done % 50 == 0 or done == total:
-                bar.progress(done / total, text=f"Unpacking {done:,} of {total:,} files")
+                bar.progress(done / total, text=f"Extracting {done:,} of {total:,} files")
 
         folder = uploads.unpack(Path(file.name), given.name, settings.uploads, progress=advance)
         st.session_state["unpacked"] = given.file_id
@@ -137,7 +141,7 @@ def _sample() -> None:
         widgets.outcome(job)
     with st.container(horizontal_alignment="center"):
         words = "Try it with 1,797 handwritten digits"
-        if st.button(words, icon=":material/experiment:", help="Real ones, which come along with housetrain."):
+        if st.button(words, icon=":material/experiment:", help="A sample data set that needs no download."):
             widgets.start(["sample", "digits", target], target=target)
             st.session_state["arrived"] = looking.places().name(target)
             st.rerun()
@@ -148,13 +152,13 @@ def _overview(folder: Path, found: Look) -> None:
     catalog, usable = found.catalog, found.catalog.counts()
     left_out = {path for finding in found.findings for path in finding.leaves_out}
     widgets.metrics(
-        ("images", f"{len(catalog.images):,}", "Files that are or should be images."),
-        ("classes", f"{len(usable):,}", "A class is what an image can show; each has a folder of its name."),
-        ("left out", f"{len(left_out):,}", "Images that training will not see, each with its reason below."),
+        ("images", f"{len(catalog.images):,}", "Image files, including those that cannot be read."),
+        ("classes", f"{len(usable):,}", "Classes, one subfolder each."),
+        ("left out", f"{len(left_out):,}", "Images excluded from training; the reasons are below."),
         (
-            "largest : smallest class",
+            "class imbalance",
             _ratio(list(usable.values())),
-            "How uneven the classes are. Training can make up for it: see balance below.",
+            "Ratio of the largest to the smallest class. Class weights compensate for it: see Class imbalance below.",
         ),
     )
     lost = dict.fromkeys(usable, 0)
@@ -166,8 +170,8 @@ def _overview(folder: Path, found: Look) -> None:
     )
     if catalog.ignored:
         listed = ", ".join(f"{count:,} {name}" for name, count in catalog.ignored.items())
-        st.caption(f"Passed over: {plain(listed)}")
-    if st.button("Look again", icon=":material/refresh:", help="After you changed something in the folder."):
+        st.caption(f"Ignored: {plain(listed)}")
+    if st.button("Check again", icon=":material/refresh:", help="After changing files in the folder."):
         looking.begin(folder)
         st.rerun()
 
@@ -178,9 +182,9 @@ def _ratio(counts: list[int]) -> str:
 
 
 def _findings(found: Look) -> None:
-    widgets.section("What was found", "Things about the images that may matter. Nothing in the folder is changed.")
+    widgets.section("Findings", "Problems in the data set. The folder itself is never changed.")
     if not found.findings:
-        st.success("Nothing to complain about.", icon=":material/check_circle:")
+        st.success("No problems found.", icon=":material/check_circle:")
         return
     kinds: dict[str, list[Finding]] = {}
     for finding in found.findings:
@@ -195,7 +199,7 @@ def _findings(found: Look) -> None:
 
 
 def _details(alike: list[Finding], root: Path) -> None:
-    """Show the findings of one kind: what to do, then each with its images."""
+    """Show the findings of one kind: the recommendation, then each with its images."""
     allowed, room = looking.places(), _SHOWN
     st.markdown(plain(_capital(alike[0].do)))
     for finding in alike:
@@ -218,11 +222,11 @@ def _capital(text: str) -> str:
 # ------------------------------------------------------------------------------------------------- prepare
 def _size() -> InputSpec:
     widgets.section(
-        "What the model will see", "All images are brought to one size. Smaller is faster; larger shows more."
+        "Model input", "All images are resized to one size. Smaller trains faster; larger keeps more detail."
     )
     one, two, three = st.columns([2, 1, 1], vertical_alignment="bottom")
     side = one.select_slider(
-        "Size in pixels",
+        "Image size, pixels",
         options=[16, 28, 32, 50, 64, 80, 96, 100, 128, 160, 200, 256],
         value=50,
         key="size",
@@ -231,22 +235,22 @@ def _size() -> InputSpec:
         + ", ".join(f"{name} {preset.image_size}" for name, preset in PRESETS.items()),
     )
     color_mode: Any = two.segmented_control(
-        "Color",
+        "Color mode",
         ["grayscale", "rgb"],
         default="grayscale",
         key="color_mode",
         required=True,
         persist_state="session",
-        format_func=lambda name: {"grayscale": "grayscale", "rgb": "color (RGB)"}[name],
-        help="Gray needs a third of the work. Choose color where color tells the classes apart.",
+        format_func=lambda name: {"grayscale": "grayscale", "rgb": "RGB"}[name],
+        help="Grayscale has a third of the data. Choose RGB if color distinguishes the classes.",
     )
     resize: Any = three.selectbox(
-        "Make square by",
+        "Resize mode",
         list(_RESIZES),
         key="resize",
         persist_state="session",
         format_func=_RESIZES.__getitem__,
-        help="What happens to images that are not square.",
+        help="How images that are not square are made square.",
     )
     return InputSpec(height=side, width=side, color_mode=color_mode, resize=resize)
 
@@ -255,22 +259,22 @@ def _samples(found: Look, spec: InputSpec) -> None:
     seed = st.session_state.setdefault("sheet", 0)
     wide = 4
     drawn = looking.samples(found, spec, per_class=wide, seed=seed, classes=_CLASSES)
-    st.caption(f"Each sample as it is, and as the model sees it at {spec.height} × {spec.width} pixels.")
+    st.caption(f"Each sample as the original and as the model input, {spec.height} × {spec.width} pixels.")
     for name, tiles in drawn.items():
         st.markdown(f"**{plain(name)}**")
         widgets.gallery(tiles, side=196)
     if len(found.catalog.classes) > _CLASSES:
         st.caption(f"and {len(found.catalog.classes) - _CLASSES:,} more classes")
-    if st.button("Other samples", icon=":material/shuffle:"):
+    if st.button("More samples", icon=":material/shuffle:"):
         st.session_state["sheet"] = seed + 1
         st.rerun()
 
 
 def _prepare(folder: Path, found: Look, spec: InputSpec) -> None:
     widgets.section(
-        "Who learns, who steers, who judges",
-        "Training images teach the model. Validation images choose its best moment. Test images are set aside "
-        "and judge it once, at the end. Copies of one image never stand on two sides.",
+        "Train / validation / test split",
+        "The model learns from the training images, the validation images select the best epoch, and the test images "
+        "measure the final accuracy once. Near-duplicates always stay in the same split.",
     )
     options = _options(ready_made=found.catalog.ready_made)
     manifest = looking.manifest(found, options)
@@ -278,8 +282,8 @@ def _prepare(folder: Path, found: Look, spec: InputSpec) -> None:
     widgets.chart(charts.class_counts(counts), key="split-counts", alt="Images of each class in each split.")
     total = {name: sum(per_class.values()) for name, per_class in counts.items()}
     st.caption(
-        f"{total['train']:,} to learn from, {total['validation']:,} to steer by, {total['test']:,} set aside for the "
-        f"test; {len(manifest.left_out):,} left out."
+        f"{total['train']:,} training, {total['validation']:,} validation and {total['test']:,} test images; "
+        f"{len(manifest.left_out):,} left out."
     )
     _left_out(manifest)
     _begin(folder, spec, options=options, manifest=manifest)
@@ -287,22 +291,22 @@ def _prepare(folder: Path, found: Look, spec: InputSpec) -> None:
 
 def _options(*, ready_made: bool) -> SplitOptions:
     if ready_made:
-        st.info("The folder comes divided into train, validation and test: that is kept.", icon=":material/info:")
+        st.info("The folder has its own train/validation/test split, which is used as it is.", icon=":material/info:")
     one, two, three = st.columns(3, vertical_alignment="bottom")
     validation = one.slider("Validation, %", 5, 40, 15, key="validation", persist_state="session", disabled=ready_made)
     test = two.slider("Test, %", 5, 40, 15, key="test", persist_state="session", disabled=ready_made)
     balance: Any = three.selectbox(
-        "Uneven classes",
+        "Class imbalance",
         list(_BALANCES),
         key="balance",
         persist_state="session",
         format_func=_BALANCES.__getitem__,
-        help="Where one class has more images than another: let the rare ones count more while training, leave "
-        "the surplus out, or do nothing.",
+        help="Class weights make rare classes count more in the loss; undersampling leaves out images of larger "
+        "classes.",
     )
-    with st.expander("More"):
+    with st.expander("More options"):
         seed = st.number_input(
-            "Split seed", 0, 10_000, 0, key="split-seed", help="Another number sets other images aside."
+            "Split seed", 0, 10_000, 0, key="split-seed", help="Random seed of the train/validation/test split."
         )
         per_class = st.number_input(
             "Test images per class",
@@ -310,7 +314,7 @@ def _options(*, ready_made: bool) -> SplitOptions:
             100_000,
             0,
             key="per-class",
-            help="Set aside exactly so many of each class instead of a share; 0 takes the share.",
+            help="Hold out exactly this many images per class; 0 uses the percentage instead.",
         )
     options: SplitOptions = {
         "seed": int(seed),
@@ -325,7 +329,9 @@ def _options(*, ready_made: bool) -> SplitOptions:
 def _left_out(manifest: SplitManifest) -> None:
     if not manifest.left_out:
         return
-    with st.expander(f"{len(manifest.left_out):,} images left out, and why", on_change="rerun", key="left-out") as box:
+    with st.expander(
+        f"{len(manifest.left_out):,} images left out, with reasons", on_change="rerun", key="left-out"
+    ) as box:
         if box.open:
             rows = [
                 {"image": readable(one.path), "class": readable(one.label), "reason": readable(one.reason)}
@@ -351,11 +357,11 @@ def _begin(folder: Path, spec: InputSpec, *, options: SplitOptions, manifest: Sp
             "Prepare" if made is None else "Prepare again",
             type="primary" if made is None else "secondary",
             icon=":material/play_arrow:",
-            help="Makes arrays of one size, once. The images are only read.",
+            help="Decodes and resizes every image once. The folder itself is never changed.",
         ):
             widgets.start(_words(folder, spec, options, target), target=target)
             st.rerun()
-        if made is not None and st.button("Go on to training", type="primary", icon=":material/arrow_forward:"):
+        if made is not None and st.button("Continue to training", type="primary", icon=":material/arrow_forward:"):
             st.session_state["choose-arrays"] = made.name
             widgets.go_to("train")
 

@@ -1,4 +1,4 @@
-"""Export: a model to take away."""
+"""The Export page: bundles to download, in several model formats."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from housetrain.inference import verify
 from housetrain.inference.formats import FORMATS
 from housetrain.studio import jobs, shelf, widgets
 from housetrain.studio.settings import Settings
+from housetrain.studio.views import Page
 from housetrain.studio.widgets import plain, readable
 from housetrain.system import store
 from housetrain.training.run import Run
 
+PAGE = Page("Export", icon="package_2", position=60)
+
 
 def show() -> None:
     """Draw the page."""
-    widgets.header("Export", "Take the model away: one folder with everything needed to use it and to check it.")
+    widgets.header("Export", "Download the model as a bundle: everything needed to use and verify it, in one folder.")
     run = widgets.choose_run("Model", keep=lambda one: (one.folder / "model.keras").is_file())
     if run is None:
         widgets.empty("No model yet", "Train one first.", icon="package_2")
@@ -31,7 +34,7 @@ def show() -> None:
     with widgets.in_one_sentence():
         job = jobs.newest(Settings.of().jobs, target=run.folder / "bundle", verb="export")
         if job is not None and job.active:
-            widgets.watch(job, "Making the bundle and checking its answers", stoppable=False)
+            widgets.watch(job, "Exporting and verifying the bundle", stoppable=False)
             return
         if job is not None and job.state != "done":
             widgets.outcome(job)
@@ -39,12 +42,14 @@ def show() -> None:
         about = _about(bundle)
         fresh = about is not None and _is_of(about, run)
         if about is None:
-            widgets.empty("Not exported yet", "Making the bundle takes a few seconds; it is checked.", icon="package_2")
+            widgets.empty(
+                "Not exported yet", "Exporting and verifying the bundle takes a few seconds.", icon="package_2"
+            )
         elif not fresh:
-            st.warning("The bundle is of an earlier model of this run: make it again.", icon=":material/history:")
+            st.warning("The bundle holds an earlier model of this run: export it again.", icon=":material/history:")
         if not fresh:
             with st.container(horizontal_alignment="center" if about is None else "left"):
-                if st.button("Make the bundle", type="primary", icon=":material/package_2:"):
+                if st.button("Export the bundle", type="primary", icon=":material/package_2:"):
                     widgets.start(["export", run.folder], target=bundle)
                     st.rerun()
             return
@@ -53,8 +58,11 @@ def show() -> None:
 
 
 def _others(run: Run) -> None:
-    """Draw the other formats: those that are made, with how they compare, and a way to make one more."""
-    widgets.section("Other formats", "For phones, other languages, other libraries. Each is compared with Keras first.")
+    """Draw the other formats: a comparison of those that exist, and a form to export another."""
+    widgets.section(
+        "Other formats",
+        "For phones, other languages and other libraries. Each is verified against the Keras model first.",
+    )
     rows: list[dict[str, Any]] = []
     folders: list[Path] = []
     for manifest in sorted((run.folder / "exports").glob(f"*/{store.MANIFEST}")):
@@ -71,17 +79,17 @@ def _others(run: Run) -> None:
         "Precision",
         FORMATS[to].precisions,
         key=f"export-{to}",
-        help="fp32 is exact. fp16 halves the file. bf16 and int8 are faster where the processor is made for them.",
+        help="fp32 is exact. fp16 halves the file size. bf16 and int8 are faster on processors that support them.",
     )
     target = run.folder / "exports" / f"{to}-{precision}"
     job = jobs.newest(Settings.of().jobs, target=target, verb="export")
     if job is not None and job.active:
-        widgets.watch(job, f"Making {to} {precision} and comparing it", stoppable=False)
+        widgets.watch(job, f"Exporting {to} {precision} and verifying it", stoppable=False)
         return
     if job is not None and job.state != "done":
         widgets.outcome(job)
     with st.container(horizontal=True):
-        if st.button(f"Make {to} {precision}", icon=":material/transform:"):
+        if st.button(f"Export {to} {precision}", icon=":material/transform:"):
             widgets.start(["export", run.folder, "--format", to, "--precision", precision], target=target)
             st.rerun()
         for folder in folders:
@@ -105,7 +113,7 @@ def _compared(engine: str, one: dict[str, Any], size: int) -> dict[str, Any]:
         "format": f"{engine} {one.get('precision', '')}",
         "kB": round(size / 1000, 1),
         "largest difference": f"{one['difference']:.3f}",
-        "same names as Keras": percent("agreement"),
+        "same prediction as Keras": percent("agreement"),
         "accuracy": percent("accuracy"),
         "of Keras": percent("keras_accuracy"),
         "compared on": f"{one['images']:,} {one['kind']} images",
@@ -135,17 +143,21 @@ def _bundle(run: Run, bundle: Path, about: dict[str, Any]) -> None:
     spec = about["spec"]
     titles = [FORMATS[entry["format"]].title for entry in about["models"]]
     widgets.metrics(
-        ("format", ", ".join(titles), "The first one whose library is installed is used. None can run code."),
+        (
+            "format",
+            ", ".join(titles),
+            "The first format whose library is installed is used. None of them can run code.",
+        ),
         ("size", f"{size / 1e6:,.1f} MB", "All files together."),
         (
             "test accuracy",
             f"{test['accuracy'] * 100:.1f} %" if test.get("accuracy") is not None else "not tested",
-            "Of these very weights, from the Test page.",
+            "Accuracy of these weights on the test split, from the Test page.",
         ),
         (
             "images",
             f"{spec['height']} × {spec['width']} {spec['color_mode']}",
-            "It takes images of any size and brings them to this one itself.",
+            "Images of any size are accepted and resized to this one.",
         ),
     )
     _parity(about)
@@ -160,13 +172,13 @@ def _bundle(run: Run, bundle: Path, about: dict[str, Any]) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
-        if st.button("Make it again", icon=":material/refresh:"):
+        if st.button("Export again", icon=":material/refresh:"):
             widgets.start(["export", run.folder], target=bundle)
             st.rerun()
-    widgets.section("What is in it")
+    widgets.section("Contents")
     rows = [{"file": readable(name), "kB": int(facts["bytes"]) / 1000} for name, facts in sorted(files.items())]
     st.dataframe(rows, hide_index=True, column_config={"kB": st.column_config.NumberColumn(format="%.1f")})
-    widgets.section("How to use it")
+    widgets.section("Usage")
     st.code(f"housetrain predict {run.name}-bundle photo.jpg", language="sh")
     st.code(
         "from pathlib import Path\nfrom housetrain import Predictor\n\n"
@@ -179,16 +191,18 @@ def _bundle(run: Run, bundle: Path, about: dict[str, Any]) -> None:
 
 def _parity(about: dict[str, Any]) -> None:
     widgets.section(
-        "Does it still answer the same?",
-        "Golden images travel with the model; each time it is loaded its answers are held against theirs.",
+        "Verification",
+        "The bundle contains reference images and their predictions, which are verified each time the model is loaded.",
     )
     parity = about.get("parity", {})
     rows = [
         {
             "format": f"{entry['format']} {entry['precision']}",
-            "checked on": f"{about.get('golden', 'validation')} images",
-            "may differ by": f"{float(entry['tolerance']):.0e}",
-            "same names as Keras": f"{parity[entry['format']]['agreement']:.1%}" if entry["format"] in parity else "",
+            "verified on": f"{about.get('golden', 'validation')} images",
+            "tolerance": f"{float(entry['tolerance']):.0e}",
+            "same prediction as Keras": f"{parity[entry['format']]['agreement']:.1%}"
+            if entry["format"] in parity
+            else "",
             "made with": f"Keras {plain(about.get('keras', '?'))}".replace("\\", ""),
         }
         for entry in about["models"]

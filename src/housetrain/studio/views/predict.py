@@ -1,4 +1,4 @@
-"""Predict: drop photos, see names."""
+"""The Predict page: classify photos with a trained model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from housetrain.errors import FolderError
 from housetrain.inference.inputs import Listing
 from housetrain.studio import charts, desk, jobs, looking, shelf, widgets
 from housetrain.studio.settings import Settings
+from housetrain.studio.views import Page
 from housetrain.studio.widgets import Tile, plain, readable
 from housetrain.training.run import Run
 
+PAGE = Page("Predict", icon="image_search", position=50)
 _LARGE = 6  # so many images get a card with bars each
 _SHOWN = 60
 _MOST = 2000
@@ -27,25 +29,25 @@ _MEGABYTES = 30
 _LENT_S = 3600.0
 _KINDS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 _SEEN = {
-    "train": "This image was in the training set: the model has seen it, so the answer proves nothing.",
-    "validation": "This image was in the validation set: it helped to choose the model's best moment.",
-    "test": "This image was in the test set.",
+    "train": "This image was in the training split: a correct prediction is no evidence of accuracy.",
+    "validation": "This image was in the validation split, which selected the best epoch.",
+    "test": "This image was in the test split.",
 }
 
 
 def show() -> None:
     """Draw the page."""
-    widgets.header("Predict", "Drop photos and see what the model takes them for, and how sure it is.")
+    widgets.header("Predict", "Classify photos: predicted class, probabilities, and heat maps.")
     run = widgets.choose_run("Model", keep=lambda one: (one.folder / "model.keras").is_file())
     if run is None:
-        widgets.empty("No model yet", "Train one first; it can be used from its first epoch on.", icon="image_search")
+        widgets.empty("No model yet", "Train one first. It is available after its first epoch.", icon="image_search")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Train", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("train")
         return
     with widgets.in_one_sentence():
-        st.caption(f"It tells apart: {plain(', '.join(run.classes))}.")
-        clerk = _desk(run)  # starts to load now, while the person looks for a photo
+        st.caption(f"Classes: {plain(', '.join(run.classes))}.")
+        clerk = _desk(run)  # starts loading while the user picks a photo
         photos = _ask()
         if photos:
             _show(run, _predict(run, clerk, photos))
@@ -57,7 +59,7 @@ def _desk(run: Run) -> desk.Desk:
 
 
 def _ask() -> list[tuple[str, bytes | Path]]:
-    """Return what shall be named: (name, content or place)."""
+    """Return the images to classify: (name, content or path)."""
     how = st.segmented_control(
         "From",
         ["photos", "camera", "path"],
@@ -76,7 +78,7 @@ def _ask() -> list[tuple[str, bytes | Path]]:
         )
         return [(path.name, path) for path in _paths(typed)] if typed else []
     given = st.file_uploader(
-        "Photos", type=_KINDS, accept_multiple_files=True, max_upload_size=_MEGABYTES, help="One, or many at once."
+        "Photos", type=_KINDS, accept_multiple_files=True, max_upload_size=_MEGABYTES, help="One or many."
     )
     return [(one.name, one.getvalue()) for one in given]
 
@@ -85,13 +87,13 @@ def _paths(typed: str) -> list[Path]:
     allowed = looking.places()
     place = allowed.root / typed
     if not allowed.holds(place):
-        raise FolderError("That is not a place the studio may open", expected=f"a photo or folder below {allowed.root}")
+        raise FolderError("The studio may not open that path", expected=f"a photo or folder below {allowed.root}")
     found = [path for path in Listing([place]) if allowed.holds(path)]
     return found[:_MOST]
 
 
 def _predict(run: Run, clerk: desk.Desk, photos: list[tuple[str, bytes | Path]]) -> list[dict[str, Any]]:
-    """Name the images that are not named yet; answers are kept while the page is open."""
+    """Classify the new images; predictions are cached while the page is open."""
     when = shelf.stamp(run.folder / "model.keras")
     kept: dict[str, dict[str, Any]] = st.session_state.setdefault("answers", {})
     if len(kept) > 2 * _MOST:
@@ -99,7 +101,7 @@ def _predict(run: Run, clerk: desk.Desk, photos: list[tuple[str, bytes | Path]])
     keys = [f"{run.folder}/{when}/{_digest(content)}" for _, content in photos]
     todo = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in kept]
     if todo:
-        words = "Naming …" if clerk.ready else "Loading the model …"
+        words = "Predicting …" if clerk.ready else "Loading the model …"
         bar = st.progress(0.0, text=words)
         folder = Settings.of().scratch / "photos"
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +110,7 @@ def _predict(run: Run, clerk: desk.Desk, photos: list[tuple[str, bytes | Path]])
             path = _placed(folder, name, content)
             [answer] = clerk.predict([path], top=5)
             kept[key] = {**answer, "name": name, "kept": str(path)}
-            bar.progress(number / len(todo), text=f"Naming {number:,} of {len(todo):,}")
+            bar.progress(number / len(todo), text=f"Predicting {number:,} of {len(todo):,}")
         bar.empty()
     return [kept[key] for key in keys]
 
@@ -129,7 +131,7 @@ def _placed(folder: Path, name: str, content: bytes | Path) -> Path:
 
 
 def _forget(folder: Path) -> None:
-    """Remove photos of an hour ago: they were only lent."""
+    """Remove uploaded photos after an hour."""
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _LENT_S:
@@ -145,12 +147,12 @@ def _show(run: Run, answers: list[dict[str, Any]]) -> None:
     else:
         named = len(answers) - len(failed)
         widgets.metrics(
-            ("named", f"{named:,}", "Images that got a name."),
+            ("classified", f"{named:,}", "Images with a prediction."),
             ("unreadable", f"{len(failed):,}", "Images that could not be read."),
         )
         widgets.gallery([_tile(one) for one in answers[:_SHOWN]])
         if len(answers) > _SHOWN:
-            st.caption(f"and {len(answers) - _SHOWN:,} more, in the table")
+            st.caption(f"and {len(answers) - _SHOWN:,} more in the CSV file")
     st.download_button(
         "Download as CSV",
         _csv(run, answers),
@@ -170,38 +172,41 @@ def _card(run: Run, number: int, answer: dict[str, Any]) -> None:
         left.image(base64.b64decode(answer["thumbnail"]), width="stretch", alt=readable(answer["name"]))
         with right:
             sure = f"{answer['probability'] * 100:.1f} %"
-            st.markdown(f"### {plain(answer['label'])} \n{plain(sure)} sure · {plain(answer['name'])}")
+            st.markdown(f"### {plain(answer['label'])} \n{plain(sure)} · {plain(answer['name'])}")
             top = [(one["label"], float(one["probability"])) for one in answer["top"]]
             widgets.chart(
                 charts.probabilities(top), key=f"bars-{number}-{answer['name']}", alt=f"{answer['label']}, {sure}"
             )
             if answer.get("unsure"):
-                st.info("The model is unsure: the probability is below its threshold.", icon=":material/help:")
+                st.info("Uncertain: the probability is below the model's threshold.", icon=":material/help:")
             if answer.get("seen") in _SEEN:
                 st.warning(_SEEN[answer["seen"]], icon=":material/visibility:")
         _where(run, number, answer)
 
 
 def _where(run: Run, number: int, answer: dict[str, Any]) -> None:
-    """Show where the model looked: asked for, because it takes the seconds that Keras takes to load."""
+    """Show heat maps on request: loading Keras takes some seconds."""
     photo = Path(answer["kept"])
     target = Settings.of().scratch / "explained" / f"{run.name}-{photo.stem}"
     job = jobs.newest(Settings.of().jobs, target=target, verb="explain")
     if job is not None and job.active:
-        widgets.watch(job, "Looking where it looked", stoppable=False)
+        widgets.watch(job, "Computing heat maps", stoppable=False)
         return
     if job is not None and widgets.outcome(job):
         images = sorted(target.glob("*/grad-cam.png")) + sorted(target.glob("*/occlusion.png"))
         if images:
-            words = {"grad-cam": "Warm places speak for the answer (Grad-CAM)", "occlusion": "Covering these hurts it"}
+            words = {
+                "grad-cam": "Grad-CAM: warm areas support the prediction",
+                "occlusion": "Occlusion: covering warm areas lowers it",
+            }
             for place, path in zip(st.columns([2, 2, 3]), images[:2], strict=False):
                 place.image(path.read_bytes(), width="stretch", caption=words[path.stem], alt=words[path.stem])
             return
     if photo.is_file() and st.button(
-        "Where did it look?",
+        "Explain",
         key=f"where-{number}-{photo.stem}",
         icon=":material/filter_center_focus:",
-        help="Heat over the photo: which places speak for the answer. Takes some seconds.",
+        help="Grad-CAM and occlusion heat maps: the areas that support the prediction. Takes some seconds.",
     ):
         widgets.start(["explain", run.folder, photo, "--output", target, "--json"], target=target)
         st.rerun()
@@ -210,7 +215,7 @@ def _where(run: Run, number: int, answer: dict[str, Any]) -> None:
 def _tile(answer: dict[str, Any]) -> Tile:
     if answer.get("error"):
         return Tile(("",), answer["name"], answer["error"])
-    seen = " · seen in training" if answer.get("seen") == "train" else ""
+    seen = " · in the training split" if answer.get("seen") == "train" else ""
     words = f"{answer['label']} {answer['probability'] * 100:.1f} %{seen}"
     return Tile((f"data:image/jpeg;base64,{answer['thumbnail']}",), words, answer["name"])
 

@@ -14,10 +14,12 @@ from housetrain.evaluation.evaluation import Answer, Evaluation
 from housetrain.report.thumbnails import Album
 from housetrain.studio import charts, jobs, looking, shelf, widgets
 from housetrain.studio.settings import Settings
+from housetrain.studio.views import Page
 from housetrain.studio.widgets import Tile, plain, readable
 from housetrain.system import store
 from housetrain.training.run import Run
 
+PAGE = Page("Test", icon="fact_check", position=40)
 _SHOWN = 24
 
 

@@ -1,4 +1,4 @@
-"""Train: settings in plain words, then a training to watch, stop and go on with."""
+"""The Train page: choose the settings; start, follow, stop and resume trainings."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from housetrain.studio import charts, diagrams, forms, jobs, shelf, widgets
 from housetrain.studio.jobs import Job
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import Arrays
+from housetrain.studio.views import Page
 from housetrain.studio.widgets import plain, readable
 from housetrain.system import store
 from housetrain.system.durations import format_duration
 from housetrain.training.overfitting import overfitting, overfitting_in_words
 from housetrain.training.run import Run
 
-_BALANCES = {"weights": "rare ones count more", "trim": "the surplus is left out", "none": "left as they are"}
+PAGE = Page("Train", icon="model_training", position=20)
+_BALANCES = {"weights": "class weights", "trim": "larger classes undersampled", "none": "not compensated"}
 _EVERY_S = 1.0
 _PATIENCE_S = 20.0
 
 
 def show() -> None:
     """Draw the page."""
-    widgets.header("Train", "Choose a model and teach it. Training goes on when you close this page.")
+    widgets.header("Train", "Choose a model and train it. Training continues when you close this page.")
     work = Settings.of().work
     runs = shelf.runs_in(work)
     arrays = shelf.prepared_in(work)
     if not runs and not arrays:
-        widgets.empty("Nothing to train on yet", "Prepare a folder of images first.", icon="model_training")
+        widgets.empty("No prepared images yet", "Prepare a folder of images first.", icon="model_training")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Data", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("data")
@@ -78,39 +80,41 @@ def _new(arrays: list[Arrays]) -> None:
 def _drawing(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> None:
     if infeasible(recipe, arrays.spec):
         return
-    widgets.section("The model", "What happens to an image on its way to an answer.")
+    widgets.section("Architecture", "The layers between the input image and the class probabilities.")
     if drawn is not None:
         address = widgets.as_address(drawn.svg.encode(), "svg+xml")
         st.html(f'<div class="ht-scroll"><img src="{address}" alt="The layers of the model"></div>')
-    elif st.button("Draw it", icon=":material/schema:", help="It has to be built for that, once; some seconds."):
+    elif st.button(
+        "Draw the architecture", icon=":material/schema:", help="Builds the model once, which takes some seconds."
+    ):
         with st.spinner("Building the model …"):
             diagrams.build(recipe, arrays.spec, arrays.classes)
         st.rerun()
 
 
 def _numbers(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> None:
-    widgets.section("What that means")
+    widgets.section("Model size")
     known = cost(recipe, arrays.spec, len(arrays.classes))
     balance = _balance(str(arrays.folder), arrays.fingerprint)
     weights = known.parameters if known else drawn.parameters if drawn else None
     widgets.metrics(
         (
-            "weights",
+            "parameters",
             f"{weights:,}" if weights is not None else "–",
-            "Numbers that training adjusts. More can learn more, need more images and take longer.",
+            "Trainable weights. More parameters can learn more, but need more images and more time.",
         ),
         (
-            "steps an epoch",
+            "steps per epoch",
             f"{-(-arrays.total('train') // recipe.batch_size):,}",
-            "An epoch is one pass over all training images; after each step the weights change a little.",
+            "An epoch is one pass over all training images; each step updates the weights once.",
         ),
         (
-            "work per image",
+            "compute per image",
             f"{known.flops / 1e6:,.0f} MFLOP" if known else "–",
-            "Millions of multiplications and additions to name one image.",
+            "Millions of floating-point operations per prediction.",
         ),
     )
-    st.caption(f"Uneven classes: {_BALANCES.get(balance, balance)}, as chosen when the images were prepared.")
+    st.caption(f"Class imbalance: {_BALANCES.get(balance, balance)}, as chosen when the images were prepared.")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -121,7 +125,7 @@ def _balance(folder: str, fingerprint: str) -> str:
 def _train(recipe: Recipe, arrays: Arrays) -> None:
     others = [run for run in shelf.runs_in(Settings.of().work, trials=True) if run.state == "running"]
     if others:
-        st.caption(f"{len(others)} training under way: side by side, each is slower.")
+        st.caption(f"Trainings running: {len(others)}. In parallel, each is slower.")
     with widgets.in_one_sentence():
         check_feasible(recipe, arrays.spec)
         if st.button("Train", type="primary", icon=":material/play_arrow:", width="stretch"):
@@ -133,7 +137,7 @@ def _train(recipe: Recipe, arrays: Arrays) -> None:
 
 
 def begin(recipe: Recipe, arrays: Arrays) -> Path:
-    """Start a training, or go on with the same one if it was begun before.
+    """Start a training, or resume it if it was started before.
 
     Raises:
         HousetrainError: It cannot be started.
@@ -166,7 +170,7 @@ def _watch() -> None:
 
 
 def _starting(folder: Path) -> bool:
-    """Show that a training is about to begin; return whether there is nothing else to show yet."""
+    """Show that a training is starting; return whether there is nothing else to show yet."""
     job = jobs.newest(Settings.of().jobs, target=folder)
     if job is None:
         return False
@@ -185,17 +189,17 @@ def _starting(folder: Path) -> bool:
 
 
 def _live(run: Run) -> None:
-    """Show a run as it is, and what can be done next; drawn anew every second while something happens to it."""
+    """Show the state of a run and the possible next steps; redrawn every second while it runs."""
     busy = run.state == "running" or _job_active(run)
 
     @st.fragment(run_every=_EVERY_S if busy else None, key=f"live-{run.folder.name}")
     def panel() -> None:
-        state = run.state  # looked at once: what is shown and what is offered agree
+        state = run.state  # read once, so that the status and the buttons agree
         with widgets.in_one_sentence():
             _panel(run, state)
         _after(run, state)
         if busy and not (run.state == "running" or _job_active(run)):
-            st.rerun()  # the rest of the page says that it runs
+            st.rerun()  # the rest of the page still shows it as running
 
     panel()
 
@@ -219,18 +223,18 @@ def _panel(run: Run, state: str) -> None:
         (
             "validation accuracy",
             _percent(best.get("val_accuracy")),
-            "Share of the validation images named rightly at the best epoch so far. Training never saw them.",
+            "Fraction of the validation images classified correctly at the best epoch so far. They are not trained on.",
         ),
         (
             "validation loss",
             _loss(best.get("val_loss")),
-            "How wrong and how sure of it the model is on the validation images; smaller is better. The epoch where "
-            "it is smallest is the one that is kept.",
+            "Cross-entropy on the validation images; lower is better. The weights of the epoch with the lowest value "
+            "are kept.",
         ),
-        ("speed", f"{speed:,.0f} /s" if speed else "–", "Training images a second."),
-        ("time left", format_duration(left), "At most; it may stop earlier.")
+        ("speed", f"{speed:,.0f} /s" if speed else "–", "Training images per second."),
+        ("time left", format_duration(left), "Upper bound: training may stop earlier.")
         if state == "running" and left is not None
-        else ("time", format_duration(took) if took else "–", "Spent on training."),
+        else ("time", format_duration(took) if took else "–", "Training time."),
     )
     if history:
         table = curve_table(history, best=result.get("best_epoch"), overfitting=overfitting(history))
@@ -246,7 +250,7 @@ def _panel(run: Run, state: str) -> None:
         if words := overfitting_in_words(history):
             st.warning(plain(words), icon=":material/trending_up:")
     elif state == "running":
-        st.caption("The curves begin when the first epoch is done.")
+        st.caption("The curves appear after the first epoch.")
 
 
 def _status(run: Run, state: str, progress: dict[str, Any], history: list[dict[str, Any]]) -> None:
@@ -255,37 +259,37 @@ def _status(run: Run, state: str, progress: dict[str, Any], history: list[dict[s
     if state == "running":
         epoch, step, steps = progress.get("epoch", 1), progress.get("step") or 0, progress.get("steps") or 0
         share = (len(history) + (step / steps if steps else 0.0)) / epochs
-        words = {"train": f"batch {step:,} of {steps:,}", "validate": "checking on the validation images"}
-        now = words.get(str(progress.get("phase")), "getting ready")
+        words = {"train": f"batch {step:,} of {steps:,}", "validate": "validating"}
+        now = words.get(str(progress.get("phase")), "starting")
         st.progress(min(1.0, share), text=f"Epoch {epoch} of {epochs}, {now}")
         _stopping(run)
     elif job is not None and job.active:
         st.progress(0.0, text="Starting …")
     elif state == "complete":
         result = run.result or {}
-        told = f"Finished: {result.get('epochs_run', len(history))} of {epochs} epochs"
-        told += f", {result['reason']}" if result.get("reason") not in (None, "all epochs") else ""
-        best = f". The weights of epoch {result['best_epoch']}, the best, are kept." if "best_epoch" in result else "."
-        st.success(plain(told + best), icon=":material/check_circle:")
+        text = f"Finished: {result.get('epochs_run', len(history))} of {epochs} epochs"
+        text += f", {result['reason']}" if result.get("reason") not in (None, "all epochs") else ""
+        best = f". The weights of the best epoch ({result['best_epoch']}) are kept." if "best_epoch" in result else "."
+        st.success(plain(text + best), icon=":material/check_circle:")
     elif state == "failed":
-        st.error(plain(f"Training stopped by itself: {run.failure}. The last good weights are kept."))
+        st.error(plain(f"Training failed: {run.failure}. The last good weights are kept."))
     else:
         _interrupted(job, progress, done=len(history), epochs=epochs)
 
 
 def _interrupted(job: Job | None, progress: dict[str, Any], *, done: int, epochs: int) -> None:
-    kept = f"{done} of {epochs} epochs are kept; Resume goes on from there."
+    kept = f"{done} of {epochs} epochs are kept; Resume continues from there."
     if job is not None and job.state == "failed":
         st.error(plain(job.error), icon=":material/error:")
     elif progress.get("phase") == "stopped":
         st.info(f"Stopped. {kept}", icon=":material/pause_circle:")
     else:
-        words = "The training ended without a word: it was killed, or the machine went down."
+        words = "The training process ended unexpectedly: it was killed, or the machine shut down."
         st.warning(f"{words} {kept}", icon=":material/power_off:")
 
 
 def _stopping(run: Run) -> None:
-    """Draw Stop; after that, and some patience, Stop at once."""
+    """Draw Stop, and some time after it was clicked, Stop now."""
     key = f"asked-{run.folder.name}"
     since = st.session_state.get(key)
     if since is None or run.state != "running":
@@ -296,15 +300,15 @@ def _stopping(run: Run) -> None:
             st.rerun(scope="fragment")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("Stopping after the step that is under way …")
+        st.caption("Stopping after the current step …")
         if time.time() - since > _PATIENCE_S and st.button(
-            "Stop at once", icon=":material/dangerous:", help="Costs the epoch that is under way, nothing else."
+            "Stop now", icon=":material/dangerous:", help="Loses the current epoch only."
         ):
             jobs.stop_run(run.folder, at_once=True)
 
 
 def _after(run: Run, state: str) -> None:
-    """Draw what can be done next."""
+    """Draw the possible next steps."""
     if state == "running" or (state != "complete" and _job_active(run)):
         return
     with st.container(horizontal=True):
@@ -313,9 +317,9 @@ def _after(run: Run, state: str) -> None:
                 resume(run)
                 st.rerun()
         if state == "complete":
-            if st.button("Test it", type="primary", icon=":material/fact_check:"):
+            if st.button("Test", type="primary", icon=":material/fact_check:"):
                 widgets.go_to("test", run)
-            if st.button("Name images", icon=":material/image_search:"):
+            if st.button("Predict", icon=":material/image_search:"):
                 widgets.go_to("predict", run)
     with st.expander("Settings of this training"):
         recipe = run.recipe_json
@@ -329,15 +333,15 @@ def _after(run: Run, state: str) -> None:
 
 
 def resume(run: Run) -> None:
-    """Go on with a training.
+    """Resume a training.
 
     Raises:
-        IncompleteError: Its prepared images are not known.
+        IncompleteError: The run does not name its prepared images.
     """
     settings = Settings.of()
     prepared = run.input_json.get("prepared") if (run.folder / "input.json").is_file() else None
     if not prepared:
-        raise IncompleteError("The run does not say which images it trains on", do="begin a new training")
+        raise IncompleteError("The run does not name its prepared images", do="start a new training")
     words: list[str | Path] = ["train", str(prepared), "--recipe", run.folder / "recipe.json", "--output", run.folder]
     jobs.start(settings.jobs, words, target=run.folder, work=settings.work)
 
