@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from housetrain.cli.progress_bar import PROGRESS_FILE, TITLES, JobProgress, ProgressBar, callbacks_for
-from housetrain.system.events import Callback, Callbacks
+from housetrain.cli.progress_bar import ProgressBar, callbacks_for
+from housetrain.system.events import TITLES, Callback, Callbacks
+from housetrain.system.progress_file import PROGRESS_FILE, ProgressFile
 
 BEGIN = {
     "name": "tiny",
@@ -144,7 +145,7 @@ def test_the_studio_reads_the_progress_from_a_file(tmp_path: Path, monkeypatch: 
     path = tmp_path / "progress.json"
     monkeypatch.setenv(PROGRESS_FILE, str(path))
     (file,) = callbacks_for(quiet=True)
-    assert isinstance(file, JobProgress)
+    assert isinstance(file, ProgressFile)
     file.begin("scan")
     file.progress("scan", 1, 10)
     file.progress("scan", 10, 10)

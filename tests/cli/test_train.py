@@ -36,7 +36,7 @@ def test_a_leaderboard_in_four_forms(call: Call, tmp_path: Path) -> None:
     folder = a_sweep(tmp_path / "s")
     code, out, _ = call("leaderboard", folder)
     assert code == 0 and out.index("2-conv-64-nodes") < out.index("2-conv-32-nodes")
-    assert "left out: 5-conv-32-nodes-0-dense: convolution 5 of 5 is too many" in out
+    assert "Left out: 5-conv-32-nodes-0-dense: convolution 5 of 5 is too many" in out
     value = json.loads(call("leaderboard", folder, "--json")[1])
     lines = call("leaderboard", folder, "--csv")[1].splitlines()
     assert value["best"] == "2-conv-64-nodes-0-dense" and len(value["rows"]) == 2 and len(lines) == 3

@@ -164,7 +164,7 @@ def _predict(page: Page, server: Server, run: Run, petimages: Path) -> None:
     assert names == ["Cat", "Dog"]
     shown = words(page)
     for row in chosen:
-        assert f"{float(row['probability']) * 100:.1f} % sure" in shown
+        assert f"{float(row['probability']) * 100:.1f} % ·" in shown
     assert "This image was in the test split" in shown and "in the training split" not in shown
     [seen] = [row for row in run.split.of("train") if row.label == "Dog"][:1]
     page.locator("input[type=file]").set_input_files([petimages / seen.path], timeout=SLOW)

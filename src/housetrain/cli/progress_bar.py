@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import one_line
 from housetrain.system.durations import format_duration
-from housetrain.system.events import Callback, Stage, State
+from housetrain.system.events import TITLES, Callback, Stage, State
+from housetrain.system.progress_file import PROGRESS_FILE, ProgressFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,22 +25,7 @@ if TYPE_CHECKING:
 
     from housetrain.sweeps.status import Snapshot
 
-PROGRESS_FILE = "HOUSETRAIN_PROGRESS_FILE"
-"""Environment variable: a file to which a command writes the progress of the work on images, for the studio."""
-TITLES: dict[Stage, str] = {
-    "download": "Downloading",
-    "scan": "Reading",
-    "prepare": "Preparing",
-    "features": "Computing features",
-    "train": "Training",
-    "sweep": "Sweep",
-    "evaluate": "Testing",
-    "predict": "Predicting",
-    "export": "Exporting",
-}
-"""What a bar says of each stage."""
 _REFRESH_S = 0.1
-_WRITE_S = 0.2
 _MOST_WEIGHTS = 12
 _OVER = ("complete", "pruned", "failed")
 
@@ -47,7 +33,7 @@ _OVER = ("complete", "pruned", "failed")
 def callbacks_for(*, quiet: bool) -> list[Callback]:
     """Return the callbacks of a command: a progress bar unless it is quiet, and the file that the studio asked for."""
     file = os.environ.get(PROGRESS_FILE)
-    return ([] if quiet else [ProgressBar()]) + ([JobProgress(Path(file))] if file else [])
+    return ([] if quiet else [ProgressBar()]) + ([ProgressFile(Path(file))] if file else [])
 
 
 class ProgressBar(Callback):
@@ -199,32 +185,6 @@ class ProgressBar(Callback):
 
     def _print(self, text: str) -> None:
         self._console.print(one_line(text), markup=False)
-
-
-class JobProgress(Callback):
-    """Writes the progress of the work on images to a file for the studio: ``title``, ``done``, ``total``, ``seconds``.
-
-    Args:
-        path: The file; replaced as a whole.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._started = self._written = 0.0
-
-    def begin(self, stage: Stage, **facts: Any) -> None:
-        """See `Callback.begin`."""
-        self._started, self._written = time.monotonic(), 0.0
-
-    def progress(self, stage: Stage, done: int, total: int, **facts: Any) -> None:
-        """See `Callback.progress`."""
-        from housetrain.system import store
-
-        now = time.monotonic()
-        if stage not in ("train", "sweep") and (now - self._written >= _WRITE_S or done >= total):
-            self._written = now
-            value = {"title": TITLES[stage], "done": done, "total": total, "seconds": round(now - self._started, 2)}
-            store.write_json_atomic(self.path, value, durable=False)
 
 
 def _scores(row: Mapping[str, Any], *, best: bool) -> str:

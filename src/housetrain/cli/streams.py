@@ -19,7 +19,7 @@ _PLAIN = str.maketrans({"–": "-", "—": "-", "−": "-", "×": "x", "·": "|"
 
 
 def prepare() -> None:
-    """Make standard output and error accept every character, whatever encoding the terminal or pipe has."""
+    """Make standard output and error accept every character in any encoding of the terminal or pipe."""
     codecs.register_error("housetrain", _spell_out)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

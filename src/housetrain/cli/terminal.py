@@ -1,7 +1,7 @@
-"""How results look in a terminal: lines and tables.
+"""Terminal output: results as lines and tables.
 
-In: the values of the other packages. Out: lines on standard output (results) or standard error (errors).
-Holds no decisions about images or models. Color follows NO_COLOR and whether a terminal listens.
+In: the values of the other packages. Out: lines on standard output (results) or standard error (errors). It makes no
+decisions about images or models. Colors follow NO_COLOR and whether the output is a terminal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for results (standard output) or news (standard error)."""
+    """Return a console for results (standard output) or messages (standard error)."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
@@ -58,26 +58,26 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, 
 
 
 def out(text: str) -> None:
-    """Print result lines on standard output, as they are."""
+    """Print a line of results on standard output."""
     sys.stdout.write(text + "\n")
 
 
 def fail(text: str) -> None:
-    """Print one line about an error on standard error."""
+    """Print an error as one line on standard error."""
     from rich.text import Text
 
     console(stderr=True).print(Text.assemble(("Error: ", "bold red"), one_line(text)))
 
 
 def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
-    """Print what a check found: class counts, one row per kind of finding, then what is left out and why."""
+    """Print the results of a check: class counts, then one row per finding."""
     counts = catalog.counts()
     listed = ", ".join(f"{label} {count:,}" for label, count in counts.items())
     out(f"{len(catalog.images):,} images, {sum(counts.values()):,} usable: {listed}")
     if catalog.ignored:
-        out("ignored: " + ", ".join(f"{count} {name}" for name, count in catalog.ignored.items()))
+        out("Ignored: " + ", ".join(f"{count} {name}" for name, count in catalog.ignored.items()))
     if not found:
-        out("Nothing to complain about.")
+        out("No problems found.")
         return
     rows = []
     for finding in found:
@@ -87,7 +87,7 @@ def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
 
 
 def outcome(found: Outcome) -> None:
-    """Print what `housetrain run` made: the test result, and where everything is."""
+    """Print the test result of `housetrain run` and the paths of its outputs."""
     if found.leaderboard is not None:
         leaderboard(found.leaderboard)
     out("")
@@ -100,7 +100,7 @@ def outcome(found: Outcome) -> None:
 
 
 def sweep_result(board: Leaderboard) -> None:
-    """Print the leaderboard of a sweep, and where its files are."""
+    """Print the leaderboard of a sweep and the paths of its outputs."""
     leaderboard(board)
     out("")
     out(f"Sweep    {board.folder}")
@@ -125,7 +125,7 @@ def print_run(run: Run) -> None:
 
 
 def evaluation(result: Evaluation) -> None:
-    """Print a test result: the verdict in words, then one row per class."""
+    """Print a test result: a summary, then one row per class."""
     out(result.in_words())
     rows = [
         (name, *(_score(value) for value in (scores.precision, scores.recall, scores.f1)), f"{scores.support:,}")
@@ -140,7 +140,7 @@ def _score(value: float | None) -> str:
 
 
 def leaderboard(board: Leaderboard) -> None:
-    """Print a sweep: one row a model, best first, then what to make of it."""
+    """Print a leaderboard: one row per model, best first, then a summary."""
     rows = []
     for row in board.rows:
         mark = "" if row.rank is None else f"{row.rank}{'*' if row.tied else ''}"
@@ -165,13 +165,13 @@ def leaderboard(board: Leaderboard) -> None:
             )
         )
     columns = [
-        "", "model", "state", "val_loss", "val_accuracy", "epochs", "weights", "MFLOPs", "seconds", "images/s", "MB",
-        "ms", "why",
+        "", "model", "state", "val_loss", "val_accuracy", "epochs", "parameters", "MFLOPs", "seconds", "images/s", "MB",
+        "ms", "reason",
     ]  # fmt: skip
     shown = len(columns) if any(row.reason for row in board.rows) else len(columns) - 1
     table("", columns[:shown], [row[:shown] for row in rows], right=columns[3:12])
     for name, reason in board.infeasible.items():
-        out(f"left out: {name}: {reason}")
+        out(f"Left out: {name}: {reason}")
     out("")
     out(board.in_words())
     if len(board.tied) > 1:
@@ -179,7 +179,7 @@ def leaderboard(board: Leaderboard) -> None:
 
 
 def comparison(found: Comparison) -> None:
-    """Print two runs side by side, then the verdict."""
+    """Print two runs side by side, then a summary."""
     table("", ("", found.first.name, found.second.name), found.rows(), right=(found.first.name, found.second.name))
     out("")
     rows = [(epoch, _plain(first), _plain(second)) for epoch, first, second in found.curves()]
@@ -190,7 +190,7 @@ def comparison(found: Comparison) -> None:
 
 
 def predictions(results: Iterable[Prediction], *, top: int, as_json: bool) -> int:
-    """Print predictions as they come; return how many images could not be read."""
+    """Print predictions as they arrive; return the number of unreadable images."""
     failed = 0
     for one in results:
         failed += one.error is not None
@@ -207,10 +207,10 @@ def print_prediction(one: Prediction) -> None:
 
 
 def parity(table_: Sequence[Parity]) -> None:
-    """Print how the exported models compare with the Keras model."""
+    """Print how exported models compare with the Keras model."""
     from housetrain.exports.parity import COLUMNS, rows
 
-    marks = ["" if row.good else "not good enough" for row in table_]
+    marks = ["" if row.good else "differs too much" for row in table_]
     drawn = [[*cells, mark] for cells, mark in zip(rows(table_), marks, strict=True)]
     columns = [*COLUMNS, ""] if any(marks) else list(COLUMNS)
     table("", columns, [row[: len(columns)] for row in drawn], right=COLUMNS[1:])
@@ -224,7 +224,7 @@ def print_json(value: Any) -> None:
 
 
 def quoted(path: Path) -> str:
-    """Return a path as a shell takes it."""
+    """Return a path quoted for the shell."""
     return shlex.quote(str(path))
 
 
@@ -233,13 +233,13 @@ def _prediction_line(one: Prediction, top: int) -> str:
     if one.error is not None:
         return f"{image}\tcould not be read: {one.error}"
     names = "  ".join(f"{name} {probability:.1%}" for name, probability in one.top[:top])
-    seen = {"train": "  (it was trained on this image)", "validation": "  (this image was in validation)"}
+    seen = {"train": "  (training image)", "validation": "  (validation image)"}
     unsure = "  (unsure)" if one.unsure else ""
     return f"{image}\t{names}{unsure}{seen.get(one.seen or '', '')}"
 
 
 def diagnosis(found: Diagnosis) -> None:
-    """Print what the machine is, then what will be slow or fail on it."""
+    """Print the facts about the machine, then the remarks."""
     rows = [
         ("Python", found.python),
         ("system", found.system),

@@ -127,10 +127,10 @@ def leaderboard(
     from housetrain.sweeps.status import look
 
     if live:
-        told = Callbacks(callbacks_for(quiet=False))
-        with told.stage("sweep"):
+        events = Callbacks(callbacks_for(quiet=False))
+        with events.stage("sweep"):
             while not (snapshot := look(sweep)).board.complete:
-                told.progress("sweep", snapshot.done, snapshot.total, snapshot=snapshot)
+                events.progress("sweep", snapshot.done, snapshot.total, snapshot=snapshot)
                 time.sleep(1)
     board = read_leaderboard(sweep)
     if json_:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +37,7 @@ def predict(
 ) -> None:
     """Classify images with a trained model.
 
-    Marks uncertain predictions, and images that the model was trained on.
+    Marks unsure predictions, and images that the model was trained on.
     """
     from housetrain.cli import terminal
     from housetrain.errors import RecipeError
@@ -52,33 +52,39 @@ def predict(
         results = predict_images(run, images, batch_size=batch_size, engine=engine, workers=workers)
         failed = terminal.predictions(results, top=top, as_json=json_)
     else:
-        from housetrain.cli.progress_bar import callbacks_for
-        from housetrain.inference.batch_predict import predict_into
-        from housetrain.inference.inputs import Listing
-        from housetrain.inference.predictor import Predictor
-        from housetrain.system.events import Callbacks
-
-        listing = Listing(images)
-        predictor = Predictor.load(run, engine=engine)
-        callbacks = callbacks_for(quiet=quiet or not listing.at_least(200))
-        told, total = Callbacks(callbacks), sum(1 for _ in listing) if callbacks else 0
-        with told.stage("predict"):
-            result = predict_into(
-                path,
-                predictor,
-                listing,
-                kind="csv" if csv else "jsonl",
-                top=top,
-                batch_size=batch_size,
-                workers=workers,
-                each=terminal.print_prediction if json_ else None,
-                progress=(lambda done: told.progress("predict", done, total)) if callbacks else None,
-            )
-        failed = result.failed
-        if not json_:
-            terminal.out(result.summary())
+        options = {"kind": "csv" if csv else "jsonl", "top": top, "batch_size": batch_size, "workers": workers}
+        failed = _write_predictions(path, run, images, engine=engine, json_=json_, quiet=quiet, **options)
     if failed:
         raise typer.Exit(1)
+
+
+def _write_predictions(
+    path: Path, run: Path, images: list[str], *, engine: str | None, json_: bool, quiet: bool, **options: Any
+) -> int:
+    """Write predictions to a file; return how many images could not be read."""
+    from housetrain.cli import terminal
+    from housetrain.cli.progress_bar import callbacks_for
+    from housetrain.inference.batch_predict import predict_into
+    from housetrain.inference.inputs import Listing
+    from housetrain.inference.predictor import Predictor
+    from housetrain.system.events import Callbacks
+
+    listing = Listing(images)
+    predictor = Predictor.load(run, engine=engine)
+    callbacks = callbacks_for(quiet=quiet or not listing.at_least(200))
+    events, total = Callbacks(callbacks), sum(1 for _ in listing) if callbacks else 0
+    with events.stage("predict"):
+        result = predict_into(
+            path,
+            predictor,
+            listing,
+            each=terminal.print_prediction if json_ else None,
+            progress=(lambda done: events.progress("predict", done, total)) if callbacks else None,
+            **options,
+        )
+    if not json_:
+        terminal.out(result.summary())
+    return result.failed
 
 
 @app.command(

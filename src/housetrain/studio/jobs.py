@@ -32,12 +32,12 @@ from typing import Any, Literal
 
 import psutil
 
-from housetrain.cli.progress_bar import PROGRESS_FILE
 from housetrain.errors import IncompleteError, StoreError
 from housetrain.studio.settings import PASSWORD
 from housetrain.system import store
 from housetrain.system.files import disk_errors
 from housetrain.system.lock import Lock
+from housetrain.system.progress_file import PROGRESS_FILE
 from housetrain.training.run import Run
 
 State = Literal["starting", "running", "done", "failed", "stopped", "killed"]

@@ -19,6 +19,19 @@ from typing import Any, Literal
 Stage = Literal["download", "scan", "prepare", "features", "train", "sweep", "evaluate", "predict", "export"]
 """The kinds of work that report progress."""
 
+TITLES: dict[Stage, str] = {
+    "download": "Downloading",
+    "scan": "Reading",
+    "prepare": "Preparing",
+    "features": "Computing features",
+    "train": "Training",
+    "sweep": "Sweep",
+    "evaluate": "Testing",
+    "predict": "Predicting",
+    "export": "Exporting",
+}
+"""Stage -> its title in front of people."""
+
 State = Literal["complete", "stopped", "failed"]
 """How a stage ends: done, interrupted so that the same call resumes it, or failed for a reason that is given."""
 

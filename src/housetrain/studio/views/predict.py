@@ -178,7 +178,7 @@ def _card(run: Run, number: int, answer: dict[str, Any]) -> None:
                 charts.probabilities(top), key=f"bars-{number}-{answer['name']}", alt=f"{answer['label']}, {sure}"
             )
             if answer.get("unsure"):
-                st.info("Uncertain: the probability is below the model's threshold.", icon=":material/help:")
+                st.info("Unsure: the probability is below the model's threshold.", icon=":material/help:")
             if answer.get("seen") in _SEEN:
                 st.warning(_SEEN[answer["seen"]], icon=":material/visibility:")
         _where(run, number, answer)
