@@ -88,15 +88,15 @@ class Diagnosis:
         return asdict(self)
 
 
-def diagnose(folder: Path | None = None) -> Diagnosis:
-    """Check this machine.
+def doctor(folder: Path | str | None = None) -> Diagnosis:
+    """Find what will be slow or fail on this machine.
 
     Args:
         folder: Where runs will be written; by default the working folder.
     """
     import psutil
 
-    folder = folder or Path.cwd()
+    folder = Path.cwd() if folder is None else Path(folder)
     versions = _versions()
     backend = _backend(versions)
     memory = psutil.virtual_memory()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prepared_digits import digits
 
@@ -11,7 +14,8 @@ from housetrain.errors import IncompleteError
 from housetrain.models.recipe import Recipe
 from housetrain.system import store
 from housetrain.system.lock import Lock
-from housetrain.training.run import Run
+from housetrain.training.run import History, Run, differences
+from housetrain.training.train import train
 from housetrain.workflow import free_run_folder
 
 
@@ -79,9 +83,47 @@ def test_one_decision_whether_it_is_the_same_run(tmp_path: Path, monkeypatch: py
     assert free_run_folder(tmp_path / "pets", prepared, recipe) == folder
     longer = recipe.but(epochs=3)
     assert not Run(folder).matches(longer, prepared)
-    assert Run(folder).differences(longer, prepared) == ["epochs is 2 there and 3 here"]
+    assert differences(Run(folder), longer, prepared) == ["epochs is 2 there and 3 here"]
     assert free_run_folder(tmp_path / "pets", prepared, longer) == Path("runs") / "pets-2"
     store.write_json_atomic(folder / "input.json", {"data": "0" * 64})
-    assert Run(folder).differences(recipe, prepared) == ["the prepared images differ"]
+    assert differences(Run(folder), recipe, prepared) == ["the prepared images differ"]
     (folder / "recipe.json").write_text("[")
     assert not Run(folder).matches(recipe, prepared)
+
+
+def test_the_history_is_a_list_and_a_data_frame(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    run = Run(tmp_path)
+    assert run.history == [] and len(run.history.to_frame()) == 0
+    for epoch in (1, 2):
+        store.append_line(tmp_path / "history.jsonl", {"epoch": epoch, "val_loss": 1 / epoch})
+    assert run.history == [{"epoch": 1, "val_loss": 1.0}, {"epoch": 2, "val_loss": 0.5}]
+    frame = run.history.to_frame()
+    assert frame.index.name == "epoch" and frame["val_loss"].tolist() == [1.0, 0.5]
+    assert isinstance(run.history, History)
+
+
+def test_a_data_frame_without_pandas_says_how_to_get_it() -> None:
+    code = """
+import sys
+sys.modules["pandas"] = None
+from housetrain.training.run import History
+assert History([{"epoch": 1}])[0] == {"epoch": 1}
+History().to_frame()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "HousetrainError: History.to_frame needs pandas" in done.stderr and "pip install pandas" in done.stderr
+
+
+def test_the_model_of_a_run_is_a_keras_model(tmp_path: Path) -> None:
+    prepared = digits(tmp_path / "arrays", most=300)
+    run = train(prepared, Recipe.of("mlp", epochs=2), tmp_path / "run")
+    model = run.load_model()
+    images, labels = prepared.validation.images, prepared.validation.labels
+    outputs = model.predict(np.asarray(images), verbose=0)
+    assert outputs.shape == (len(images), 10)
+    best = run.history[int((run.result or {})["best_epoch"]) - 1]
+    assert np.mean(outputs.argmax(axis=1) == labels) == pytest.approx(best["val_accuracy"], abs=1e-6)
+    assert repr(run).startswith(f"Run({str(tmp_path / 'run')!r}, complete, best_epoch=2, val_loss=")
+    with pytest.raises(IncompleteError, match="no model yet"):
+        Run(tmp_path).load_model()

@@ -49,7 +49,7 @@ def studio(
 def doctor(json_: Json = False) -> None:
     """Check this machine: versions, hardware, and anything that will be slow or fail. Exit code 1 on errors."""
     from housetrain.cli import terminal
-    from housetrain.diagnosis import diagnose
+    from housetrain.diagnosis import doctor as diagnose
 
     diagnosis = diagnose()
     if json_:

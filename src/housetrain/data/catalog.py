@@ -187,7 +187,7 @@ class Catalog:
 
 
 def scan(
-    folder: Path,
+    folder: Path | str,
     *,
     workers: int | None = None,
     cache: bool = True,

@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 @overload
 def prepare(
     source: SplitManifest,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     *,
     image_size: int | tuple[int, int] = ...,
     color_mode: Literal["grayscale", "rgb"] = ...,
@@ -51,7 +51,7 @@ def prepare(
 @overload
 def prepare(
     source: Path | str,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     *,
     image_size: int | tuple[int, int] = ...,
     color_mode: Literal["grayscale", "rgb"] = ...,
@@ -65,7 +65,7 @@ def prepare(
 
 def prepare(
     source: SplitManifest | Path | str,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     *,
     image_size: int | tuple[int, int] = 50,
     color_mode: Literal["grayscale", "rgb"] = "grayscale",
@@ -99,6 +99,7 @@ def prepare(
         SourceChanged: Images changed after they were scanned; they are named. What was there before is intact.
         DiskFull: No room or no permission; names the path and the bytes needed. What was there before is intact.
     """
+    folder = None if folder is None else Path(folder)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     spec = InputSpec(height=height, width=width, color_mode=color_mode, resize=resize, background=background)
     if isinstance(source, SplitManifest):

@@ -246,12 +246,13 @@ class Prepared:
         return cls.of_manifest(place, manifest)
 
     @classmethod
-    def of_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> Prepared:
+    def of_manifest(cls, folder: Path | str, manifest: Mapping[str, Any]) -> Prepared:
         """Open what a manifest names.
 
         Raises:
             CorruptError: A file is missing, or is not what was written.
         """
+        folder = Path(folder)
         listing = folder / manifest["split"]["file"]
         split = SplitManifest.from_bytes(read_listing(folder, manifest), name=str(listing))
         spec = InputSpec.from_json(manifest["spec"])

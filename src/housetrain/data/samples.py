@@ -101,9 +101,9 @@ _PET = re.compile(r"(?:.*/)?(Cat|Dog)/(\d+\.jpg)")
 
 def sample(
     name: str,
-    dest: Path,
+    dest: Path | str,
     *,
-    source: Path | None = None,
+    source: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Make a ready-made data set into class folders of images. A second call finds it done.
@@ -134,7 +134,7 @@ def sample(
             do=f"did you mean {near[0]}?" if near else "",
             name=name,
         )
-    dest = Path(dest)
+    dest, source = Path(dest), None if source is None else Path(source)
     if _is_complete(dest, name):
         return dest
     _refuse_foreign(dest, name)

@@ -76,7 +76,7 @@ class SplitManifest:
     @classmethod
     def of_rows(
         cls,
-        root: Path,
+        root: Path | str,
         classes: Sequence[str],
         *,
         rows: Iterable[Row],
@@ -88,7 +88,7 @@ class SplitManifest:
         ordered = tuple(sorted(rows, key=lambda row: (place[row.split], row.sha256, row.path)))
         left = tuple(sorted(left_out, key=lambda one: one.path))
         names = tuple(classes)
-        return cls(root, names, ordered, left, dict(options), _fingerprint(names, ordered, options))
+        return cls(Path(root), names, ordered, left, dict(options), _fingerprint(names, ordered, options))
 
     @property
     def source_folders(self) -> tuple[Path, ...]:
@@ -104,12 +104,13 @@ class SplitManifest:
         seen = Counter((row.split, row.label) for row in self.rows)
         return {name: {label: seen[name, label] for label in self.classes} for name in SPLITS}
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: Path | str) -> Path:
         """Write ``split.json`` into ``folder`` (which must exist) in one step and return its path."""
-        return self.write(folder / FILE_NAME)
+        return self.write(Path(folder) / FILE_NAME)
 
-    def write(self, path: Path) -> Path:
+    def write(self, path: Path | str) -> Path:
         """Write the split as the file ``path`` in one step (temporary file, fsync, rename)."""
+        path = Path(path)
         write_atomic(path, self.to_bytes())
         return path
 
@@ -135,14 +136,14 @@ class SplitManifest:
         return json.dumps(plain).encode("ascii")
 
     @classmethod
-    def load(cls, folder: Path) -> SplitManifest:
+    def load(cls, folder: Path | str) -> SplitManifest:
         """Read ``split.json`` of ``folder``.
 
         Raises:
             IncompleteError: There is none.
             CorruptError: It is not what was written.
         """
-        path = folder / FILE_NAME
+        path = Path(folder) / FILE_NAME
         try:
             return cls.from_bytes(path.read_bytes(), name=str(path))
         except FileNotFoundError:

@@ -1,15 +1,15 @@
 """One training run is one folder of plain files.
 
-In: the folder. Out: what is in it, as plain values. It does not know how a run is trained (``training/session.py``
-writes these files), and it never writes: any number of readers may look while one process trains.
+In: the folder. Out: its contents as plain values. It does not know how a run is trained (`housetrain.training.trainer`
+writes these files), and it never writes: any number of processes may read while one trains.
 
 ```
-recipe.json   input.json   split.json   env.json     the request, the model input, the split, where
-history.jsonl                                        one line an epoch
-progress.json                                        how far the running epoch is (replaced about twice a second)
-checkpoints/                                         the last two epochs, complete enough to go on bit for bit
+recipe.json   input.json   split.json   env.json     the request, the model input, the split, the environment
+history.jsonl                                        one line per epoch
+progress.json                                        progress of the running epoch (replaced about twice a second)
+checkpoints/                                         the last two epochs, complete enough to resume bit for bit
 model.keras                                          the weights of the best epoch
-validation.npy                                       what it says of each validation image
+validation.npy                                       its outputs for the validation images
 failed.json                                          only when training stopped by itself: the reason
 result.json                                          written last: its presence means complete
 ```
@@ -35,9 +35,30 @@ if TYPE_CHECKING:
 State = Literal["new", "running", "stopped", "failed", "complete"]
 
 
-@dataclass(frozen=True)
+class History(list[dict[str, Any]]):
+    """One row per epoch, as a list of plain dicts."""
+
+    def to_frame(self) -> Any:
+        """Return the rows as a ``pandas.DataFrame`` with the epoch as its index.
+
+        Raises:
+            HousetrainError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            if error.name != "pandas":
+                raise
+            raise HousetrainError(
+                "History.to_frame needs pandas, which is not installed", do="pip install pandas"
+            ) from error
+        frame = pandas.DataFrame(list(self))
+        return frame.set_index("epoch") if "epoch" in frame else frame
+
+
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A run folder, read when asked. Every property looks at the files as they are now, so a live run may be watched.
+    """A run folder. Every property reads the files as they are now, so a running training can be watched.
 
     Attributes:
         folder: The run folder.
@@ -45,8 +66,14 @@ class Run:
 
     folder: Path
 
+    def __repr__(self) -> str:
+        found = self.result or {}
+        names = ("best_epoch", "val_loss", "val_accuracy")
+        facts = [f"{name}={found[name]:.4g}" for name in names if isinstance(found.get(name), int | float)]
+        return f"Run({', '.join([repr(str(self.folder)), self.state, *facts])})"
+
     @classmethod
-    def open(cls, folder: Path) -> Run:
+    def open(cls, folder: Path | str) -> Run:
         """Return the run in ``folder``.
 
         Raises:
@@ -61,33 +88,13 @@ class Run:
             )
         return cls(folder)
 
-    # ------------------------------------------------------------------------------------- is it the same run?
+    # ------------------------------------------------------------------------------------- same run or another
     def matches(self, recipe: Recipe, prepared: Prepared) -> bool:
         """Return whether this is a run of ``recipe`` on these prepared images, finished or not.
 
-        The only decision of this kind: resuming, choosing a run folder and refusing another run's folder all ask it.
+        The only decision of this kind: resuming, choosing a run folder and refusing another run's folder all use it.
         """
-        return not self.differences(recipe, prepared)
-
-    def differences(self, recipe: Recipe, prepared: Prepared) -> list[str]:
-        """Return what differs from a run of ``recipe`` on these images, a phrase each; empty for the same run.
-
-        A setting that the kept recipe lacks, because an earlier version wrote it, has its default.
-        """
-        from housetrain.models.recipe import Recipe
-
-        try:
-            kept = store.plain(Recipe.from_json(self.recipe_json).to_json())
-            data = self.input_json.get("data") if (self.folder / "input.json").exists() else prepared.fingerprint
-        except (OSError, ValueError, HousetrainError) as error:
-            return [f"its files cannot be read ({one_line(str(error))})"]
-        asked = store.plain(recipe.to_json())
-        found = [
-            f"{name} is {kept.get(name)!r} there and {asked.get(name)!r} here"
-            for name in sorted(kept.keys() | asked.keys())
-            if kept.get(name) != asked.get(name)
-        ]
-        return [*found, "the prepared images differ"] if data != prepared.fingerprint else found
+        return not differences(self, recipe, prepared)
 
     # ------------------------------------------------------------------------------------- what was asked for
     @property
@@ -107,7 +114,7 @@ class Run:
 
     @functools.cached_property
     def input_json(self) -> dict[str, Any]:
-        """What the model eats: ``spec``, ``classes``, ``data`` (the arrays' fingerprint), ``decoder``, ``counts``."""
+        """The model input: ``spec``, ``classes``, ``data`` (the arrays' fingerprint), ``decoder``, ``counts``."""
         return dict(store.read_json(self.folder / "input.json"))
 
     @property
@@ -131,13 +138,13 @@ class Run:
 
     # ------------------------------------------------------------------------------------- what happened
     @property
-    def history(self) -> list[dict[str, Any]]:
-        """One row an epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, lr, seconds, images_per_s."""
-        return store.read_lines(self.folder / "history.jsonl")
+    def history(self) -> History:
+        """One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, lr, seconds, images_per_s."""
+        return History(store.read_lines(self.folder / "history.jsonl"))
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """How far a running training is, or was when it stopped: epoch, step, steps, loss, images_per_s, eta_s."""
+        """Progress of a running training, or where it stopped: epoch, step, steps, loss, images_per_s, eta_s."""
         path = self.folder / "progress.json"
         return dict(store.read_json(path)) if path.is_file() else None
 
@@ -149,7 +156,7 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether training ended as it should."""
+        """Whether training is finished."""
         return (self.folder / "result.json").is_file()
 
     @property
@@ -160,12 +167,12 @@ class Run:
 
     @property
     def state(self) -> State:
-        """``complete``, ``running`` (a process holds it now), ``failed``, ``stopped`` (can go on) or ``new``."""
+        """``complete``, ``running`` (a process trains it now), ``failed``, ``stopped`` (can be resumed) or ``new``."""
         if self.complete:
             return "complete"
         if Lock.held(self.folder):
             return "running"
-        if self.complete:  # it ended between these two looks
+        if self.complete:  # it finished between the two checks
             return "complete"
         if (self.folder / "failed.json").is_file():
             return "failed"
@@ -174,7 +181,7 @@ class Run:
 
     @property
     def model_path(self) -> Path:
-        """Where the weights of the best epoch are, as a Keras file.
+        """The Keras file with the weights of the best epoch.
 
         Raises:
             IncompleteError: No epoch is finished yet.
@@ -188,7 +195,44 @@ class Run:
         """The sha256 of the current model file, computed once per process and file."""
         return store.known_sha256(self.model_path)
 
+    def load_model(self) -> Any:
+        """Return the ``keras.Model`` of the best epoch, not compiled.
+
+        It takes uint8 ``(N, height, width, channels)`` in [0, 255], as `Prepared.train` holds them (scaling is part of
+        the model), and returns ``(N, classes)`` probabilities, or ``(N, 1)`` for two classes: that of the second.
+
+        Raises:
+            IncompleteError: No epoch is finished yet.
+            ModelError: The file is damaged, or holds anything but built-in Keras layers.
+            MissingExtra: Keras or its backend is not installed.
+        """
+        from housetrain.inference.formats import format_named
+
+        keras_format = format_named("keras")
+        return keras_format.open(self.model_path, classes=len(self.classes), input_shape=self.spec.shape).model
+
     @property
     def checkpoints(self) -> Path:
         """The folder of the last two epochs' checkpoints."""
         return self.folder / "checkpoints"
+
+
+def differences(run: Run, recipe: Recipe, prepared: Prepared) -> list[str]:
+    """Return how a run differs from one of ``recipe`` on these images, a phrase each; empty for the same run.
+
+    A setting that the run's recipe lacks, because an earlier version wrote it, has its default.
+    """
+    from housetrain.models.recipe import Recipe
+
+    try:
+        kept = store.plain(Recipe.from_json(run.recipe_json).to_json())
+        data = run.input_json.get("data") if (run.folder / "input.json").exists() else prepared.fingerprint
+    except (OSError, ValueError, HousetrainError) as error:
+        return [f"its files cannot be read ({one_line(str(error))})"]
+    asked = store.plain(recipe.to_json())
+    found = [
+        f"{name} is {kept.get(name)!r} there and {asked.get(name)!r} here"
+        for name in sorted(kept.keys() | asked.keys())
+        if kept.get(name) != asked.get(name)
+    ]
+    return [*found, "the prepared images differ"] if data != prepared.fingerprint else found

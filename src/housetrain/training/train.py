@@ -26,7 +26,7 @@ from housetrain.system.events import Callbacks
 from housetrain.system.lock import Lock
 from housetrain.training.interrupt import Signals
 from housetrain.training.progress import ProgressFile
-from housetrain.training.run import Run
+from housetrain.training.run import Run, differences
 from housetrain.training.tensorboard import TensorBoard
 from housetrain.training.trainer import Session, samples
 
@@ -115,9 +115,9 @@ def _check_ours(folder: Path) -> None:
 
 def _check_same(run: Run, prepared: Prepared, recipe: Recipe) -> None:
     """Refuse to resume a run of other settings or other images, naming what differs."""
-    if differences := run.differences(recipe, prepared):
+    if different := differences(run, recipe, prepared):
         raise StoreError(
-            f"The folder holds another run: {'; '.join(differences)}",
+            f"The folder holds another run: {'; '.join(different)}",
             do="choose another folder, or remove that run",
             folder=str(run.folder),
         )
