@@ -1,17 +1,97 @@
-"""The front door: what `import housetrain` offers, what it costs, and who may import whom."""
+"""The public API: the names that `import housetrain` offers, what they accept, and what importing them costs."""
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
+import re
 import subprocess
 import sys
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import housetrain as ht
+from housetrain.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("tensorflow", "keras", "jax", "torch")
+NAMES = set(
+    """
+    BatchResult Benchmark Callback Catalog Comparison Diagnosis Evaluation Explained Exported Finding Grid History
+    HousetrainError InputSpec Leaderboard Outcome Prediction Predictor Prepared ProgressBar Recipe Run SplitArrays
+    SplitManifest benchmark check classify compare contact_sheet doctor evaluate explain export export_bundle finetune
+    leaderboard load_image predict predict_into prepare run sample scan split sweep train write_report
+    """.split()  # noqa: SIM905 - a page of quotes is harder to read
+)
+# The package `housetrain.studio` has the name of its command, and opening TensorBoard is no Python task.
+COMMANDS_ONLY = {"studio", "board", "show"}
+LATER = {"Evaluation.save", "Evaluation.load", "contact_sheet"}
+
+
+def test_the_public_names_are_these() -> None:
+    assert ht.__all__ == sorted(NAMES)
+    assert set(dir(ht)) == {*NAMES, "__version__"}
+
+
+def test_every_command_is_a_function_of_its_name() -> None:
+    commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert commands - COMMANDS_ONLY <= set(ht.__all__)
+    assert all(callable(getattr(ht, name)) for name in commands - COMMANDS_ONLY)
+
+
+def test_no_module_shadows_a_public_name() -> None:
+    """Importing the submodule `housetrain.x` sets the attribute `x` of the package."""
+    code = """
+import housetrain as ht, importlib, pkgutil
+before = {name: getattr(ht, name) for name in ht.__all__}
+for found in pkgutil.iter_modules(ht.__path__):
+    if found.name != "__main__":
+        importlib.import_module(f"housetrain.{found.name}")
+changed = [name for name, value in before.items() if getattr(ht, name) is not value]
+assert not changed, changed
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert not {found.name for found in pkgutil.iter_modules(ht.__path__)} & NAMES
+
+
+def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield every function that a user calls: overloads, methods and hand-written constructors included."""
+    for name in ht.__all__:
+        value = getattr(ht, name)
+        if not inspect.isclass(value):
+            yield from ((name, one) for one in (value, *typing.get_overloads(value)))
+            continue
+        for attribute, member in vars(value).items():
+            function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+            own = not attribute.startswith("_") or (attribute == "__init__" and not is_dataclass(value))
+            if own and inspect.isfunction(function):
+                yield f"{name}.{attribute}", function
+
+
+def test_where_a_path_goes_text_goes() -> None:
+    seen, refused = 0, []
+    for name, function in public_functions():
+        for parameter in inspect.signature(function).parameters.values():
+            words = set(re.findall(r"\w+", str(parameter.annotation)))
+            seen += "Path" in words
+            if "Path" in words and "str" not in words and name not in LATER:
+                refused.append(f"{name}({parameter.name})")
+    assert seen > 30
+    assert refused == []
+
+
+def test_every_public_function_is_annotated() -> None:
+    for name, function in public_functions():
+        signature = inspect.signature(function)
+        assert signature.return_annotation is not inspect.Signature.empty, name
+        for parameter in list(signature.parameters.values()):
+            assert parameter.name in ("self", "cls") or parameter.annotation is not inspect.Parameter.empty, name
 
 
 @pytest.mark.parametrize("name", ht.__all__)
@@ -82,12 +162,6 @@ def test_the_locks_carry_hashes_and_no_address() -> None:
 
 
 def test_readme_names_only_verbs_and_makes_that_exist() -> None:
-    import re
-
-    import typer
-
-    from housetrain.cli import app
-
     readme = (ROOT / "README.md").read_text()
     verbs = set(re.findall(r"^(?:\.venv/bin/)?housetrain ([a-z]+)", readme, re.MULTILINE))
     assert verbs and verbs <= set(typer.main.get_command(app).commands)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.models.recipe import Recipe
     from housetrain.sweeps.driver import Plan
+    from housetrain.sweeps.grid import Grid
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.status import Snapshot
     from housetrain.training.run import Run
@@ -66,7 +67,7 @@ def run(
     *,
     recipe: Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
-    sweep: Plan | None = None,
+    sweep: Plan | Grid | Mapping[str, Recipe] | Sequence[Recipe] | None = None,
     prepared: Path | str | None = None,
     seed: int = 0,
     validation_split: float = 0.15,
@@ -85,8 +86,8 @@ def run(
         recipe: What to train; by default `choose` picks a preset by the images. Its size, color and balance decide how
             images are prepared; see `suited` for what it leaves open.
         settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
-        sweep: Train many recipes instead, and go on with the one of the best validation loss; ``out`` is then the
-            sweep folder.
+        sweep: Train these recipes, such as ``Grid()``, and continue with the one of the lowest validation loss;
+            ``output`` is then the sweep folder. See `housetrain.sweep`.
         prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
         seed: Seed of the split, any integer. The recipe has a seed of its own for training.
         validation_split: Share of the images for validation, in (0, 1).
@@ -111,8 +112,11 @@ def run(
     from housetrain.models.choose import candidates, choose, spec_of, suited
     from housetrain.models.nets import check_feasible
     from housetrain.report.report import write_report
+    from housetrain.sweeps.driver import Plan, plan
     from housetrain.training.train import train
 
+    if sweep is not None and not isinstance(sweep, Plan):
+        sweep = plan(sweep)
     told = Callbacks(callbacks)
     if settings and (recipe or sweep):
         raise RecipeError(
