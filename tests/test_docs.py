@@ -1,4 +1,4 @@
-"""The tutorial's commands, run in order in an empty folder: documentation that does not work is a bug."""
+"""The documentation runs: the tutorial's commands in order, and the Python of every page."""
 
 from __future__ import annotations
 
@@ -8,8 +8,68 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def python_of(page: Path) -> list[str]:
+    return [code for language, code in BLOCK.findall(page.read_text()) if language == "python"]
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """Make what the pages take for granted: a folder of images (bright or dark), a photo, and arrays of digits."""
+    import cv2
+    from sklearn.datasets import load_digits
+
+    chance = np.random.default_rng(0)
+    for name, low in (("Cat", 120), ("Dog", 0)):
+        (tmp_path / "PetImages" / name).mkdir(parents=True)
+        for number in range(40):
+            image = cv2.resize(chance.integers(low, low + 130, (6, 6, 3), dtype=np.uint8), (60, 60))
+            cv2.imwrite(str(tmp_path / "PetImages" / name / f"{number}.jpg"), image)
+    cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((70, 90, 3), 200, np.uint8))
+    digits = load_digits()
+    images = (digits.images * 255 / 16).astype(np.uint8)
+    arrays = {"x_train": images[:600], "x_test": images[600:800]}
+    np.savez(tmp_path / "given.npz", **arrays, y_train=digits.target[:600], y_test=digits.target[600:800])
+    return tmp_path
+
+
+def test_the_python_of_the_readme_works_as_written(pets: Path) -> None:
+    blocks = python_of(ROOT / "README.md")
+    assert len(blocks) >= 2
+    given = 'import numpy\nglobals().update(numpy.load("given.npz"))\n'
+    code = given + "\n".join(blocks) + "\nprint(model.count_params(), len(batches))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=pets, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(r"Test loss \d\.\d+, accuracy \d+\.\d%", lines[0]) and lines[1] in ("Cat", "Dog")
+    assert (pets / "runs").is_dir() and (pets / "prepared").is_dir()
+
+
+def test_no_python_is_left_untested() -> None:
+    """The README's and the tutorial's blocks run here; a page that gets a block needs a test of its own."""
+    assert {page.name for page in PAGES if python_of(page)} <= {"README.md", "tutorial.md", "log.md"}
+
+
+def test_the_quickstart_passes_mypy_strict(tmp_path: Path) -> None:
+    """A user's type checker sees the package's types (py.typed), and no error in what the README and examples do."""
+    scripts = [ROOT / "examples" / "mnist_quickstart.py", tmp_path / "readme.py"]
+    scripts[1].write_text(python_of(ROOT / "README.md")[0] + "reveal_type(run)\nreveal_type(result.accuracy)\n")
+    assert (ROOT / "src" / "housetrain" / "py.typed").exists()
+    options = ["--strict", "--follow-imports=silent", "--config-file="]
+    command = [sys.executable, "-m", "mypy", *options, *map(str, scripts)]
+    cache = os.environ.get("MYPY_CACHE_DIR", str(tmp_path / "cache"))
+    environment = {**os.environ, "MYPYPATH": str(ROOT / "src"), "MYPY_CACHE_DIR": cache}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    revealed = re.findall(r'Revealed type is "(?:builtins.)?(.*)"', done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert revealed == ["housetrain.training.run.Run", "float"]
 
 
 def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
@@ -30,6 +90,6 @@ def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
