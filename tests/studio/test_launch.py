@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,59 @@ def test_every_safe_setting_is_one_that_streamlit_knows_and_takes() -> None:
     assert given["browser.gatherUsageStats"] == "false"
     assert given["server.headless"] == "true" and given["client.showErrorDetails"] == "none"
     assert int(given["server.maxUploadSize"]) <= 1024
+
+
+def options_of(words: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word.removeprefix("--").partition("=")
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def test_only_known_host_headers_are_accepted() -> None:
+    local = options_of(launch.command(address="127.0.0.1", port=8501, browser=False))
+    assert local["server.allowedHosts"] == ["localhost", "127.0.0.1", "::1"]
+    assert "server.corsAllowedOrigins" not in local
+    lan = options_of(launch.command(address="192.168.1.5", port=8501, browser=False))
+    assert lan["server.allowedHosts"] == ["192.168.1.5"]
+
+
+def test_a_proxy_is_named_by_its_url() -> None:
+    url = "https://hub.example:8443/user/ada/studio/"
+    behind = options_of(launch.command(address="127.0.0.1", port=8501, browser=False, origin=url))
+    assert behind["server.corsAllowedOrigins"] == ["https://hub.example:8443"]
+    assert behind["server.baseUrlPath"] == ["user/ada/studio"]
+    assert behind["server.allowedHosts"][-1] == "hub.example"
+
+
+@pytest.mark.parametrize("origin", ["hub.example", "ftp://hub.example", "https://", "https://hub.example/?a=1", ""])
+def test_what_is_no_url_is_refused(origin: str) -> None:
+    with pytest.raises(HousetrainError, match=r"https://hub\.example/studio"):
+        launch.check_origin(origin)
+
+
+def test_an_unknown_origin_is_refused_without_asking_another_machine() -> None:
+    """The server of the page has Streamlit's own functions, with the network in them cut off."""
+    code = """
+import socket, sys
+from streamlit import net_util
+from streamlit.web import cli
+from streamlit.web.server.server_util import is_url_from_allowed_origins
+from housetrain.studio import server
+
+asked = []
+net_util._make_blocking_http_get = lambda url, timeout=5: asked.append(url)
+assert not is_url_from_allowed_origins("https://hub.example") and asked, "Streamlit no longer asks: drop the module"
+asked.clear()
+cli.main = lambda **options: None
+server.main()
+assert not is_url_from_allowed_origins("https://hub.example")
+assert not asked, asked
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_taken_port_is_told_in_one_sentence() -> None:

@@ -34,6 +34,9 @@ def studio(
     address: Annotated[
         str, typer.Option(help="Address to listen on. Any other than 127.0.0.1 requires HOUSETRAIN_STUDIO_PASSWORD.")
     ] = "127.0.0.1",
+    origin: Annotated[
+        str | None, typer.Option(help="URL of the page behind a proxy, such as https://hub.example/studio.")
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> None:
     """Start the studio: the whole workflow on a web page, on this machine only.
@@ -42,7 +45,7 @@ def studio(
     """
     from housetrain.studio.launch import launch
 
-    launch(folder, data_root=data_root, address=address, port=port, browser=not no_browser)
+    launch(folder, data_root=data_root, address=address, port=port, browser=not no_browser, origin=origin)
 
 
 @app.command(epilog="Example:  housetrain doctor --json")

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from housetrain.errors import FolderError, HousetrainError, MissingExtra
 from housetrain.studio.places import Places
@@ -18,6 +19,7 @@ from housetrain.studio.settings import PASSWORD, Settings
 from housetrain.studio.uploads import MOST_MEGABYTES, clear_leftovers
 
 SHORTEST_PASSWORD = 8
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")  # any other Host header is DNS rebinding
 _ACCENT = {"light": "#2563eb", "dark": "#3b82f6"}
 
 
@@ -57,7 +59,7 @@ def check_address(address: str) -> None:
         HousetrainError: It is not an IP address, or the password is missing or too short.
     """
     try:
-        loopback = ipaddress.ip_address("127.0.0.1" if address == "localhost" else address).is_loopback
+        loopback = _is_loopback(address)
     except ValueError:
         raise HousetrainError("Invalid address", expected="an IP address, such as 127.0.0.1", address=address) from None
     if not loopback and len(os.environ.get(PASSWORD, "")) < SHORTEST_PASSWORD:
@@ -67,6 +69,10 @@ def check_address(address: str) -> None:
             do="set the password, or omit --address",
             address=address,
         )
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address("127.0.0.1" if address == "localhost" else address).is_loopback
 
 
 def free_port(address: str, port: int) -> int:
@@ -86,8 +92,27 @@ def free_port(address: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def command(*, address: str, port: int, browser: bool) -> list[str]:
-    """Return the command that serves the page, with every security setting explicit."""
+def check_origin(origin: str) -> SplitResult:
+    """Return the parts of the URL at which a proxy serves the page.
+
+    Raises:
+        HousetrainError: It is not such a URL.
+    """
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise HousetrainError("Invalid origin", expected="a URL such as https://hub.example/studio", origin=origin)
+    return parts
+
+
+def command(*, address: str, port: int, browser: bool, origin: str | None = None) -> list[str]:
+    """Return the command that serves the page, with every security setting explicit.
+
+    Args:
+        address: Address to listen on.
+        port: Port to listen on.
+        browser: Whether to open a browser.
+        origin: URL at which a proxy serves the page.
+    """
     options = {
         "server.address": address,
         "server.port": port,
@@ -110,8 +135,19 @@ def command(*, address: str, port: int, browser: bool) -> list[str]:
         "theme.showSidebarBorder": "true",
     }
     page = Path(__file__).with_name("app.py")
+    hosts = [] if address in ("0.0.0.0", "::") else [address]
+    if _is_loopback(address):
+        hosts = list(dict.fromkeys([*_LOCAL_HOSTS, address]))
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(page), *flags]
+    if origin is not None:
+        parts = check_origin(origin)
+        flags += [
+            f"--server.corsAllowedOrigins={parts.scheme}://{parts.netloc}",
+            f"--server.baseUrlPath={parts.path.strip('/')}",
+        ]
+        hosts += [str(parts.hostname)] if hosts else []
+    flags += [f"--server.allowedHosts={host}" for host in hosts]
+    return [sys.executable, "-m", "housetrain.studio.server", "run", str(page), *flags]
 
 
 def launch(
@@ -121,8 +157,17 @@ def launch(
     address: str = "127.0.0.1",
     port: int = 8501,
     browser: bool = True,
+    origin: str | None = None,
 ) -> None:
     """Replace this process by the server of the page.
+
+    Args:
+        folder: The folder of images to open first.
+        data_root: Root of the folders that the page may open; by default the working folder.
+        address: Address to listen on.
+        port: Port to listen on; 0 picks a free one.
+        browser: Whether to open a browser.
+        origin: URL at which a proxy (JupyterHub, nginx) serves the page, such as ``https://hub.example/studio``.
 
     Raises:
         MissingExtra: Streamlit is not installed.
@@ -135,8 +180,10 @@ def launch(
     check_address(address)
     port = free_port(address, port)
     clear_leftovers(settings.uploads)
-    words = command(address=address, port=port, browser=browser)
+    words = command(address=address, port=port, browser=browser, origin=origin)
     environment = {**os.environ, **settings.to_environment()}
-    sys.stderr.write(f"Studio   http://{address}:{port}   (Ctrl-C stops the page; running trainings continue)\n")
+    sys.stderr.write(
+        f"Studio   {origin or f'http://{address}:{port}'}   (Ctrl-C stops the page; running trainings continue)\n"
+    )
     sys.stderr.flush()
     os.execve(words[0], words, environment)
