@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from housetrain import kernels
-from housetrain.system.process_pool import cores
-from housetrain.training.environment import processor
-from housetrain.training.precision import auto_precision, cpu_flags
+from housetrain.system.machine import cores, cpu_flags, free_memory_bytes, gpus, memory_bytes, processor
+from housetrain.training.precision import auto_precision
 
 PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "tensorboard", "numpy",
@@ -94,13 +93,9 @@ def doctor(folder: Path | str | None = None) -> Diagnosis:
     Args:
         folder: Where runs will be written; by default the working folder.
     """
-    import psutil
-
     folder = Path.cwd() if folder is None else Path(folder)
     versions = _versions()
     backend = _backend(versions)
-    memory = psutil.virtual_memory()
-    limit = _container_limit() or memory.total
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -109,10 +104,10 @@ def doctor(folder: Path | str | None = None) -> Diagnosis:
         "cores": cores(),
         "processor": processor(),
         "instructions": tuple(flag for flag in _INSTRUCTIONS if flag in cpu_flags()),
-        "memory_bytes": min(limit, memory.total),
-        "memory_free_bytes": min(limit, memory.available),
+        "memory_bytes": memory_bytes(),
+        "memory_free_bytes": free_memory_bytes(),
         "disk_free_bytes": shutil.disk_usage(folder).free,
-        "gpus": _gpus(),
+        "gpus": gpus(),
     }
     return Diagnosis(**facts, remarks=tuple(_remarks(facts, folder)))
 
@@ -180,22 +175,3 @@ def _backend(versions: dict[str, str]) -> str:
     if wanted:
         return wanted
     return next((name for name in BACKENDS if name in versions), "")
-
-
-def _container_limit() -> int | None:
-    for path in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        if path.exists():
-            text = path.read_text().strip()
-            return int(text) if text.isdigit() and int(text) < 1 << 50 else None
-    return None
-
-
-def _gpus() -> tuple[str, ...]:
-    folder = Path("/proc/driver/nvidia/gpus")
-    if not folder.exists():
-        return ()
-    names = []
-    for info in sorted(folder.glob("*/information")):
-        model = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("Model")]
-        names.append(model[0] if model else info.parent.name)
-    return tuple(names)

@@ -20,9 +20,9 @@ import pytest
 from tree import snapshot
 
 import housetrain.data.prepare as module
-import housetrain.system.fork_pool as filling
 from housetrain.data import prepared_folder
 from housetrain.data.catalog import scan
+from housetrain.data.npy_writer import RowWriter
 from housetrain.data.prepare import default_prepared_folder, prepare
 from housetrain.data.prepared import Prepared
 from housetrain.data.prepared_folder import MANIFEST
@@ -39,6 +39,7 @@ from housetrain.errors import (
 )
 from housetrain.images.decode import load_image
 from housetrain.images.input_spec import InputSpec
+from housetrain.system import process_pool
 
 
 def draw(path: Path, seed: int, *, side: int = 60) -> None:
@@ -77,13 +78,14 @@ def root(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that were decoded, call by call."""
     seen: list[str] = []
-    original = filling.fill
+    original = process_pool.map_in_workers
 
-    def spy(writer: Any, items: Any, **options: Any) -> Any:
-        seen.extend(path for _, path, _ in items)
-        return original(writer, items, **options)
+    def spy(function: Any, items: Any, **options: Any) -> Any:
+        if isinstance(function, RowWriter):
+            seen.extend(path for _, path, _ in items)
+        return original(function, items, **options)
 
-    monkeypatch.setattr(filling, "fill", spy)
+    monkeypatch.setattr(process_pool, "map_in_workers", spy)
     return seen
 
 
@@ -180,7 +182,7 @@ def test_forks_and_workers_prepare_the_same(tmp_path: Path, monkeypatch: pytest.
     one = divide(root)
     one.save(tmp_path)
     assert child(tmp_path, tmp_path / "forks", 16).communicate()[0].split() == ["go", "done"]  # it may be forked
-    monkeypatch.setattr(filling, "can_fork", lambda: False)
+    monkeypatch.setattr(process_pool, "can_fork", lambda: False)
     forks, workers = Prepared.open(tmp_path / "forks"), prepare(one, tmp_path / "workers", image_size=16)
     assert forks.file.read_bytes() == workers.file.read_bytes() and forks.fingerprint == workers.fingerprint
     assert forks.split == workers.split

@@ -1,74 +1,95 @@
-"""The process that names images: an image that kills it costs that image; a model that does not load is told."""
+"""The page's predictions: an image that kills the process costs that image; a model that does not load says why."""
 
 from __future__ import annotations
 
 import base64
-import sys
-import textwrap
+import threading
+import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from fake_predictions import FakePredictions
+from trained_models import Trained
 
 from housetrain.errors import ModelError
 from housetrain.studio import desk
-
-FAKE = """
-    import json, os, sys, time
-    if len(sys.argv) > 1 and "broken" in sys.argv[1]:
-        print(json.dumps({"error": "The model is refused."}), flush=True); raise SystemExit
-    print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        [path] = json.loads(line)["paths"]
-        if "bomb" in path: os._exit(9)
-        if "slow" in path: time.sleep(60)
-        print(json.dumps({"predictions": [{"source": path, "label": "cat", "error": None}]}), flush=True)
-"""
+from housetrain.studio.settings import PASSWORD
+from housetrain.system.process_pool import Limits
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A process that answers as the real one does, without a model."""
-    script = tmp_path / "fake.py"
-    script.write_text(textwrap.dedent(FAKE))
-    real = desk.subprocess.Popen
-
-    def start(words: list[str], **options: object) -> object:
-        return real([sys.executable, str(script), *words[3:]], **options)
-
-    monkeypatch.setattr(desk.subprocess, "Popen", start)
-    return tmp_path
+def without_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "Predictions", FakePredictions)
 
 
-def test_a_image_that_kills_or_hangs_costs_that_image(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "_ANSWERS_S", 1.0)
-    clerk = desk.Desk(fake / "run", work=fake)
+@pytest.mark.usefixtures("without_model")
+def test_an_image_that_kills_or_hangs_costs_that_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSWORD, "secret")
+    one = desk.Desk(tmp_path / "run", work=tmp_path, limits=Limits(timeout_s=1.0))
     try:
-        answers = clerk.predict([Path(name) for name in ("a.jpg", "bomb.jpg", "b.jpg", "slow.jpg", "c.jpg")])
+        found = one.predict([Path(name) for name in ("a.jpg", "bomb.jpg", "b.jpg", "slow.jpg", "c.jpg")])
+        assert one.ready
     finally:
-        clerk.close()
-    assert [answer["label"] for answer in answers] == ["cat", None, "cat", None, "cat"]
-    assert answers[1]["error"] == "decoder crashed" and "took over 1 s" in answers[3]["error"]
+        one.close()
+    assert [prediction["label"] for prediction in found] == ["cat", None, "cat", None, "cat"]
+    assert found[1]["error"] == "process ended with exit code 3" and found[3]["error"] == "took over 1 s"
 
 
-def test_a_model_that_is_refused_is_told_in_its_own_words(fake: Path) -> None:
-    clerk = desk.Desk(fake / "broken", work=fake)
-    with pytest.raises(ModelError, match="The model is refused"):
-        clerk.predict([Path("a.jpg")])
-
-
-def test_one_model_is_kept_at_a_time(fake: Path) -> None:
-    first = desk.desk_of(fake / "run", stamp="1", work=fake)
-    assert desk.desk_of(fake / "run", stamp="1", work=fake) is first
-    second = desk.desk_of(fake / "run", stamp="2", work=fake)
+@pytest.mark.usefixtures("without_model")
+def test_a_model_that_is_refused_says_why_each_time(tmp_path: Path) -> None:
+    one = desk.Desk(tmp_path / "broken", work=tmp_path)
     try:
-        assert second is not first and not first.ready and first._process is None
+        for _ in range(2):
+            with pytest.raises(ModelError, match=r"^The model is refused\. Do: export it again\.$"):
+                one.predict([Path("a.jpg")])
+    finally:
+        one.close()
+
+
+@pytest.mark.usefixtures("without_model")
+def test_one_model_is_kept_at_a_time(tmp_path: Path) -> None:
+    first = desk.desk_of(tmp_path / "run", stamp="1", work=tmp_path)
+    try:
+        assert desk.desk_of(tmp_path / "run", stamp="1", work=tmp_path) is first
+        first.predict([Path("a.jpg")])
+        second = desk.desk_of(tmp_path / "run", stamp="2", work=tmp_path)
+        assert second is not first and not first.ready
     finally:
         desk.close_all()
 
 
-def test_thumbnails_are_images() -> None:
-    from housetrain.studio.widgets import as_address, plain, readable
+@pytest.mark.usefixtures("without_model")
+def test_closing_ends_a_prediction_that_waits(tmp_path: Path) -> None:
+    one = desk.Desk(tmp_path / "run", work=tmp_path)
+    one.predict([Path("a.jpg")])
+    raised: list[Exception] = []
 
-    assert base64.b64decode(as_address(b"abc").split(",")[1]) == b"abc"
-    assert plain("a_b*c [x](y) <b>") == r"a\_b\*c \[x\]\(y\) \<b\>"
-    assert readable("cat\udcff\n.jpg") == "cat?\\n.jpg"
+    def wait() -> None:
+        try:
+            one.predict([Path("slow.jpg")])
+        except ModelError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.3)
+    one.close()
+    thread.join(5)
+    assert not thread.is_alive() and "was replaced" in str(raised[0])
+
+
+def test_a_real_model_predicts_with_a_thumbnail_and_names_a_bad_image(
+    bundle: Path, digits: Trained, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"<html>")
+    good = sorted((digits.images / "3").iterdir())[0]
+    one = desk.Desk(bundle, work=tmp_path)
+    try:
+        first, second = one.predict([good, Path("bad.png")], thumbnail=32)
+    finally:
+        one.close()
+    assert first["label"] in digits.prepared.classes and first["error"] is None and first["image"] == str(good)
+    assert max(cv2.imdecode(np.frombuffer(base64.b64decode(first["thumbnail"]), np.uint8), 1).shape) <= 32
+    assert second["label"] is None and second["error"] == "not an image (HTML)"

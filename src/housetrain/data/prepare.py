@@ -195,8 +195,7 @@ def _decode(
         SourceChanged: Files that are not those that were scanned.
         OSError: A row could not be written.
     """
-    from housetrain.system.fork_pool import fill
-    from housetrain.system.process_pool import Failed
+    from housetrain.system.process_pool import Failed, map_in_workers
 
     todo = _Todo(split.rows, [number for number in range(len(split.rows)) if number not in copied])
     total, done = len(split.rows), len(copied)
@@ -205,7 +204,7 @@ def _decode(
     failed: dict[int, str] = {}
     changed: dict[int, str] = {}
     writer = npy_writer.RowWriter(split.root.absolute(), part.absolute(), spec)
-    with contextlib.closing(writer), contextlib.closing(fill(writer, todo, workers=workers)) as outcomes:
+    with contextlib.closing(map_in_workers(writer, todo, workers=workers, fork=True)) as outcomes:
         for place, outcome in outcomes:
             done += 1
             if progress:

@@ -14,7 +14,7 @@ from typing import Any
 import keras  # noqa: TID253 - a layer needs its base class; only session.py imports this module, when it trains
 
 from housetrain import kernels
-from housetrain.system.process_pool import cores
+from housetrain.system.machine import cores
 
 
 def with_kernels(model: Any) -> Any:

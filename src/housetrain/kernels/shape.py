@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from housetrain.training.precision import cpu_flags
+from housetrain.system.machine import cpu_flags
 
 Precision = Literal["float32", "bfloat16"]
 KERNEL = 3

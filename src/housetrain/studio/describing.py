@@ -1,44 +1,32 @@
-"""The process that builds a net to say what is in it: ``python -m housetrain.studio.describing``.
+"""What a child process runs to list the layers of a model, so that the page need not hold Keras.
 
-In: ``{"recipe", "spec", "classes"}`` as JSON on standard input. Out: its layers as JSON on standard output, or
-``{"error": "..."}``. Keras lives here so that the page need not hold it.
+In: ``{"recipe", "spec", "classes"}``. Out: its layers as plain values.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from housetrain.errors import HousetrainError
 
+def describe(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Build the model of a recipe and return its layers.
 
-def main() -> None:
-    """Build the net of a recipe and describe it."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints must not be taken for the answer
-    asked = json.load(sys.stdin)
+    Args:
+        request: A recipe and an input spec as JSON, and the class names.
+
+    Raises:
+        HousetrainError: It cannot be built.
+    """
     from housetrain.images.input_spec import InputSpec
+    from housetrain.models.build import build, for_inference
     from housetrain.models.layers import read_layers
     from housetrain.models.recipe import Recipe
 
-    try:
-        from housetrain.models.build import build, for_inference
-
-        net = build(
-            Recipe.from_json(asked["recipe"]), spec=InputSpec.from_json(asked["spec"]), classes=asked["classes"]
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            for_inference(net).save(Path(folder) / "model.keras")
-            layers = read_layers(Path(folder) / "model.keras")
-        answers.write(json.dumps({"layers": [asdict(layer) for layer in layers]}))
-    except HousetrainError as error:
-        answers.write(json.dumps({"error": str(error)}))
-    answers.close()
-
-
-if __name__ == "__main__":
-    main()
+    recipe, spec = Recipe.from_json(request["recipe"]), InputSpec.from_json(request["spec"])
+    model = build(recipe, spec=spec, classes=request["classes"])
+    with tempfile.TemporaryDirectory() as folder:
+        for_inference(model).save(Path(folder) / "model.keras")
+        return [asdict(layer) for layer in read_layers(Path(folder) / "model.keras")]

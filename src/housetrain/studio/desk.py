@@ -1,132 +1,87 @@
-"""The page's side of the process that names images: kept warm, watched, started anew when it dies.
+"""The page's predictions: a model in a child process that is kept, watched and replaced when it dies.
 
-In: a run and paths. Out: predictions as plain values. An image that kills or hangs the process costs that image.
+In: a run and paths. Out: predictions as plain values. Does not know: how an image is decoded. An image that kills or
+hangs the process costs that image.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import json
 import os
-import select
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from housetrain.errors import HousetrainError, ModelError
+from housetrain.studio.predicting import Predictions
 from housetrain.studio.settings import PASSWORD
+from housetrain.system.process_pool import Failed, Limits, ProcessPool
 
-_LOADS_S = 120.0
-_ANSWERS_S = 30.0
+_LIMITS = Limits(timeout_s=30.0, memory_bytes=4 << 30, idle_s=900.0)
 
 
 class Desk:
-    """Names images with the model of one run. Starts loading it at once.
+    """Predicts images with the model of one run. Starts loading it at once.
 
     Args:
         run: A run or bundle folder.
         work: The working folder.
+        limits: Bounds of the child process.
     """
 
-    def __init__(self, run: Path, *, work: Path) -> None:
+    def __init__(self, run: Path, *, work: Path, limits: Limits = _LIMITS) -> None:
         self.run = run
-        self._work = work
+        self._work, self._limits = work, limits
         self._turn = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._buffer = b""
-        self._ready = False
-        self._begin()
+        self._closed = False
+        self._pool = self._started()
 
     @property
     def ready(self) -> bool:
-        """Whether the model is loaded."""
-        return self._ready and self._process is not None and self._process.poll() is None
+        """Whether the model was loaded when the last prediction was made."""
+        return self._pool.ready
 
     def predict(self, paths: list[Path], *, top: int = 5, **options: Any) -> list[dict[str, Any]]:
-        """Return one prediction a path, as `Prediction.to_json` has them, with a ``thumbnail`` (JPEG, base64).
+        """Return one prediction per path, as `Prediction.to_json` has them, with a ``thumbnail`` (JPEG, base64).
 
         Raises:
-            ModelError: The model does not load.
+            ModelError: The model does not load, or the desk is closed meanwhile.
         """
         with self._turn:
-            answers = []
-            for path in paths:
-                try:
-                    answers += self._ask({"paths": [str(path)], "top": top, **options})
-                except _LostError as lost:
-                    answers.append({"source": str(path), "error": str(lost), "top": [], "label": None, "seen": None})
-            return answers
+            return [self._predict({"path": str(path), "top": top, **options}) for path in paths]
 
     def close(self) -> None:
-        """End the process."""
-        process, self._process, self._ready = self._process, None, False
-        if process is not None:
-            with contextlib.suppress(OSError):
-                process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
+        """End the child process."""
+        self._closed = True  # a prediction that waits for its image gives up its turn
+        with self._turn:
+            self._pool.close()
 
-    def _begin(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if name != PASSWORD}
-        self._buffer, self._ready = b"", False
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "housetrain.studio.predicting", str(self.run)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=self._work,
-            env=environment,
-            start_new_session=True,
-        )
+    def _predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        from housetrain.inference.prediction import Prediction
 
-    def _ask(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            self._begin()
-        if not self._ready:
-            hello = self._line(_LOADS_S, "the model took too long to load")
-            if "error" in hello:
-                self.close()
-                raise ModelError(str(hello["error"]).removesuffix("."))
-            self._ready = True
-        assert self._process is not None and self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError:
-            self.close()
-            raise _LostError("the model's process ended; try again") from None
-        answer = self._line(_ANSWERS_S, f"took over {_ANSWERS_S:.0f} s")
-        if "error" in answer:
-            raise HousetrainError(str(answer["error"]).removesuffix("."))
-        return list(answer["predictions"])
+            self._pool.submit(request)
+            while not (found := self._pool.poll(0.5)):
+                if self._closed:
+                    raise ModelError("The model was replaced while it predicted", do="predict the image again")
+        except HousetrainError as error:
+            if not self._closed:
+                self._pool.close()
+                self._pool = self._started()  # for who tries again
+            raise ModelError(str(error)) from error
+        [(_, result)] = found
+        return Prediction.failed(request["path"], result.reason).to_json() if isinstance(result, Failed) else result
 
-    def _line(self, seconds: float, late: str) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdout is not None
-        number, until = self._process.stdout.fileno(), time.monotonic() + seconds
-        while b"\n" not in self._buffer:
-            left = until - time.monotonic()
-            if left <= 0 or not select.select([number], [], [], left)[0]:
-                self.close()
-                raise _LostError(late)
-            block = os.read(number, 1 << 16)
-            if not block:
-                self.close()
-                raise _LostError("decoder crashed")
-            self._buffer += block
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return dict(json.loads(line))
+    def _started(self) -> ProcessPool:
+        pool = ProcessPool(
+            Predictions(self.run, self._work), workers=1, limits=self._limits, environment=child_environment()
+        )
+        pool.start(1)
+        return pool
 
 
-class _LostError(Exception):
-    """The process did not answer."""
+def child_environment() -> dict[str, str]:
+    """Return the environment of a child process: everything but the page's password."""
+    return {name: value for name, value in os.environ.items() if name != PASSWORD}
 
 
 _desks: dict[str, Desk] = {}
@@ -134,7 +89,7 @@ _choosing = threading.Lock()
 
 
 def desk_of(run: Path, *, stamp: str, work: Path) -> Desk:
-    """Return the desk of a run, started if need be. One at a time: a model takes memory.
+    """Return the desk of a run, started if necessary. One at a time: a model takes memory.
 
     Args:
         run: A run or bundle folder.
@@ -153,6 +108,3 @@ def close_all() -> None:
     """End all desks."""
     while _desks:
         _desks.popitem()[1].close()
-
-
-atexit.register(close_all)

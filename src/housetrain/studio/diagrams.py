@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +19,11 @@ from housetrain.models.layers import Layer, planned_layers
 from housetrain.models.nets import infeasible
 from housetrain.models.recipe import PRESETS, Recipe
 from housetrain.report.plots.diagram import draw_model, slab_table
-from housetrain.studio.settings import PASSWORD, Settings
+from housetrain.studio.describing import describe
+from housetrain.studio.desk import child_environment
+from housetrain.studio.settings import Settings
 from housetrain.system import store
+from housetrain.system.process_pool import Failed, Limits, ProcessPool
 
 _BUILDS_S = 120.0
 _LIGHT = {"ink": "#1f2937", "soft": "#94a3b8", "card": "#ffffff", "map": "#93c5fd", "vector": "#fdba74"}
@@ -71,23 +71,13 @@ def build(recipe: Recipe, spec: InputSpec, classes: tuple[str, ...]) -> None:
     Raises:
         HousetrainError: It cannot be built.
     """
-    asked = {"recipe": recipe.to_json(), "spec": spec.to_json(), "classes": list(classes)}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "housetrain.studio.describing"],
-            check=False,
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            timeout=_BUILDS_S,
-            env={name: value for name, value in os.environ.items() if name != PASSWORD},
-        )
-        answer = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError) as error:
-        raise HousetrainError("The model cannot be drawn", do="train it all the same") from error
-    if "error" in answer:
-        raise HousetrainError(str(answer["error"]).removesuffix("."))
-    store.write_json_atomic(_file(recipe, spec, classes), answer["layers"], durable=False)
+    request = {"recipe": recipe.to_json(), "spec": spec.to_json(), "classes": list(classes)}
+    limits = Limits(timeout_s=_BUILDS_S, memory_bytes=None)
+    with ProcessPool(describe, [request], workers=1, limits=limits, environment=child_environment()) as pool:
+        [(_, layers)] = pool.poll(2 * _BUILDS_S)
+    if isinstance(layers, Failed):
+        raise HousetrainError(layers.reason)
+    store.write_json_atomic(_file(recipe, spec, classes), layers, durable=False)
 
 
 def _file(recipe: Recipe, spec: InputSpec, classes: tuple[str, ...]) -> Path:

@@ -1,7 +1,10 @@
-"""The other end of `housetrain.system.process_pool`: a process that runs a function on items until its input ends.
+"""A child process of `housetrain.system.process_pool`: runs a function on items until its input ends.
 
-In: frames of pickled items on standard input. Out: frames of pickled results on what was standard output. It does not
-know its siblings, and it never decides what a failure means.
+In: frames of pickled items on a pipe. Out: frames of pickled results on another pipe. Does not know: its siblings, what
+a failure means, or whether it was forked.
+
+The parent holds the other end of a third pipe, the lifeline, and never writes to it. Where the system can, the end of
+that pipe is a SIGKILL: a child does not outlive its parent, also while a library holds the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import pickle
 import signal
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,93 +26,163 @@ FRAME = struct.Struct("<Q")
 """A frame is its length, then a pickle."""
 
 SLOT = struct.Struct("<qq")
-"""Shared with the parent: the index of the item under way (or `IDLE`), and how many items were begun so far."""
-
-MEMORY_BYTES = 2 << 30
-"""What the heap of one process may grow by: the largest images that are decoded take about half of it."""
+"""Shared with the parent: the index of the current item (or `IDLE`), and the number of items begun so far."""
 
 IDLE = -1
-FLUSH_S = 0.2  # results wait for company at most this long, so that a crash loses little work
+FLUSH_S = 0.2  # results are collected for at most this long, so that a crash loses little work
 
-Result = tuple[int, bool, Any]  # index, whether it went well, what came out or why it failed
+Result = tuple[int, bool, Any]
+"""Index, whether the function returned, and what it returned or the reason why not."""
 
 
-def main() -> None:
-    """Run until standard input ends. Arguments: the slot's descriptor, the memory bound, seconds one item may take."""
-    slot_handle, memory_bytes, alarm_s = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends its workers
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    items, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # libraries that chat on standard output must not speak into the results
+def main(*, slot: int, lifeline: int, memory_bytes: int | None, idle_s: float | None) -> None:
+    """Run as a program: items on standard input, results on standard output. The first frame is the function.
+
+    Args:
+        slot: Descriptor of the shared `SLOT`.
+        lifeline: Descriptor of a pipe that ends with the parent.
+        memory_bytes: See `bound_memory`.
+        idle_s: See `serve`.
+    """
+    items, results = os.dup(0), os.dup(1)
+    os.dup2(2, 1)  # a library that prints must not write into the results
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    slot = mmap.mmap(slot_handle, SLOT.size)
-    function = pickle.loads(_read(items))
+    die_with_parent(lifeline)
+    stream = os.fdopen(items, "rb")
+    function = pickle.loads(_read(stream))
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
-    bound_memory(memory_bytes)
-    with contextlib.suppress(BrokenPipeError):  # the parent is gone, and so are we
+    serve(function, stream, results, mmap.mmap(slot, SLOT.size), memory_bytes=memory_bytes, idle_s=idle_s)
+
+
+def serve(
+    function: Callable[[Any], Any],
+    items: BinaryIO,
+    results: int,
+    slot: mmap.mmap,
+    *,
+    memory_bytes: int | None,
+    idle_s: float | None,
+) -> None:
+    """Run ``function`` on items until they end.
+
+    A function with a method ``start`` is started first; an error there is reported, and ends the process.
+
+    Args:
+        function: What to run.
+        items: Frames of ``[(index, item), ...]``.
+        results: Descriptor for the frames of results.
+        slot: The shared `SLOT`.
+        memory_bytes: See `bound_memory`; ``None`` for no bound.
+        idle_s: Seconds without an item after which the process ends; ``None`` for never.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends its children
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    try:
+        getattr(function, "start", lambda: None)()
+    except Exception as error:  # noqa: BLE001 - the parent raises it
+        _send(results, "refused", _reason(error))
+        return
+    if memory_bytes is not None:
+        bound_memory(memory_bytes)
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone
         _send(results, "ready", None)
-        _run(function, items, results, slot, alarm_s)
+        begun = 0
+        try:
+            while frame := _read(items, idle_s):
+                begun = _run(function, pickle.loads(frame), results, slot, begun)
+        except KeyboardInterrupt:  # the function turned SIGTERM into a clean stop
+            os._exit(130)  # threads of libraries need not be waited for
 
 
-def _run(function: Callable[[Any], Any], items: BinaryIO, results: BinaryIO, slot: mmap.mmap, alarm_s: float) -> None:
-    begun = 0
-    while frame := _read(items):
-        done: list[Result] = []
-        since = time.monotonic()
-        for index, item in pickle.loads(frame):
-            begun += 1
-            SLOT.pack_into(slot, 0, index, begun)
-            # should the parent be killed while a decoder hangs, only the kernel is left to end this process
-            signal.setitimer(signal.ITIMER_REAL, alarm_s)
-            try:
-                done.append((index, True, function(item)))
-            except Exception as error:  # noqa: BLE001 - whatever one item does, the others go on; the reason is told
-                done.append((index, False, _reason(error)))
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            SLOT.pack_into(slot, 0, IDLE, begun)
-            if time.monotonic() - since > FLUSH_S:
-                _send(results, "some", done)
-                done, since = [], time.monotonic()
-        _send(results, "chunk", done)
+def _run(
+    function: Callable[[Any], Any], chunk: list[tuple[int, Any]], results: int, slot: mmap.mmap, begun: int
+) -> int:
+    done: list[Result] = []
+    since = time.monotonic()
+    for index, item in chunk:
+        begun += 1
+        SLOT.pack_into(slot, 0, index, begun)
+        try:
+            done.append((index, True, function(item)))
+        except Exception as error:  # noqa: BLE001 - an error of one item costs that item; its reason is reported
+            done.append((index, False, _reason(error)))
+        SLOT.pack_into(slot, 0, IDLE, begun)
+        if time.monotonic() - since > FLUSH_S:
+            _send(results, "some", done)
+            done, since = [], time.monotonic()
+    _send(results, "chunk", done)
+    return begun
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "needs too much memory"
-    return getattr(error, "reason", None) or f"{type(error).__name__}: {error}"
+    if hasattr(error, "received"):  # a HousetrainError: its message is for people
+        return str(getattr(error, "reason", error))
+    return f"{type(error).__name__}: {error}"
 
 
-def bound_memory(memory_bytes: int = MEMORY_BYTES) -> None:
-    """Let the heap grow by so much: an image that asks for more gets a MemoryError, not the whole machine."""
+def bound_memory(memory_bytes: int) -> None:
+    """Bound the growth of this process's heap: an item that asks for more gets a MemoryError, not the whole machine."""
     try:
         import resource
     except ImportError:  # no such bound on this system
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError):  # only Linux tells what the libraries took already
+    with contextlib.suppress(OSError):  # only Linux reports what the libraries took already
         pages = int(Path("/proc/self/statm").read_text().split()[5])
         memory_bytes += pages * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         memory_bytes = min(memory_bytes, hard)
-    with contextlib.suppress(OSError, ValueError):  # macOS refuses; the time bound still holds
+    with contextlib.suppress(OSError, ValueError):  # macOS refuses; the time limit still holds
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, hard))
 
 
-def _read(stream: BinaryIO) -> bytes:
+def die_with_parent(lifeline: int) -> None:
+    """End this process when the last writer of the pipe ``lifeline`` ends.
+
+    PR_SET_PDEATHSIG would end it with the parent's *thread*, which a page or a notebook ends at will.
+    """
+    import fcntl
+
+    if hasattr(fcntl, "F_SETSIG"):  # Linux: fcntl(2), "asynchronous I/O", on a pipe whose only event is its end
+        with contextlib.suppress(FileNotFoundError):  # no /proc
+            # The signal belongs to an open file, and the descriptor's is shared with the other children.
+            own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+            fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+            try:
+                os.read(own, 1)
+            except BlockingIOError:
+                return
+            os._exit(0)  # the parent ended before
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _read(stream: BinaryIO, idle_s: float | None = None) -> bytes:
+    signal.setitimer(signal.ITIMER_REAL, idle_s or 0.0)
     head = stream.read(FRAME.size)
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
     return stream.read(FRAME.unpack(head)[0]) if len(head) == FRAME.size else b""
 
 
-def _send(stream: BinaryIO, kind: str, done: list[Result] | None) -> None:
+def _send(results: int, kind: str, value: Any) -> None:
     try:
-        frame = pickle.dumps((kind, done), protocol=pickle.HIGHEST_PROTOCOL)
-    except Exception:  # noqa: BLE001 - one result that cannot travel must not take the others along
-        frame = pickle.dumps((kind, [_portable(result) for result in done or ()]))
+        frame = pickle.dumps((kind, value), protocol=pickle.HIGHEST_PROTOCOL)
+    except Exception:  # noqa: BLE001 - a result that cannot be pickled costs itself, not the others
+        frame = pickle.dumps((kind, [_portable(result) for result in value]))
     view = memoryview(FRAME.pack(len(frame)) + frame)
     while view:
-        view = view[stream.write(view) :]
+        view = view[os.write(results, view) :]
 
 
 def _portable(result: Result) -> Result:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from housetrain.system.process_pool import cores
+from housetrain.system.machine import cores, memory_bytes, processor
 
 _PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "numpy", "opencv-python-headless", "pillow"
@@ -30,7 +30,6 @@ def environment(*, precision: str, kernels: bool) -> dict[str, Any]:
         kernels: Whether the compiled steps of this package took part.
     """
     import keras
-    import psutil
 
     return {
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
@@ -42,7 +41,7 @@ def environment(*, precision: str, kernels: bool) -> dict[str, Any]:
         "system": platform.platform(),
         "cpu": processor(),
         "cores": cores(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": memory_bytes(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "command": shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]]),
@@ -55,15 +54,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def processor() -> str:
-    """Return the processor's name, as the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _devices() -> list[str]:

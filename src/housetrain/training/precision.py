@@ -6,12 +6,12 @@ Does not know: models. Weights, loss and the output stay float32 whatever is cho
 
 from __future__ import annotations
 
-import functools
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from housetrain.system.machine import cpu_flags
 
 if TYPE_CHECKING:
     from housetrain.models.recipe import Recipe
@@ -37,20 +37,6 @@ def precision_of(recipe: Recipe) -> Literal["float32", "bfloat16"]:
 def auto_precision() -> Literal["float32", "bfloat16"]:
     """Return the compute type that is fastest on this machine's processor."""
     return "bfloat16" if {"amx_bf16", "avx512_bf16"} & cpu_flags() else "float32"
-
-
-@functools.cache
-def cpu_flags() -> frozenset[str]:
-    """Return the instruction sets of the processor as Linux names them; none elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
 
 
 def make_deterministic(recipe: Recipe) -> None:

@@ -29,7 +29,7 @@ def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
     from ai_edge_litert.interpreter import Interpreter
 
     from housetrain.system.backend import without_start_up_notes
-    from housetrain.system.process_pool import cores
+    from housetrain.system.machine import cores
 
     with without_start_up_notes():
         interpreter = Interpreter(model_content=path.read_bytes(), num_threads=cores())
