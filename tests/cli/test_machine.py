@@ -37,7 +37,7 @@ def test_doctor_misses_llvm_where_it_would_help(
     for module in (precision, shape):
         monkeypatch.setattr(module, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(shape.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(diagnosis, "_gpus", tuple)
+    monkeypatch.setattr(diagnosis, "gpus", tuple)
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setattr(diagnosis, "PACKAGES", tuple(name for name in diagnosis.PACKAGES if name != "llvmlite"))
     facts = json.loads(call("doctor", "--json")[1])
