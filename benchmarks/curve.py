@@ -1,13 +1,14 @@
-"""What more images would be worth: the tutorials' net on a growing part of the same images.
+"""Learning curve: accuracy of the tutorials' CNN by the number of training images.
 
     python benchmarks/curve.py [--seeds 3] [--target 17500]
 
-The net is the tutorials' 3-conv-64-nodes-0-dense on gray 50x50 cats and dogs: Adam, batches of 32, 10 epochs, the epoch
-with the smallest validation loss counts; all are looked at on the same validation images, 30 %. A straight line
-through the logarithms of the number of images and of the error (and of the loss) is drawn on to ``--target``, by
-default the 70 % of the 25,000 that the tutorials train on. Learning curves of nets are such lines over wide ranges
-(Hestness et al. 2017, arXiv:1712.00409) until they bend towards what cannot be learned: it may come out worse.
-The interval: the same lines through results that are drawn anew, 2.5 to 97.5 % of 2,000 times.
+The model is the tutorials' 3-conv-64-nodes-0-dense on grayscale 50x50 cats and dogs: Adam, batches of 32, 10 epochs,
+the epoch with the lowest validation loss; all trainings share the same validation images, 30 %. A straight line
+through the logarithms of the number of images and of the error (and of the loss) is extrapolated to ``--target``, by
+default the 70 % of the 25,000 images that the tutorials train on. Learning curves follow such lines over wide ranges
+(Hestness et al. 2017, arXiv:1712.00409) until they approach the irreducible error, so the true result may be worse.
+
+The interval is a bootstrap: 2.5 to 97.5 % of 2,000 resamples of the results.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def drawn_on(counts: np.ndarray, values: np.ndarray, target: int) -> float:
 
 
 def interval(counts: np.ndarray, values: np.ndarray, target: int) -> tuple[float, float]:
-    """Return the interval of `drawn_on` over results that are drawn anew among those of the same number of images."""
+    """Return the bootstrap interval of `drawn_on`: results resampled among those of the same number of images."""
     draw = np.random.default_rng(0)
     groups = [np.flatnonzero(counts == count) for count in np.unique(counts)]
     found = []
@@ -60,7 +61,7 @@ def main() -> int:
     """Train, and print the curve and where it leads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--target", type=int, default=17_500, help="training images to reckon for")
+    parser.add_argument("--target", type=int, default=17_500, help="number of training images to extrapolate to")
     parser.add_argument("--least", type=int, default=0, help="draw the line through parts of at least so many images")
     parser.add_argument("--images", type=Path, default=SHARED / "PetImages")
     parser.add_argument("--work", type=Path, default=Path("benchmark-curve"), help="where results are kept")

@@ -12,13 +12,13 @@ from housetrain.images.input_spec import InputSpec
 
 @dataclass(frozen=True)
 class Decoding:
-    """What must be done in any case: read the file and decode it as far as the spec needs."""
+    """The minimum work: read the file and decode it as far as the spec requires."""
 
     root: Path
     spec: InputSpec
 
     def __call__(self, name: str) -> None:
-        """Decode one image and forget it."""
+        """Decode one image and discard it."""
         try:
             decode(
                 read_bytes(self.root / name),

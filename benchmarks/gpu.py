@@ -1,12 +1,12 @@
-"""Training on a GPU: the `best` preset and the 3x64 net in bfloat16, with all images on the device as uint8.
+"""Training on a GPU: the `best` preset and the 3x64 CNN in bfloat16, with all images on the device as uint8.
 
     KERAS_BACKEND=jax python benchmarks/gpu.py [--batch 1024] [--steps 100] [--trials 4]
     KERAS_BACKEND=torch python benchmarks/gpu.py
 
-Prints images a second, and the share of the device's limit: the arithmetic of a step (a backward pass costs twice a
-forward one) against what a large bfloat16 multiplication reaches on the same device in the same run. Then the wall time
-of a small sweep, one trial at a time and ``--trials`` sharing the device. The images are random: only speed is
-measured. Without a GPU it runs on the processor with tiny settings, says so, and its numbers mean little.
+Prints images per second and the fraction of the device's limit: the arithmetic of a step (a backward pass costs twice
+a forward pass) against the rate of a large bfloat16 matrix multiplication on the same device in the same run. Then
+the wall time of a small sweep, one trial at a time and ``--trials`` sharing the device. The images are random: only
+speed is measured. Without a GPU, it runs on the processor with tiny settings and says so; those numbers mean little.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The MNIST quickstart against plain Keras code of the same net: same images, same split, in the same run.
+"""The MNIST quickstart against plain Keras code of the same model: same images, same split, same run.
 
     python benchmarks/mnist.py [--mnist FOLDER] [--fashion FOLDER] [--seeds 5] [--work FOLDER]
 
-Both train Flatten, Dense 128, Dense 128, softmax with Adam and batches of 32 for 3 epochs on the same train images,
-look at the same validation images after each epoch, and are tested on the same test images; once with each seed.
-housetrain passes when its mean test accuracy is at least plain Keras' mean less one standard error of the difference
-over the seeds (Welch); the mean and the spread of both are printed. Times are those of the epochs alone (no imports, no
-preparing), and of everything that the call does.
+Both train Flatten, Dense 128, Dense 128, softmax with Adam and batches of 32 for 3 epochs on the same training
+images, validate on the same images after each epoch, and are tested on the same test images, once per seed.
+housetrain passes if its mean test accuracy is at least that of plain Keras less one standard error of the difference
+over the seeds (Welch); mean and spread of both are printed. Times are those of the epochs alone (no imports, no
+preparation) and of the whole call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the tutorials' net and training as a learner writes them in Keras, and fewer images."""
+"""Code that the benchmarks share: the tutorials' model and training in plain Keras, and subsets of images."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""bfloat16 against float32: do four nets of the grid get as good, over five seeds?
+"""bfloat16 against float32: validation losses of four CNNs of the grid over five seeds.
 
     python benchmarks/precision.py [--count 2000] [--epochs 4] [--seeds 5] [--all]
 
-A sweep with ``precision`` as one more axis: the same images, order and initial weights for both. Fewer images and
-epochs than the tutorials have, so that forty trainings take two minutes; ``--all`` takes all images and ten epochs.
-Expected: for each net the mean best validation loss differs by less than the spread (standard deviation) over the
-seeds. The script fails where that is not so.
+A sweep with ``precision`` as an additional axis: the same images, order and initial weights for both. It uses fewer
+images and epochs than the tutorials, so that forty trainings take two minutes; ``--all`` uses all images and ten
+epochs.
+
+Expected: for each model the mean best validation loss differs by less than the spread (standard deviation) over the
+seeds. The script fails otherwise.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""Using a model, against plain Keras in the same run: cold start, many images, every export.
+"""Prediction against plain Keras in the same run: cold start, throughput, every export format.
 
     python benchmarks/predict.py [--run RUN ...] [--images FOLDER] [--photos FOLDER] [--work FOLDER] [--repeat 7]
 
 For each run (by default a 3-conv-64 `cnn` trained here for three epochs):
 
-* cold start: one photo named by a fresh process, wall time and memory, against importing Keras, loading the same model
-  and predicting;
-* many images: a folder into a CSV file, by the run's own bundle (float32, so that it says what the test said) and by
-  an export in 8 bits, against decoding the same images alone on all cores, and against
-  `image_dataset_from_directory` + `model.predict` of the same model;
-* exports: size, load time, ms an image, agreement and accuracy of every format (`housetrain benchmark`).
+* cold start: one photo classified by a new process, wall time and memory, against importing Keras, loading the same
+  model and predicting;
+* throughput: a folder into a CSV file, with the run's own bundle (float32, identical to the test) and with an 8-bit
+  export, against decoding the same images alone on all cores, and against `image_dataset_from_directory` +
+  `model.predict` of the same model;
+* exports: size, load time, ms per image, agreement and accuracy of every format (`housetrain benchmark`).
 
-Passes when a cold start takes at most 0.6 s and 200 MB, and many images at least 0.8 of decoding alone or five times
-plain Keras; both are only asked of the first run.
+Passes if a cold start takes at most 0.6 s and 200 MB, and throughput is at least 0.8 of decoding alone or five times
+plain Keras; both are checked for the first run only.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How fast `prepare` is, against the loop that tutorials write and against decoding alone, in the same run.
+"""Speed of `prepare` against the loop of the tutorials and against decoding alone, in the same run.
 
-    python benchmarks/prepare.py                       # both folders, gray 50 and rgb 96, five interleaved repeats
+    python benchmarks/prepare.py                       # both folders, grayscale 50 and RGB 96, five interleaved repeats
     python benchmarks/prepare.py --memory 25000 100000 # peak memory of parent and workers, on generated images
 
-Expected: at least 1.7x the plain loop, at least 0.85 of decoding alone on all cores, and the same images (mean
-absolute difference to an area-resized full decode below 2 of 255). The script fails where that is not so.
+Expected: at least 1.7x the plain loop, at least 0.85 of decoding alone on all cores, and the same images (mean absolute
+difference to an area-resized full decode below 2 of 255). The script fails otherwise.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The studio: how soon it shows itself, what a refresh costs, and whether its memory stays flat.
+"""The studio: time to first paint, cost of a refresh, and memory over time.
 
-    python benchmarks/studio.py                 # makes 27 trials x 10 epochs on disk, by hand, in a scratch folder
-    python benchmarks/studio.py --refreshes 3600    # an hour of watching, one refresh a second
+    python benchmarks/studio.py                 # writes 27 trials x 10 epochs to a scratch folder
+    python benchmarks/studio.py --refreshes 3600    # an hour of watching, one refresh per second
 
-Measured: the server's start until it answers; the first paint of a page in Chromium, warm and cold; the work of one
+Measured: the time until the server responds; the first paint of a page in Chromium, warm and cold; the work of one
 redraw of the Compare page with the whole sweep on disk and running, and of the Train page (the Python side: reading,
-ranking, specifications, as Streamlit's own test runner drives it); resident memory before and after many redraws.
+ranking, specifications, driven by Streamlit's own test runner); resident memory before and after many redraws.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def timed(test: Any, count: int) -> float:
 
 
 def refresh(sweep: Path, run: Path) -> None:
-    """The work of one refresh of both pages: everything read, ranked and described anew."""
+    """The work of one refresh of both pages: everything is read, ranked and described again."""
     from housetrain.report.plots.evaluation_plots import curve_table
     from housetrain.report.plots.sweep_plots import Curve, factors
     from housetrain.studio import charts

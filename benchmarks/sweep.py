@@ -1,19 +1,19 @@
-"""`housetrain sweep` against the tutorials' loop: 27 nets, the same images, split, epochs and batch size.
+"""`housetrain sweep` against the tutorials' loop: 27 CNNs, the same images, split, epochs and batch size.
 
-    python benchmarks/sweep.py plain --models 3   # the loop in plain Keras; again and again, until all 27 are done
-    python benchmarks/sweep.py sweep              # `housetrain sweep`, whole
-    python benchmarks/sweep.py halving            # `housetrain sweep --halving`, whole
+    python benchmarks/sweep.py plain --models 3   # the loop in plain Keras; repeat until all 27 are done
+    python benchmarks/sweep.py sweep              # `housetrain sweep`, complete
+    python benchmarks/sweep.py halving            # `housetrain sweep --halving`, complete
     python benchmarks/sweep.py report             # both wall times, their ratio, both winners
 
-The plain loop takes the better part of an hour, so it can be run model by model: the time of each is kept as a line of
-``plain.jsonl``, and the wall time of the loop is their sum and one import of TensorFlow. With ``--reckon-from 3`` a
-model is trained for three epochs and the time of the other seven is reckoned from the last two; the report says of how
-many. A model's time holds what the tutorials' loop does for it: building, compiling and ``fit`` with a TensorBoard
-callback, with TensorFlow's own choice of threads. The sweep's time is that of the command, from the shell and back.
+The plain loop takes most of an hour, so it can run model by model: the time of each is stored as a line of
+``plain.jsonl``, and the wall time of the loop is their sum plus one import of TensorFlow. With ``--extrapolate-from
+3``, a model is trained for three epochs and the time of the other seven is extrapolated from the last two; the report
+says for how many. The time of a model includes what the tutorials' loop does for it: building, compiling and ``fit``
+with a TensorBoard callback, with TensorFlow's default threads. The time of the sweep is that of the whole command.
 
-Images: cats and dogs, gray 50x50, the split of `housetrain prepare` (70 % train, 15 % validation), 10 epochs, batches
-of 32. Expected: the sweep 4x as fast as the loop, with halving 10x, the winners equally good: the best validation
-losses differ by less than their standard error. The script fails where that is not so.
+Images: cats and dogs, grayscale 50x50, the split of `housetrain prepare` (70 % train, 15 % validation), 10 epochs,
+batches of 32. Expected: the sweep is 4x as fast as the loop, with halving 10x, and the winners are equally good: the
+best validation losses differ by less than their standard error. The script fails otherwise.
 """
 
 from __future__ import annotations
@@ -150,7 +150,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("plain", "sweep", "halving", "report"))
     parser.add_argument("--models", type=int, default=27, help="with plain: how many to train now")
-    parser.add_argument("--reckon-from", type=int, help="with plain: train so many epochs, and reckon the time of all")
+    parser.add_argument(
+        "--extrapolate-from", type=int, help="with plain: epochs to train; the time of the others is extrapolated"
+    )
     parser.add_argument("--epochs", type=int, default=10, help="of both ways; less for a quick look")
     for axis, values in AXES.items():
         parser.add_argument(
@@ -168,7 +170,7 @@ def main() -> int:
     prepared = Prepared.open(folder)
     axes = {axis: getattr(options, axis) for axis in AXES}
     if options.step == "plain":
-        trained = options.reckon_from or options.epochs
+        trained = options.extrapolate_from or options.epochs
         plain(prepared, options.work, axes, models=options.models, epochs=options.epochs, trained=trained)
     elif options.step in ("sweep", "halving"):
         ours(prepared, options.work, axes, epochs=options.epochs, halving=options.step == "halving")

@@ -1,17 +1,17 @@
-"""One net, trained by housetrain and by plain Keras: accuracy, images a second, and how far from the limit.
+"""One training by housetrain and by plain Keras: accuracy, images per second, and distance from the hardware limit.
 
-    python benchmarks/train.py [--seeds 1]     # both, in turn, each in a process of its own
-    python benchmarks/train.py --share         # how much of a step is spent inside oneDNN's primitives
+    python benchmarks/train.py [--seeds 1]     # both, alternating, each in its own process
+    python benchmarks/train.py --share         # fraction of a step spent inside oneDNN's primitives
     python benchmarks/train.py --lines 800 8000   # seconds and memory by the number of images
 
-The net is the tutorials' 3-conv-64-nodes-0-dense on gray 50x50 cats and dogs: Adam, batches of 32, 10 epochs, 70 % of
-the images to train on and 30 % to look at, as the tutorials split them; all cores for both. Every result is kept as a
-line of ``train.jsonl``, and the verdict is over all lines. Expected: housetrain's mean best validation accuracy is at
-least plain Keras' less one standard error of their difference, in less time.
+The model is the tutorials' 3-conv-64-nodes-0-dense on grayscale 50x50 cats and dogs: Adam, batches of 32, 10 epochs,
+70 % of the images for training and 30 % for validation, as in the tutorials; all cores for both. Every result is
+stored as a line of ``train.jsonl``, and the verdict covers all lines. Expected: housetrain's mean best validation
+accuracy is at least that of plain Keras less one standard error of their difference, in less time.
 
-The limit: oneDNN says how long each of its primitives took (``ONEDNN_VERBOSE=profile_exec``), and the compiled steps of
-housetrain are timed as they are called; what is inside neither is not convolution, pooling or multiplication. One
-thread, as in a sweep. Reach for 0.8.
+The limit: oneDNN reports the time of each of its primitives (``ONEDNN_VERBOSE=profile_exec``), and the compiled
+kernels of housetrain are timed as they are called; everything outside both is neither convolution, pooling nor
+multiplication. One thread, as in a sweep. The goal is 0.8.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Transfer learning against the plain Keras way, on the same images: folder in, tested model out.
+"""Transfer learning against plain Keras on the same images, from the folder to a tested model.
 
     python benchmarks/transfer.py PetImages --weights xception_notop.weights.h5 --work /tmp/transfer
 
-The plain way is the tutorials': `image_dataset_from_directory`, a frozen Xception that looks at every image in every
-epoch, `fit` with validation, `evaluate`. It is measured whole for one epoch and scaled to ten (start + 10 epochs +
-test), which is said where the number stands: ten epochs would take the better part of an hour. housetrain is measured
-whole, as a person starts it, with empty caches: check, split, prepare, features, head, test, report, bundle. Both are
-processes of their own and both import what they need.
+The plain way is that of the tutorials: `image_dataset_from_directory`, a frozen Xception that processes every image
+in every epoch, `fit` with validation, `evaluate`. It is measured for one epoch and extrapolated to ten (start + 10
+epochs + test), which is stated next to the number: ten epochs would take most of an hour. housetrain is measured
+completely, as a user starts it, with empty caches: check, split, prepare, features, head, test, report, bundle. Both
+run in their own processes and both import what they need.
 
-Each stage may be asked for alone (``--stage``), so that a shared machine is not taken for long; results are kept in the
-work folder, and ``--stage report`` prints them together. The benchmark fails (exit code 1) where the ratio is below
-30, or the test accuracy below ``--accuracy``, or bfloat16 costs accuracy beyond float32's interval.
+Each stage can run alone (``--stage``), so that a shared machine is not occupied for long; results are stored in the
+work folder, and ``--stage report`` prints them together. The benchmark fails (exit code 1) if the ratio is below 30,
+the test accuracy is below ``--accuracy``, or bfloat16 costs accuracy beyond the interval of float32.
 """
 
 from __future__ import annotations
