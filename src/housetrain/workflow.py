@@ -140,7 +140,7 @@ def run(
             told.note(f"Model {recipe.model}: {why}")
         recipe = suited(recipe, catalog)
     spec = spec_of(recipe)
-    arrays_folder = Path(prepared) if prepared else default_prepared_folder(source, spec, manifest)
+    arrays_folder = Path(prepared) if prepared else default_prepared_folder(manifest.root, spec, manifest)
     with told.stage("prepare"):
         arrays = prepare(
             manifest, arrays_folder, image_size=(spec.height, spec.width), color_mode=spec.color_mode,
@@ -151,7 +151,7 @@ def run(
     )
     board = None
     if sweep is None:
-        run_folder = Path(output) if output else free_run_folder(source, arrays, recipe)
+        run_folder = Path(output) if output else free_run_folder(manifest.root, arrays, recipe)
         trained = train(arrays, recipe, run_folder, callbacks=callbacks)
     else:
         board = run_sweep(arrays, sweep, Path(output) if output else None, workers=workers, callbacks=callbacks)

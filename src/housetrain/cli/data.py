@@ -183,7 +183,7 @@ def prepare(
         callbacks=callbacks,
         label_options=label_options,
     )
-    target = output or default_prepared_folder(folder, spec, manifest)
+    target = output or default_prepared_folder(manifest.root, spec, manifest)
     with told.stage("prepare"):
         prepared = ht.prepare(
             manifest,

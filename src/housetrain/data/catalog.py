@@ -22,6 +22,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from housetrain.data.archive import is_archive, unpacked
 from housetrain.data.class_folders import Entry, LayoutNote, Tree, walk, walk_splits
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
@@ -198,7 +199,7 @@ def scan(
 
     Args:
         folder: ``FOLDER/<class>/**/image``, or with ``train``, ``validation`` (``val``, ``valid``) and ``test``
-            above the classes. Read, never written.
+            above the classes; or a zip or tar file of that, which is unpacked once into the cache. Read, never written.
         workers: Processes; ``None``: one a core.
         cache: Whether to use and write the saved catalog in :func:`cache_folder`.
         progress: Called as ``progress(done, total)`` with numbers of files.
@@ -211,7 +212,10 @@ def scan(
         FolderError: The folder is missing, unreadable, not a folder, or has no class folders or no images.
     """
     source = LabelSource.of(options)
-    root, tree = _listed(Path(folder).absolute(), source)
+    path = Path(folder).absolute()
+    if is_archive(path):
+        path = unpacked(path, cache_folder() / "archives")
+    root, tree = _listed(path, source)
     started_ns = time.time_ns()
     store = _store_of(root)
     known = _load(store) if cache else {}
