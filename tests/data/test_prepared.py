@@ -84,6 +84,7 @@ def test_without_tensorflow_the_extra_is_named(prepared: Prepared) -> None:
     code = f"""
 import sys
 sys.modules["tensorflow"] = None
+
 from housetrain.data.prepared import Prepared
 prepared = Prepared.open({str(prepared.folder)!r})
 assert len(prepared.train.images)
@@ -91,3 +92,36 @@ prepared.train.to_tf_dataset()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert re.search(r"MissingExtra: .*pip install 'housetrain\[tensorflow\]'", done.stderr), done.stderr
+
+
+def test_only_the_evaluation_reads_the_test_images(tmp_path: Path) -> None:
+    """With other test images nothing changes but the evaluation."""
+    from sklearn.datasets import load_digits
+
+    import housetrain as ht
+
+    digits = load_digits()
+    images = (digits.images * 255 / 16).astype(np.uint8)
+    train, test = (images[:500], digits.target[:500]), (images[500:700], digits.target[500:700])
+    prepared = Prepared.from_arrays(train, test, folder=tmp_path / "arrays")
+    recipe = ht.Recipe.of("mlp", epochs=2, deterministic=True)
+    before = ht.train(prepared, recipe, tmp_path / "before")
+    tested = ht.evaluate(before)
+    everything = np.load(prepared.file, mmap_mode="r+")
+    everything[prepared.test.start :] = 255 - everything[prepared.test.start :]
+    everything.flush()
+    assert np.array_equal(prepared.test.images, everything[-len(prepared.test) :]), "the test is the last split"
+
+    after = ht.train(prepared, recipe, tmp_path / "after")
+    columns = ("loss", "accuracy", "val_loss", "val_accuracy")
+    assert [[row[name] for name in columns] for row in before.history] == [
+        [row[name] for name in columns] for row in after.history
+    ]
+    board = ht.sweep(prepared, [recipe], tmp_path / "sweep", executor="in-process")
+    assert board.best.val_loss == pytest.approx((before.result or {})["val_loss"])
+    comparison = ht.compare(before, after)
+    assert comparison.only_first == comparison.only_second == 0
+    ht.write_report(after)
+    assert not (after.folder / "evaluations.jsonl").exists(), "the test split is still unopened"
+    assert ht.evaluate(after, prepared=prepared).accuracy < tested.accuracy
+    assert [ht.evaluate(run, prepared=prepared).opened for run in (before, after)] == [1, 1]

@@ -13,6 +13,8 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,19 +61,9 @@ def write_arrays(
         The folder and its manifest.
     """
     pairs = {name: _checked(name, *given[name]) for name in SPLITS if name in given}
-    shapes: dict[str, tuple[int, ...]] = {name: pair.images.shape[1:] for name, pair in pairs.items()}
-    if len(set(shapes.values())) > 1:
-        raise DataError(
-            "The images of the splits differ in shape",
-            expected="one height, width and number of channels",
-            **{name: str(shape) for name, shape in shapes.items()},
-        )
-    if "validation" not in pairs and not 0 < validation_split < 1:
-        raise DataError(
-            "No images are left for training or validation",
-            expected="a share between 0 and 1",
-            validation_split=validation_split,
-        )
+    shape = _one_shape(pairs)
+    if carved := "validation" not in pairs:
+        _check_share(validation_split)
     names = _class_names(pairs, classes)
     items, left_out = _unique(
         [
@@ -80,34 +72,35 @@ def write_arrays(
             for number, (image, label) in enumerate(zip(pair.images, pair.labels.tolist(), strict=True))
         ]
     )
-    chosen = _carve(items, validation_split, seed) if "validation" not in pairs else set()
+    chosen = _carve(items, validation_split, seed) if carved else set()
     rows = [
         Row(item.path, item.sha256, item.label, "validation" if item in chosen else item.split, item.sha256)
         for item in items
     ]
     _check_rows(rows, names)
-    height, width, channels = shapes["train"]
-    spec = InputSpec(height=height, width=width, color_mode="grayscale" if channels == 1 else "rgb")
-    options = {"arrays": True, "balance": "weights", "seed": seed}
-    if "validation" not in pairs:
-        options["validation_split"] = validation_split
-    split = SplitManifest.of_rows(Path(), names, rows=rows, left_out=left_out, options=options)
+    spec = InputSpec(height=shape[0], width=shape[1], color_mode="grayscale" if shape[2] == 1 else "rgb")
+    options: dict[str, Any] = {"arrays": True, "balance": "weights"}
+    if carved:
+        options |= {"seed": seed, "validation_split": validation_split}
+    split = SplitManifest.of_rows("", names, rows=rows, left_out=left_out, options=options)
     if folder is None:
-        folder = Path("prepared") / f"arrays-{height}x{width}-{spec.color_mode}-{split.fingerprint[:6]}"
-    split = SplitManifest.of_rows(folder.absolute(), names, rows=rows, left_out=left_out, options=options)
-
-    def fill(part: Path) -> Filled:
-        descriptor = os.open(part, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        try:
-            for number, row in enumerate(split.rows):
-                name, _, index = row.path.partition("/")
-                npy_writer.write_row(descriptor, number, pairs[name].images[int(index)])  # type: ignore[index]
-        finally:
-            os.close(descriptor)
-        return Filled({}, len(split.rows))
-
+        folder = Path("prepared") / f"arrays-{shape[0]}x{shape[1]}-{spec.color_mode}-{split.fingerprint[:6]}"
+    split = replace(split, root=folder.absolute())  # where the images are; the fingerprint does not depend on it
     request = {"split": digest("arrays", split.fingerprint, spec.to_json()), "catalog": ""}
+    fill = partial(_fill, split=split, pairs=pairs)
     return folder, write_prepared(folder, split, spec, fill=fill, request=request, decoder={})
+
+
+def _fill(part: Path, *, split: SplitManifest, pairs: Mapping[SplitName, _Pair]) -> Filled:
+    """Write each row's image into the array file."""
+    images = {f"{name}/{number}": image for name, pair in pairs.items() for number, image in enumerate(pair.images)}
+    descriptor = os.open(part, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    try:
+        for number, row in enumerate(split.rows):
+            npy_writer.write_row(descriptor, number, images[row.path])
+    finally:
+        os.close(descriptor)
+    return Filled({}, len(split.rows))
 
 
 # ------------------------------------------------------------------------------------------------- checks
@@ -126,6 +119,27 @@ def _checked(name: str, images: ArrayLike, labels: ArrayLike) -> _Pair:
         )
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels
     return _Pair(np.ascontiguousarray(pixels), numbers.reshape(-1).astype(np.int64))
+
+
+def _one_shape(pairs: Mapping[SplitName, _Pair]) -> tuple[int, ...]:
+    """Return the height, width and channels that the images of all splits share."""
+    shapes: dict[str, tuple[int, ...]] = {name: pair.images.shape[1:] for name, pair in pairs.items()}
+    if len(set(shapes.values())) > 1:
+        raise DataError(
+            "The images of the splits differ in shape",
+            expected="one height, width and number of channels",
+            **{name: str(shape) for name, shape in shapes.items()},
+        )
+    return shapes["train"]
+
+
+def _check_share(validation_split: float) -> None:
+    if not 0 < validation_split < 1:
+        raise DataError(
+            "No images are left for training or validation",
+            expected="a share between 0 and 1",
+            validation_split=validation_split,
+        )
 
 
 def _image_problems(images: NDArray[Any]) -> list[str]:
