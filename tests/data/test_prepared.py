@@ -42,6 +42,15 @@ def test_each_split_has_its_arrays(prepared: Prepared) -> None:
         prepared.arrays("trian")  # type: ignore[arg-type]
 
 
+def test_a_notebook_shows_counts_not_thousands_of_rows(prepared: Prepared) -> None:
+    train, validation = len(prepared.train), len(prepared.validation)
+    counts = f"2 classes, {train} train + {validation} validation + 4 test"
+    assert repr(prepared) == f"Prepared({str(prepared.folder)!r}, 4x4 grayscale, {counts})"
+    assert repr(prepared.split) == f"SplitManifest({str(prepared.folder)!r}, {counts}, 0 left out)"
+    html = prepared._repr_html_()
+    assert "<th>validation</th>" in html and html.count("<tr>") == 3
+
+
 def test_a_tf_dataset_gives_every_image_once(prepared: Prepared) -> None:
     data = prepared.train.to_tf_dataset(batch_size=8)
     assert int(data.cardinality()) == -(-len(prepared.train) // 8) == len(list(data))

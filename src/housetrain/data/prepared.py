@@ -21,6 +21,7 @@ from housetrain.data.split_manifest import SPLITS, Row, SplitManifest, SplitName
 from housetrain.errors import CorruptError
 from housetrain.images.input_spec import InputSpec
 from housetrain.system.backend import load_tensorflow
+from housetrain.system.notebook import html_table
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -102,7 +103,7 @@ class SplitArrays:
         return order.batch(batch_size).map(batch).prefetch(2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prepared:
     """Images ready for training, in a folder. Make one with `prepare` or `from_arrays`, open one with `Prepared.open`.
 
@@ -123,6 +124,16 @@ class Prepared:
     fingerprint: str
     file: Path
     decoder: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        counts = " + ".join(f"{len(self.arrays(name)):,} {name}" for name in SPLITS)
+        size = f"{self.spec.height}x{self.spec.width} {self.spec.color_mode}"
+        return f"Prepared({str(self.folder)!r}, {size}, {len(self.classes)} classes, {counts})"
+
+    def _repr_html_(self) -> str:
+        counts = self.counts()
+        rows = [[label, *(counts[name][label] for name in SPLITS)] for label in self.classes]
+        return html_table(repr(self), ["class", *SPLITS], rows)
 
     @property
     def train(self) -> SplitArrays:

@@ -53,7 +53,7 @@ class LeftOut:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SplitManifest:
     """The division of a folder of images. Make one with `housetrain.split`.
 
@@ -72,6 +72,12 @@ class SplitManifest:
     left_out: tuple[LeftOut, ...]
     options: dict[str, Any]
     fingerprint: str
+
+    def __repr__(self) -> str:
+        counts = " + ".join(f"{len(self.of(name)):,} {name}" for name in SPLITS)
+        return (
+            f"SplitManifest({str(self.root)!r}, {len(self.classes)} classes, {counts}, {len(self.left_out):,} left out)"
+        )
 
     @classmethod
     def of_rows(
