@@ -125,5 +125,7 @@ def test_the_model_of_a_run_is_a_keras_model(tmp_path: Path) -> None:
     best = run.history[int((run.result or {})["best_epoch"]) - 1]
     assert np.mean(outputs.argmax(axis=1) == labels) == pytest.approx(best["val_accuracy"], abs=1e-6)
     assert repr(run).startswith(f"Run({str(tmp_path / 'run')!r}, complete, best_epoch=2, val_loss=")
+    (run.folder / "result.json").write_text("[")
+    assert repr(run) == f"Run({str(run.folder)!r}, complete)", "a damaged file breaks no traceback"
     with pytest.raises(IncompleteError, match="no model yet"):
         Run(tmp_path).load_model()

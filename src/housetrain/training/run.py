@@ -67,7 +67,10 @@ class Run:
     folder: Path
 
     def __repr__(self) -> str:
-        found = self.result or {}
+        try:
+            found = self.result or {}
+        except HousetrainError:  # a damaged file must not break a traceback that shows this run
+            found = {}
         names = ("best_epoch", "val_loss", "val_accuracy")
         facts = [f"{name}={found[name]:.4g}" for name in names if isinstance(found.get(name), int | float)]
         return f"Run({', '.join([repr(str(self.folder)), self.state, *facts])})"
