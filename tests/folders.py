@@ -39,10 +39,10 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
 
     def here(function: Any, items: Any, **_: Any) -> Iterator[tuple[int, Any]]:
-        for place, path in enumerate(items):
-            seen.append(path)
+        for place, entry in enumerate(items):
+            seen.append(entry.path)
             try:
-                yield place, function(path)
+                yield place, function(entry)
             except DecodeError as error:
                 yield place, process_pool.Failed(error.reason)
 

@@ -19,7 +19,7 @@ from housetrain.system.events import Callback, Callbacks
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
-    from housetrain.data.checks import Finding
+    from housetrain.data.findings import Finding
     from housetrain.data.label_source import LabelOptions
     from housetrain.data.prepare import Prepared
     from housetrain.data.split import SplitOptions

@@ -19,8 +19,10 @@ from PIL import Image  # noqa: TID253
 
 from housetrain.data import duplicates
 from housetrain.data.catalog import scan
-from housetrain.data.checks import FEW, LEAST, Finding, check, duplicate_groups, write_findings
+from housetrain.data.checks import FEW, LEAST, check
+from housetrain.data.findings import Finding, write_findings
 from housetrain.data.image_metadata import perceptual_hash
+from housetrain.data.split import duplicate_groups
 
 pytestmark = pytest.mark.usefixtures("looked")
 SIDE = 96
@@ -138,7 +140,7 @@ def test_many_groups_become_one_finding(tmp_path: Path) -> None:
     for number in range(25):
         (root / "Cat" / f"copy {number:03}.jpg").write_bytes((root / "Cat" / f"{number:03}.jpg").read_bytes())
     one = kinds(root)["exact-duplicate"]
-    assert len(one.paths) == 50 and one.message == "25 images are there more than once (50 files)"
+    assert len(one.paths) == 50 and one.message == "25 images have copies (50 files)"
     assert set(one.leaves_out) == {f"Cat/copy {number:03}.jpg" for number in range(25)}
 
 
@@ -232,23 +234,22 @@ def test_a_image_that_was_changed_a_little_is_found(tmp_path: Path, change: Call
     groups = duplicate_groups(scan(root))
     assert groups["Cat/005.jpg"] == groups[f"Cat/{name}"]
     assert len(set(groups.values())) == 2 * FEW
-    assert len(set(duplicate_groups(scan(root), near=False).values())) == 2 * FEW + 1
 
 
 def test_nearly_the_same_image_under_two_labels_is_a_warning(tmp_path: Path) -> None:
     root = make(tmp_path)
     (root / "Dog" / "new.jpg").write_bytes(recompressed((root / "Cat" / "005.jpg").read_bytes()))
     found = kinds(root)
-    assert set(found) == {"near-duplicate"} and found["near-duplicate"].severity == "warning"
-    assert found["near-duplicate"].message == "nearly the same image is labeled Cat and Dog"
-    assert found["near-duplicate"].leaves_out == ()
+    assert set(found) == {"near-two-labels"} and found["near-two-labels"].severity == "warning"
+    assert found["near-two-labels"].message == "near-duplicate images are labeled Cat and Dog"
+    assert found["near-two-labels"].leaves_out == ()
 
 
 def test_nearly_the_same_image_on_both_sides_is_a_warning(tmp_path: Path) -> None:
     root = make(tmp_path, {f"{name}/{label}": FEW for name in ("train", "test") for label in ("Cat", "Dog")})
     (root / "test" / "Cat" / "new.jpg").write_bytes(recompressed((root / "train" / "Cat" / "005.jpg").read_bytes()))
     found = kinds(root)
-    assert set(found) == {"split-leak"} and found["split-leak"].severity == "warning"
+    assert set(found) == {"near-split-leak"} and found["near-split-leak"].severity == "warning"
 
 
 def test_real_photos_and_their_copies(tmp_path: Path, photos: Path) -> None:
@@ -286,7 +287,7 @@ def test_images_alike_only_in_the_large_are_different(tmp_path: Path) -> None:
         scene = (large + sign * fence).clip(0, 255).astype(np.uint8)
         (root / label / "scene.png").write_bytes(encode(scene, "PNG"))
     one = scan(root)
-    first, second = (int(image.phash, 16) for image in one.usable if image.path.endswith("scene.png"))
+    first, second = (int(image.hashes.coarse, 16) for image in one.usable if image.path.endswith("scene.png"))
     assert (first ^ second).bit_count() <= duplicates.NEAR_BITS
     assert check(one) == ()
 
@@ -332,7 +333,7 @@ def test_one_class_is_an_error(tmp_path: Path) -> None:
 def test_one_class_guesses_the_folder_below(tmp_path: Path) -> None:
     found = kinds(make(tmp_path, {"PetImages/Cat": FEW, "PetImages/Dog": FEW}))
     assert set(found) == {"one-class"}
-    assert "did you mean the folder PetImages in it, which holds Cat and Dog?" in found["one-class"].do
+    assert "use the folder PetImages, which holds Cat and Dog" in found["one-class"].do
 
 
 def test_an_empty_class_is_a_warning(tmp_path: Path) -> None:

@@ -12,21 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housetrain.data import checks
-from housetrain.data.catalog import Catalog, ImageRecord
-from housetrain.data.checks import Finding
+from housetrain.data.catalog import Catalog
+from housetrain.data.findings import Finding
+from housetrain.data.image_record import Brightness, FileStamp, Hashes, ImageRecord
 from housetrain.data.split import position, split
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest
 from housetrain.errors import CorruptError, FolderError, IncompleteError, RecipeError
+from housetrain.images.sniff import Header
 
 
 def image(path: str, label: str, *, content: str = "", ready: str | None = None, reason: str = "") -> ImageRecord:
     sha256 = hashlib.sha256(os.fsencode(content or path)).hexdigest()
     return ImageRecord(
-        path=path, label=label, split=ready, bytes=100, mtime_ns=0, inode=0,
-        format="JPEG", width=50, height=50, mode="RGB", frames=1, orientation=1,
-        sha256=sha256, phash="" if reason else sha256[:16], mean=128.0, std=50.0, sharpness=50.0,
-        status="unreadable" if reason else "ok", reason=reason,
+        path, label, ready, FileStamp(100), sha256, Header("JPEG", 50, 50, "RGB", 1, 1),
+        Hashes("" if reason else sha256[:16]), Brightness(128.0, 50.0, 50.0), reason=reason,
     )  # fmt: skip
 
 
@@ -48,11 +47,17 @@ def folder(counts: dict[str, int], **more: Any) -> Catalog:
 
 @pytest.fixture(autouse=True)
 def groups(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Near duplicates as the test says: path -> group; the others are groups of one."""
+    """Near-duplicates as the test says: path -> group."""
     given_groups: dict[str, str] = {}
-    monkeypatch.setattr(
-        checks, "duplicate_groups", lambda one, **_: {p.path: given_groups.get(p.path, p.sha256) for p in one.usable}
-    )
+
+    def near(one: Catalog) -> tuple[tuple[ImageRecord, ...], ...]:
+        members: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+        for image in one.usable:
+            if image.path in given_groups:
+                members[given_groups[image.path]].append(image)
+        return tuple(map(tuple, members.values()))
+
+    monkeypatch.setattr(Catalog, "near_duplicates", property(near))
     return given_groups
 
 

@@ -62,7 +62,8 @@ def test_digits_are_trained_from_scratch(tmp_path: Path) -> None:
     catalog = ht.scan(ht.sample("digits", tmp_path / "digits"))
     recipe, why = chosen(catalog, epochs=7)
     assert (recipe.model, recipe.epochs) == ("best", 7) and "grayscale" in why
-    recipe, why = chosen(replace(catalog, images=tuple(replace(one, mode="RGB") for one in catalog.images)))
+    colored = tuple(replace(one, header=one.header._replace(mode="RGB")) for one in catalog.images)
+    recipe, why = chosen(replace(catalog, images=colored))
     assert recipe.model == "best" and "small" in why
 
 

@@ -15,7 +15,8 @@ import pytest
 from handmade_runs import fill_run, made_up_evaluation, split_of, write_images
 
 from housetrain.data.catalog import scan
-from housetrain.data.checks import Finding, check
+from housetrain.data.checks import check
+from housetrain.data.findings import Finding
 from housetrain.data.split_manifest import LeftOut, Row, SplitManifest
 from housetrain.images.input_spec import InputSpec
 from housetrain.report import report
@@ -97,7 +98,8 @@ def test_everything_is_told(whole: tuple[Run, Page]) -> None:
     run, page = whole
     for said in (
         "cats or dogs?", "images it had never seen", "95 % interval", "Always guessing “cats”", "Class by class",
-        "The most confident mistakes", "What the numbers do not say", "cats/zero.jpg", "Cannot be read", "empty file",
+        "The most confident mistakes", "What the numbers do not say", "cats/zero.jpg",
+        "Corrupt or unreadable images", "empty file",
         "weights of epoch 3 are kept", "145 parameters", "all numbers in one row", "housetrain predict",
         "Predictor.load", "housetrain run images", "seed 0", "Fingerprint of the split", "What the model sees",
     ):  # fmt: skip
@@ -187,7 +189,7 @@ def test_prepared_arrays_stand_in_for_images_that_are_gone(make_run: Any) -> Non
 def test_what_was_found_is_told_again_by_a_later_report(whole: tuple[Run, Page]) -> None:
     run, _ = whole
     page = page_of(run)
-    assert "Cannot be read" in page.text and "cats/zero.jpg" in page.text and "41 files" in page.text
+    assert "Corrupt or unreadable images" in page.text and "cats/zero.jpg" in page.text and "41 files" in page.text
     assert "not checked" not in page.text
 
 

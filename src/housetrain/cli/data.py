@@ -59,7 +59,7 @@ def check(
     """
     import housetrain as ht
     from housetrain.cli import terminal
-    from housetrain.data.checks import write_findings
+    from housetrain.data.findings import write_findings
     from housetrain.data.output import refuse_inside
     from housetrain.system import store
 

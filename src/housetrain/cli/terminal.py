@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from housetrain.data.catalog import Catalog
-    from housetrain.data.checks import Finding
+    from housetrain.data.findings import Finding
     from housetrain.diagnosis import Diagnosis
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.exports.parity import Parity

@@ -1,10 +1,10 @@
-"""A folder of class folders -> Catalog: one line per image, every image decoded once.
+"""A folder of class folders -> Catalog: one record per image, every image decoded once.
 
 In: a folder. Out: a `Catalog`, and a copy of it in the cache outside the folder, so that a second scan decodes only
-what changed. It does not judge (that is `checks`), and nothing of the folder is ever written.
+what changed. It does not judge the images (`checks` does), and nothing is ever written into the folder.
 
-An entry of the saved catalog is used again when path, size, modification time and inode agree, unless the file had
-been modified so shortly before that scan that a later change could have left the same time.
+A record of the saved catalog is reused when path, size, modification time and inode are the same, unless the file was
+modified so shortly before that scan that a later change could have left the same time.
 """
 
 from __future__ import annotations
@@ -16,23 +16,21 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import Any, Unpack
 
 from housetrain.data.archive import is_archive, unpacked
 from housetrain.data.class_folders import Entry, LayoutNote, Tree, walk, walk_splits
+from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
 from housetrain.system.files import write_atomic
 
-if TYPE_CHECKING:
-    from housetrain.data.image_metadata import Facts
-
-VERSION = 2
-"""Of the saved catalog: raise it whenever a field or what is measured changes."""
+VERSION = 3
+"""Version of the saved catalog: raise it whenever a field changes, or what is measured."""
 
 FOREIGN = frozenset(
     f".{suffix}"
@@ -44,79 +42,25 @@ FOREIGN = frozenset(
         *("pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "mp4", "avi", "mov", "mkv", "mp3", "wav"),
     )
 )
-"""Names in these are no broken images: they are ignored and counted, unless they hold an image all the same."""
+"""Endings of files that are not images: these are ignored and counted, unless their content is an image."""
 
 _FOREIGN_NAMES = {"README", "LICENSE", "LICENCE", "COPYING", "MAKEFILE"}
 
 _RACY_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT) ticks every two seconds
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    """One file of the catalog.
-
-    Args:
-        path: Relative to the root, with ``/``; undecodable bytes are surrogate escapes, as :func:`os.fsdecode` gives.
-        label: The class: the name of the class folder.
-        split: ``"train"``, ``"validation"`` or ``"test"`` in ready-made folders, else ``None``.
-        bytes: Size of the file.
-        mtime_ns: Time of last modification, in ns since the epoch.
-        inode: Number of the file in its file system.
-        format: ``JPEG``, ``PNG``, ...; ``""`` when the header cannot be read, as all that follows is empty or 0 then.
-        width: Pixels, after the EXIF orientation.
-        height: Pixels, after the EXIF orientation.
-        mode: Pillow's name of the stored colors.
-        frames: 1, or more for animations and documents of many pages.
-        orientation: EXIF tag 274, 1 to 8.
-        sha256: Of the file's bytes, 64 hexadecimal digits; ``""`` when they cannot be read.
-        phash: Perceptual hash, 16 hexadecimal digits (64 bits); ``""`` when unreadable.
-        mean: Mean brightness of the 64x64 gray thumbnail, 0 to 255.
-        std: Standard deviation of the thumbnail's brightness, 0 to 127.5.
-        sharpness: Variance of the thumbnail's Laplacian: below about 100 only soft shapes are left.
-        status: ``"ok"``, or ``"unreadable"`` for what cannot be used.
-        reason: Why it cannot be used; ``""`` when it can.
-        detail: A finer perceptual hash, 64 hexadecimal digits (256 bits); ``""`` when unreadable.
-        oddity: What is odd about the file though its image is used, or ``""``.
-    """
-
-    path: str
-    label: str
-    split: str | None
-    bytes: int
-    mtime_ns: int
-    inode: int
-    format: str
-    width: int
-    height: int
-    mode: str
-    frames: int
-    orientation: int
-    sha256: str
-    phash: str
-    mean: float
-    std: float
-    sharpness: float
-    status: Literal["ok", "unreadable"]
-    reason: str
-    detail: str = ""
-    oddity: str = ""
-
-
-_COLUMNS = tuple(one.name for one in fields(ImageRecord))
-
-
 @dataclass(frozen=True)
 class Catalog:
-    """What a folder holds.
+    """The images of a folder.
 
     Args:
         root: The folder, absolute.
         classes: Names of the classes that have files, sorted.
         images: One per file that is or should be an image, sorted by path.
-        ignored: What was passed over, by name or pattern, and how often: ``{"Thumbs.db": 2}``.
+        ignored: Names or patterns of ignored files, and how many there are: ``{"Thumbs.db": 2}``.
         empty_classes: Names of class folders without a file.
         ready_made: Whether the top folders are ``train``, ``validation`` and ``test``.
-        fingerprint: 64 hexadecimal digits that change when a path, label, split or content does, and not with time
+        fingerprint: 64 hexadecimal digits that change with any path, label, split or content, but not with time
             stamps.
         notes: What is to be said about the layout of the folder.
         label_source: What `scan` was asked about labels, JSON-plain; empty for class folders.
@@ -135,7 +79,14 @@ class Catalog:
     @cached_property
     def usable(self) -> tuple[ImageRecord, ...]:
         """The images that can be decoded."""
-        return tuple(image for image in self.images if image.status == "ok")
+        return tuple(image for image in self.images if image.usable)
+
+    @cached_property
+    def near_duplicates(self) -> tuple[tuple[ImageRecord, ...], ...]:
+        """Groups of images that look the same though their files differ; searched once and kept with the catalog."""
+        from housetrain.data.duplicates import near_groups
+
+        return tuple(map(tuple, near_groups(self.usable)))
 
     @property
     def source_folders(self) -> tuple[Path, ...]:
@@ -143,12 +94,13 @@ class Catalog:
         return source_folders(self.root, self.label_source, ((image.split, image.path) for image in self.images))
 
     def counts(self) -> dict[str, int]:
-        """Return the number of usable images of every class, in the order of ``classes``; 0 is said as well."""
+        """Return the number of usable images of each class, in the order of ``classes``, zeros included."""
         counted = Counter(image.label for image in self.usable)
         return {label: counted[label] for label in self.classes}
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON, by columns: a third of the size and time of one object per image."""
+        """Return the catalog, with its near-duplicates, as values that JSON can hold."""
+        place = {image.path: number for number, image in enumerate(self.images)}
         return {
             "version": VERSION,
             "root": str(self.root),
@@ -159,23 +111,28 @@ class Catalog:
             "fingerprint": self.fingerprint,
             "notes": [list(note) for note in self.notes],
             "label_source": self.label_source,
-            "images": _to_columns(self.images),
+            "images": to_columns(self.images),
+            "near_duplicates": [[place[image.path] for image in group] for group in self.near_duplicates],
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Catalog:
-        """Read back what :meth:`to_json` gave.
+        """Create a catalog from what `to_json` returned.
 
         Raises:
             DataError: It is not a catalog of this version.
         """
         try:
             if value["version"] != VERSION:
-                raise DataError("a catalog of another version", expected=f"version {VERSION}", do="scan again")
-            return cls(
+                raise DataError(
+                    "The catalog has another version", expected=f"version {VERSION}", do="scan again",
+                    version=value["version"],
+                )  # fmt: skip
+            images = tuple(from_columns(value["images"]))
+            catalog = cls(
                 Path(value["root"]),
                 tuple(value["classes"]),
-                tuple(_from_columns(value["images"])),
+                images,
                 dict(value["ignored"]),
                 tuple(value["empty_classes"]),
                 bool(value["ready_made"]),
@@ -183,8 +140,11 @@ class Catalog:
                 tuple(LayoutNote(*note) for note in value["notes"]),
                 dict(value["label_source"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError("not a catalog", do="scan again", said=str(error)) from error
+            groups = tuple(tuple(images[number] for number in group) for group in value["near_duplicates"])
+            catalog.__dict__["near_duplicates"] = groups  # where cached_property keeps it
+            return catalog
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise DataError("Not a catalog", do="scan again", cause=str(error)) from error
 
 
 def scan(
@@ -195,13 +155,13 @@ def scan(
     progress: Callable[[int, int], None] | None = None,
     **options: Unpack[LabelOptions],
 ) -> Catalog:
-    """Look at every image of a folder.
+    """Read and decode every image of a folder.
 
     Args:
         folder: ``FOLDER/<class>/**/image``, or with ``train``, ``validation`` (``val``, ``valid``) and ``test``
             above the classes; or a zip or tar file of that, which is unpacked once into the cache. Read, never written.
-        workers: Processes; ``None``: one a core.
-        cache: Whether to use and write the saved catalog in :func:`cache_folder`.
+        workers: Processes; by default one per core.
+        cache: Whether to use and write the saved catalog in `cache_folder`.
         progress: Called as ``progress(done, total)`` with numbers of files.
         **options: Where the labels come from, if not from class folders: see `LabelSource`.
 
@@ -245,7 +205,7 @@ def _listed(folder: Path, source: LabelSource) -> tuple[Path, Tree]:
 
 
 def cache_folder() -> Path:
-    """Return where catalogs and downloads are kept: ``$HOUSETRAIN_CACHE``, else the user's cache folder."""
+    """Return the folder of saved catalogs and downloads: ``$HOUSETRAIN_CACHE``, else the user's cache folder."""
     if own := os.environ.get("HOUSETRAIN_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -262,16 +222,17 @@ def _look(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Decode what is not known yet, and fill its rows."""
-    from housetrain.data.image_metadata import Look
+    from housetrain.data.image_metadata import Examine
     from housetrain.system.process_pool import Failed, map_in_workers
 
-    paths = [entries[number].path for number in todo]
     done = len(rows) - len(todo)
-    with contextlib.closing(map_in_workers(Look(root), paths, workers=workers)) as outcomes:
+    with contextlib.closing(
+        map_in_workers(Examine(root), [entries[number] for number in todo], workers=workers)
+    ) as outcomes:
         for place, outcome in outcomes:
             number = todo[place]
             entry = entries[number]
-            rows[number] = _unreadable(entry, outcome.reason) if isinstance(outcome, Failed) else _row(entry, outcome)
+            rows[number] = _unreadable(entry, outcome.reason) if isinstance(outcome, Failed) else outcome
             done += 1
             if progress is not None:
                 progress(done, len(rows))
@@ -287,7 +248,7 @@ def _catalog(root: Path, tree: Tree, rows: list[ImageRecord], *, source: LabelSo
             images.append(image)
     if not images:
         raise FolderError(
-            "there are no images in the class folders",
+            "There are no images in the class folders",
             do="check that this is the folder you mean",
             folder=str(root),
             classes=list(tree.classes),
@@ -307,13 +268,16 @@ def _catalog(root: Path, tree: Tree, rows: list[ImageRecord], *, source: LabelSo
 
 
 def _fingerprint(images: list[ImageRecord]) -> str:
-    rows = ("\0".join((one.path, one.label, one.split or "", one.sha256, one.status)) for one in images)
+    rows = (
+        "\0".join((one.path, one.label, one.split or "", one.sha256, "" if one.usable else "unreadable"))
+        for one in images
+    )
     return hashlib.sha256("\0\0".join(rows).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _foreign(image: ImageRecord) -> str:
     """Return the pattern of a file that was never meant to be an image, or ``""``."""
-    if image.status == "ok":
+    if image.usable:
         return ""
     path = PurePosixPath(image.path)
     suffix = path.suffix.lower()
@@ -322,30 +286,17 @@ def _foreign(image: ImageRecord) -> str:
     return path.name if path.name.upper() in _FOREIGN_NAMES else ""
 
 
-def _row(entry: Entry, facts: Facts) -> ImageRecord:
-    status: Literal["ok", "unreadable"] = "unreadable" if facts.reason else "ok"
-    return ImageRecord(
-        entry.path, entry.label, entry.split, entry.bytes, entry.mtime_ns, entry.inode,
-        facts.format, facts.width, facts.height, facts.mode, facts.frames, facts.orientation,
-        facts.sha256, facts.phash, facts.mean, facts.std, facts.sharpness,
-        status, facts.reason, facts.detail, facts.oddity,
-    )  # fmt: skip
-
-
 def _unreadable(entry: Entry, reason: str) -> ImageRecord:
-    return ImageRecord(
-        entry.path, entry.label, entry.split, entry.bytes, entry.mtime_ns, entry.inode,
-        "", 0, 0, "", 0, 0, "", "", 0.0, 0.0, 0.0, "unreadable", reason,
-    )  # fmt: skip
+    return ImageRecord(entry.path, entry.label, entry.split, entry.stamp, reason=reason)
 
 
 def _known(entry: Entry, known: dict[str, ImageRecord]) -> ImageRecord | None:
     if entry.problem:
         return _unreadable(entry, entry.problem)
     one = known.get(entry.path)
-    if one is None or (one.bytes, one.mtime_ns, one.inode) != (entry.bytes, entry.mtime_ns, entry.inode):
+    if one is None or one.stamp != entry.stamp:
         return None
-    if (one.label, one.split) != (entry.label, entry.split):  # a test folder was added: train is no class any more
+    if (one.label, one.split) != (entry.label, entry.split):  # a test folder was added: train is not a class any more
         return replace(one, label=entry.label, split=entry.split)
     return one
 
@@ -360,32 +311,23 @@ def _load(store: Path) -> dict[str, ImageRecord]:
         value = json.loads(store.read_bytes())
         if value["version"] != VERSION:
             return {}
-        return {image.path: image for image in _from_columns(value["images"])}
+        return {image.path: image for image in from_columns(value["images"])}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        warnings.warn(f"the saved catalog is not used: {store}: {error}", stacklevel=3)
+        warnings.warn(f"The saved catalog cannot be used: {store}: {error}", stacklevel=3)
         return {}
 
 
 def _save(store: Path, rows: list[ImageRecord | None], known: dict[str, ImageRecord], *, started_ns: int) -> None:
     racy = range(started_ns - _RACY_NS, time.time_ns() + _RACY_NS)
-    # what could not be read for an outer reason (permission, a crash, a slow disk) is tried anew each time
-    kept = [row for row in rows if row is not None and row.sha256 and row.mtime_ns not in racy]
+    # files that could not be read for an outside reason (permission, a crash, a slow disk) are tried again each time
+    kept = [row for row in rows if row is not None and row.sha256 and row.stamp.mtime_ns not in racy]
     if len(kept) == len(known) and all(known.get(row.path) is row for row in kept):
         return
-    value = {"version": VERSION, "images": _to_columns(kept)}
+    value = {"version": VERSION, "images": to_columns(kept)}
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(store, json.dumps(value, separators=(",", ":")).encode("ascii"))
     except OSError as error:
-        warnings.warn(f"the catalog is not saved, the next scan will read everything again: {error}", stacklevel=3)
-
-
-def _to_columns(images: Iterable[ImageRecord]) -> dict[str, list[Any]]:
-    images = tuple(images)
-    return {name: [getattr(image, name) for image in images] for name in _COLUMNS}
-
-
-def _from_columns(columns: dict[str, list[Any]]) -> Iterator[ImageRecord]:
-    return (ImageRecord(*row) for row in zip(*(columns[name] for name in _COLUMNS), strict=True))
+        warnings.warn(f"The catalog cannot be saved; the next scan will read every image again: {error}", stacklevel=3)

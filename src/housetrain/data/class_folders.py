@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from housetrain.data import folder_layout
+from housetrain.data.image_record import FileStamp
 from housetrain.data.label_from_name import labels_from_names
 from housetrain.data.label_source import LabelSource
 from housetrain.data.label_table import SUFFIXES, Labels, LabelTable
@@ -34,15 +35,13 @@ _LITTER = {name.lower(): name for name in ("Thumbs.db", "ehthumbs.db", "desktop.
 
 
 class Entry(NamedTuple):
-    """One file. ``problem`` is ``""`` for a regular file; size in bytes, time in ns since the epoch."""
+    """One file: its path relative to the root, class and ready-made split. ``problem`` is ``""`` for a regular file."""
 
     path: str
     label: str
     split: str | None
-    bytes: int
-    mtime_ns: int
-    inode: int
-    problem: str
+    stamp: FileStamp = FileStamp()
+    problem: str = ""
 
 
 class LayoutNote(NamedTuple):
@@ -333,7 +332,7 @@ def _files(root: Path, parts: tuple[str, ...], tree: Tree, *, label: str, split:
             else:
                 identity = _identity(folder / name)
                 if identity in above:
-                    yield Entry(prefix + name, label, split, 0, 0, 0, "symlink loop")
+                    yield Entry(prefix + name, label, split, problem="symlink loop")
                 elif identity in seen:
                     tree.ignored[SEEN] += 1
                 else:
@@ -347,10 +346,10 @@ def _entry(entry: os.DirEntry[str], path: str, label: str, split: str | None) ->
         status = entry.stat()
         check_regular(status)
     except OSError as error:
-        return Entry(path, label, split, 0, 0, 0, why_unreadable(Path(entry.path), error))
+        return Entry(path, label, split, problem=why_unreadable(Path(entry.path), error))
     except DecodeError as error:
-        return Entry(path, label, split, 0, 0, 0, error.reason)
-    return Entry(path, label, split, status.st_size, status.st_mtime_ns, status.st_ino, "")
+        return Entry(path, label, split, problem=error.reason)
+    return Entry(path, label, split, FileStamp(status.st_size, status.st_mtime_ns, status.st_ino))
 
 
 def _identity(folder: Path) -> tuple[int, int]:

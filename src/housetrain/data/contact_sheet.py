@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
-    from housetrain.data.catalog import Catalog, ImageRecord
+    from housetrain.data.catalog import Catalog
+    from housetrain.data.image_record import ImageRecord
 
 ColorMode = Literal["grayscale", "rgb"]
 Resize = Literal["stretch", "pad", "crop"]
@@ -274,7 +275,7 @@ def _draw_sample(
     words = top + PAD + layout.cell + 5
     name = _shortened(_shown(Path(image.path).name), small, layout.cell)
     pen.text((left + PAD, words), name, font=small, fill=INK)
-    shape, used = f"{image.width}×{image.height}", pen.textlength(name, font=small)
+    shape, used = f"{image.header.width}×{image.header.height}", pen.textlength(name, font=small)
     if used + pen.textlength(shape, font=small) + 8 <= layout.cell:
         pen.text((left + PAD + used + 8, words), shape, font=small, fill=PALE)
     for place, caption in enumerate(captions, 1):

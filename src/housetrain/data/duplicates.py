@@ -1,15 +1,15 @@
-"""Catalog -> which images are the same, byte for byte or to the eye.
+"""Image records -> groups of exact and near-duplicates.
 
-In: the hashes of a `Catalog`. Out: pairs and groups of paths. It opens no file and does not judge.
+In: the hashes of image records. Out: groups of records. It opens no file and does not judge.
 
-Two images are near duplicates when both of their hashes agree: at most 8 of the 64 bits of the perceptual hash differ
+Two images are near-duplicates when both of their hashes agree: at most 8 of the 64 bits of the perceptual hash differ
 (which finds candidates quickly) and at most 0.3 of the rising steps of the finer 256-bit hash (which confirms them).
-Measured on 8,600 cats and dogs, of which 190 pairs are true (the same photo at two sizes, or one frame after another):
-true pairs differ in at most 8 and 23 bits, and of all unrelated pairs within 8 bits the closest differs in 96. Copies
-that were rescaled, recompressed, brightened, or cropped by 2 % are found; mirrored and strongly cropped ones are not.
+Measured on 8,600 cats and dogs with 190 true pairs (the same photo at two sizes, or consecutive frames): true pairs
+differ in at most 8 and 23 bits, and of all unrelated pairs within 8 bits the closest differs in 96. Copies that were
+rescaled, recompressed, brightened, or cropped by 2 % are found; mirrored and strongly cropped ones are not.
 
-Images smaller than 64 pixels, and those with little structure (drawings on an empty ground, handwritten digits), are
-not compared: their hashes agree although the images do not. Byte for byte they are compared like all others.
+Images smaller than 64 pixels, and those with little structure (drawings on an empty background, handwritten digits),
+are not compared: their hashes agree although the images differ. Their exact duplicates are found all the same.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from housetrain.data.catalog import Catalog, ImageRecord
+    from housetrain.data.image_record import ImageRecord
 
 NEAR_BITS = 8
-"""The most bits of the perceptual hash, of 64, in which near duplicates differ."""
+"""The most bits of the perceptual hash, of 64, in which near-duplicates differ."""
 
 NEAR_DETAIL = 0.3
 """The most bits of the finer hash in which they differ, as a share of its rising steps."""
@@ -53,11 +53,11 @@ def exact_groups(images: Iterable[ImageRecord]) -> list[list[ImageRecord]]:
 def near_groups(images: Sequence[ImageRecord], *, bits: int = NEAR_BITS) -> list[list[ImageRecord]]:
     """Return groups of two or more images that look the same though their files differ.
 
-    Of identical files only the first takes part. Groups are chains: of a burst of frames each need only resemble the
-    next.
+    Of identical files only the first is compared. Groups are chains: in a burst of frames each only has to resemble
+    the next.
 
     Args:
-        images: Usable ones.
+        images: Usable images.
         bits: The most bits of the perceptual hash, of 64, in which two may differ; 0 to 16.
 
     Returns:
@@ -65,16 +65,16 @@ def near_groups(images: Sequence[ImageRecord], *, bits: int = NEAR_BITS) -> list
     """
     first: dict[str, ImageRecord] = {}
     for image in sorted(images, key=_path):
-        if image.phash and image.detail and min(image.width, image.height) >= LEAST_SIDE:
+        if image.hashes.coarse and min(image.header.width, image.header.height) >= LEAST_SIDE:
             first.setdefault(image.sha256, image)
     compared = list(first.values())
     if len(compared) < 2:
         return []
-    detail = np.frombuffer(bytes.fromhex("".join(one.detail for one in compared)), dtype=np.uint64).reshape(-1, 4)
+    detail = np.frombuffer(bytes.fromhex("".join(one.hashes.fine for one in compared)), dtype=np.uint64).reshape(-1, 4)
     steps = np.bitwise_count(detail).sum(axis=1, dtype=np.int64)
     rich = np.nonzero((steps >= LEAST_STEPS) & (steps <= 256 - LEAST_STEPS))[0]
     detail, steps = detail[rich], steps[rich]
-    hashes = np.frombuffer(bytes.fromhex("".join(one.phash for one in compared)), dtype=np.uint64)[rich]
+    hashes = np.frombuffer(bytes.fromhex("".join(one.hashes.coarse for one in compared)), dtype=np.uint64)[rich]
     left, right = _close_pairs(hashes, bits)
     differ = np.bitwise_count(detail[left] ^ detail[right]).sum(axis=1, dtype=np.int64)
     confirmed = differ <= NEAR_DETAIL * np.minimum(steps[left], steps[right])
@@ -82,29 +82,11 @@ def near_groups(images: Sequence[ImageRecord], *, bits: int = NEAR_BITS) -> list
     return [[compared[number] for number in chain] for chain in chains]
 
 
-def duplicate_groups(catalog: Catalog, *, near: bool = True) -> dict[str, str]:
-    """Name the group of every usable image, so that no group need stand on both sides of a split.
-
-    Args:
-        catalog: What was scanned.
-        near: Whether near duplicates belong together; otherwise only identical files do.
-
-    Returns:
-        Path -> key of the group: the least sha256 in it, which does not change when files are renamed.
-    """
-    key = {image.sha256: image.sha256 for image in catalog.usable}
-    if near:
-        for group in near_groups(catalog.usable):
-            least = min(image.sha256 for image in group)
-            key.update((image.sha256, least) for image in group)
-    return {image.path: key[image.sha256] for image in catalog.usable}
-
-
 def _close_pairs(hashes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return the indices (left < right) of all pairs of hashes that differ in at most ``bits`` bits.
 
     Pigeonhole: of ``bits + 1`` bands of the hash at least one is equal in both, so only pairs within a band's bucket
-    are compared. Where most images share their buckets, comparing all pairs at once is quicker.
+    are compared. Where most images share their buckets, comparing all pairs at once is faster.
     """
     bands = [_band(hashes, number, bits + 1) for number in range(bits + 1)]
     within = sum(float((np.bincount(band).astype(np.float64) ** 2).sum()) for band in bands) / 2
@@ -115,7 +97,7 @@ def _close_pairs(hashes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray
 
 def _band(hashes: npt.NDArray[np.uint64], number: int, count: int) -> npt.NDArray[np.int64]:
     low, high = number * 64 // count, (number + 1) * 64 // count
-    high = min(high, low + 16)  # a table of 65,536 buckets is plenty
+    high = min(high, low + 16)  # a table of 65,536 buckets is enough
     return ((hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.int64)
 
 

@@ -20,8 +20,9 @@ from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest, 
 from housetrain.errors import FolderError, RecipeError
 
 if TYPE_CHECKING:
-    from housetrain.data.catalog import Catalog, ImageRecord
-    from housetrain.data.checks import Finding
+    from housetrain.data.catalog import Catalog
+    from housetrain.data.findings import Finding
+    from housetrain.data.image_record import ImageRecord
 
 Balance = Literal["weights", "trim", "none"]
 
@@ -71,7 +72,7 @@ def split(
     _check_options(
         validation_split=validation_split, test_split=test_split, test_per_class=test_per_class, balance=balance
     )
-    from housetrain.data.checks import check, duplicate_groups
+    from housetrain.data.checks import check
 
     default_findings = findings is None
     found = check(catalog) if findings is None else findings
@@ -127,6 +128,19 @@ def split(
     )
 
 
+def duplicate_groups(catalog: Catalog) -> dict[str, str]:
+    """Return the group of each usable image, so that no group is in two splits.
+
+    Returns:
+        Path -> key of the group: the least sha256 of its images, which does not change when files are renamed.
+    """
+    key = {image.sha256: image.sha256 for image in catalog.usable}
+    for group in catalog.near_duplicates:
+        least = min(image.sha256 for image in group)
+        key.update((image.sha256, least) for image in group)
+    return {image.path: key[image.sha256] for image in catalog.usable}
+
+
 def position(seed: int, group: str) -> float:
     """Return the place of a duplicate group in the hash order: a number in [0, 1) fixed by seed and content."""
     # 53 bits: more than a float holds would round up to 1.0.
@@ -160,7 +174,7 @@ def _check_options(*, validation_split: float, test_split: float, test_per_class
 
 def _left_out(catalog: Catalog, findings: Iterable[Finding]) -> dict[str, str]:
     """Return path -> reason of every image that no split may have."""
-    reasons = {image.path: f"unreadable: {image.reason}" for image in catalog.images if image.status != "ok"}
+    reasons = {image.path: f"unreadable: {image.reason}" for image in catalog.images if not image.usable}
     for finding in findings:
         details = dict(zip(finding.paths, finding.details, strict=False))
         for path in finding.leaves_out:

@@ -168,7 +168,7 @@ def limits(
         ))  # fmt: skip
     if (began := overfitting_in_words(history)) != "":
         found.append(("Overfitting", f"{began} More images, more augmentation or a smaller model would help."))
-    if near := findings.get("near-duplicate", 0):
+    if near := findings.get("near-duplicate", 0) + findings.get("near-two-labels", 0):
         found.append((
             "Near duplicates",
             f"{plural(near, 'group')} of nearly the same image. A group is kept on one side, so none of "

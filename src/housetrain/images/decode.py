@@ -34,7 +34,7 @@ from housetrain.images.decode_pillow import (
 from housetrain.images.decode_tiff import read_layout
 from housetrain.images.input_spec import ColorMode, InputSpec
 from housetrain.images.pixel_ops import Pixels, to_rgb, turn
-from housetrain.images.sniff import JPEG_START, outline, sniff
+from housetrain.images.sniff import JPEG_START, Header, outline, sniff
 from housetrain.system.regular_files import MAX_BYTES as MAX_BYTES
 from housetrain.system.regular_files import read_bytes as read_bytes
 
@@ -48,27 +48,6 @@ PIXELS = 3
 """Raised whenever `load_image` returns other numbers for a file than before: prepared arrays are then decoded again."""
 
 _NEARLY = 1.05
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says about its image before anything is decoded.
-
-    Args:
-        format: ``JPEG``, ``PNG``, ``GIF``, ``BMP``, ``TIFF``, ``WEBP`` or ``AVIF``.
-        width: Pixels, after the EXIF orientation.
-        height: Pixels, after the EXIF orientation.
-        mode: Pillow's name of the stored colors: ``L``, ``RGB``, ``CMYK``, ``P``, ``RGBA``, ``I;16``, ...
-        frames: 1, or more for animations and documents of many pages; the first one is used.
-        orientation: EXIF tag 274, 1 to 8.
-    """
-
-    format: str
-    width: int
-    height: int
-    mode: str
-    frames: int
-    orientation: int
 
 
 @dataclass(frozen=True)

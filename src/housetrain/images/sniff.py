@@ -48,6 +48,26 @@ _OTHERS = (  # what people also keep in image folders; only named, never opened
 )
 
 
+class Header(NamedTuple):
+    """What a file says about its image before anything is decoded.
+
+    Args:
+        format: ``JPEG``, ``PNG``, ``GIF``, ``BMP``, ``TIFF``, ``WEBP`` or ``AVIF``; ``""`` if unknown.
+        width: Pixels, after the EXIF orientation is applied.
+        height: Pixels, after the EXIF orientation is applied.
+        mode: Pillow's name of the stored color mode: ``L``, ``RGB``, ``CMYK``, ``P``, ``RGBA``, ``I;16``, ...
+        frames: 1, or more for animations and multi-page documents; the first one is used.
+        orientation: EXIF tag 274, 1 to 8.
+    """
+
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    frames: int = 0
+    orientation: int = 0
+
+
 class Outline(NamedTuple):
     """What the outer structure says. Sizes are pixels as stored; an orientation of 0 says nothing."""
 

@@ -73,9 +73,9 @@ def choose(presets: Mapping[str, Recipe], catalog: Catalog) -> tuple[Recipe, str
             f"the given settings need {'pretrained weights' if recipe.pretrained else 'training from scratch'}",
         )
     scratch, usable = presets[SCRATCH], catalog.usable
-    if all(image.mode in _GRAY_MODES for image in usable):
+    if all(image.header.mode in _GRAY_MODES for image in usable):
         return scratch, "the images are grayscale, so it is trained from scratch"
-    if statistics.median(max(image.width, image.height) for image in usable) <= SMALL_SIDE:
+    if statistics.median(max(image.header.width, image.header.height) for image in usable) <= SMALL_SIDE:
         return scratch, f"the images are small (up to {SMALL_SIDE} pixels), so it is trained from scratch"
     if not is_available(PRETRAINED):
         return scratch, (
@@ -94,9 +94,11 @@ def suited(recipe: Recipe, catalog: Catalog) -> Recipe:
     if recipe.model != SCRATCH or not catalog.usable:
         return recipe
     changes: dict[str, Any] = {}
-    side = 16 * math.ceil(statistics.median(max(image.width, image.height) for image in catalog.usable) / 16)
+    side = 16 * math.ceil(
+        statistics.median(max(image.header.width, image.header.height) for image in catalog.usable) / 16
+    )
     if recipe.image_size is None and side < recipe.prepare_options["image_size"]:
         changes["image_size"] = side
-    if recipe.color_mode is None and all(image.mode in _GRAY_MODES for image in catalog.usable):
+    if recipe.color_mode is None and all(image.header.mode in _GRAY_MODES for image in catalog.usable):
         changes["color_mode"] = "grayscale"
     return recipe.but(**changes)

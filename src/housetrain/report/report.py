@@ -33,7 +33,7 @@ from housetrain.training.overfitting import overfitting
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
-    from housetrain.data.checks import Finding
+    from housetrain.data.findings import Finding
     from housetrain.data.prepare import Prepared
     from housetrain.training.run import Run
 
@@ -44,28 +44,6 @@ MISTAKES_SHOWN = 24
 _SHOWN_PER_KIND = 12
 _TEMPLATES = Path(__file__).with_name("templates")
 _SEVERITIES = ("error", "warning", "note")
-_TITLES = {
-    "unreadable": "Cannot be read",
-    "wrong-extension": "The file name's ending is wrong",
-    "exact-duplicate": "The same file more than once",
-    "near-duplicate": "Nearly the same image",
-    "two-labels": "The same image under two classes",
-    "split-leak": "The same image in two splits",
-    "imbalance": "Classes of very different size",
-    "odd-size": "An unusual size",
-    "odd-aspect": "An unusual shape",
-    "uniform": "Nearly one color",
-    "dark": "Very dark",
-    "blurry": "Blurry",
-    "few-images": "Few images",
-    "one-class": "One class only",
-    "empty-class": "A class without images",
-    "case-only-classes": "Class names that differ by case only",
-    "damaged": "Perhaps damaged",
-    "odd-file": "Bends the rules of its format",
-    "print-colors": "Colors for print",
-    "animated": "Animated: only the first frame is used",
-}
 
 
 def write_report(
@@ -108,7 +86,7 @@ def _remember(run: Run, catalog: Catalog | None, findings: Sequence[Finding] | N
     if catalog is not None:
         facts["catalog"] = _facts_of(catalog)
     if findings is not None:
-        from housetrain.data.checks import write_findings
+        from housetrain.data.findings import write_findings
 
         facts["findings"] = [asdict(finding) for finding in findings]
         with store.disk_errors(run.folder / FINDINGS):
@@ -120,14 +98,14 @@ def _remember(run: Run, catalog: Catalog | None, findings: Sequence[Finding] | N
 
 def _facts_of(catalog: Catalog) -> dict[str, Any]:
     usable = catalog.usable
-    areas = sorted(usable, key=lambda image: image.width * image.height)
+    areas = sorted(usable, key=lambda image: image.header.width * image.header.height)
     sizes = [areas[0], areas[len(areas) // 2], areas[-1]] if areas else []
     return {
         "images": len(catalog.images),
         "usable": len(usable),
-        "bytes": sum(image.bytes for image in catalog.images),
-        "formats": dict(Counter(image.format for image in usable).most_common()),
-        "sizes": [[image.width, image.height] for image in sizes],
+        "bytes": sum(image.stamp.bytes for image in catalog.images),
+        "formats": dict(Counter(image.header.format for image in usable).most_common()),
+        "sizes": [[image.header.width, image.header.height] for image in sizes],
         "ignored": dict(catalog.ignored),
         "empty_classes": list(catalog.empty_classes),
         "ready_made": catalog.ready_made,
@@ -263,12 +241,12 @@ def _findings(findings: Sequence[Mapping[str, Any]], album: Album) -> list[dict[
     for finding in findings:
         kinds.setdefault(str(finding["kind"]), []).append(finding)
     found = []
-    for kind, group in kinds.items():
+    for group in kinds.values():
         each = max(2, _SHOWN_PER_KIND // len(group))
         shown = group[:_SHOWN_PER_KIND]
         found.append(
             {
-                "title": _TITLES.get(kind, kind.replace("-", " ").capitalize()),
+                "title": group[0]["title"],
                 "severity": group[0]["severity"],
                 "images": len({path for one in group for path in one["paths"]}),
                 "left_out": len({path for one in group for path in one["leaves_out"]}),

@@ -191,7 +191,7 @@ def _findings(found: Look) -> None:
         kinds.setdefault(finding.kind, []).append(finding)
     for kind, alike in kinds.items():
         out = sum(len(finding.leaves_out) for finding in alike)
-        words = _capital(alike[0].message) if len(alike) == 1 else _capital(f"{kind.replace('-', ' ')}: {len(alike)}")
+        words = _capital(alike[0].message) if len(alike) == 1 else f"{alike[0].title}: {len(alike)}"
         title = plain(words) + (f" · {out:,} left out" if out else "")
         with st.expander(title, icon=_ICONS[alike[0].severity], key=f"finding-{kind}", on_change="rerun") as box:
             if box.open:
