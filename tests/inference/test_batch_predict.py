@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import json
 import os
 import random
@@ -24,6 +26,7 @@ from housetrain.images.input_spec import InputSpec
 from housetrain.inference.batch_predict import predict_into
 from housetrain.inference.inputs import Listing
 from housetrain.inference.predictor import Prediction, Predictor
+from housetrain.system.events import Callback, Stage, State
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -130,6 +133,47 @@ def test_two_at_once_do_not_mix_their_rows(tmp_path: Path) -> None:
 
     predict_into(path, Fake(), NAMES, each=second)
     assert len(rows(path)) == 7
+
+
+class Log(Callback):
+    """What a callback hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+    def begin(self, stage: Stage, **facts: Any) -> None:
+        self.heard.append(("begin", stage, facts["total"]))
+
+    def progress(self, stage: Stage, done: int, total: int, **facts: Any) -> None:
+        self.heard.append(("progress", stage, done, total))
+
+    def end(self, stage: Stage, state: State = "complete", **facts: Any) -> None:
+        self.heard.append(("end", stage, state))
+
+
+def test_callbacks_follow_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("housetrain.inference.batch_predict._FLUSH_S", -1.0)  # every row
+    log, counted, stopped = Log(), Log(), Log()
+    predict_into(tmp_path / "a.csv", Fake(), NAMES, callbacks=[log])
+    assert log.heard[0] == ("begin", "predict", 7) and log.heard[-1] == ("end", "predict", "complete")
+    assert log.heard[1:-1] == [("progress", "predict", done, 7) for done in range(1, 8)]
+    predict_into(tmp_path / "b.csv", Fake(), iter(NAMES), callbacks=[counted])
+    assert counted.heard[-2] == ("progress", "predict", 7, 0)  # an iterator cannot be counted first
+    with pytest.raises(KeyboardInterrupt):
+        predict_into(tmp_path / "c.csv", Fake(stop_at=3), NAMES, callbacks=[stopped])
+    assert stopped.heard[-1] == ("end", "predict", "stopped")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_locks_it_works_and_leaves_no_note(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    test_two_at_once_do_not_mix_their_rows(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
 def test_memory_is_flat(tmp_path: Path) -> None:

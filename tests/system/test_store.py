@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from housetrain.errors import CorruptError, DiskFull, IncompleteError, RunLocked
+from housetrain.errors import CorruptError, DiskFull, IncompleteError
 from housetrain.system import store
-from housetrain.system.lock import Lock
 
 
 def test_json_is_plain_ascii_and_nan_becomes_null(tmp_path: Path) -> None:
@@ -186,50 +182,11 @@ def test_leftovers_of_dead_processes_go_and_those_of_live_ones_stay(tmp_path: Pa
     assert other.exists()
 
 
-# ------------------------------------------------------------------------------------------------- one writer
-HOLDER = """
-import sys, time
-from pathlib import Path
-from housetrain.system.lock import Lock
-with Lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_the_second_writer_is_refused_at_once_and_told_who(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    assert not Lock.held(folder)
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        assert Lock.held(folder)
-        start = time.monotonic()
-        with pytest.raises(RunLocked, match=rf"pid={holder.pid}.*host=.*since='20\d\d-") as caught, Lock(folder):
-            pass
-        assert time.monotonic() - start < 2
-        assert "\n" not in str(caught.value)
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        assert holder.stdout is not None
-        holder.stdout.close()
-    assert not Lock.held(folder)  # the kernel let go
-    with Lock(folder):
-        note = json.loads((folder / ".lock.json").read_text())
-        assert note["pid"] == os.getpid()
-        with pytest.raises(RunLocked), Lock(folder):
-            pass
-    with Lock(folder):
-        pass
-
-
 def test_the_store_imports_in_a_tenth_of_a_second_and_no_keras() -> None:
     code = (
         "import sys, time; t = time.process_time(); import housetrain.system.store, housetrain.training.run, "
         "housetrain.training.overfitting; print(time.process_time() - t); "
-        "assert not {'keras', 'tensorflow', 'numpy', 'filelock'} & set(sys.modules)"
+        "assert not {'keras', 'tensorflow', 'numpy', 'psutil'} & set(sys.modules)"
     )
     seconds = min(float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(3))
     assert seconds < 0.1

@@ -67,21 +67,16 @@ def _write_predictions(
     from housetrain.inference.batch_predict import predict_into
     from housetrain.inference.inputs import Listing
     from housetrain.inference.predictor import Predictor
-    from housetrain.system.events import Callbacks
 
     listing = Listing(images)
-    predictor = Predictor.load(run, engine=engine)
-    callbacks = callbacks_for(quiet=quiet or not listing.at_least(200))
-    events, total = Callbacks(callbacks), sum(1 for _ in listing) if callbacks else 0
-    with events.stage("predict"):
-        result = predict_into(
-            path,
-            predictor,
-            listing,
-            each=terminal.print_prediction if json_ else None,
-            progress=(lambda done: events.progress("predict", done, total)) if callbacks else None,
-            **options,
-        )
+    result = predict_into(
+        path,
+        Predictor.load(run, engine=engine),
+        listing,
+        each=terminal.print_prediction if json_ else None,
+        callbacks=callbacks_for(quiet=quiet or not listing.at_least(200)),
+        **options,
+    )
     if not json_:
         terminal.out(result.summary())
     return result.failed

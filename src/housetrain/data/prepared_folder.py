@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from housetrain.data import npy_writer
-from housetrain.data.output import lock
 from housetrain.data.split_manifest import SPLITS, LeftOut, SplitManifest
 from housetrain.errors import CorruptError, FolderError, IncompleteError
 from housetrain.images.input_spec import InputSpec
 from housetrain.system.files import disk_errors, is_temporary, write_atomic
+from housetrain.system.lock import Lock
 
 MANIFEST = "prepared.json"
 """Written last: where it is, the folder is complete."""
@@ -78,7 +78,7 @@ def write_prepared(
     _refuse_foreign(folder)
     with disk_errors(folder, bytes_needed=npy_writer.file_bytes(len(split.rows), spec)):
         folder.mkdir(parents=True, exist_ok=True)
-        with lock(folder):
+        with Lock(folder, wait=True):
             # The process this one waited for may have done the work.
             if (found := cached(folder, "split", request["split"])) is not None:
                 return found
@@ -180,7 +180,9 @@ def _refuse_foreign(folder: Path) -> None:
         raise FolderError("The output is not a folder", output=folder)
     if (folder / MANIFEST).exists():
         return
-    foreign = sorted(item.name for item in folder.iterdir() if not _is_leftover(item.name) and item.name != ".lock")
+    foreign = sorted(
+        item.name for item in folder.iterdir() if not _is_leftover(item.name) and not item.name.startswith(".lock")
+    )
     if foreign:
         raise FolderError(
             "The output folder holds other files",

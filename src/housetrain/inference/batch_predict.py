@@ -16,7 +16,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
@@ -24,10 +24,12 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from housetrain.errors import RunLocked, StoreError
+from housetrain.errors import StoreError
 from housetrain.inference.prediction import Prediction
 from housetrain.inference.predictor import BATCH, Predictor
 from housetrain.system import files, store
+from housetrain.system.events import Callback, Callbacks
+from housetrain.system.lock import Lock
 
 Kind = Literal["csv", "jsonl"]
 _FLUSH_S = 0.5  # rows are buffered for at most this long
@@ -74,7 +76,7 @@ def predict_into(
     batch_size: int = BATCH,
     workers: int | None = None,
     each: Callable[[Prediction], None] | None = None,
-    progress: Callable[[int], None] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> BatchResult:
     """Classify images into a file, or resume an interrupted call.
 
@@ -89,7 +91,8 @@ def predict_into(
         batch_size: Images per batch, 1 or more.
         workers: Decoding processes; all cores by default.
         each: Called with every new prediction, in order.
-        progress: Called with the number of rows so far.
+        callbacks: Follow the progress: rows written so far, of the number of images. That number is 0 for an iterator,
+            which cannot be counted first.
 
     Raises:
         StoreError: The file was started with another model or other options.
@@ -97,12 +100,17 @@ def predict_into(
         DiskFull: It cannot be written; the rows written so far are kept.
     """
     path = Path(path)
-    rows = _Rows(kind, top)
+    rows, events = _Rows(kind, top), Callbacks(callbacks)
+    countable = bool(callbacks) and iter(images) is not images
+    total = sum(1 for _ in images) if countable else 0
     started = {"layout_version": 1, "kind": kind, "top": top, "model": _identity(predictor)}
     begin = time.monotonic()
     failed = new = 0
-    with store.disk_errors(path), _opened(path, started, rows) as (file, done), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(store.disk_errors(path))
+        file, done = stack.enter_context(_opened(path, started, rows))
         kept = len(done)
+        stack.enter_context(events.stage("predict", total=total))
         writer = stack.enter_context(_Writer(file))
         predictions = predictor.predict_many(
             _without(images, done, own=path), batch_size=batch_size, workers=workers, top=max(top, 1)
@@ -112,8 +120,8 @@ def predict_into(
             failed += one.error is not None
             if each is not None:
                 each(one)
-            if writer.add(rows.encode(one)) and progress is not None:
-                progress(kept + new)
+            if writer.add(rows.encode(one)):
+                events.progress("predict", kept + new, total)
     _marker(path).unlink(missing_ok=True)
     files.fsync_folder(path.absolute().parent)
     return BatchResult(path, kept + new, kept, failed, time.monotonic() - begin)
@@ -221,9 +229,8 @@ def _opened(path: Path, started: dict[str, Any], rows: _Rows) -> Iterator[tuple[
         raise StoreError("The output is a folder", expected="a file to write", path=str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     marker = _marker(path)
-    with path.open("a+b", buffering=0) as raw:
+    with Lock(path.parent, file=path.name), path.open("a+b", buffering=0) as raw:
         file = cast("BinaryIO", raw)
-        _lock(file, path)
         if not marker.exists():  # no table, or a complete one: start over
             file.truncate(0)
             store.write_json_atomic(marker, started)
@@ -277,16 +284,3 @@ def _without(images: Iterable[Path | str], done: NDArray[np.uint64], *, own: Pat
 
 def _key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on this system, where two processes would mix their rows
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RunLocked(
-            "Another process is writing this file", do="wait for it, or choose another file", path=str(path)
-        ) from error

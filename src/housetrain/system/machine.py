@@ -1,4 +1,4 @@
-"""The machine as this process may use it: cores, instruction sets, memory, GPUs.
+"""The machine as this process may use it: cores, instruction sets, memory, GPUs, other processes.
 
 In: /proc, /sys and the scheduler. Out: plain numbers and names. Does not know: TensorFlow, or what they are used for.
 
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
+_SAME_BIRTH_S = 2.0
 _NO_LIMIT = 1 << 60  # version 1 writes the largest multiple of a page below 2**63
 
 
@@ -129,3 +130,29 @@ def _text(path: Path) -> str:
         return path.read_text(errors="replace")
     except OSError:
         return ""
+
+
+def process_alive(pid: int, *, born: float | None = None) -> bool:
+    """Return whether a process runs on this machine; a zombie does not.
+
+    Args:
+        pid: Its number.
+        born: When it started, as `born` returned it. By now the number may be another process's.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        # It is computed from the time of the last boot in whole seconds, which moves by one when the clock is set.
+        return born is None or abs(process.create_time() - born) < _SAME_BIRTH_S
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+
+
+def born(pid: int) -> float:
+    """Return when a process started, in seconds since the epoch."""
+    import psutil
+
+    return float(psutil.Process(pid).create_time())
