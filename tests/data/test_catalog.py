@@ -64,6 +64,13 @@ def test_a_hostile_folder_is_catalogd_whole(tmp_path: Path) -> None:
     assert Catalog.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
+def test_a_notebook_shows_counts_not_every_file(root: Path) -> None:
+    (root / "Dog" / "0.jpg").write_bytes(b"")
+    one = scan(root, cache=False)
+    assert repr(one) == f"Catalog({str(root)!r}, 9 images of 2 classes, 1 unusable)"
+    assert "<td>Dog</td><td>4</td>" in one._repr_html_()
+
+
 def snapshot_without_fifo(folder: Path) -> dict[str, Any]:
     return {name: facts for name, facts in snapshot(folder).items() if not name.endswith("pipe.jpg")}
 

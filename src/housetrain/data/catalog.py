@@ -28,6 +28,7 @@ from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
 from housetrain.system.files import write_atomic
+from housetrain.system.notebook import html_table
 
 VERSION = 3
 """Version of the saved catalog: raise it whenever a field changes, or what is measured."""
@@ -49,7 +50,7 @@ _FOREIGN_NAMES = {"README", "LICENSE", "LICENCE", "COPYING", "MAKEFILE"}
 _RACY_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT) ticks every two seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Catalog:
     """The images of a folder.
 
@@ -75,6 +76,16 @@ class Catalog:
     fingerprint: str
     notes: tuple[LayoutNote, ...] = ()
     label_source: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        unusable = len(self.images) - len(self.usable)
+        return (
+            f"Catalog({str(self.root)!r}, {len(self.usable):,} images of {len(self.classes)} classes, "
+            f"{unusable:,} unusable)"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), ["class", "images"], list(self.counts().items()))
 
     @cached_property
     def usable(self) -> tuple[ImageRecord, ...]:
