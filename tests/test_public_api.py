@@ -25,12 +25,12 @@ NAMES = set(
     """
     BatchResult Benchmark Callback Catalog Comparison Diagnosis Evaluation Explained Exported Finding Grid History
     HousetrainError InputSpec Leaderboard Outcome Prediction Predictor Prepared ProgressBar Recipe Run SplitArrays
-    SplitManifest benchmark check classify compare contact_sheet doctor evaluate explain export export_bundle finetune
-    leaderboard load_image predict predict_into prepare run sample scan split sweep train write_report
+    SplitManifest benchmark board check classify compare contact_sheet doctor evaluate explain export export_bundle
+    finetune leaderboard load_image predict predict_into prepare run sample scan split sweep train write_report
     """.split()  # noqa: SIM905 - a page of quotes is harder to read
 )
-# The package `housetrain.studio` has the name of its command, and opening TensorBoard is no Python task.
-COMMANDS_ONLY = {"studio", "board", "show"}
+# The package `housetrain.studio` has the name of its command; see docs/log.md.
+COMMANDS_ONLY = {"studio", "show"}
 LATER = {"Evaluation.save", "Evaluation.load", "contact_sheet"}
 
 

@@ -243,7 +243,7 @@ def draw_confusion(confusion: np.ndarray, classes: Sequence[str] = ()) -> Image.
     return image
 
 
-def board_command(folder: Path, *, port: int = 6006) -> list[str]:
+def board_command(folder: Path | str, *, port: int = 6006) -> list[str]:
     """Return the command that opens TensorBoard on a run, a sweep or a folder of runs.
 
     Args:
@@ -267,7 +267,7 @@ def board_command(folder: Path, *, port: int = 6006) -> list[str]:
     return [sys.executable, "-c", _BOARD, f"--logdir={logs}", "--host=127.0.0.1", f"--port={port}"]
 
 
-def board(folder: Path, *, port: int = 6006) -> None:
+def board(folder: Path | str, *, port: int = 6006) -> None:
     """Open TensorBoard on this machine only, and stay until it is stopped.
 
     Args:
