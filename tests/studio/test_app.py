@@ -1,4 +1,4 @@
-"""The door: with a password set, nothing is shown to whoever does not know it."""
+"""The entry script: with a password set, nothing is shown without it."""
 
 from __future__ import annotations
 

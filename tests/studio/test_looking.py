@@ -1,0 +1,60 @@
+"""The Data page's view of a folder: cached results of a check, and thumbnails that never leave the data root."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from housetrain.errors import FolderError
+from housetrain.images.input_spec import InputSpec
+from housetrain.studio import looking
+from housetrain.studio.looking import Look
+
+
+@pytest.fixture
+def found(pets: Path) -> Look:
+    job = looking.begin(pets)
+    until = time.monotonic() + 60
+    while job.active:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert job.state == "done", job.error
+    return looking.look(pets, job)
+
+
+def test_a_check_is_read_from_its_file(found: Look, pets: Path) -> None:
+    assert found.catalog.counts() == {"cats": 30, "dogs": 30}
+    job = looking.job_of(pets)
+    assert job is not None and looking.look(pets, job) is found, "it was read twice"
+
+
+def test_the_split_follows_the_options(found: Look) -> None:
+    manifest = looking.manifest(found, {"seed": 1, "validation_split": 0.2, "test_split": 0.2})
+    assert sum(sum(counts.values()) for counts in manifest.counts().values()) == 60
+    with pytest.raises(FolderError):
+        looking.manifest(found, {"test_per_class": 1000})
+
+
+def test_samples_show_the_original_and_the_model_input(found: Look) -> None:
+    spec = InputSpec(height=12, width=12, color_mode="grayscale", resize="stretch")
+    drawn = looking.samples(found, spec, per_class=2, seed=0, classes=1)
+    [(name, tiles)] = drawn.items()
+    assert name == "cats" and len(tiles) == 2
+    for tile in tiles:
+        assert tile.views[0].startswith("data:image/jpeg") and tile.views[1].startswith("data:image/png")
+        assert tile.pixels
+
+
+def test_an_unreadable_image_shows_the_reason(pets: Path) -> None:
+    (pets / "cats" / "broken.jpg").write_bytes(b"")
+    tile = looking.thumbnail(pets / "cats" / "broken.jpg", looking.places())
+    assert tile.views == ("",) and tile.note
+
+
+def test_nothing_outside_the_data_root_is_shown(work: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "secret.jpg"
+    outside.write_bytes(b"x")
+    tile = looking.thumbnail(outside, looking.places())
+    assert tile.views == ("",) and tile.note == "outside the data root"

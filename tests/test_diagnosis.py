@@ -1,0 +1,44 @@
+"""doctor's facts and remarks: what is missing or slow is reported with what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from housetrain import diagnosis
+from housetrain.diagnosis import doctor
+
+
+def remarks(folder: Path, severity: str) -> str:
+    return " | ".join(f"{one.message} {one.do}" for one in doctor(folder).remarks if one.severity == severity)
+
+
+def test_the_facts_are_plain_json(tmp_path: Path) -> None:
+    facts = doctor(tmp_path).to_json()
+    assert json.loads(json.dumps(facts))["cores"] == facts["cores"] >= 1
+    assert 0 < facts["memory_free_bytes"] <= facts["memory_bytes"]
+    assert facts["versions"]["numpy"]
+
+
+def test_no_backend_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(diagnosis, "PACKAGES", ("numpy",))
+    assert "No Keras backend is installed" in remarks(tmp_path, "error")
+    assert "pip install 'housetrain[tensorflow]'" in remarks(tmp_path, "error")
+
+
+@pytest.mark.parametrize(("backend", "said"), [("theano", "not a supported backend"), ("jax", "jax is not installed")])
+def test_a_backend_that_cannot_train_is_an_error(
+    backend: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setattr(diagnosis, "PACKAGES", ("numpy", "tensorflow"))
+    assert said in remarks(tmp_path, "error")
+
+
+def test_little_disk_space_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 1 << 29})
+    monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda folder: usage)
+    assert "0.5 GiB of disk space are free" in remarks(tmp_path, "warning")

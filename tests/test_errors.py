@@ -1,0 +1,46 @@
+"""The exception tree: one line each, what happened first, the received values last."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from housetrain import errors
+from housetrain.errors import DecodeError, HousetrainError, MissingExtra, TrainingError, one_line
+
+
+def all_errors() -> list[type[HousetrainError]]:
+    return [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, HousetrainError)]
+
+
+def test_a_message_states_what_happened_what_was_expected_and_what_to_do() -> None:
+    error = HousetrainError("The size is wrong.", expected="8 or more", do="choose a larger one", size=0, name="a b")
+    assert str(error) == (
+        "The size is wrong. Expected: 8 or more. Do: choose a larger one. Received: size=0, name='a b'"
+    )
+    assert (error.what, error.expected, error.do) == ("The size is wrong.", "8 or more", "choose a larger one")
+    assert error.received == {"size": 0, "name": "a b"}
+
+
+def test_a_message_is_one_line() -> None:
+    assert "\n" not in str(HousetrainError("A file\nname", path="a\nb"))
+    assert one_line("a\tb\x1b[0m\n猫") == "a\\tb\\x1b[0m\\n猫"
+
+
+@pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
+def test_every_error_is_in_the_tree_of_the_docstring(kind: type[HousetrainError]) -> None:
+    assert kind.__name__ in (errors.__doc__ or "")
+    assert kind.__doc__
+    assert kind.exit_code == (1 if issubclass(kind, TrainingError) else 2)
+
+
+def test_a_decode_error_crosses_processes() -> None:
+    error = pickle.loads(pickle.dumps(DecodeError("truncated")))
+    assert isinstance(error, DecodeError) and error.reason == "truncated"
+
+
+def test_a_missing_extra_names_the_command() -> None:
+    error = MissingExtra("openvino", need="Exporting to OpenVINO")
+    assert "pip install 'housetrain[openvino]'" in str(error)
+    assert str(error).startswith("Exporting to OpenVINO requires")
