@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -93,3 +94,20 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_name_in_the_concepts_exists() -> None:
+    names = re.findall(r"`(housetrain(?:\.\w+)+)`", (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8"))
+    assert len(names) >= 15
+    for name in names:
+        assert pkgutil.resolve_name(name) is not None
+
+
+def test_the_walk_of_one_image_is_short() -> None:
+    """Three record types at most until an image is a row of an array, in a map of about twenty lines."""
+    page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    walk = page.split("## One image")[1].split("\n## ")[0]
+    rows = [line for line in walk.splitlines() if line.startswith("| ")][2:]
+    before = rows[: next(i for i, row in enumerate(rows) if "Prepared" in row)]
+    assert len(rows) <= 20
+    assert {"Entry", "ImageRecord", "Row"} <= {name for row in before for name in re.findall(r"`(\w+)`", row)}
