@@ -30,3 +30,14 @@ class Listener(Callback):
 
     def end(self, stage: Stage, state: State = "complete", **facts: Any) -> None:
         self.function({"event": "end", "stage": stage, "state": state, **facts})
+
+
+class Interrupt(Callback):
+    """Raises KeyboardInterrupt at the first report of at least ``after`` finished items."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def progress(self, stage: Stage, done: int, total: int, **facts: Any) -> None:
+        if done >= self.after:
+            raise KeyboardInterrupt

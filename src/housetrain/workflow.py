@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -141,11 +140,7 @@ def run(
         recipe = suited(recipe, catalog)
     spec = spec_of(recipe)
     arrays_folder = Path(prepared) if prepared else default_prepared_folder(manifest.root, spec, manifest)
-    with told.stage("prepare"):
-        arrays = prepare(
-            manifest, arrays_folder, image_size=(spec.height, spec.width), color_mode=spec.color_mode,
-            resize=spec.resize, background=spec.background, workers=workers, progress=partial(told.progress, "prepare"),
-        )  # fmt: skip
+    arrays = prepare(manifest, arrays_folder, spec=spec, workers=workers, callbacks=callbacks)
     told.note(
         f"Prepared {counts_in_words(arrays.split)} as {spec.height}x{spec.width} {spec.color_mode} in {arrays.folder}"
     )
@@ -319,8 +314,7 @@ def look(
     from housetrain.data.split import split
 
     told = Callbacks(callbacks)
-    with told.stage("scan"):
-        catalog = scan(folder, workers=workers, progress=partial(told.progress, "scan"), **label_options)
+    catalog = scan(folder, workers=workers, callbacks=callbacks, **label_options)
     findings = check(catalog)
     manifest = split(catalog, findings=findings, **options)
     told.note(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from events_of import Event, Interrupt, Listener
 from hostile import GOOD, encode, hostile_folder, jpeg, photo
 from tree import snapshot
 
@@ -18,7 +19,7 @@ from housetrain.data import catalog as module
 from housetrain.data import class_folders
 from housetrain.data.catalog import Catalog, cache_folder, scan
 from housetrain.errors import DataError, FolderError
-from housetrain.system import process_pool
+from housetrain.system import events, process_pool
 
 
 def put(root: Path, *names: str, old: bool = True) -> Path:
@@ -225,9 +226,12 @@ def test_the_second_scan_reads_no_file(root: Path, looked: list[str]) -> None:
         path.write_bytes(bytes(times.st_size))
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     looked.clear()
-    seen: list[tuple[int, int]] = []
-    assert scan(root, progress=lambda done, total: seen.append((done, total))) == one
-    assert looked == [] and seen == [(10, 10)]
+    seen: list[Event] = []
+    assert scan(root, callbacks=[Listener(seen.append)]) == one
+    assert looked == [] and [(event["event"], event["stage"]) for event in seen] == [
+        (name, "scan") for name in ("begin", "progress", "end")
+    ]
+    assert (seen[1]["done"], seen[1]["total"], seen[2]["state"]) == (10, 10, "complete")
     assert all(not image.usable for image in scan(root, cache=False).images)
 
 
@@ -283,13 +287,12 @@ def test_a_new_test_folder_makes_train_a_split_without_reading(tmp_path: Path, l
     assert found(one)["train/Cat/1.jpg"] == ("Cat", "train")
 
 
-def test_an_interrupted_scan_goes_on_where_it_was(root: Path, looked: list[str]) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == 6:
-            raise KeyboardInterrupt
-
+def test_an_interrupted_scan_resumes(root: Path, looked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_COUNT_EVERY_S", 0.0)
+    seen: list[Event] = []
     with pytest.raises(KeyboardInterrupt):
-        scan(root, progress=stop)
+        scan(root, callbacks=[Listener(seen.append), Interrupt(after=6)])
+    assert seen[-1]["event"] == "end" and seen[-1]["state"] == "stopped"
     first = set(looked)
     looked.clear()
     one = scan(root)

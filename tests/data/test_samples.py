@@ -18,11 +18,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from events_of import Event, Interrupt, Listener
 
 from housetrain.data import download, samples
 from housetrain.data.download import RemoteFile, fetch, plan_unzip, unzip
 from housetrain.data.samples import sample
 from housetrain.errors import DiskFull, DownloadError, FolderError, RecipeError
+from housetrain.system import events
+from housetrain.system.events import Callbacks
 
 
 def counts(folder: Path) -> dict[str, int]:
@@ -35,12 +38,12 @@ def counts(folder: Path) -> dict[str, int]:
 def test_digits_are_the_real_ones(tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 
-    seen: list[tuple[int, int]] = []
-    folder = sample("digits", tmp_path / "digits", progress=lambda done, total: seen.append((done, total)))
+    seen: list[Event] = []
+    folder = sample("digits", tmp_path / "digits", callbacks=[Listener(seen.append)])
     real = load_digits()
     assert sum(counts(folder).values()) == 1797
     assert counts(folder) == {str(digit): int((real.target == digit).sum()) for digit in range(10)}
-    assert seen[-1] == (1797, 1797)
+    assert (seen[-2]["done"], seen[-2]["total"], seen[-1]["state"]) == (1797, 1797, "complete")
     image = cv2.imread(str(folder / "7" / "00007.png"), cv2.IMREAD_UNCHANGED)
     assert image.shape == (32, 32) and image.dtype == np.uint8
     back = cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA).astype(float) * 16 / 255
@@ -54,19 +57,13 @@ def test_second_call_does_nothing(tmp_path: Path) -> None:
     assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.rglob("*")} == before
 
 
-def test_interrupted_is_completed_and_deleted_comes_back(tmp_path: Path) -> None:
+def test_interrupted_is_completed_and_deleted_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sample("digits", tmp_path / "whole")
 
-    class Stop(Exception):
-        pass
-
-    def stop(done: int, total: int) -> None:
-        if done >= 500:
-            raise Stop
-
     folder = tmp_path / "digits"
-    with pytest.raises(Stop):
-        sample("digits", folder, progress=stop)
+    monkeypatch.setattr(events, "_COUNT_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        sample("digits", folder, callbacks=[Interrupt(after=500)])
     assert 0 < sum(counts(folder).values()) < 1797
     next((folder / "0").iterdir()).write_bytes(b"torn")
     sample("digits", folder)
@@ -125,7 +122,7 @@ def test_two_parts_become_ready_made_splits(tmp_path: Path, packed: bool) -> Non
 
 @pytest.mark.skipif(not any(place.is_dir() for place in samples.DEBIAN_FOLDERS), reason="no dataset-fashion-mnist here")
 def test_fashion_mnist_of_debian_is_found() -> None:
-    parts, scratch = samples._idx("fashion-mnist", source=None, progress=None)
+    parts, scratch = samples._idx("fashion-mnist", source=None, events=Callbacks())
     assert scratch is None
     assert parts["train"][0].shape == (60_000, 28, 28) and parts["test"][0].shape == (10_000, 28, 28)
     assert np.bincount(parts["train"][1]).tolist() == [6000] * 10
@@ -227,8 +224,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def test_download_goes_on_where_it_was_cut_off(tmp_path: Path, server: Server) -> None:
     server.cut_after = [100_000, 50_000]
-    seen: list[int] = []
-    path = fetch(server.remote(), tmp_path, progress=lambda done, total: seen.append(done))
+    counted: list[Event] = []
+    path = fetch(server.remote(), tmp_path, callbacks=[Listener(counted.append)])
+    seen = [event["done"] for event in counted]
     assert path.read_bytes() == server.data
     assert server.asked == ["", "bytes=100000-", "bytes=150000-"]
     assert seen == sorted(seen) and seen[-1] == len(server.data)

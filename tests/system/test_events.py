@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from events_of import Listener
 
 from housetrain.system.events import Callback, Callbacks, SafeCallback, Stage, State
 
@@ -90,3 +92,13 @@ def test_a_stage_ends_however_its_work_ends(error: BaseException | None, state: 
         if error is not None:
             raise error
     assert ends == [(state, {"images": 3} | ({"reason": reason} if reason else {}))]
+
+
+def test_many_short_items_are_reported_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(number * 0.01 for number in range(1000))
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    seen: list[int] = []
+    events = Callbacks([Listener(lambda event: seen.append(event["done"]))])
+    for done in range(100):
+        events.count("scan", done, 99)
+    assert seen[0] == 0 and seen[-1] == 99 and 8 <= len(seen) <= 13

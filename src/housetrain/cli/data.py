@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -66,9 +65,7 @@ def check(
     for output in (csv, catalog_):
         if output is not None:
             refuse_inside(folder, output)
-    told = Callbacks(callbacks_for(quiet=quiet))
-    with told.stage("scan"):
-        catalog = ht.scan(folder, workers=workers, progress=partial(told.progress, "scan"), **label_options)
+    catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **label_options)
     findings = ht.check(catalog)
     if csv is not None:
         write_findings(findings, csv)
@@ -118,9 +115,7 @@ def show(
         raise RecipeError("The sizes are not numbers", expected="pixels, such as 50,100", sizes=sizes) from None
     target = output or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
     refuse_inside(folder, target)
-    told = Callbacks(callbacks_for(quiet=quiet))
-    with told.stage("scan"):
-        catalog = ht.scan(folder, workers=workers, progress=partial(told.progress, "scan"), **label_options)
+    catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **label_options)
     terminal.out(
         str(
             ht.contact_sheet(
@@ -171,7 +166,6 @@ def prepare(
         resize=one_of("resize", resize, RESIZES),
     )
     callbacks = callbacks_for(quiet=quiet)
-    told = Callbacks(callbacks)
     _, _, manifest = workflow.look(
         folder,
         seed=split_seed,
@@ -184,16 +178,7 @@ def prepare(
         label_options=label_options,
     )
     target = output or default_prepared_folder(manifest.root, spec, manifest)
-    with told.stage("prepare"):
-        prepared = ht.prepare(
-            manifest,
-            target,
-            image_size=(spec.height, spec.width),
-            color_mode=spec.color_mode,
-            resize=spec.resize,
-            workers=workers,
-            progress=partial(told.progress, "prepare"),
-        )
+    prepared = ht.prepare(manifest, target, spec=spec, workers=workers, callbacks=callbacks)
     if json_:
         terminal.print_json(
             {
@@ -205,8 +190,9 @@ def prepare(
         )
         return
     terminal.out(f"{workflow.counts_in_words(prepared.split)}; balance: {one_of('balance', balance, BALANCES)}")
+    notes = Callbacks(callbacks)
     for row in prepared.split.left_out:
-        told.note(f"left out: {row.path} ({row.reason})")
+        notes.note(f"Left out: {row.path} ({row.reason})")
     terminal.out(f"Arrays   {prepared.folder}")
     terminal.out(f"Next     housetrain train {terminal.quoted(prepared.folder)} --model cnn")
 
@@ -226,8 +212,6 @@ def sample(
     import housetrain as ht
     from housetrain.cli import terminal
 
-    told = Callbacks(callbacks_for(quiet=quiet))
-    with told.stage("download"):
-        made = ht.sample(name, dest, source=source, progress=partial(told.progress, "download"))
+    made = ht.sample(name, dest, source=source, callbacks=callbacks_for(quiet=quiet))
     terminal.out(f"Images {made}")
     terminal.out(f"Next     housetrain run {terminal.quoted(made)}")

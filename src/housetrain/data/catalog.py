@@ -16,7 +16,7 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,7 @@ from housetrain.data.class_folders import Entry, LayoutNote, Tree, walk, walk_sp
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
+from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import write_atomic
 from housetrain.system.notebook import html_table
 
@@ -163,7 +164,7 @@ def scan(
     *,
     workers: int | None = None,
     cache: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    callbacks: Sequence[Callback] = (),
     **options: Unpack[LabelOptions],
 ) -> Catalog:
     """Read and decode every image of a folder.
@@ -173,7 +174,7 @@ def scan(
             above the classes; or a zip or tar file of that, which is unpacked once into the cache. Read, never written.
         workers: Processes; by default one per core.
         cache: Whether to use and write the saved catalog in `cache_folder`.
-        progress: Called as ``progress(done, total)`` with numbers of files.
+        callbacks: Receive the progress of the stage ``scan``, in numbers of files.
         **options: Where the labels come from, if not from class folders: see `LabelSource`.
 
     Returns:
@@ -192,14 +193,15 @@ def scan(
     known = _load(store) if cache else {}
     rows = [_known(entry, known) for entry in tree.entries]
     todo = [number for number, row in enumerate(rows) if row is None]
-    if progress is not None:
-        progress(len(rows) - len(todo), len(rows))
-    try:
-        if todo:
-            _look(root, tree.entries, todo, rows, workers=workers, progress=progress)
-    finally:  # an interrupted scan resumes
-        if cache and (todo or len(known) != len(rows)):
-            _save(store, rows, known, started_ns=started_ns)
+    events = Callbacks(callbacks)
+    with events.stage("scan", total=len(rows)):
+        events.count("scan", len(rows) - len(todo), len(rows))
+        try:
+            if todo:
+                _examine(root, tree.entries, todo, rows, workers=workers, events=events)
+        finally:  # an interrupted scan resumes
+            if cache and (todo or len(known) != len(rows)):
+                _save(store, rows, known, started_ns=started_ns)
     return _catalog(root, tree, [row for row in rows if row is not None], source=source)
 
 
@@ -223,16 +225,16 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "housetrain"
 
 
-def _look(
+def _examine(
     root: Path,
     entries: list[Entry],
     todo: list[int],
     rows: list[ImageRecord | None],
     *,
     workers: int | None,
-    progress: Callable[[int, int], None] | None,
+    events: Callbacks,
 ) -> None:
-    """Decode what is not known yet, and fill its rows."""
+    """Decode the images that are not known yet, and fill their rows."""
     from housetrain.data.image_metadata import Examine
     from housetrain.system.process_pool import Failed, map_in_workers
 
@@ -245,8 +247,7 @@ def _look(
             entry = entries[number]
             rows[number] = _unreadable(entry, outcome.reason) if isinstance(outcome, Failed) else outcome
             done += 1
-            if progress is not None:
-                progress(done, len(rows))
+            events.count("scan", done, len(rows))
 
 
 def _catalog(root: Path, tree: Tree, rows: list[ImageRecord], *, source: LabelSource) -> Catalog:

@@ -17,12 +17,13 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from housetrain.errors import DownloadError
+from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import disk_errors
 
 _ATTEMPTS = 4
@@ -53,18 +54,19 @@ class RemoteFile:
         return PurePosixPath(urlsplit(self.url).path).name
 
 
-def fetch(remote: RemoteFile, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Path:
+def fetch(remote: RemoteFile, folder: Path, *, callbacks: Sequence[Callback] = ()) -> Path:
     """Download a file into ``folder`` unless it is there already, going on with a part that is there.
 
     Args:
         remote: What to fetch.
         folder: Made where it is missing. While the file is incomplete it is called ``<name>.part``.
-        progress: Called as ``progress(bytes done, bytes in all)``.
+        callbacks: Receive the progress of the stage ``download``, in bytes.
 
     Raises:
         DownloadError: No answer, another content, or another size.
         DiskFull: No room or no permission.
     """
+    events = Callbacks(callbacks)
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     if urlsplit(remote.url).scheme not in ("http", "https"):  # urllib would open file:// as well
         raise DownloadError("not an address to download from", expected="http or https", url=remote.url)
@@ -76,7 +78,7 @@ def fetch(remote: RemoteFile, folder: Path, *, progress: Callable[[int, int], No
             target.unlink()
         for attempt in range(_ATTEMPTS):
             try:
-                _go_on(remote, part, progress=progress)
+                _resume(remote, part, events)
                 break
             except urllib.error.HTTPError as error:
                 cause = f"the server answered {error.code} {error.reason}"
@@ -96,8 +98,8 @@ def fetch(remote: RemoteFile, folder: Path, *, progress: Callable[[int, int], No
     return target
 
 
-def _go_on(remote: RemoteFile, part: Path, *, progress: Callable[[int, int], None] | None) -> None:
-    """Append to ``part`` what it lacks."""
+def _resume(remote: RemoteFile, part: Path, events: Callbacks) -> None:
+    """Append the missing bytes to ``part``."""
     have = part.stat().st_size if part.exists() else 0
     if have > remote.bytes:
         part.unlink()
@@ -116,8 +118,7 @@ def _go_on(remote: RemoteFile, part: Path, *, progress: Callable[[int, int], Non
                 if done > remote.bytes:
                     raise _failed(remote, f"it is larger than {remote.bytes} bytes")
                 file.write(block)
-                if progress:
-                    progress(done, remote.bytes)
+                events.count("download", done, remote.bytes, unit="bytes")
     if done < remote.bytes:
         raise ConnectionError(f"the connection ended after {done} of {remote.bytes} bytes")
 

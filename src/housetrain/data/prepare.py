@@ -14,10 +14,10 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Unpack, overload
 
 from housetrain.data import npy_writer
 from housetrain.data.output import refuse_inside
@@ -28,104 +28,82 @@ from housetrain.data.split import split as divide
 from housetrain.data.split_manifest import Row, SplitManifest
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError, RecipeError, SourceChanged
 from housetrain.images import decode
-from housetrain.images.input_spec import InputSpec
+from housetrain.images.input_spec import ColorMode, InputSpec, Resize
+from housetrain.system.events import Callback, Callbacks
 
-_NAMED = 5  # so many file names fit a one-line message
+_NAMED = 5  # file names that fit a one-line message
 _log = logging.getLogger(__name__)
-
-
-@overload
-def prepare(
-    source: SplitManifest,
-    folder: Path | str | None = None,
-    *,
-    image_size: int | tuple[int, int] = ...,
-    color_mode: Literal["grayscale", "rgb"] = ...,
-    resize: Literal["stretch", "pad", "crop"] = ...,
-    background: tuple[int, int, int] = ...,
-    workers: int | None = ...,
-    progress: Callable[[int, int], None] | None = ...,
-) -> Prepared: ...
-
-
-@overload
-def prepare(
-    source: Path | str,
-    folder: Path | str | None = None,
-    *,
-    image_size: int | tuple[int, int] = ...,
-    color_mode: Literal["grayscale", "rgb"] = ...,
-    resize: Literal["stretch", "pad", "crop"] = ...,
-    background: tuple[int, int, int] = ...,
-    workers: int | None = ...,
-    progress: Callable[[int, int], None] | None = ...,
-    **options: Unpack[SplitOptions],
-) -> Prepared: ...
 
 
 def prepare(
     source: SplitManifest | Path | str,
     folder: Path | str | None = None,
     *,
+    spec: InputSpec | None = None,
     image_size: int | tuple[int, int] = 50,
-    color_mode: Literal["grayscale", "rgb"] = "grayscale",
-    resize: Literal["stretch", "pad", "crop"] = "stretch",
+    color_mode: ColorMode = "grayscale",
+    resize: Resize = "stretch",
     background: tuple[int, int, int] = (255, 255, 255),
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    callbacks: Sequence[Callback] = (),
     **options: Unpack[SplitOptions],
 ) -> Prepared:
     """Decode the images of a split into arrays on disk, on all cores.
 
-    Called again with the same input it returns at once; after a change it decodes only what changed. The memory it
-    takes does not depend on how many images there are. Images are never written to.
+    A second call with the same input returns at once; after a change only what changed is decoded. The memory needed
+    does not depend on the number of images. Images are never written to.
 
     Args:
         source: A split, or the folder of images, which is then scanned, checked and split first.
-        folder: Where to write. Default: `default_prepared_folder`.
+        folder: Where to write; `default_prepared_folder` by default.
+        spec: The model input, instead of the next four arguments.
         image_size: Height and width in pixels, or one number for both.
         color_mode: ``"grayscale"`` (1 channel) or ``"rgb"`` (3).
-        resize: ``"stretch"`` to the size, ``"pad"`` with the background, or ``"crop"`` the middle.
+        resize: ``"stretch"`` to the size, ``"pad"`` with the background, or ``"crop"`` the center.
         background: RGB, 0 to 255, under transparent images and around padded ones.
-        workers: Processes; default: one per core.
-        progress: Called as ``progress(done, total)`` with numbers of images.
+        workers: Processes; by default one per core.
+        callbacks: Receive the progress of the stages ``scan`` and ``prepare``, in numbers of images.
         **options: The options of `split`, where ``source`` is a folder.
 
     Returns:
-        The prepared images. ``split.left_out`` names also those that failed here.
+        The prepared images. ``split.left_out`` also names those that failed here.
 
     Raises:
         FolderError: The folder or the output cannot be used as asked. Nothing was written.
-        SourceChanged: Images changed after they were scanned; they are named. What was there before is intact.
-        DiskFull: No room or no permission; names the path and the bytes needed. What was there before is intact.
+        RecipeError: Options that contradict each other.
+        SourceChanged: Images changed after they were scanned; they are named. The previous content is intact.
+        DiskFull: No room or no permission; names the path and the bytes needed. The previous content is intact.
     """
     folder = None if folder is None else Path(folder)
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    spec = InputSpec(height=height, width=width, color_mode=color_mode, resize=resize, background=background)
+    given = InputSpec(height=height, width=width, color_mode=color_mode, resize=resize, background=background)
+    if spec is not None and given != InputSpec():
+        raise RecipeError("Both an input spec and its parts are given", do="give only one of them", **given.to_json())
+    spec = spec or given
     if isinstance(source, SplitManifest):
         if options:
-            raise RecipeError("options of the split were given with a split", do="give them to split()", **options)
-        return _prepare_split(source, folder, spec=spec, workers=workers, progress=progress)
+            raise RecipeError("Options of the split are given with a split", do="give them to split()", **options)
+        return _prepare_split(source, folder, spec=spec, workers=workers, callbacks=callbacks)
 
     from housetrain.data.catalog import scan
 
     root = Path(source)
     if folder is not None:
         refuse_inside(root, folder)
-    catalog = scan(root, workers=workers)
+    catalog = scan(root, workers=workers, callbacks=callbacks)
     asked = complete_options(**options)
     target = folder or _default_folder(root, spec, options=asked)
     key = _request_key(catalog.fingerprint, root=root, spec=spec, options=asked)
     if (manifest := cached(target, "catalog", key)) is not None:
         return Prepared.of_manifest(target, manifest)
-    return _prepare_split(divide(catalog, **options), target, spec=spec, workers=workers, progress=progress)
+    return _prepare_split(divide(catalog, **options), target, spec=spec, workers=workers, callbacks=callbacks)
 
 
 def default_prepared_folder(root: Path, spec: InputSpec, split: SplitManifest) -> Path:
     """Return where `prepare` writes by default: ``prepared/<name>-50x50-grayscale``.
 
-    What differs from the defaults is appended, so that two choices do not overwrite each other in turn; and a folder of
-    the same name elsewhere gets a few digits of its own.
+    Settings other than the defaults are appended to the name, so that different settings use different folders. A
+    folder of the same name elsewhere gets a few digits of its hash.
     """
     return _default_folder(root, spec, options=split.options)
 
@@ -158,15 +136,17 @@ def _prepare_split(
     *,
     spec: InputSpec,
     workers: int | None,
-    progress: Callable[[int, int], None] | None,
+    callbacks: Sequence[Callback],
 ) -> Prepared:
     target = default_prepared_folder(split.root, spec, split) if folder is None else Path(folder)
     for images in split.source_folders:
         refuse_inside(images, target)
 
+    events = Callbacks(callbacks)
+
     def fill(part: Path) -> Filled:
         copied = _copy_known(target, part, split, spec=spec)
-        failed = _decode(split, part, spec=spec, copied=copied, workers=workers, progress=progress)
+        failed = _decode(split, part, spec=spec, copied=copied, workers=workers, events=events)
         return Filled(failed, len(split.rows) - len(copied))
 
     given = {name: value for name, value in split.options.items() if name in SplitOptions.__annotations__}
@@ -176,7 +156,8 @@ def _prepare_split(
         "split": _request_key(split.fingerprint, root=split.root, spec=spec),
         "catalog": _request_key(catalog, root=split.root, spec=spec, options=options) if catalog else "",
     }
-    manifest = write_prepared(target, split, spec, fill=fill, request=request, decoder=decoder())
+    with events.stage("prepare", total=len(split.rows)):
+        manifest = write_prepared(target, split, spec, fill=fill, request=request, decoder=decoder())
     return Prepared.of_manifest(target, manifest)
 
 
@@ -187,7 +168,7 @@ def _decode(
     spec: InputSpec,
     copied: set[int],
     workers: int | None,
-    progress: Callable[[int, int], None] | None,
+    events: Callbacks,
 ) -> dict[int, str]:
     """Decode every row that was not copied; return row number -> reason of those that failed.
 
@@ -199,16 +180,14 @@ def _decode(
 
     todo = _Todo(split.rows, [number for number in range(len(split.rows)) if number not in copied])
     total, done = len(split.rows), len(copied)
-    if progress:
-        progress(done, total)
+    events.count("prepare", done, total)
     failed: dict[int, str] = {}
     changed: dict[int, str] = {}
     writer = npy_writer.RowWriter(split.root.absolute(), part.absolute(), spec)
     with contextlib.closing(map_in_workers(writer, todo, workers=workers, fork=True)) as outcomes:
         for place, outcome in outcomes:
             done += 1
-            if progress:
-                progress(done, total)
+            events.count("prepare", done, total)
             if outcome is None:
                 continue
             number = todo.numbers[place]
@@ -226,7 +205,7 @@ def _decode(
 
 
 class _Todo(Sequence[tuple[int, str, str]]):
-    """The work list, made item by item: a list of 100,000 tuples would be the largest thing in memory."""
+    """The work list, created item by item: a list of 100,000 tuples would take most of the memory."""
 
     def __init__(self, rows: Sequence[Row], numbers: list[int]) -> None:
         self.rows, self.numbers = rows, numbers
@@ -279,7 +258,7 @@ def _request_key(of: str, *, root: Path, spec: InputSpec, options: dict[str, Any
 
 
 def decoder() -> dict[str, str]:
-    """Return the versions that pixels depend on, our own among them: after an upgrade everything is decoded anew."""
+    """Return the versions that pixels depend on, our own among them: after an upgrade everything is decoded again."""
     return {"housetrain": str(decode.PIXELS), **_libraries()}
 
 

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,11 +24,11 @@ import numpy as np
 
 from housetrain.data.download import RemoteFile, fetch, plan_unzip, unzip
 from housetrain.errors import DownloadError, FolderError, RecipeError
+from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import disk_errors, write_atomic
 
 SampleName = Literal["digits", "fashion-mnist", "mnist", "cats-vs-dogs"]
 NAMES: tuple[SampleName, ...] = get_args(SampleName)
-Progress = Callable[[int, int], None]
 
 MARK = ".housetrain-sample.json"
 DEBIAN_FOLDERS = (Path("/usr/share/datasets/fashion-mnist"), Path("/usr/share/dataset-fashion-mnist"))
@@ -104,7 +104,7 @@ def sample(
     dest: Path | str,
     *,
     source: Path | str | None = None,
-    progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Make a ready-made data set into class folders of images. A second call finds it done.
 
@@ -113,7 +113,7 @@ def sample(
             each), or ``"cats-vs-dogs"`` (25,000 photos, 787 MB).
         dest: A new or empty folder, or one that an interrupted call left.
         source: The data set's own files, already at hand: a folder of IDX files (``.gz`` or not), or the zip.
-        progress: Called as ``progress(done, total)``: bytes while something is downloaded, then images.
+        callbacks: Receive the progress of the stage ``download``: bytes while a file is downloaded, then images.
 
     Returns:
         ``dest``.
@@ -138,18 +138,18 @@ def sample(
     if _is_complete(dest, name):
         return dest
     _refuse_foreign(dest, name)
-    if name == "digits":
-        images, labels = _digits()
-        _write(name, dest, {"": (images, labels)}, classes=DIGIT_CLASSES, progress=progress)
-    elif name == "cats-vs-dogs":
-        _cats_vs_dogs(dest, source=source, progress=progress)
-    else:
-        parts, scratch = _idx(name, source=source, progress=progress)
-        _write(
-            name, dest, parts, classes=FASHION_CLASSES if name == "fashion-mnist" else DIGIT_CLASSES, progress=progress
-        )
-        if scratch:
-            shutil.rmtree(scratch, ignore_errors=True)
+    events = Callbacks(callbacks)
+    with events.stage("download", name=name):
+        if name == "digits":
+            _write(name, dest, {"": _digits()}, classes=DIGIT_CLASSES, events=events)
+        elif name == "cats-vs-dogs":
+            _cats_vs_dogs(dest, source=source, events=events)
+        else:
+            parts, scratch = _idx(name, source=source, events=events)
+            classes = FASHION_CLASSES if name == "fashion-mnist" else DIGIT_CLASSES
+            _write(name, dest, parts, classes=classes, events=events)
+            if scratch:
+                shutil.rmtree(scratch, ignore_errors=True)
     return dest
 
 
@@ -169,7 +169,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _idx(
-    name: str, *, source: Path | None, progress: Progress | None
+    name: str, *, source: Path | None, events: Callbacks
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Path | None]:
     """Return the parts of an IDX data set, and the folder of downloads that is no longer needed."""
     folder, scratch = source, None
@@ -178,7 +178,7 @@ def _idx(
     if folder is None:
         folder = scratch = _downloads() / name
         for remote in REMOTE[name]:
-            fetch(remote, folder, progress=progress)
+            fetch(remote, folder, callbacks=[events])
     found = {}
     for split, start in _IDX_PARTS.items():
         images, labels = _find(folder, f"{start}-images*ubyte*"), _find(folder, f"{start}-labels*ubyte*")
@@ -229,7 +229,7 @@ def _write(
     parts: dict[str, tuple[np.ndarray, np.ndarray]],
     *,
     classes: Sequence[str],
-    progress: Progress | None,
+    events: Callbacks,
 ) -> None:
     """Write the images of all parts; ``dest/<part>/<class>/<number>.png``."""
     total = sum(len(labels) for _, labels in parts.values())
@@ -242,8 +242,7 @@ def _write(
             for number, data in enumerate(_png(images)):
                 (folders[labels[number]] / f"{number:05d}.png").write_bytes(data)
                 done += 1
-                if progress and (done % 100 == 0 or done == total):
-                    progress(done, total)
+                events.count("download", done, total)
 
 
 def _png(images: Iterable[np.ndarray]) -> Iterator[bytes]:
@@ -254,13 +253,13 @@ def _png(images: Iterable[np.ndarray]) -> Iterator[bytes]:
         yield cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
-def _cats_vs_dogs(dest: Path, *, source: Path | None, progress: Progress | None) -> None:
+def _cats_vs_dogs(dest: Path, *, source: Path | None, events: Callbacks) -> None:
     (remote,) = REMOTE["cats-vs-dogs"]
     archive = source / remote.name if source is not None and source.is_dir() else source
     if archive is not None and not archive.is_file():
         raise FolderError("the archive is not there", expected=remote.name, source=archive)
     if archive is None:
-        archive = fetch(remote, _downloads(), progress=progress)
+        archive = fetch(remote, _downloads(), callbacks=[events])
 
     def target_of(member: str) -> Path | None:
         match = _PET.fullmatch(member)  # leaves out the licences and Thumbs.db
@@ -271,8 +270,7 @@ def _cats_vs_dogs(dest: Path, *, source: Path | None, progress: Progress | None)
         raise DownloadError("the archive has no cats and dogs", expected="PetImages/Cat/0.jpg ...", archive=archive)
     with _marked(dest, "cats-vs-dogs", len(planned)):
         for done, _ in enumerate(unzip(archive, planned), 1):
-            if progress and (done % 100 == 0 or done == len(planned)):
-                progress(done, len(planned))
+            events.count("download", done, len(planned))
     if source is None:
         archive.unlink(missing_ok=True)  # it was only a means: 787 MB
 

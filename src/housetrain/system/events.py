@@ -12,6 +12,7 @@ TensorBoard, the page, or your own. It does not know what the work is, and no ca
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -34,6 +35,9 @@ TITLES: dict[Stage, str] = {
 
 State = Literal["complete", "stopped", "failed"]
 """How a stage ends: done, interrupted so that the same call resumes it, or failed for a reason that is given."""
+
+
+_COUNT_EVERY_S = 0.1
 
 
 class Callback:
@@ -113,6 +117,7 @@ class Callbacks(Callback):
 
     def __init__(self, callbacks: Iterable[Callback] = ()) -> None:
         self.callbacks = [SafeCallback(one, self) for one in callbacks]
+        self._counted_s = -_COUNT_EVERY_S
 
     def begin(self, stage: Stage, **facts: Any) -> None:
         """See `Callback.begin`."""
@@ -123,6 +128,13 @@ class Callbacks(Callback):
         """See `Callback.progress`."""
         for callback in self.callbacks:
             callback.progress(stage, done, total, **facts)
+
+    def count(self, stage: Stage, done: int, total: int, **facts: Any) -> None:
+        """Report progress after each of many short items: only ten calls a second are passed on, and the last one."""
+        now = time.monotonic()
+        if done >= total or now - self._counted_s >= _COUNT_EVERY_S:
+            self._counted_s = now
+            self.progress(stage, done, total, **facts)
 
     def epoch(self, row: Mapping[str, Any], **facts: Any) -> None:
         """See `Callback.epoch`."""
