@@ -30,6 +30,6 @@ evaluation = ht.evaluate(run)
 print(f"test accuracy {evaluation.accuracy:.1%}, loss {evaluation.loss:.3f}")
 
 # Export, load and predict.
-model = ht.Predictor.load(ht.export_bundle(run, Path("runs") / f"{name}-mlp" / "bundle"))
+model = ht.Predictor.load(ht.export(run).folder)
 photo = folder / prepared.paths("test")[0]
 print(photo, "->", model.predict(photo).label)

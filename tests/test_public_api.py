@@ -25,7 +25,7 @@ NAMES = set(
     """
     BatchResult Benchmark Callback Catalog Comparison Diagnosis Evaluation Explained Exported Finding Grid History
     HousetrainError InputSpec Leaderboard Outcome Prediction Predictor Prepared ProgressBar Recipe Run SplitArrays
-    SplitManifest benchmark board check classify compare contact_sheet doctor evaluate explain export export_bundle
+    SplitManifest benchmark board check classify compare contact_sheet doctor evaluate explain export
     finetune leaderboard load_image predict predict_into prepare run sample scan split sweep train write_report
     """.split()  # noqa: SIM905 - a page of quotes is harder to read
 )

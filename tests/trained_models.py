@@ -46,4 +46,4 @@ def pets(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 @pytest.fixture
 def bundle(digits: Trained, tmp_path: Path) -> Path:
     """A bundle of the digits that a test may change."""
-    return ht.export_bundle(digits.run, tmp_path / "bundle")
+    return ht.export(digits.run, tmp_path / "bundle").folder

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from housetrain.exports.bundle import Exported as Exported
     from housetrain.exports.bundle import benchmark as benchmark
     from housetrain.exports.bundle import export as export
-    from housetrain.exports.bundle import export_bundle as export_bundle
     from housetrain.images.decode import load_image as load_image
     from housetrain.images.input_spec import InputSpec as InputSpec
     from housetrain.inference.batch_predict import BatchResult as BatchResult
@@ -87,7 +86,7 @@ _HOME = {
     "errors": ("HousetrainError",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.evaluation": ("Evaluation",),
-    "exports.bundle": ("Benchmark", "Exported", "benchmark", "export", "export_bundle"),
+    "exports.bundle": ("Benchmark", "Exported", "benchmark", "export"),
     "images.decode": ("load_image",),
     "images.input_spec": ("InputSpec",),
     "inference.batch_predict": ("BatchResult", "predict_into"),

@@ -107,7 +107,7 @@ def run(
     from housetrain.data.prepare import default_prepared_folder, prepare
     from housetrain.errors import RecipeError
     from housetrain.evaluation.evaluate import evaluate
-    from housetrain.exports.bundle import export_bundle
+    from housetrain.exports.bundle import export
     from housetrain.models.choose import candidates, choose, spec_of, suited
     from housetrain.models.nets import check_feasible
     from housetrain.report.report import write_report
@@ -153,7 +153,7 @@ def run(
         trained = board.best_run
         told.note(f"Chosen by validation loss, to be tested once: {board.best.name}")
     evaluation = evaluate(trained, prepared=arrays)
-    bundle = export_bundle(trained)
+    bundle = export(trained).folder
     report = write_report(trained, catalog=catalog, findings=findings, evaluation=evaluation)
     return Outcome(catalog, findings, arrays, trained, evaluation, report, bundle, board)
 

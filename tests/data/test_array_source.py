@@ -196,7 +196,7 @@ def test_mnist_trains_without_image_files(mnist: Pair, tmp_path: Path, monkeypat
     report = ht.write_report(run, evaluation=result).read_text()
     assert report.count("data:image/png;base64,") > 20, "digits are shown though there are no image files"
     assert "test/" in report
-    bundle = ht.export_bundle(run)
+    bundle = ht.export(run).folder
     with ht.Predictor.load(bundle) as predictor:
         said = [int(predictor.predict(image).label) for image in images[9000:9100]]
     assert np.mean(said == labels[9000:9100]) > 0.85

@@ -62,7 +62,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_is_all_that_a_format_needs(toy: None, digits: Any, tmp_path: Path) -> None:
-    made = ht.export(digits.run, tmp_path / "toy", to="toy")
+    made = ht.export(digits.run, tmp_path / "toy", format="toy")
     assert made.parity[-1].format == "toy" and made.parity[-1].good
     card = (made.folder / "README.md").read_text()
     assert "| `model.toy` | a toy |" in card and "toy.run(pixels)" in card
@@ -81,6 +81,6 @@ def test_its_check_and_its_precisions_are_asked(toy: None, digits: Any, tmp_path
     with pytest.raises(ModelError, match="not a toy"):
         formats.format_named("toy").open(path, classes=10, input_shape=(8, 8, 1))
     with pytest.raises(ModelError, match="toy does not support int8"):
-        ht.export(digits.run, tmp_path / "toy", to="toy", precision="int8")
+        ht.export(digits.run, tmp_path / "toy", format="toy", precision="int8")
     with pytest.raises(ModelError, match=r"Unknown model format.*keras"):
-        ht.export(digits.run, tmp_path / "toy", to="tomorrow")
+        ht.export(digits.run, tmp_path / "toy", format="tomorrow")

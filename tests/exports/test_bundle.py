@@ -67,7 +67,7 @@ def test_seen_is_every_image_of_every_split(digits: Any, bundle: Path) -> None:
 
 def test_the_model_in_it_is_for_use_only(pets: Any, tmp_path: Path) -> None:
     """It holds neither augmentation nor an optimizer, and nothing that plain Keras would not know."""
-    bundle = ht.export_bundle(pets.run, tmp_path / "bundle")
+    bundle = ht.export(pets.run, tmp_path / "bundle").folder
     assert pets.run.recipe_json["flip"] == "horizontal"
     with zipfile.ZipFile(bundle / "model.keras") as archive:
         config = archive.read("config.json").decode()
@@ -77,18 +77,18 @@ def test_the_model_in_it_is_for_use_only(pets: Any, tmp_path: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(digits: Any, bundle: Path, tmp_path: Path) -> None:
-    again = ht.export_bundle(digits.run.folder, tmp_path / "elsewhere" / "bundle")
+    again = ht.export(digits.run.folder, tmp_path / "elsewhere" / "bundle").folder
     assert (again / "manifest.json").read_bytes() == (bundle / "manifest.json").read_bytes()
 
 
 def test_the_test_result_is_told_once_there_is_one(digits: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(digits.run.folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
-    before = ht.export_bundle(folder)
+    before = ht.export(folder).folder
     assert json.loads((before / "bundle.json").read_bytes())["metrics"]["test"] is None
     assert "Not tested yet" in (before / "README.md").read_text()
     evaluation = ht.evaluate(ht.Run.open(folder))
-    after = ht.export_bundle(folder)
+    after = ht.export(folder).folder
     assert after == before == folder / "bundle"
     told = json.loads((after / "bundle.json").read_bytes())["metrics"]["test"]
     assert told["accuracy"] == evaluation.accuracy and told["n"] == evaluation.n
@@ -103,15 +103,15 @@ def test_golden_images_come_from_the_files_or_else_from_noise(digits: Any, tmp_p
     shutil.copytree(digits.run.folder, folder, ignore=shutil.ignore_patterns("checkpoints", "bundle"))
     facts = json.loads((folder / "input.json").read_bytes())
     (folder / "input.json").write_text(json.dumps({**facts, "prepared": str(tmp_path / "gone")}))
-    expected = verify.read_bundle(ht.export_bundle(digits.run, tmp_path / "expected")).golden.images
-    from_files = verify.read_bundle(ht.export_bundle(folder, tmp_path / "files"))
+    expected = verify.read_bundle(ht.export(digits.run, tmp_path / "expected").folder).golden.images
+    from_files = verify.read_bundle(ht.export(folder, tmp_path / "files").folder)
     assert from_files.about["golden"] == "validation"
     np.testing.assert_array_equal(from_files.golden.images, expected)
 
     away = digits.images.with_name("away")
     digits.images.rename(away)
     try:
-        from_noise = verify.read_bundle(ht.export_bundle(folder, tmp_path / "noise"))
+        from_noise = verify.read_bundle(ht.export(folder, tmp_path / "noise").folder)
     finally:
         away.rename(digits.images)
     assert from_noise.about["golden"] == "noise" and len(from_noise.golden.images) == 12
@@ -122,9 +122,9 @@ def test_golden_images_come_from_the_files_or_else_from_noise(digits: Any, tmp_p
 def test_a_run_without_a_model_is_refused(digits: Any, tmp_path: Path) -> None:
     shutil.copytree(digits.run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "*.keras"))
     with pytest.raises(IncompleteError, match="no model yet"):
-        ht.export_bundle(tmp_path / "run")
+        ht.export(tmp_path / "run")
     with pytest.raises(IncompleteError, match="no such run folder"):
-        ht.export_bundle(tmp_path / "nothing")
+        ht.export(tmp_path / "nothing")
 
 
 def test_nothing_but_a_bundle_is_replaced(digits: Any, tmp_path: Path) -> None:
@@ -132,13 +132,13 @@ def test_nothing_but_a_bundle_is_replaced(digits: Any, tmp_path: Path) -> None:
     photos.mkdir()
     (photos / "only-copy.jpg").write_bytes(b"x")
     with pytest.raises(ModelError, match="holds something else"):
-        ht.export_bundle(digits.run, photos)
+        ht.export(digits.run, photos)
     assert (photos / "only-copy.jpg").read_bytes() == b"x"
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(ModelError, match="holds something else"):
-        ht.export_bundle(digits.run, tmp_path / "file")
+        ht.export(digits.run, tmp_path / "file")
     (tmp_path / "empty").mkdir()
-    assert ht.Predictor.load(ht.export_bundle(digits.run, tmp_path / "empty"))
+    assert ht.Predictor.load(ht.export(digits.run, tmp_path / "empty").folder)
 
 
 def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
@@ -151,7 +151,7 @@ def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
 
     monkeypatch.setattr(bundles, "_save_arrays", fail)
     with pytest.raises(DiskFull, match="what was there before is intact"):
-        ht.export_bundle(digits.run, bundle)
+        ht.export(digits.run, bundle)
     assert (bundle / "manifest.json").read_bytes() == before
     assert [path.name for path in bundle.parent.iterdir()] == [bundle.name]
     ht.Predictor.load(bundle)
@@ -166,7 +166,7 @@ def test_a_model_that_answers_nan_is_not_exported(digits: Any, tmp_path: Path) -
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     model.save(folder / "model.keras")
     with pytest.raises(ModelError, match="NaN or infinite"):
-        ht.export_bundle(folder)
+        ht.export(folder)
     assert not (folder / "bundle").exists()
 
 
@@ -174,7 +174,7 @@ def test_a_model_that_answers_nan_is_not_exported(digits: Any, tmp_path: Path) -
 def test_an_export_killed_at_any_moment_leaves_the_old_bundle_or_the_new(digits: Any, bundle: Path) -> None:
     code = (
         "import housetrain as ht\nwhile True:\n"
-        f"    ht.export_bundle({str(digits.run.folder)!r}, {str(bundle)!r}); print('.', flush=True)"
+        f"    ht.export({str(digits.run.folder)!r}, {str(bundle)!r}).folder; print('.', flush=True)"
     )
     rng = np.random.default_rng(0)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
@@ -185,7 +185,7 @@ def test_an_export_killed_at_any_moment_leaves_the_old_bundle_or_the_new(digits:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     store.verify_folder(bundle)
-    ht.export_bundle(digits.run, bundle)
+    ht.export(digits.run, bundle)
     assert [path.name for path in bundle.parent.iterdir()] == [bundle.name], "leftovers are cleared by the next export"
 
 
@@ -194,7 +194,7 @@ def test_the_snippets_in_the_readme_run_as_they_stand(
     digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever the folder is called."""
-    bundle = ht.export_bundle(digits.run, tmp_path / "it's mine")
+    bundle = ht.export(digits.run, tmp_path / "it's mine").folder
     photo = next(digits.images.rglob("*.png"))
     shutil.copyfile(photo, tmp_path / "photo.jpg")
     blocks = dict(reversed(re.findall(r"```(sh|python)\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)))

@@ -38,7 +38,7 @@ def exported(digits: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         except MissingExtra as error:
             pytest.skip(str(error))
         if (to, precision) not in made:
-            made[to, precision] = ht.export(digits.run, root / f"{to}-{precision}", to=to, precision=precision)
+            made[to, precision] = ht.export(digits.run, root / f"{to}-{precision}", format=to, precision=precision)
         return made[to, precision]
 
     return get
@@ -97,7 +97,7 @@ def test_the_readmes_lines_run_as_they_stand(exported: Any, digits: Any, tmp_pat
 
 
 def test_two_classes_in_color_of_an_oblong_size(pets: Any, tmp_path: Path) -> None:
-    made = ht.export(pets.run, tmp_path / "pets", to="onnx")
+    made = ht.export(pets.run, tmp_path / "pets", format="onnx")
     images = np.asarray(pets.prepared.images("test"))
     given = ht.Predictor.load(made.folder).probabilities(images)
     keras = ht.Predictor.load(pets.run, engine="keras").probabilities(images)
@@ -108,7 +108,7 @@ def test_two_classes_in_color_of_an_oblong_size(pets: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize("to", ["openvino", "onnx", "litert"])
 def test_the_same_run_gives_the_same_bytes(exported: Any, digits: Any, tmp_path: Path, to: str) -> None:
     first = exported(to).folder
-    again = ht.export(digits.run, tmp_path / first.name, to=to).folder
+    again = ht.export(digits.run, tmp_path / first.name, format=to).folder
     files = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in (first, again)]
     assert [name for name in files[0] if files[0][name] != files[1][name]] == []
 
@@ -141,7 +141,7 @@ def test_a_conversion_that_fails_leaves_nothing_behind(
 
     monkeypatch.setitem(formats.FORMATS, "onnx", dataclasses.replace(FORMATS["onnx"], convert=broken))
     with pytest.raises(ModelError, match="cannot be converted to onnx fp32: RuntimeError: the converter fell over"):
-        ht.export(digits.run, tmp_path / "new", to="onnx")
+        ht.export(digits.run, tmp_path / "new", format="onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -151,7 +151,7 @@ def test_a_model_that_differs_from_keras_is_not_kept(
     """The exported model is worse than its precision allows: no bundle; and a run's own bundle goes without it."""
     monkeypatch.setitem(parity.LIMITS, "fp32", (-1.0, 1.0, 0.0))
     with pytest.raises(ModelError, match="differs too much from the Keras model"):
-        ht.export(digits.run, tmp_path / "new", to="openvino")
+        ht.export(digits.run, tmp_path / "new", format="openvino")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
 
@@ -159,15 +159,15 @@ def test_a_model_that_differs_from_keras_is_not_kept(
         raise RuntimeError("no")
 
     monkeypatch.setitem(formats.FORMATS, "openvino", dataclasses.replace(FORMATS["openvino"], convert=broken))
-    about = json.loads((ht.export_bundle(digits.run, tmp_path / "own") / "bundle.json").read_bytes())
+    about = json.loads((ht.export(digits.run, tmp_path / "own").folder / "bundle.json").read_bytes())
     assert [entry["format"] for entry in about["models"]] == ["keras"] and "openvino" in about["left_out"]
     assert not list((tmp_path / "own").glob("making*"))
 
 
 def test_what_cannot_be_made_is_said_in_one_line(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match=r"onnx does not support bf16\. Expected: fp32, int8\. Do: choose another"):
-        ht.export(digits.run, to="onnx", precision="bf16")
+        ht.export(digits.run, format="onnx", precision="bf16")
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else found(name))
     with pytest.raises(MissingExtra, match=r"tf2onnx is missing.*housetrain\[export\]"):
-        ht.export(digits.run, to="onnx")
+        ht.export(digits.run, format="onnx")

@@ -29,7 +29,7 @@ def test_export_prints_the_comparison_and_predict_takes_what_it_made(call: Any, 
 
 
 def test_an_unsure_answer_is_called_so(call: Any, digits: Any, tmp_path: Path) -> None:
-    folder = bundle.export_bundle(digits.run, tmp_path / "bundle")
+    folder = bundle.export(digits.run, tmp_path / "bundle").folder
     photo = next(digits.images.rglob("*.png"))
     about = json.loads((folder / "bundle.json").read_bytes())
     assert about["abstain"]["images"] == len(digits.prepared.labels("validation")) and about["abstain"]["rule"]

@@ -370,7 +370,7 @@ def test_probabilities_are_those_of_plain_keras_by_name(which: str, request: pyt
 
     trained = request.getfixturevalue(which)
     bundle = trained.run.folder / "plain-keras"
-    ht.export_bundle(trained.run, bundle)
+    ht.export(trained.run, bundle)
     predictor = Predictor.load(bundle)
     images = np.asarray(trained.prepared.images("validation")[:10])
     plain = keras.models.load_model(bundle / "model.keras").predict(images, verbose=0)
@@ -404,7 +404,7 @@ def test_a_bundle_that_is_older_than_the_runs_model_is_passed_over(digits: Any, 
     """Training went on after the bundle was made: the run's present model answers, not the old bundle."""
     folder = tmp_path / "run"
     shutil.copytree(digits.run.folder, folder, ignore=shutil.ignore_patterns("bundle", "checkpoints"))
-    ht.export_bundle(folder)
+    ht.export(folder)
     assert "run" in Predictor.load(folder).about, "from the bundle"
     import keras
 

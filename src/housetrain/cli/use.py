@@ -109,21 +109,13 @@ def export(
     """
     from housetrain.cli import terminal
     from housetrain.exports.bundle import export as export_run
-    from housetrain.exports.bundle import export_bundle
 
-    bits = one_of("precision", precision, _BITS)
-    if format_ is None:
-        folder = export_bundle(run, output)
-        if json_:
-            terminal.print_json({"bundle": str(folder)})
-        else:
-            terminal.out(f"Model    {folder}")
-        return
-    made = export_run(run, output, to=format_, precision=bits)
+    made = export_run(run, output, format=format_, precision=one_of("precision", precision, _BITS))
     if json_:
         terminal.print_json(made.to_json())
         return
-    terminal.parity(made.parity)
+    if format_ is not None:
+        terminal.parity(made.parity)
     terminal.out(f"Model    {made.folder}")
     terminal.out(f"Read     {made.folder / 'README.md'}")
 

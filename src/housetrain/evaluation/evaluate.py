@@ -129,7 +129,7 @@ def evaluate(
     The opening is recorded before the first image is read, so that a look that was interrupted counts as a look. A
     second call for the same weights and the same images returns what the first one kept and opens nothing.
 
-    The test is answered by ``Predictor.load(run)``, the model that `export_bundle` writes and `predict` serves: the
+    The test is answered by ``Predictor.load(run)``, the model that `export` writes and `predict` serves: the
     run's current bundle if there is one; else OpenVINO in the bundle's precision for a model of more than 4 million
     parameters where it is installed; else Keras, whose probabilities agree with the bundle's to 1e-5.
 

@@ -50,7 +50,7 @@ class Exported:
 
     Attributes:
         folder: The bundle.
-        parity: One row per model: the Keras model first, then the exported one.
+        parity: One row per model: the Keras model first, then the exported one, if that is another.
     """
 
     folder: Path
@@ -78,26 +78,51 @@ class Benchmark:
         return {"parity": [row.to_json() for row in self.rows], "left_out": self.left_out}
 
 
-def export_bundle(run: Run | Path | str, folder: Path | str | None = None) -> Path:
-    """Write the bundle of a run, checked before it appears.
+def export(
+    run: Run | Path | str,
+    folder: Path | str | None = None,
+    *,
+    format: str | None = None,  # noqa: A002 - the flag's name
+    precision: Precision = "fp32",
+) -> Exported:
+    """Write the model of a run as a bundle, compared with the Keras model before it appears.
 
-    It holds the Keras model and, where OpenVINO is installed, the same model for OpenVINO: such a bundle predicts
-    without TensorFlow and starts in a fraction of a second. `export` writes bundles for other libraries.
+    By default the bundle holds the Keras model and, where OpenVINO is installed, the same model for OpenVINO: such a
+    bundle predicts without TensorFlow and starts in a fraction of a second.
 
     Args:
         run: A run, or its folder; it needs a model, not a finished training.
-        folder: The folder to create, or to replace if it is a bundle; by default ``bundle`` in the run.
+        folder: The folder to create, or to replace if it is a bundle; by default ``bundle`` in the run, or
+            ``exports/FORMAT-PRECISION`` for a given format.
+        format: Write this format alone: a name in `housetrain.inference.formats.FORMATS`.
+        precision: One of the format's precisions; only with ``format``.
 
     Returns:
-        The bundle's folder.
+        The bundle's folder, and the comparison on up to 512 validation images, or on 32 for the default bundle.
 
     Raises:
         IncompleteError: The run has no model yet.
-        ModelError: The model is refused, or ``folder`` holds something else than a bundle.
+        ModelError: The format is unknown, the model is refused, the conversion failed or differs too much from Keras,
+            or ``folder`` holds something else than a bundle.
+        MissingExtra: A library is not installed.
         DiskFull: No space or no permission; what was there before is intact.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
-    target = Path(folder) if folder is not None else run.folder / "bundle"
+    if format is None:
+        if precision != "fp32":
+            raise ModelError("A precision was given without a format", do="choose a format, too", precision=precision)
+        return _export_bundle(run, Path(folder) if folder is not None else run.folder / "bundle")
+    file_format = format_named(format)
+    file_format.must_be_writable(precision)
+    target = Path(folder) if folder is not None else run.folder / "exports" / f"{format}-{precision}"
+    _refuse_other_folders(target)
+    source = _Source.of(run, images=IMAGES)
+    rows = _write(source, target, (file_format, precision), [])
+    return Exported(target, (source.keras_row(), *(row for row in rows if format != "keras")))
+
+
+def _export_bundle(run: Run, target: Path) -> Exported:
+    """Write the Keras model and, where OpenVINO is installed, the same model for OpenVINO."""
     _refuse_other_folders(target)
     source = _Source.of(run, images=_FEW)
     optional: list[_Wanted] = []
@@ -106,39 +131,8 @@ def export_bundle(run: Run | Path | str, folder: Path | str | None = None) -> Pa
         optional.append(
             (FORMATS["openvino"], serving_precision(source.engine.model.count_params(), precision=precision))
         )
-    _write(source, target, (FORMATS["keras"], "fp32"), optional)
-    return target
-
-
-def export(
-    run: Run | Path | str, folder: Path | str | None = None, *, to: str = "openvino", precision: Precision = "fp32"
-) -> Exported:
-    """Write the model of a run for another library, compared with the Keras model before it appears.
-
-    Args:
-        run: A run, or its folder.
-        folder: The folder to create, or to replace if it is a bundle; by default ``exports/FORMAT-PRECISION`` in the
-            run.
-        to: The name of a format in `housetrain.inference.formats.FORMATS`.
-        precision: One of the format's precisions.
-
-    Returns:
-        The bundle's folder and the comparison on up to 512 validation images.
-
-    Raises:
-        IncompleteError: The run has no model yet.
-        ModelError: The format is unknown, the conversion failed, or its result differs too much from Keras.
-        MissingExtra: A library is not installed.
-        DiskFull: No space or no permission; what was there before is intact.
-    """
-    file_format = format_named(to)
-    file_format.must_be_writable(precision)
-    run = run if isinstance(run, Run) else Run.open(Path(run))
-    target = Path(folder) if folder is not None else run.folder / "exports" / f"{to}-{precision}"
-    _refuse_other_folders(target)
-    source = _Source.of(run, images=IMAGES)
-    rows = _write(source, target, (file_format, precision), [])
-    return Exported(target, (source.keras_row(), *(row for row in rows if to != "keras")))
+    rows = _write(source, target, (FORMATS["keras"], "fp32"), optional)
+    return Exported(target, tuple(sorted(rows, key=lambda row: row.format != "keras")))
 
 
 def benchmark(run: Run | Path | str, *, formats: Sequence[str] | None = None) -> Benchmark:

@@ -69,7 +69,7 @@ def serving_precision(parameters: int, *, precision: str = "auto") -> Precision:
 def serving_engine(engine: LoadedModel, *, classes: int, input_shape: Shape, precision: str = "auto") -> LoadedModel:
     """Return the engine that answers for a Keras model that has no bundle yet: the one its bundle will hold.
 
-    A model of more than `LARGE` parameters is converted as `export_bundle` converts it, where OpenVINO is installed.
+    A model of more than `LARGE` parameters is converted as `export` converts it, where OpenVINO is installed.
     Below that Keras answers, whose float32 probabilities agree with those of the bundle to 1e-5.
 
     Args:

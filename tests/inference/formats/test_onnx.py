@@ -62,7 +62,7 @@ def test_hostile_onnx_files_are_refused(tmp_path: Path, graph: bytes, word: str)
 
 
 def test_every_cut_of_an_onnx_file_is_one_of_our_errors(digits: Any, tmp_path: Path) -> None:
-    data = (ht.export(digits.run, tmp_path / "onnx", to="onnx").folder / "model.onnx").read_bytes()
+    data = (ht.export(digits.run, tmp_path / "onnx", format="onnx").folder / "model.onnx").read_bytes()
     path = tmp_path / "model.onnx"
     for length in [*range(0, 400, 7), len(data) // 2, len(data) - 1]:
         path.write_bytes(data[:length])
@@ -73,7 +73,7 @@ def test_every_cut_of_an_onnx_file_is_one_of_our_errors(digits: Any, tmp_path: P
 def test_a_sparse_tensor_or_an_unknown_operator_in_a_real_file_is_refused(digits: Any, tmp_path: Path) -> None:
     import onnx
 
-    path = ht.export(digits.run, tmp_path / "onnx", to="onnx").folder / "model.onnx"
+    path = ht.export(digits.run, tmp_path / "onnx", format="onnx").folder / "model.onnx"
     whole = path.read_bytes()
     for change, word in (
         (lambda model: model.graph.sparse_initializer.add(), "sparse"),

@@ -17,7 +17,7 @@ from housetrain.inference.formats import openvino as openvino_format
 @pytest.fixture(scope="module")
 def model(digits: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the digits' model for OpenVINO."""
-    return ht.export(digits.run, tmp_path_factory.mktemp("exports") / "openvino", to="openvino").folder
+    return ht.export(digits.run, tmp_path_factory.mktemp("exports") / "openvino", format="openvino").folder
 
 
 def _swap(path: Path, old: bytes, new: bytes) -> None:
