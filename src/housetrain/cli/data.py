@@ -1,4 +1,4 @@
-"""The verbs that look at images and make arrays of them: check, show, prepare, sample. See `housetrain.cli`."""
+"""The verbs about images: check, show, prepare, sample. See `housetrain.cli`."""
 
 from __future__ import annotations
 
@@ -35,26 +35,24 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Exit code: 0 clean, 1 findings, 2 unusable.  Example:  housetrain check PetImages --csv findings.csv"
+    epilog="Exit code:  0 no findings, 1 findings, 2 unusable.  Example:  housetrain check PetImages --csv findings.csv"
 )
 @with_label_options
 def check(
     folder: Path,
     label_options: LabelOptions,
-    csv: Annotated[
-        Path | None, typer.Option(help="Write one row per finding and image to this file.", show_default=False)
-    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one row per finding and image to this file.")] = None,
     catalog_: Annotated[
         Path | None,
-        typer.Option("--catalog", help="Write what every image is to this file (JSON).", show_default=False),
+        typer.Option("--catalog", help="Write the catalog of all images to this file (JSON)."),
     ] = None,
     workers: Workers = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what is wrong with the images. Changes nothing.
+    """Find problems in the images: broken, duplicate, mislabeled or imbalanced. Changes nothing.
 
-    Broken, duplicated, mislabeled and unbalanced images are listed with what to do about them.
+    Each finding comes with a recommendation.
     """
     import housetrain as ht
     from housetrain.cli import terminal
@@ -94,16 +92,16 @@ def show(
     folder: Path,
     label_options: LabelOptions,
     output: Annotated[
-        Path | None, typer.Option(help="The PNG to write; by default <folder>-sheet.png here.", show_default=False)
+        Path | None, typer.Option(help="PNG file to write; by default FOLDER-sheet.png in the current folder.")
     ] = None,
     per_class: Annotated[int, typer.Option(help="Samples per class.", min=1, max=100)] = 8,
-    sizes: Annotated[str, typer.Option(help="Sizes to show the prepared image at, in pixels.")] = "50,100",
+    sizes: Annotated[str, typer.Option(help="Model input sizes to show, in pixels.")] = "50,100",
     color_mode: ColorMode = "grayscale",
-    seed: Annotated[int, typer.Option(help="Another number shows other samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the samples.")] = 0,
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw contact sheets, before and after preparing."""
+    """Draw a contact sheet: samples of each class, as the original and as the model input."""
     import housetrain as ht
     from housetrain.cli import terminal
     from housetrain.data.output import refuse_inside
@@ -138,9 +136,7 @@ def prepare(
     image_size: ImageSize = 50,
     color_mode: ColorMode = "grayscale",
     resize: Resize = "stretch",
-    output: Annotated[
-        Path | None, typer.Option(help="Where the arrays are kept; by default in prepared/.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the arrays; by default one in prepared/.")] = None,
     balance: Balance = "weights",
     split_seed: SplitSeed = 0,
     validation_split: ValidationSplit = 0.15,
@@ -150,7 +146,7 @@ def prepare(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make arrays of one size, split three ways, once."""
+    """Decode and resize all images once, into arrays split into train, validation and test."""
     import housetrain as ht
     from housetrain import workflow
     from housetrain.cli import terminal
@@ -188,13 +184,11 @@ def prepare(
                 "left_out": [asdict(row) for row in prepared.split.left_out],
             }
         )
-        return
-    terminal.out(f"{workflow.counts_in_words(prepared.split)}; balance: {one_of('balance', balance, BALANCES)}")
-    notes = Callbacks(callbacks)
-    for row in prepared.split.left_out:
-        notes.note(f"Left out: {row.path} ({row.reason})")
-    terminal.out(f"Arrays   {prepared.folder}")
-    terminal.out(f"Next     housetrain train {terminal.quoted(prepared.folder)} --model cnn")
+    else:
+        notes = Callbacks(callbacks)
+        for row in prepared.split.left_out:
+            notes.note(f"Left out: {row.path} ({row.reason})")
+        terminal.prepared(prepared)
 
 
 @app.command(
@@ -202,16 +196,14 @@ def prepare(
 )
 def sample(
     name: Annotated[str, typer.Argument(help="digits, fashion-mnist, mnist or cats-vs-dogs.", metavar="NAME")],
-    dest: Annotated[Path, typer.Argument(help="The folder to make.", metavar="DEST")],
-    source: Annotated[
-        Path | None, typer.Option(help="A folder that already has the data set's files.", show_default=False)
-    ] = None,
+    dest: Annotated[Path, typer.Argument(help="Folder to create.", metavar="DEST")],
+    source: Annotated[Path | None, typer.Option(help="A folder that contains the files of the data set.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make a ready-made data set into class folders of images."""
+    """Create a sample data set as class folders of images."""
     import housetrain as ht
     from housetrain.cli import terminal
 
     made = ht.sample(name, dest, source=source, callbacks=callbacks_for(quiet=quiet))
-    terminal.out(f"Images {made}")
+    terminal.out(f"Images   {made}")
     terminal.out(f"Next     housetrain run {terminal.quoted(made)}")

@@ -1,4 +1,4 @@
-"""The options that say where labels come from, shared by every verb that reads a folder of images.
+"""The options for the source of labels, shared by every verb that reads a folder of images.
 
 In: a verb with the parameters ``folder`` and ``label_options``. Out: the same verb with the options of `LABEL_OPTIONS`.
 """
@@ -41,7 +41,8 @@ LABEL_OPTIONS: dict[str, Any] = {
 """Keyword argument of `housetrain.scan` (and ``train_dir``) -> its option."""
 
 _FOLDER = Annotated[
-    Path | None, typer.Argument(help="A folder with one folder of images per class; only read.", metavar="FOLDER")
+    Path | None,
+    typer.Argument(help="A folder with one subfolder of images per class. Never changed.", metavar="FOLDER"),
 ]
 
 

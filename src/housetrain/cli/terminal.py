@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from housetrain.data.catalog import Catalog
     from housetrain.data.findings import Finding
+    from housetrain.data.prepared import Prepared
     from housetrain.diagnosis import Diagnosis
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.exports.parity import Parity
@@ -84,6 +85,15 @@ def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
         shown = ", ".join(finding.paths[:3]) + (f" and {len(finding.paths) - 3} more" if len(finding.paths) > 3 else "")
         rows.append((finding.severity, finding.kind, finding.message, shown, len(finding.leaves_out) or "", finding.do))
     table("", ("severity", "kind", "what", "where", "left out", "do"), rows, right=("left out",))
+
+
+def prepared(found: Prepared) -> None:
+    """Print the size of each split, and where the arrays are."""
+    from housetrain.workflow import counts_in_words
+
+    out(f"{counts_in_words(found.split)}; balance: {found.balance}")
+    out(f"Arrays   {found.folder}")
+    out(f"Next     housetrain train {quoted(found.folder)} --model cnn")
 
 
 def outcome(found: Outcome) -> None:
