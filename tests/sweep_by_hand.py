@@ -10,7 +10,7 @@ import numpy as np
 
 from housetrain.images.input_spec import InputSpec
 from housetrain.models.recipe import Recipe
-from housetrain.sweeps.search import as_json, planned
+from housetrain.sweeps.trial import Trial
 from housetrain.system import store
 
 SPEC = InputSpec(50, 50, "grayscale")
@@ -54,11 +54,12 @@ def write_sweep(
         for seed in range(max(1, len(outputs))):
             recipe = Recipe.of("cnn", **{"epochs": 3, **what.get("recipe", {})}, seed=seed)
             name = cell if len(outputs) < 2 else f"{cell}-seed-{seed}"
-            trials.append(dict(as_json(planned(name, recipe, spec=SPEC, classes=2, group=cell))))
+            trials.append(Trial.of(name, recipe, spec=SPEC, classes=2, group=cell).to_json())
             _write_trial(folder / "trials" / name, recipe, truth, outputs[seed] if outputs else None, what)
             if "dropped" in what:
                 line = {"epochs": 1, "kept": [], "dropped": [name], "reason": what["dropped"]}
                 store.append_line(folder / "decisions.jsonl", line)
+    unfit = [Trial(name, name, {}, infeasible=why).to_json() for name, why in (infeasible or {}).items()]
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "labels.npy", truth)
     value = {
@@ -73,8 +74,7 @@ def write_sweep(
             "share": float((truth == majority).mean()),
         },
         "search": {"kind": search},
-        "trials": trials,
-        "infeasible": dict(infeasible or {}),
+        "trials": [*trials, *unfit],
         "prepared": "/nowhere",
     }
     store.write_json_atomic(folder / "sweep.json", value)

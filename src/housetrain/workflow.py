@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from housetrain.data.split_manifest import SplitManifest
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.models.recipe import Recipe
-    from housetrain.sweeps.driver import Plan
     from housetrain.sweeps.grid import Grid
     from housetrain.sweeps.leaderboard import Leaderboard
-    from housetrain.sweeps.status import Snapshot
+    from housetrain.sweeps.plan import Plan
     from housetrain.training.run import Run
 
 
@@ -111,7 +110,9 @@ def run(
     from housetrain.models.choose import candidates, choose, spec_of, suited
     from housetrain.models.nets import check_feasible
     from housetrain.report.report import write_report
-    from housetrain.sweeps.driver import Plan, plan
+    from housetrain.report.sweep_report import write_leaderboard
+    from housetrain.sweeps.driver import sweep as train_all
+    from housetrain.sweeps.plan import Plan, plan
     from housetrain.training.train import train
 
     if sweep is not None and not isinstance(sweep, Plan):
@@ -149,7 +150,8 @@ def run(
         run_folder = Path(output) if output else free_run_folder(manifest.root, arrays, recipe)
         trained = train(arrays, recipe, run_folder, callbacks=callbacks)
     else:
-        board = run_sweep(arrays, sweep, Path(output) if output else None, workers=workers, callbacks=callbacks)
+        board = train_all(arrays, sweep, output, workers=workers, callbacks=callbacks)
+        write_leaderboard(board)
         trained = board.best_run
         told.note(f"Chosen by validation loss, to be tested once: {board.best.name}")
     evaluation = evaluate(trained, prepared=arrays)
@@ -241,63 +243,6 @@ def first_recipe(sweep: Plan) -> Recipe:
             "The recipes of a sweep need the same images", expected="one size, color, resize and balance for all"
         )
     return recipes[0]
-
-
-def run_sweep(
-    arrays: Prepared,
-    sweep: Plan,
-    folder: Path | None = None,
-    *,
-    workers: int | None = None,
-    time_limit_s: float | None = None,
-    retry_failed: bool = False,
-    callbacks: Sequence[Callback] = (),
-) -> Leaderboard:
-    """Train a sweep, or go on with it, tell what it is, and write ``leaderboard.html`` beside its leaderboard.
-
-    Args:
-        arrays: The prepared images.
-        sweep: What to train.
-        folder: The sweep folder; the first of ``sweeps/<name>``, ``sweeps/<name>-2``, ... that is free or holds this
-            very sweep by default.
-        workers: Processes; all cores by default.
-        time_limit_s: Stop after so many seconds; the same call goes on.
-        retry_failed: Give trials that failed another try.
-        callbacks: Follow the stages, such as `housetrain.ProgressBar`.
-    """
-    from housetrain.models.nets import infeasible
-    from housetrain.report.sweep_report import write_leaderboard
-    from housetrain.sweeps.driver import sweep as train_all
-
-    told = Callbacks(callbacks)
-    target = folder or free_sweep_folder(arrays, sweep)
-    for name, recipe in sweep.recipes.items():
-        if reason := infeasible(recipe, arrays.spec):
-            told.note(f"Left out: {name}: {reason}")
-
-    def watch(snapshot: Snapshot) -> None:
-        told.progress("sweep", snapshot.done, snapshot.total, snapshot=snapshot)
-
-    with told.stage("sweep", folder=str(target)):
-        board = train_all(
-            arrays, sweep, target, workers=workers, time_limit_s=time_limit_s, retry_failed=retry_failed,
-            watch=watch if callbacks else None,
-        )  # fmt: skip
-    write_leaderboard(board)
-    return board
-
-
-def free_sweep_folder(prepared: Prepared, sweep: Plan) -> Path:
-    """Return the folder of this very sweep if there is one, else the first free ``sweeps/<name>[-N]``."""
-    from housetrain.sweeps.driver import is_same_sweep
-
-    number = 1
-    while True:
-        name = prepared.folder.name
-        folder = Path("sweeps") / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists() or not any(folder.iterdir()) or is_same_sweep(folder, sweep, prepared):
-            return folder
-        number += 1
 
 
 def look(

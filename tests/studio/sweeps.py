@@ -8,7 +8,7 @@ import numpy as np
 
 from housetrain.images.input_spec import InputSpec
 from housetrain.sweeps.grid import Grid
-from housetrain.sweeps.search import as_json, planned
+from housetrain.sweeps.trial import Trial
 from housetrain.system import store
 
 
@@ -19,11 +19,11 @@ def make_sweep(work: Path) -> Path:
     cells = list(Grid().recipes().items())
     (folder / "trials").mkdir(parents=True)
     np.save(folder / "labels.npy", labels)
-    trials = [dict(as_json(planned(name, recipe, spec=spec, classes=2))) for name, recipe in cells]
+    trials = [Trial.of(name, recipe, spec=spec, classes=2).to_json() for name, recipe in cells]
     value = {
         "format": 1, "data": "0" * 64, "classes": ["Cat", "Dog"], "spec": spec.to_json(), "images": 5575,
         "validation": {"images": images, "majority": "Cat", "share": 0.5},
-        "search": {"kind": "grid"}, "trials": trials, "infeasible": {}, "prepared": "prepared/pets",
+        "search": {"kind": "grid"}, "trials": trials, "prepared": "prepared/pets",
     }  # fmt: skip
     store.write_json_atomic(folder / "sweep.json", value)
     for name, recipe in cells:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,17 @@ from sweeps.sweep_images import prepared_digits
 from housetrain.data.prepare import Prepared
 from housetrain.errors import HousetrainError, RecipeError, StoreError
 from housetrain.models.recipe import Recipe
-from housetrain.sweeps.driver import is_same_sweep, plan, sweep
+from housetrain.sweeps.driver import sweep
 from housetrain.sweeps.executors import Executor, InProcess, Outcome, Processes
 from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.sweeps.optuna_search import Range
+from housetrain.sweeps.plan import differences, free_folder, plan, request
 from housetrain.sweeps.search import rungs
-from housetrain.sweeps.status import look
+from housetrain.sweeps.status import Snapshot, look
 from housetrain.sweeps.trial import TrialRequest
 from housetrain.system import store
+from housetrain.system.events import Callback
 from housetrain.training.run import Run
 
 
@@ -78,6 +81,29 @@ class Fake:
         return Outcome(job["name"], "complete")
 
 
+class Listener(Callback):
+    """Keeps every event of a sweep."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.notes: list[str] = []
+        self.stages: list[str] = []
+
+    def begin(self, stage: str, **facts: object) -> None:
+        self.stages.append(f"begin {stage}")
+
+    def progress(self, stage: str, done: int, total: int, **facts: object) -> None:
+        snapshot = facts["snapshot"]
+        assert stage == "sweep" and isinstance(snapshot, Snapshot) and (done, total) == (snapshot.done, snapshot.total)
+        self.snapshots.append(snapshot)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def end(self, stage: str, state: str = "complete", **facts: object) -> None:
+        self.stages.append(f"end {stage} {state}")
+
+
 # ------------------------------------------------------------------------------------------------- what is asked
 def test_the_tutorials_grid_has_27_names_and_order(digits: Prepared, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="None of the 4"):
@@ -91,8 +117,10 @@ def test_the_tutorials_grid_has_27_names_and_order(digits: Prepared, tmp_path: P
 
 
 def test_cells_that_do_not_fit_are_listed_before_the_first_trial(digits: Prepared, tmp_path: Path) -> None:
-    executor = Fake()
-    board = sweep(digits, small(conv=(1, 2, 3)), tmp_path / "s", executor=executor)
+    executor, listener = Fake(), Listener()
+    board = sweep(digits, small(conv=(1, 2, 3)), tmp_path / "s", executor=executor, callbacks=[listener])
+    assert [note.partition(": ")[2].partition(":")[0] for note in listener.notes] == list(board.infeasible)
+    assert listener.stages == ["begin sweep", "end sweep complete"] and listener.snapshots[-1].done == 4
     assert sorted(board.infeasible) == ["3-conv-4-nodes-0-dense", "3-conv-8-nodes-0-dense"]
     assert "smaller than its 3x3 kernel" in board.infeasible["3-conv-4-nodes-0-dense"]
     assert len(executor.given) == 4
@@ -148,14 +176,33 @@ def test_it_goes_on_and_trains_nothing_twice(digits: Prepared, tmp_path: Path) -
 def test_another_sweep_in_the_same_folder_is_refused(digits: Prepared, tmp_path: Path) -> None:
     folder = tmp_path / "s"
     sweep(digits, small(), folder, executor=Fake())
-    assert is_same_sweep(folder, plan(small()), digits)
-    assert not is_same_sweep(folder, plan(small(epochs=3)), digits)
     with pytest.raises(StoreError, match="another sweep"):
         sweep(digits, small(nodes=(4, 16)), folder, executor=Fake())
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("mine")
     with pytest.raises(StoreError, match=r"chapter\.tex"):
         sweep(digits, small(), tmp_path / "thesis", executor=Fake())
+
+
+def test_it_is_the_same_sweep_whatever_an_upgrade_changes(
+    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that an older recipe lacks has its default, and what is derived from the recipes does not count."""
+    monkeypatch.chdir(tmp_path)
+    asked, other = request(plan(small()), digits).value, request(plan(small(epochs=3)), digits).value
+    folder = free_folder(digits, asked)
+    board = sweep(digits, small(), executor=Fake())
+    assert board.folder == folder == free_folder(digits, asked)
+    kept = store.read_json(folder / "sweep.json")
+    for trial in kept["trials"]:
+        del trial["recipe"]["label_smoothing"]
+        trial["flops"] += 1
+    store.write_json_atomic(folder / "sweep.json", kept)
+    assert differences(folder, asked) == [] and free_folder(digits, asked) == folder
+    assert sweep(digits, small(), executor=Fake()).folder == folder
+    assert "recipe of" in differences(folder, other)[0]
+    assert free_folder(digits, other).name == f"{digits.folder.name}-2"
+    assert differences(folder, {**asked, "data": "other"}) == ["the data differ"]
 
 
 def test_a_process_that_dies_costs_a_try_and_in_the_end_only_its_trial(digits: Prepared, tmp_path: Path) -> None:
@@ -338,9 +385,10 @@ def swept(digits: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Leaderb
     """A real sweep in two processes."""
     folder = tmp_path_factory.mktemp("swept") / "sweep"
     grid = small(nodes=(4, 16), epochs=6, learning_rate=3e-3)
-    snapshots = []
-    board = sweep(digits, grid, folder, workers=2, watch=snapshots.append)
-    assert any(snapshot.live for snapshot in snapshots), "nobody was seen training"
+    listener = Listener()
+    board = sweep(digits, grid, folder, workers=2, callbacks=[listener])
+    snapshots = listener.snapshots
+    assert any(snapshot.live for snapshot in snapshots), "no snapshot shows a running trial"
     assert snapshots[-1].done == snapshots[-1].total == 4
     return board
 
@@ -404,15 +452,16 @@ def test_a_killed_worker_costs_no_trial(digits: Prepared, tmp_path: Path) -> Non
     """kill -9 for a worker in the middle of its training: another one goes on."""
     killed: list[int] = []
 
-    def watch(snapshot: object) -> None:
-        for live in snapshot.live:
-            pid = Run(tmp_path / "s" / "trials" / live.name).progress["pid"]
-            if not killed and pid != os.getpid():
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
+    class Killer(Callback):
+        def progress(self, stage: str, done: int, total: int, **facts: Any) -> None:
+            for live in facts["snapshot"].live:
+                pid = Run(tmp_path / "s" / "trials" / live.name).progress["pid"]
+                if not killed and pid != os.getpid():
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
 
     grid = small(conv=(1,), nodes=(4,), epochs=150)
-    board = sweep(digits, grid, tmp_path / "s", workers=1, watch=watch)
+    board = sweep(digits, grid, tmp_path / "s", workers=1, callbacks=[Killer()])
     assert killed and board.complete and board.best.state == "complete"
     assert [row["epoch"] for row in board.best_run.history] == list(range(1, 151))
 

@@ -17,7 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from housetrain.models.recipe import Recipe
-    from housetrain.sweeps.driver import Plan
+    from housetrain.sweeps.plan import Plan
 
 COLOR_MODES = ("grayscale", "rgb")
 RESIZES = ("stretch", "pad", "crop")
@@ -236,9 +236,9 @@ def plan_from(
         RecipeError: Naming every problem at once.
     """
     from housetrain.errors import RecipeError
-    from housetrain.sweeps.driver import plan
     from housetrain.sweeps.grid import Grid
     from housetrain.sweeps.optuna_search import Range, default_space
+    from housetrain.sweeps.plan import plan
 
     typed = {name: text for name, text in axes.items() if text is not None} | dict(_pairs(words))
     values = {name: _choice(text) for name, text in typed.items()}

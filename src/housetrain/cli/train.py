@@ -96,15 +96,16 @@ def sweep(
     By default: 27 CNNs, dense 0,1,2 x nodes 32,64,128 x conv 1,2,3, 10 epochs each.
     """
     import housetrain as ht
-    from housetrain import workflow
     from housetrain.cli import terminal
+    from housetrain.report.sweep_report import write_leaderboard
 
     axes = {"conv": conv, "nodes": nodes, "dense": dense}
     plan = plan_from(model, flags, set_, axes=axes, seeds=seeds, search=search, trials=trials, halving=halving)
-    board = workflow.run_sweep(
+    board = ht.sweep(
         ht.Prepared.open(prepared), plan, output, workers=workers, time_limit_s=time_limit, retry_failed=retry_failed,
         callbacks=callbacks_for(quiet=quiet),
     )  # fmt: skip
+    write_leaderboard(board)
     if json_:
         terminal.print_json({"sweep": str(board.folder), **board.to_json()})
     else:

@@ -168,6 +168,17 @@ def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
     return sum(gaps) / total if total else 0.0
 
 
+def cross_entropy(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the negative natural logarithm of the probability given to each image's true class, in nats.
+
+    Args:
+        labels: Int (N,), the true classes.
+        probabilities: Float (N, C).
+    """
+    given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return np.asarray(-np.log(np.clip(given, SMALLEST_PROBABILITY, 1.0)))
+
+
 def log_loss(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> float:
     """Return the mean negative logarithm of the probability given to the true class (natural logarithm).
 
@@ -175,8 +186,7 @@ def log_loss(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64
         labels: Int (N,), the true classes.
         probabilities: Float (N, C).
     """
-    given = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(given, SMALLEST_PROBABILITY, 1.0)).mean())
+    return float(cross_entropy(labels, probabilities).mean())
 
 
 def roc_auc(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> float | None:

@@ -12,13 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from housetrain.errors import IncompleteError, ModelError
+from housetrain.errors import IncompleteError
 from housetrain.exports.parity import Parity
 from housetrain.inference import abstain, verify
-from housetrain.inference.engine import class_probabilities
 from housetrain.system import store
 from housetrain.training.run import Run
 
@@ -103,10 +99,6 @@ def _test_metrics(run: Run) -> dict[str, Any] | None:
 
 def _abstain(run: Run) -> dict[str, Any] | None:
     """Return the threshold of `abstain`, from the model's outputs for the validation images."""
-    try:
-        outputs: NDArray[Any] = np.load(run.folder / "validation.npy", allow_pickle=False)
-        given = class_probabilities(outputs, len(run.classes))
-    except (OSError, ValueError, EOFError, ModelError):
-        return None
     labels = [run.classes.index(row.label) for row in run.split.of("validation")]
-    return abstain.threshold(labels, given) if len(labels) == len(given) else None
+    given = run.validation_probabilities(len(labels))
+    return None if given is None else abstain.threshold(labels, given)

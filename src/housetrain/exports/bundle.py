@@ -31,8 +31,9 @@ from housetrain.exports.about import about_run
 from housetrain.exports.parity import IMAGES, Parity, Reference, compare, probabilities
 from housetrain.exports.run_images import GOLDEN_IMAGES, images_of, spread
 from housetrain.inference import verify
-from housetrain.inference.engine import Engine, LoadedModel, Precision, Probabilities
-from housetrain.inference.fastest import serving_precision
+from housetrain.inference.conversions import keep_conversion, kept_conversion
+from housetrain.inference.engine import Engine, Images, LoadedModel, Precision, Probabilities
+from housetrain.inference.fastest import LARGE, keras_engine, serving_precision
 from housetrain.inference.formats import FORMATS, format_named
 from housetrain.inference.model_format import TOLERANCES, ModelFormat
 from housetrain.system import store
@@ -171,7 +172,7 @@ class _Source:
 
     @classmethod
     def of(cls, run: Run, *, images: int) -> _Source:
-        engine = _opened_keras(run)
+        engine = keras_engine(run.model_path, classes=len(run.classes), input_shape=run.spec.shape)
         labels = [row.label for row in run.split.of("validation")]
         wanted = spread(labels, max(images, GOLDEN_IMAGES))
         shown, kind = images_of(run, "validation", wanted)
@@ -207,6 +208,22 @@ def _opened_keras(run: Run) -> LoadedModel:
     return FORMATS["keras"].open(run.model_path, classes=len(run.classes), input_shape=run.spec.shape)
 
 
+def _converted(source: _Source, folder: Path, wanted: _Wanted, calibration: Images | None) -> tuple[str, ...]:
+    """Write one model into a folder and return its files. The conversion of a large model is kept in the cache."""
+    file_format, precision = wanted
+    model, sha256 = source.engine.model, source.run.model_sha256
+    if precision != "int8" and model.count_params() > LARGE:
+        file_format.must_be_writable(precision)
+        kept = kept_conversion(file_format, precision, sha256)
+        if kept is None:
+            kept = keep_conversion(file_format, precision, sha256, model)
+        if kept is not None:
+            shutil.copytree(kept, folder, ignore=shutil.ignore_patterns(store.MANIFEST), dirs_exist_ok=True)
+            names = (path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file())
+            return tuple(sorted(name for name in names if name != store.MANIFEST))
+    return file_format.write(model, folder, precision, calibration=calibration)
+
+
 def _make(source: _Source, folder: Path, wanted: _Wanted, *, timed: bool = True) -> _Made:
     """Write one model into a folder, load it, and compare it."""
     file_format, precision = wanted
@@ -221,7 +238,7 @@ def _make(source: _Source, folder: Path, wanted: _Wanted, *, timed: bool = True)
         path.write_bytes(run.model_path.read_bytes())
         files: tuple[str, ...] = (file_format.file,)
     else:
-        files = file_format.write(source.engine.model, folder, precision, calibration=calibration)
+        files = _converted(source, folder, wanted, calibration)
 
     def load() -> Engine:
         if is_keras:  # a copy of the file that is loaded already

@@ -9,6 +9,7 @@ where its outputs differ from those of Keras, it is Keras.
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +17,10 @@ from typing import Any, Literal
 import numpy as np
 
 from housetrain.errors import MissingExtra, ModelError
+from housetrain.inference.conversions import keep_conversion, kept_conversion
 from housetrain.inference.engine import Engine, Images, LoadedModel, Precision, Shape
 from housetrain.inference.formats import format_named, keras, openvino
+from housetrain.system import store
 from housetrain.system.backend import load_keras
 
 FeaturePrecision = Literal["auto", "float32", "bfloat16"]
@@ -66,30 +69,65 @@ def serving_precision(parameters: int, *, precision: str = "auto") -> Precision:
     return "bf16" if parameters > LARGE and precision != "float32" else "fp32"
 
 
-def serving_engine(engine: LoadedModel, *, classes: int, input_shape: Shape, precision: str = "auto") -> LoadedModel:
-    """Return the engine that answers for a Keras model that has no bundle yet: the one its bundle will hold.
+def serving_engine(file: Path, *, classes: int, input_shape: Shape, precision: str = "auto") -> LoadedModel:
+    """Return the engine of a run's model that has no bundle yet: the engine that its bundle would hold.
 
     A model of more than `LARGE` parameters is converted as `export` converts it, where OpenVINO is installed.
-    Below that Keras answers, whose float32 probabilities agree with those of the bundle to 1e-5.
+    The conversion is kept for the export and for the next call. Below that it is Keras, whose float32 probabilities
+    agree with those of the bundle to 1e-5.
 
     Args:
-        engine: The Keras engine.
+        file: The run's ``.keras`` file.
         classes: Number of classes.
         input_shape: (height, width, channels).
         precision: The recipe's.
+
+    Raises:
+        ModelError: The file is refused, does not load, or does not fit.
+        MissingExtra: Keras is not installed.
     """
-    parameters = int(engine.model.count_params())
-    file_format = format_named("openvino")
-    if parameters <= LARGE or not file_format.installed:
+    served, bits = format_named("openvino"), serving_precision(LARGE + 1, precision=precision)
+
+    def opened(folder: Path) -> LoadedModel:
+        return served.open(folder / served.file, bits, classes=classes, input_shape=input_shape, trusted=True)
+
+    sha256 = store.known_sha256(file)
+    if served.installed and (kept := kept_conversion(served, bits, sha256)) is not None:
+        with contextlib.suppress(ModelError):
+            return opened(kept)
+    engine = keras_engine(file, classes=classes, input_shape=input_shape)
+    if not served.installed or int(engine.model.count_params()) <= LARGE:
         return engine
-    bits = serving_precision(parameters, precision=precision)
     try:
+        if (kept := keep_conversion(served, bits, sha256, engine.model)) is not None:
+            return opened(kept)
         with tempfile.TemporaryDirectory(prefix="housetrain-", ignore_cleanup_errors=True) as scratch:
-            file_format.write(engine.model, Path(scratch), bits)
-            path = Path(scratch, file_format.file)
-            return file_format.open(path, bits, classes=classes, input_shape=input_shape)
+            served.write(engine.model, Path(scratch), bits)
+            return opened(Path(scratch))
     except (ModelError, MissingExtra):
         return engine
+
+
+def keras_engine(file: Path, *, classes: int, input_shape: Shape) -> LoadedModel:
+    """Return the Keras engine of a run's model file. The last file that was loaded is not read again.
+
+    Args:
+        file: The ``.keras`` file.
+        classes: Number of classes.
+        input_shape: (height, width, channels).
+
+    Raises:
+        ModelError: The file is refused, does not load, or does not fit.
+        MissingExtra: Keras is not installed.
+    """
+    model = _keras_model(file, store.known_sha256(file), classes, input_shape)
+    return keras.engine_of(model).must_fit(classes, input_shape)
+
+
+@functools.lru_cache(maxsize=1)
+def _keras_model(file: Path, sha256: str, classes: int, input_shape: Shape) -> Any:
+    """Return the model in a file whose content has this sha256: testing and exporting a run share it."""
+    return format_named("keras").open(file, classes=classes, input_shape=input_shape).model
 
 
 def on_gpu() -> bool:

@@ -16,7 +16,6 @@ from housetrain.images.decode import PIXELS
 from housetrain.images.input_spec import InputSpec
 from housetrain.inference import verify
 from housetrain.inference.engine import Engine
-from housetrain.inference.formats import format_named
 from housetrain.inference.formats import keras as keras_format
 from housetrain.system import store
 
@@ -137,19 +136,27 @@ def _of_run(folder: Path, engine: str | None) -> OpenedModel:
     model, made_with = store.read_json(folder / "input.json"), store.read_json(folder / "recipe.json")
     spec, classes = InputSpec.from_json(model["spec"]), tuple(model["classes"])
     file = model_file(folder)
-    loaded = format_named("keras").open(file, classes=len(classes), input_shape=spec.shape)
-    name = "keras"
-    if engine is None:
-        from housetrain.inference.fastest import serving_engine
+    # Imported here: predicting with a bundle needs neither.
+    from housetrain.inference.fastest import keras_engine, serving_engine
 
+    if engine not in (None, "keras"):
+        raise ModelError(
+            f"The run has no {engine} model",
+            expected="keras, or a format that its bundle holds",
+            do="export the run in that format, and predict with the folder that export names",
+            run=str(folder),
+            engine=engine,
+        )
+    if engine is None:
         precision = str(made_with.get("precision", "auto"))
-        served = serving_engine(loaded, classes=len(classes), input_shape=spec.shape, precision=precision)
-        loaded, name = served, "keras" if served is loaded else "openvino"
+        loaded = serving_engine(file, classes=len(classes), input_shape=spec.shape, precision=precision)
+    else:
+        loaded = keras_engine(file, classes=len(classes), input_shape=spec.shape)
     about = {
         "classes": list(classes),
         "spec": spec.to_json(),
         "recipe": made_with,
-        "engine": name,
+        "engine": "keras" if loaded.name.startswith("Keras") else "openvino",
         "weights": store.known_sha256(file),
         "decoder": model.get("decoder"),
     }

@@ -15,8 +15,9 @@ import numpy as np
 from housetrain.errors import IncompleteError, SourceChanged
 from housetrain.evaluation import statistics
 from housetrain.evaluation.evaluate import prepared_of
+from housetrain.evaluation.metrics import cross_entropy
 from housetrain.evaluation.text import NBSP, duration, number, percent, size
-from housetrain.sweeps.results import RunResult, losses_of
+from housetrain.sweeps.results import RunResult
 from housetrain.training.run import Run
 
 DOUBT = 0.05
@@ -148,10 +149,10 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
         )
     place = {name: index for index, name in enumerate(first.classes)}
     labels = np.array([place[row.label] for row in first.split.of("validation")], dtype=np.int64)
-    outputs = [_probabilities(run, len(labels)) for run in (first, second)]
-    correct = [given.argmax(axis=1) == labels for given in outputs]
+    given = [_probabilities(run, len(labels)) for run in (first, second)]
+    correct = [probabilities.argmax(axis=1) == labels for probabilities in given]
     only_first, only_second = int((correct[0] & ~correct[1]).sum()), int((correct[1] & ~correct[0]).sum())
-    losses = [losses_of(given, labels) for given in outputs]
+    losses = [cross_entropy(labels, probabilities) for probabilities in given]
     gap = statistics.paired(losses[0], losses[1])
     return Comparison(
         _side(first),
@@ -168,11 +169,8 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
 
 def _probabilities(run: Run, count: int) -> np.ndarray:
     """Return a run's probabilities of the validation images, ``(n, classes)``: kept, or computed."""
-    path = run.folder / "validation.npy"
-    if path.is_file():
-        outputs = np.load(path, allow_pickle=False)
-        if len(outputs) == count:
-            return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
+    if (kept := run.validation_probabilities(count)) is not None:
+        return kept
     from housetrain.inference.predictor import Predictor
 
     images = prepared_of(run).images("validation")
@@ -195,7 +193,7 @@ def _side(run: Run) -> Side:
         found.seconds,
         found.images_per_s,
         found.model_bytes,
-        tuple({key: row.get(key) for key in keys} for row in run.history),
+        tuple({key: row.get(key) for key in keys} for row in found.history),
     )
 
 

@@ -1,10 +1,10 @@
 """A sweep is one folder: the request, and a run folder for each trial.
 
-In: the folder, finished or not. Out: the request, its trials and the decisions about them, as plain values. It does
-not know how trials are chosen, trained or ranked, and never writes.
+In: the folder, finished or not. Out: the request, its trials, and the decisions about them. It does not know how trials
+are chosen, trained or ranked. All state is on disk: any process may read a sweep that another one drives.
 
 ```
-sweep.json          the request: data, search, trials by name and in order, recipes that do not fit the images
+sweep.json          the request: data, search, trials by name and in order; trials that do not fit the images say why
 asked.jsonl         trials that a search proposed, one line each
 decisions.jsonl     trials that were stopped early, and why
 labels.npy          class indices of the validation images
@@ -15,71 +15,98 @@ leaderboard.json    written last: its presence means complete
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import IncompleteError
+from housetrain.sweeps.trial import Trial
 from housetrain.system import store
+from housetrain.training.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class Trial(NamedTuple):
-    """One training of a sweep.
+class SweepFolder:
+    """A sweep folder. The request and the early stops are read once, everything else when asked.
 
-    Attributes:
-        name: Unique within the sweep; the name of its run folder.
-        group: Trials that differ only in their seed share a group, and are one row of the leaderboard.
-        recipe: JSON-plain.
-        parameters: Weights of the model, where they are known before it is built.
-        flops: Floating-point operations of one forward pass of one image, where they are known.
+    Args:
+        path: The folder.
     """
 
-    name: str
-    group: str
-    recipe: dict[str, Any]
-    parameters: int | None = None
-    flops: int | None = None
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Trial:
-        """Return the trial that `_asdict` wrote; further keys are ignored."""
-        return cls(**{name: value[name] for name in cls._fields if name in value})
+    @functools.cached_property
+    def request(self) -> dict[str, Any]:
+        """What the sweep was asked to do.
 
+        Raises:
+            IncompleteError: It is not a sweep folder.
+        """
+        if not (self.path / "sweep.json").is_file():
+            raise IncompleteError(
+                "This is not a sweep folder" if self.path.is_dir() else "There is no such sweep folder",
+                expected="a folder with sweep.json, as `housetrain sweep` writes it",
+                folder=str(self.path),
+            )
+        return dict(store.read_json(self.path / "sweep.json"))
 
-def read_sweep(folder: Path) -> dict[str, Any]:
-    """Return the request of a sweep.
+    @property
+    def complete(self) -> bool:
+        """Whether the sweep has ended."""
+        return (self.path / "leaderboard.json").is_file()
 
-    Raises:
-        IncompleteError: It is not a sweep folder.
-    """
-    path = folder / "sweep.json"
-    if not path.is_file():
-        raise IncompleteError(
-            "This is not a sweep folder" if folder.is_dir() else "There is no such sweep folder",
-            expected="a folder with sweep.json, as `housetrain sweep` writes it",
-            folder=str(folder),
-        )
-    return dict(store.read_json(path))
+    def proposed(self) -> list[dict[str, Any]]:
+        """Return the trials that a search proposed, in order, with the parameters it proposed for them."""
+        return store.read_lines(self.path / "asked.jsonl")
 
+    def trials(self) -> list[Trial]:
+        """Return all trials in order: those of the request, then those that a search proposed."""
+        return [Trial.from_json(line) for line in [*self.request["trials"], *self.proposed()]]
 
-def trials_of(folder: Path, sweep: Mapping[str, Any]) -> list[Trial]:
-    """Return the trials of a sweep in order: those of its grid, then those that a search proposed."""
-    lines = [*sweep["trials"], *store.read_lines(folder / "asked.jsonl")]
-    return [Trial.from_json(line) for line in lines if not line.get("infeasible")]
+    def labels(self) -> np.ndarray | None:
+        """Return the class indices of the validation images, int ``(n,)``; ``None`` before they are written."""
+        import numpy as np
 
+        path = self.path / "labels.npy"
+        return np.load(path, allow_pickle=False) if path.is_file() else None
 
-def dropped_in(folder: Path) -> dict[str, str]:
-    """Return trial name -> why it was stopped early."""
-    decisions = store.read_lines(folder / "decisions.jsonl")
-    return {name: str(line["reason"]) for line in decisions for name in line["dropped"]}
+    # ------------------------------------------------------------------------------------- its trials
+    def run(self, name: str) -> Run:
+        """Return the run of a trial, started or not."""
+        return Run(self.path / "trials" / name)
 
+    def finished(self, name: str) -> bool:
+        """Return whether a trial needs no more training: it is complete, failed or stopped early."""
+        run = self.run(name)
+        return run.complete or name in self.dropped or run.failure is not None
 
-def labels_of(folder: Path) -> np.ndarray | None:
-    """Return the class indices of the validation images, int ``(n,)``; ``None`` before they are written."""
-    import numpy as np
+    def best(self, name: str, epochs: int) -> float | None:
+        """Return the best validation loss of the first ``epochs`` epochs; ``None`` if fewer are trained or it failed.
 
-    path = folder / "labels.npy"
-    return np.load(path) if path.is_file() else None
+        A training that early stopping has ended is judged by its best epoch.
+        """
+        run = self.run(name)
+        history = run.history
+        if run.failure is not None or (len(history) < epochs and not run.complete):
+            return None
+        losses = [float(row["val_loss"]) for row in history[:epochs] if row.get("val_loss") is not None]
+        return min(losses) if losses else None
+
+    @functools.cached_property
+    def dropped(self) -> dict[str, str]:
+        """Trial name -> why it was stopped early."""
+        decisions = store.read_lines(self.path / "decisions.jsonl")
+        return {name: str(line["reason"]) for line in decisions for name in line["dropped"]}
+
+    def drop(self, epochs: int, names: Iterable[str], *, kept: Sequence[str] = ()) -> None:
+        """Record that trials stop early after ``epochs`` epochs because others were better."""
+        reason = f"after {epochs} {'epoch' if epochs == 1 else 'epochs'} others were better"
+        new = [name for name in names if name not in self.dropped]
+        if new:
+            line = {"epochs": epochs, "kept": list(kept), "dropped": new, "reason": reason}
+            store.append_line(self.path / "decisions.jsonl", line)
+        self.dropped.update(dict.fromkeys(new, reason))

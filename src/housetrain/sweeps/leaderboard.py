@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import IncompleteError
 from housetrain.evaluation import statistics
-from housetrain.sweeps.folder import Trial, dropped_in, labels_of, read_sweep, trials_of
-from housetrain.sweeps.results import COLUMNS, FINISHED, Row, TrialGroup, differing_in
-from housetrain.system import store
+from housetrain.sweeps.folder import SweepFolder
+from housetrain.sweeps.results import COLUMNS, FINISHED, Row, TrialGroup, TrialResult, differing_in
+from housetrain.sweeps.trial import Trial
 from housetrain.training.run import Run
 
 if TYPE_CHECKING:
@@ -185,31 +185,39 @@ def leaderboard(folder: Path | str) -> Leaderboard:
     Raises:
         IncompleteError: It is not a sweep folder.
     """
-    folder = Path(folder)
-    sweep = read_sweep(folder)
-    trials, dropped = trials_of(folder, sweep), dropped_in(folder)
-    grouped: dict[str, list[Trial]] = {}
-    for trial in trials:
-        grouped.setdefault(trial.group, []).append(trial)
-    differing = differing_in([trial.recipe for trial in trials])
-    groups = [TrialGroup(folder, name, own, dropped, differing) for name, own in grouped.items()]
+    sweep = SweepFolder(Path(folder))
+    trials = sweep.trials()
+    return ranked(sweep, trials, [TrialResult.read(sweep, trial) for trial in trials if not trial.infeasible])
+
+
+def ranked(sweep: SweepFolder, trials: Sequence[Trial], results: Sequence[TrialResult]) -> Leaderboard:
+    """Return the leaderboard of a sweep whose trials have been read.
+
+    Args:
+        sweep: The sweep.
+        trials: All of its trials.
+        results: What the run folders of the feasible ones say.
+    """
+    grouped: dict[str, list[TrialResult]] = {}
+    for result in results:
+        grouped.setdefault(result.trial.group, []).append(result)
+    differing = differing_in([result.trial.recipe for result in results])
+    groups = [TrialGroup(name, own, differing) for name, own in grouped.items()]
+    validation = sweep.request["validation"]
     return Leaderboard(
-        folder,
-        _ranked(groups, labels_of(folder)),
-        {
-            **sweep["infeasible"],
-            **{a["name"]: a["infeasible"] for a in store.read_lines(folder / "asked.jsonl") if a.get("infeasible")},
-        },
-        int(sweep["validation"]["images"]),
-        str(sweep["validation"]["majority"]),
-        float(sweep["validation"]["share"]),
-        str(sweep["search"]["kind"]),
-        (folder / "leaderboard.json").is_file(),
+        sweep.path,
+        _rows(groups, sweep.labels()),
+        {trial.name: trial.infeasible for trial in trials if trial.infeasible},
+        int(validation["images"]),
+        str(validation["majority"]),
+        float(validation["share"]),
+        str(sweep.request["search"]["kind"]),
+        sweep.complete,
     )
 
 
 # ------------------------------------------------------------------------------------------------- ranking
-def _ranked(groups: Sequence[TrialGroup], labels: np.ndarray | None) -> tuple[Row, ...]:
+def _rows(groups: Sequence[TrialGroup], labels: np.ndarray | None) -> tuple[Row, ...]:
     scored = [group for group in groups if group.scored and group.state in FINISHED]
     # Trials that were stopped early rank behind the others: their loss is one of fewer epochs.
     scored.sort(key=lambda group: (group.state != "complete", fmean(group.val_losses)))

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from housetrain.errors import MissingExtra, RecipeError
-from housetrain.models.nets import infeasible
 from housetrain.models.recipe import PRESETS, Recipe
-from housetrain.sweeps.folder import Trial
-from housetrain.sweeps.search import FACTOR, Assignment, SweepState, as_json, planned, rungs
+from housetrain.sweeps.folder import SweepFolder
+from housetrain.sweeps.search import FACTOR, Assignment, rungs
+from housetrain.sweeps.trial import Trial
 from housetrain.system import store
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Optuna:
     """Asks Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for trials, and tells it the results.
 
     Args:
-        state: Of the sweep.
+        sweep: Of the trials.
         space: Setting -> `Range` or list of values.
         fixed: Settings that all trials share; ``model`` among them.
         spec: The input spec of the images; proposals that do not fit it are skipped.
@@ -86,7 +86,7 @@ class Optuna:
 
     def __init__(
         self,
-        state: SweepState,
+        sweep: SweepFolder,
         space: Mapping[str, Any],
         *,
         fixed: Mapping[str, Any],
@@ -103,7 +103,7 @@ class Optuna:
             raise MissingExtra("sweep", need="the search with Optuna") from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         check_space(space, fixed)
-        self._optuna, self._state, self._count, self._seed = optuna, state, count, seed
+        self._optuna, self._sweep, self._count, self._seed = optuna, sweep, count, seed
         self._fixed = {"model": "cnn", **fixed}
         self._distributions = _distributions(optuna, space)
         self._spec, self._classes = spec, classes
@@ -111,7 +111,7 @@ class Optuna:
         pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=FACTOR)
         self._study = optuna.create_study(pruner=pruner if halving else optuna.pruners.NopPruner())
         self._asked: list[_Asked] = []
-        for line in store.read_lines(state.folder / "asked.jsonl"):
+        for line in sweep.proposed():
             self._study.enqueue_trial(line["params"])
             self._enter(line, self._study.ask(self._distributions))
 
@@ -129,25 +129,25 @@ class Optuna:
 
     def _until(self, asked: _Asked) -> int | None:
         """Report a trial's state to Optuna; return the epoch to train it to, ``None`` for its end, 0 for no more."""
-        state, name, states = self._state, asked.trial.name, self._optuna.trial.TrialState
-        run = state.run(name)
+        name, states = asked.trial.name, self._optuna.trial.TrialState
+        run = self._sweep.run(name)
         if run.failure is not None:
             return self._tell(asked, state=states.FAIL)
         for epochs in self._rungs[:-1]:
             if epochs <= asked.reported:
                 continue
-            loss = state.best(name, epochs)
+            loss = self._sweep.best(name, epochs)
             if loss is None:
                 return epochs
             asked.reported = epochs
             asked.optuna.report(loss, epochs)
             # Asked again after a restart, the pruner may know more than it did: the earlier decision holds.
             if asked.optuna.should_prune() and not (run.complete or len(run.history) > epochs):
-                state.drop(epochs, [name])
-            if name in state.dropped:
+                self._sweep.drop(epochs, [name])
+            if name in self._sweep.dropped:
                 return self._tell(asked, loss, state=states.PRUNED)
         if run.complete:
-            loss = state.best(name, len(run.history))
+            loss = self._sweep.best(name, len(run.history))
             return self._tell(asked, loss) if loss is not None else self._tell(asked, state=states.FAIL)
         return None
 
@@ -164,17 +164,15 @@ class Optuna:
         asked = self._study.ask(self._distributions)
         recipe = Recipe.of(**{**self._fixed, **asked.params})
         name = f"{number + 1:03}-{recipe.name}"
-        if reason := infeasible(recipe, self._spec):
-            line = as_json(Trial(name, name, recipe.to_json()), params=asked.params, infeasible=reason)
-        else:
-            line = as_json(planned(name, recipe, spec=self._spec, classes=self._classes), params=asked.params)
-        store.append_line(self._state.folder / "asked.jsonl", dict(line))
+        trial = Trial.of(name, recipe, spec=self._spec, classes=self._classes)
+        line = {**trial.to_json(), "params": asked.params}
+        store.append_line(self._sweep.path / "asked.jsonl", line)
         return self._enter(line, asked)
 
     def _enter(self, line: Mapping[str, Any], asked: Any) -> _Asked:
         entered = _Asked(Trial.from_json(line), asked)
         self._asked.append(entered)
-        if line.get("infeasible"):
+        if entered.trial.infeasible:
             self._tell(entered, state=self._optuna.trial.TrialState.FAIL)
         return entered
 

@@ -1,7 +1,7 @@
-"""What the run folders of a sweep say about its trials, before anything is ranked.
+"""The results of a sweep's trials, before they are ranked.
 
-In: a sweep folder and its trials. Out: a `TrialGroup` for all seeds of one recipe, and the `Row` that a leaderboard
-shows of it. It never opens the test split.
+In: the run folders of the trials, each read once. Out: a `TrialResult` per trial, a `TrialGroup` for all seeds of one
+recipe, and its `Row` of the leaderboard. It never opens the test split.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from housetrain.sweeps.folder import Trial
+from housetrain.evaluation.metrics import cross_entropy
+from housetrain.sweeps.folder import SweepFolder
+from housetrain.sweeps.trial import Trial
 from housetrain.system import store
 from housetrain.training.run import Run
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 TrialState = Literal["complete", "pruned", "failed", "stopped", "running", "waiting"]
 FINISHED = ("complete", "pruned")
-_SMALLEST_PROBABILITY = 1e-7  # as Keras clips, so that these losses are the val_loss of the history
+"""States of a trial that is ranked."""
+OVER = (*FINISHED, "failed")
+"""States of a trial that needs no more training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +111,12 @@ class RunResult(Cost):
 
     Attributes:
         run: The run.
-        best: The history row of the best epoch by validation loss, ``None`` before the first.
+        history: Its history, one row per epoch.
+        best: The row of the best epoch by validation loss, ``None`` before the first.
     """
 
     run: Run
+    history: list[dict[str, Any]]
     best: dict[str, Any] | None
 
     @classmethod
@@ -136,37 +141,52 @@ class RunResult(Cost):
             "latency_ms": measured.get("latency_ms"),
         }
         best = min(scored, key=lambda row: float(row["val_loss"])) if scored else None
-        return cls(run=run, best=best, **{**found, **{name: value for name, value in known.items() if value}})
+        known = {name: value for name, value in known.items() if value}
+        return cls(run=run, history=history, best=best, **{**found, **known})
+
+
+class TrialResult(NamedTuple):
+    """A trial, and what its run folder says of it.
+
+    Attributes:
+        trial: The trial.
+        state: Its state.
+        reason: Why it failed or ended early.
+        result: Its run.
+    """
+
+    trial: Trial
+    state: TrialState
+    reason: str
+    result: RunResult
+
+    @classmethod
+    def read(cls, sweep: SweepFolder, trial: Trial) -> TrialResult:
+        """Read the run folder of a trial."""
+        run = sweep.run(trial.name)
+        state, reason = _state_of(run, sweep.dropped.get(trial.name))
+        planned = int(trial.recipe["epochs"])
+        read = RunResult.read(run, planned=planned, parameters=trial.parameters, flops=trial.flops)
+        return cls(trial, state, reason, read)
 
 
 class TrialGroup:
-    """The trials of one recipe, one a seed, read once.
+    """The trials of one recipe, one a seed.
 
     Args:
-        folder: The sweep folder.
         name: The group's.
         trials: Its trials.
-        dropped: Trial name -> why it was stopped early.
         differing: Names of the settings that differ within the sweep.
     """
 
-    def __init__(
-        self, folder: Path, name: str, trials: Sequence[Trial], dropped: Mapping[str, str], differing: Iterable[str]
-    ) -> None:
+    def __init__(self, name: str, trials: Sequence[TrialResult], differing: Iterable[str]) -> None:
         self.name = name
-        self.settings = {key: trials[0].recipe.get(key) for key in differing}
-        self.results: list[RunResult] = []
-        self.states: list[TrialState] = []
-        self.reasons: list[str] = []
-        for trial in trials:
-            run = Run(folder / "trials" / trial.name)
-            state, reason = _state_of(run, dropped.get(trial.name))
-            self.states.append(state)
-            self.reasons.append(reason)
-            planned = int(trial.recipe["epochs"])
-            self.results.append(RunResult.read(run, planned=planned, parameters=trial.parameters, flops=trial.flops))
-        both = zip(self.results, self.states, strict=True)
-        self.scored = [(one.run, one.best) for one, state in both if state in FINISHED and one.best is not None]
+        self.settings = {key: trials[0].trial.recipe.get(key) for key in differing}
+        self.results = [one.result for one in trials]
+        self.states = [one.state for one in trials]
+        self.reasons = [one.reason for one in trials]
+        finished = [one.result for one in trials if one.state in FINISHED]
+        self.scored = [(one.run, one.best) for one in finished if one.best is not None]
         self.scored.sort(key=lambda pair: float(pair[1]["val_loss"]))
 
     @property
@@ -217,9 +237,9 @@ class TrialGroup:
         """Return the loss of each validation image, the mean over the seeds; ``None`` where a run did not keep them."""
         if labels is None:
             return None
-        found = [kept_losses(run, labels) for run, _ in self.scored]
-        kept = [losses for losses in found if losses is not None]
-        return sum(kept[1:], kept[0]) / len(kept) if kept and len(kept) == len(found) else None
+        found = [run.validation_probabilities(len(labels)) for run, _ in self.scored]
+        losses = [cross_entropy(labels, given) for given in found if given is not None]
+        return sum(losses[1:], losses[0]) / len(losses) if losses and len(losses) == len(found) else None
 
 
 def _state_of(run: Run, dropped: str | None) -> tuple[TrialState, str]:
@@ -237,29 +257,3 @@ def differing_in(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the settings, without the seed, in which the recipes of a sweep are not all equal."""
     names = dict.fromkeys(name for recipe in recipes for name in recipe)
     return [name for name in names if name != "seed" and len({str(recipe.get(name)) for recipe in recipes}) > 1]
-
-
-def losses_of(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the cross-entropy of each image in nats, float64 ``(n,)``.
-
-    Args:
-        outputs: Probabilities, ``(n, 1)`` of the second class, or ``(n, classes)``.
-        labels: Class indices, ``(n,)``.
-    """
-    import numpy as np
-
-    given = outputs.astype(np.float64)
-    given = np.concatenate([1 - given, given], axis=1) if given.shape[1] == 1 else given
-    of_truth = np.clip(given[np.arange(len(labels)), labels], _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
-    return np.asarray(-np.log(of_truth))
-
-
-def kept_losses(run: Run, labels: np.ndarray) -> np.ndarray | None:
-    """Return the losses of the validation images at the best epoch, ``None`` if the run did not keep its outputs."""
-    import numpy as np
-
-    path = run.folder / "validation.npy"
-    if not path.is_file():
-        return None
-    outputs = np.load(path, allow_pickle=False)
-    return losses_of(outputs, labels) if len(outputs) == len(labels) else None

@@ -6,13 +6,13 @@ In: a sweep folder. Out: a `Snapshot`. It only reads, so any process may watch a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from housetrain.sweeps.folder import Trial, read_sweep, trials_of
-from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
-from housetrain.training.run import Run
+from housetrain.sweeps.folder import SweepFolder
+from housetrain.sweeps.leaderboard import Leaderboard, ranked
+from housetrain.sweeps.results import OVER, TrialResult
+from housetrain.sweeps.trial import Trial
 
 _FLOPS_A_SECOND = 60e9  # of one core; only the ratio to the next line matters, and only for the order and the time left
 _WEIGHTS_A_SECOND = 0.35e9  # weights that one core's Adam updates
@@ -78,39 +78,39 @@ def look(folder: Path | str) -> Snapshot:
     Raises:
         IncompleteError: It is not a sweep folder.
     """
-    folder = Path(folder)
-    sweep, board = read_sweep(folder), leaderboard(folder)
-    trials = trials_of(folder, sweep)
-    total = max(len(trials), int(sweep["search"].get("count") or 0) - len(board.infeasible))
-    over = {name for row in board.rows if row.state in ("complete", "pruned", "failed") for name in row.runs}
-    live, worked, seconds, left = [], 0.0, 0.0, 0.0
-    for trial in trials:
-        run = Run(folder / "trials" / trial.name)
-        whole = work(trial, int(sweep["images"]))
-        history = run.history
-        share = 1.0 if trial.name in over and run.complete else len(history) / int(trial.recipe["epochs"])
+    sweep = SweepFolder(Path(folder))
+    trials = sweep.trials()
+    results = [TrialResult.read(sweep, trial) for trial in trials if not trial.infeasible]
+    board = ranked(sweep, trials, results)
+    total = max(len(results), int(sweep.request["search"].get("count") or 0) - len(board.infeasible))
+    live, done, worked, seconds, left = [], 0, 0.0, 0.0, 0.0
+    for result in results:
+        whole = work(result.trial, int(sweep.request["images"]))
+        finished = result.state in OVER
+        done += finished
+        share = 1.0 if result.state == "complete" else len(result.result.history) / result.result.planned
         worked += whole * share
-        seconds += sum(float(row["seconds"]) for row in history)
-        if trial.name not in over and not run.complete:
+        seconds += sum(float(row["seconds"]) for row in result.result.history)
+        if not finished:
             left += whole * (1 - share)
-            if (now := _live(trial, run, history)) is not None:
+            if (now := _live(result)) is not None:
                 live.append(now)
-    if len(trials) < total:
-        left += (total - len(trials)) * (worked + left) / max(1, len(trials))
+    if len(results) < total:
+        left += (total - len(results)) * (worked + left) / max(1, len(results))
     eta = left * seconds / worked / max(1, len(live)) if worked and seconds else None
-    return Snapshot(board, tuple(live), len(over), total, eta)
+    return Snapshot(board, tuple(live), done, total, eta)
 
 
-def _live(trial: Trial, run: Run, history: Sequence[Mapping[str, Any]]) -> Live | None:
-    progress = run.progress
-    if progress is None or time.time() - float(progress.get("time", 0.0)) > _FRESH_S or run.state != "running":
+def _live(result: TrialResult) -> Live | None:
+    progress = result.result.run.progress
+    if result.state != "running" or progress is None or time.time() - float(progress.get("time", 0.0)) > _FRESH_S:
         return None
-    losses = [float(row["val_loss"]) for row in history if row.get("val_loss") is not None]
+    best = result.result.best
     return Live(
-        trial.name,
+        result.trial.name,
         int(progress.get("epoch", 1)),
-        int(trial.recipe["epochs"]),
+        result.result.planned,
         float(progress.get("step", 0)) / max(1, int(progress.get("steps", 1))),
-        min(losses) if losses else None,
+        float(best["val_loss"]) if best else None,
         float(progress.get("images_per_s") or 0.0),
     )

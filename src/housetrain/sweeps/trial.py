@@ -1,6 +1,6 @@
-"""Trial: one training of a sweep, JSON in, run folder out.
+"""Trial: one training of a sweep, as a record and as the function that trains it.
 
-In: a request, plain JSON. Out: a run folder, and an outcome, plain JSON. Every executor runs this function: nothing but
+In: a request, plain JSON. Out: a run folder, and an outcome, plain JSON. Every executor calls `run_trial`: nothing but
 paths and plain values crosses its boundary. It does not know sweeps, searches or other trials.
 
 ```
@@ -16,17 +16,66 @@ import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from housetrain.errors import HousetrainError, SourceChanged, one_line
 from housetrain.system import store
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
+    from housetrain.images.input_spec import InputSpec
     from housetrain.models.recipe import Recipe
 
 TrialRequest = Mapping[str, Any]
 _WARM_UP, _TIMED = 3, 15
+
+
+class Trial(NamedTuple):
+    """One training of a sweep.
+
+    Attributes:
+        name: Unique within the sweep; the name of its run folder.
+        group: Trials that differ only in their seed share a group, and are one row of the leaderboard.
+        recipe: JSON-plain.
+        parameters: Weights of the model, where they are known before it is built.
+        flops: Floating-point operations of one forward pass of one image, where they are known.
+        infeasible: Why the model does not fit the images; ``""`` if it does.
+    """
+
+    name: str
+    group: str
+    recipe: dict[str, Any]
+    parameters: int | None = None
+    flops: int | None = None
+    infeasible: str = ""
+
+    @classmethod
+    def of(cls, name: str, recipe: Recipe, *, spec: InputSpec, classes: int, group: str = "") -> Trial:
+        """Return a trial of a recipe: whether its model fits the images and, if so, what it costs.
+
+        Args:
+            name: The trial's, valid as a folder name.
+            recipe: What is trained.
+            spec: The input spec of the images.
+            classes: Number of classes.
+            group: The group it shares with other seeds of the recipe; ``name`` by default.
+        """
+        from housetrain.models.nets import cost, infeasible
+
+        if reason := infeasible(recipe, spec):
+            return cls(name, group or name, recipe.to_json(), infeasible=reason)
+        known = cost(recipe, spec, classes)
+        found = (known.parameters, known.flops) if known else (None, None)
+        return cls(name, group or name, recipe.to_json(), *found)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Trial:
+        """Return the trial that `to_json` wrote; further keys are ignored."""
+        return cls(**{name: value[name] for name in cls._fields if name in value})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a sweep folder keeps of the trial, JSON-plain."""
+        return {name: value for name, value in self._asdict().items() if value not in (None, "")}
 
 
 def run_trial(request: TrialRequest) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.errors import HousetrainError, IncompleteError, one_line
+from housetrain.errors import HousetrainError, IncompleteError, ModelError, one_line
 from housetrain.system import store
 from housetrain.system.lock import Lock
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
     from housetrain.data.split_manifest import SplitManifest
     from housetrain.images.input_spec import InputSpec
+    from housetrain.inference.engine import Probabilities
     from housetrain.models.recipe import Recipe
 
 State = Literal["new", "running", "stopped", "failed", "complete"]
@@ -213,6 +214,21 @@ class Run:
 
         keras_format = format_named("keras")
         return keras_format.open(self.model_path, classes=len(self.classes), input_shape=self.spec.shape).model
+
+    def validation_probabilities(self, images: int) -> Probabilities | None:
+        """Return the best epoch's probabilities for the validation images, float32 (``images``, classes).
+
+        ``None`` where the run did not keep them, or kept them for another number of images.
+        """
+        import numpy as np
+
+        from housetrain.inference.engine import class_probabilities
+
+        try:
+            outputs = np.load(self.folder / "validation.npy", allow_pickle=False)
+            return class_probabilities(outputs, len(self.classes)) if len(outputs) == images else None
+        except (OSError, ValueError, EOFError, ModelError):
+            return None
 
     @property
     def checkpoints(self) -> Path:
