@@ -41,7 +41,7 @@ def test_test_bundle_and_prediction_convert_once(large: ht.Run, digits: Any) -> 
         given = predictor.probabilities(images)
     [folder] = kept()
     written = (folder / "model.bin").stat().st_mtime_ns
-    exported = ht.export_bundle(large)
+    exported = ht.export(large).folder
     assert (exported / "model.bin").read_bytes() == (folder / "model.bin").read_bytes()
     assert ht.Predictor.load(large).probabilities(images).tolist() == given.tolist()
     shutil.rmtree(exported)
@@ -87,7 +87,7 @@ def test_without_a_cache_it_still_predicts(large: ht.Run, tmp_path: Path, monkey
     monkeypatch.setenv("HOUSETRAIN_CACHE", str(tmp_path / "file" / "cache"))
     with ht.Predictor.load(large) as predictor:
         assert predictor.about["engine"] == "openvino"
-    assert (ht.export_bundle(large) / "model.xml").is_file()
+    assert (ht.export(large).folder / "model.xml").is_file()
 
 
 def test_the_model_file_is_loaded_and_hashed_once_a_process(digits: Any, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ sys.addaudithook(listen)
 run = ht.Run.open({str(run.folder)!r})
 ht.Predictor.load(run)
 before = len(opened)
-ht.export_bundle(run)
+ht.export(run)
 ht.Predictor.load(run)
 print(before, len(opened) - before)
 """

@@ -14,7 +14,6 @@ from sweep_by_hand import answers, labels, write_sweep
 
 from housetrain.evaluation.statistics import at_least, expected_maximum
 from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
-from housetrain.sweeps.status import look, work
 from housetrain.system import store
 
 TRUTH = labels()
@@ -136,31 +135,3 @@ def test_it_is_complete_when_its_last_file_is_there(tmp_path: Path) -> None:
     assert not leaderboard(folder).complete
     store.write_json_atomic(folder / "leaderboard.json", {})
     assert leaderboard(folder).complete
-
-
-def test_the_time_left_is_that_of_the_work_left(tmp_path: Path) -> None:
-    cells = {name: cell(0.8, seed=n, nodes=32) for n, name in enumerate("abc")}
-    folder = write_sweep(tmp_path / "s", {**cells, "d": {"recipe": {"nodes": 32}}})
-    snapshot = look(folder)
-    assert (snapshot.done, snapshot.total, snapshot.live) == (3, 4, ())
-    assert snapshot.eta_s == pytest.approx(6.0), "three trials took 2 s an epoch"
-    whole = look(write_sweep(tmp_path / "t", cells))
-    assert whole.eta_s == 0.0 and whole.done == whole.total == 3
-
-
-def test_work_orders_trials_as_they_take_time() -> None:
-    from sweep_by_hand import SPEC
-
-    from housetrain.models.nets import cost
-    from housetrain.models.recipe import Recipe
-    from housetrain.sweeps.folder import Trial
-
-    def trial(**settings: int) -> Trial:
-        recipe = Recipe.of("cnn", **settings)
-        known = cost(recipe, SPEC, 2)
-        return Trial("x", "x", recipe.to_json(), known.parameters, known.flops)
-
-    order = [trial(conv=1, nodes=32), trial(conv=1, nodes=64), trial(conv=3, nodes=64), trial(conv=3, nodes=128)]
-    seconds = [work(one, 5600) for one in order]
-    assert seconds == sorted(seconds)
-    assert work(trial(conv=1, nodes=128, dense=2), 5600) > work(trial(conv=1, nodes=128), 5600), "9.4 million weights"

@@ -1,4 +1,4 @@
-"""The engine: prepared images in, model outputs out, whatever library computes them.
+"""The engine: prepared images in, model outputs out, the same for every library.
 
 In: uint8 images (N, H, W, C). Out: float32 outputs (N, units). Does not know: class names, image files, bundles, or
 whether a model file can be trusted (`formats` checks that before it loads one).

@@ -43,7 +43,7 @@ class ModelFormat:
             What it writes depends on the model alone, so the same run gives the same bytes.
         load: Opens a checked file in a precision.
         check: Refuses a file that could run code or is damaged, before a library reads it; its second argument says
-            whether the bytes already matched a sha256. ``None`` where loading can run code whatever the file holds:
+            whether the bytes already matched a sha256. ``None`` where loading any file can run code:
             such models are exported for other programs and never opened from a bundle.
         contents: File -> what it is, for the bundle's README.
         snippet: Imports, and lines of Python that run the model without housetrain, from ``{path}`` and ``pixels`` to

@@ -3,8 +3,8 @@
 In: a bundle folder. Out: its contents as plain values, or one clear error. Does not know: Keras, or how a model runs.
 
 Refused: damaged files (sizes and sha256 in the manifest), names that leave the folder, arrays that would be unpickled.
-The check of the model file itself belongs to its format. What no check here can tell is who made the bundle: anyone who
-can write the folder can write a manifest that matches.
+The check of the model file itself belongs to its format. No check here proves who made the bundle: anyone who can write
+the folder can write a matching manifest.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def sweep(
     retry_failed: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> Leaderboard:
-    """Train many recipes side by side and rank them; resume a sweep that was interrupted.
+    """Train many recipes in parallel and rank them; resume a sweep that was interrupted.
 
     Args:
         prepared: The images. Only the train and validation splits are read.
@@ -83,11 +83,8 @@ def sweep(
     target = Path(folder) if folder is not None else free_folder(prepared, wanted.value)
     refuse_other(target, wanted.value)
     listeners = Callbacks(callbacks)
-    for trial in wanted.trials:
-        if trial.infeasible:
-            listeners.note(f"Left out: {trial.name}: {trial.infeasible}")
     with Lock(target), listeners.stage("sweep", folder=str(target)):
-        _begin(target, wanted, prepared)
+        _begin(target, wanted, prepared, listeners)
         if retry_failed:
             for path in target.glob("trials/*/failed.json"):
                 path.unlink()
@@ -108,10 +105,13 @@ def sweep(
 
 
 # ------------------------------------------------------------------------------------------------- before
-def _begin(folder: Path, wanted: Request, prepared: Prepared) -> None:
+def _begin(folder: Path, wanted: Request, prepared: Prepared, listeners: Callbacks) -> None:
     """Record the request in the folder, or check again, now that it is locked, that the folder holds the same one."""
     import numpy as np
 
+    for trial in wanted.trials:
+        if trial.infeasible:
+            listeners.note(f"Left out: {trial.name}: {trial.infeasible}")
     refuse_other(folder, wanted.value)
     if not (folder / "sweep.json").is_file():
         buffer = io.BytesIO()

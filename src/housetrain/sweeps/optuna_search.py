@@ -66,7 +66,7 @@ def space_to_json(space: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Optuna:
-    """Asks Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for trials, and tells it the results.
+    """Proposes trials with Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), which learns from results.
 
     Args:
         sweep: Of the trials.
@@ -110,7 +110,7 @@ class Optuna:
         self._rungs = rungs(Recipe.of(**self._fixed).epochs, first=first) if halving else []
         pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=FACTOR)
         self._study = optuna.create_study(pruner=pruner if halving else optuna.pruners.NopPruner())
-        self._asked: list[_Asked] = []
+        self._asked: list[_Proposal] = []
         for line in sweep.proposed():
             self._study.enqueue_trial(line["params"])
             self._enter(line, self._study.ask(self._distributions))
@@ -119,20 +119,20 @@ class Optuna:
         """Return a trial that is not at its end, or ask for a new one. See `Search.next`."""
         busy = set(busy)
         for asked in self._asked:
-            if not asked.told and asked.trial.name not in busy and (until := self._until(asked)) != 0:
+            if not asked.closed and asked.trial.name not in busy and (until := self._until(asked)) != 0:
                 return Assignment(asked.trial, until)
         while len(self._asked) < self._count:
             new = self._ask()
-            if not new.told:
+            if not new.closed:
                 return Assignment(new.trial, self._until(new))
         return None
 
-    def _until(self, asked: _Asked) -> int | None:
+    def _until(self, asked: _Proposal) -> int | None:
         """Report a trial's state to Optuna; return the epoch to train it to, ``None`` for its end, 0 for no more."""
         name, states = asked.trial.name, self._optuna.trial.TrialState
         run = self._sweep.run(name)
         if run.failure is not None:
-            return self._tell(asked, state=states.FAIL)
+            return self._close(asked, state=states.FAIL)
         for epochs in self._rungs[:-1]:
             if epochs <= asked.reported:
                 continue
@@ -145,19 +145,19 @@ class Optuna:
             if asked.optuna.should_prune() and not (run.complete or len(run.history) > epochs):
                 self._sweep.drop(epochs, [name])
             if name in self._sweep.dropped:
-                return self._tell(asked, loss, state=states.PRUNED)
+                return self._close(asked, loss, state=states.PRUNED)
         if run.complete:
             loss = self._sweep.best(name, len(run.history))
-            return self._tell(asked, loss) if loss is not None else self._tell(asked, state=states.FAIL)
+            return self._close(asked, loss) if loss is not None else self._close(asked, state=states.FAIL)
         return None
 
-    def _tell(self, asked: _Asked, value: float | None = None, *, state: Any = None) -> int:
-        asked.told = True
+    def _close(self, asked: _Proposal, value: float | None = None, *, state: Any = None) -> int:
+        asked.closed = True
         pruned = state is not None and state != self._optuna.trial.TrialState.FAIL
         self._study.tell(asked.optuna, None if pruned else value, state=state)
         return 0
 
-    def _ask(self) -> _Asked:
+    def _ask(self) -> _Proposal:
         number = len(self._asked)
         # A sampler of its own for each proposal: after a restart the next one does not depend on how many came before.
         self._study.sampler = self._optuna.samplers.TPESampler(seed=self._seed * 10_000 + number, constant_liar=True)
@@ -169,21 +169,21 @@ class Optuna:
         store.append_line(self._sweep.path / "asked.jsonl", line)
         return self._enter(line, asked)
 
-    def _enter(self, line: Mapping[str, Any], asked: Any) -> _Asked:
-        entered = _Asked(Trial.from_json(line), asked)
+    def _enter(self, line: Mapping[str, Any], asked: Any) -> _Proposal:
+        entered = _Proposal(Trial.from_json(line), asked)
         self._asked.append(entered)
         if entered.trial.infeasible:
-            self._tell(entered, state=self._optuna.trial.TrialState.FAIL)
+            self._close(entered, state=self._optuna.trial.TrialState.FAIL)
         return entered
 
 
 @dataclass
-class _Asked:
-    """One proposal: our trial, Optuna's, whether its result is told, and the epochs that were last reported."""
+class _Proposal:
+    """A proposal: our trial and Optuna's, whether Optuna has its result, and the epochs that were last reported."""
 
     trial: Trial
     optuna: Any
-    told: bool = False
+    closed: bool = False
     reported: int = 0
 
 

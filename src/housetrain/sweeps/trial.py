@@ -116,14 +116,15 @@ def latency_ms(recipe: Recipe, prepared: Prepared) -> float:
     """
     import numpy as np
 
+    from housetrain.inference.formats.keras import engine_of
     from housetrain.models.build import build
 
-    model = build(recipe, spec=prepared.spec, classes=prepared.classes)
+    engine = engine_of(build(recipe, spec=prepared.spec, classes=prepared.classes))
     image = np.zeros((1, *prepared.spec.shape), dtype=np.uint8)
     took = []
     for _ in range(_WARM_UP + _TIMED):
         start = time.perf_counter()
-        model.predict_on_batch(image)
+        engine.run(image)
         took.append(time.perf_counter() - start)
     return round(1000 * statistics.median(took[_WARM_UP:]), 3)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.errors import HousetrainError, IncompleteError, ModelError, one_line
+from housetrain.errors import HousetrainError, IncompleteError, one_line
 from housetrain.system import store
 from housetrain.system.lock import Lock
 
@@ -227,7 +227,7 @@ class Run:
         try:
             outputs = np.load(self.folder / "validation.npy", allow_pickle=False)
             return class_probabilities(outputs, len(self.classes)) if len(outputs) == images else None
-        except (OSError, ValueError, EOFError, ModelError):
+        except (OSError, ValueError, EOFError, HousetrainError):
             return None
 
     @property
