@@ -554,7 +554,11 @@ def test_room_that_runs_out_later_keeps_the_old(tmp_path: Path, root: Path, monk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     writer = module.npy_writer
-    for owner, function in ((prepared_folder, "write_atomic"), (writer, "copy_rows"), (writer, "sync")):
+    for owner, function in (
+        (prepared_folder, "write_atomic"),
+        (writer, "copy_rows"),
+        (prepared_folder, "replace_durably"),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, function, full)
             with pytest.raises(DiskFull, match="bytes_needed"):

@@ -150,7 +150,7 @@ def test_a_failed_export_leaves_the_old_bundle_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(bundles, "_save_arrays", fail)
-    with pytest.raises(DiskFull, match="what was there before is intact"):
+    with pytest.raises(DiskFull, match="the previous content is intact"):
         ht.export(digits.run, bundle)
     assert (bundle / "manifest.json").read_bytes() == before
     assert [path.name for path in bundle.parent.iterdir()] == [bundle.name]

@@ -21,7 +21,7 @@ from jobs import Loaded, Work
 import housetrain.system.process_pool as module
 from housetrain.errors import HousetrainError
 from housetrain.system import pool_worker
-from housetrain.system.pool_worker import Limits, can_fork
+from housetrain.system.pool_worker import Limits
 from housetrain.system.process_pool import Failed, ProcessPool, map_in_workers
 
 pytestmark = pytest.mark.timeout(90)
@@ -262,15 +262,6 @@ def test_however_the_parent_ends_its_forks_end(end: signal.Signals, whole_group:
         assert process.stdout.read() == ""
     _, alive = psutil.wait_procs(forks, timeout=2)
     assert alive == []
-
-
-@pytest.mark.parametrize("loaded", ["tensorflow", "jax", "torch", "openvino", "onnxruntime"])
-def test_a_process_with_threads_of_a_library_is_not_forked(monkeypatch: pytest.MonkeyPatch, loaded: str) -> None:
-    for name in pool_worker._THREADED:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    assert can_fork() == (sys.platform == "linux")
-    monkeypatch.setitem(sys.modules, loaded, sys)
-    assert not can_fork()
 
 
 # ---------------------------------------------------------------------------------------------- a pool that stays open

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from housetrain.errors import DownloadError
 from housetrain.system.events import Callback, Callbacks
-from housetrain.system.files import disk_errors
+from housetrain.system.files import disk_errors, replace_durably
 
 _ATTEMPTS = 4
 _TIMEOUT_S = 30.0
@@ -94,7 +94,7 @@ def fetch(remote: RemoteFile, folder: Path, *, callbacks: Sequence[Callback] = (
             size = part.stat().st_size
             part.unlink()  # going on with it could never succeed
             raise _failed(remote, f"its content is another: {size} bytes, sha256 {found[:16]}...")
-        part.replace(target)
+        replace_durably(part, target)
     return target
 
 

@@ -1,10 +1,10 @@
 """One ``.npy`` file of equally sized images, filled row by row from many processes.
 
-In: how many rows of which shape, and for each row an image file with its sha256, or a row of an older file. Out: a
-plain ``.npy`` that ``np.load(path, mmap_mode="r")`` opens. Every process writes with ``os.pwrite`` at the row's own
-place, so no image travels through a pipe and no array is ever held in memory.
+In: the number of rows and their shape, and for each row an image file with its sha256, or a row of an older file. Out:
+a plain ``.npy`` that ``np.load(path, mmap_mode="r")`` opens. Every process writes each row with ``os.pwrite`` at its
+place, so no image travels through a pipe and no array is held in memory. Does not know: classes, splits.
 
-It does not know of classes or splits. Workers import this module: it must stay quick to import.
+Workers import this module: it must stay quick to import.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import errno
 import hashlib
 import os
 import stat
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,16 +25,16 @@ from housetrain.images.decode import load_image, read_bytes
 from housetrain.images.input_spec import InputSpec
 
 HEADER_BYTES = 128
-_BLOCK_BYTES = 8 << 20  # how much is copied at once: enough for speed, nothing to memory
+_BLOCK_BYTES = 8 << 20  # copied at once
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one image that did not end in its row.
+    """Why one image did not become a row.
 
     Attributes:
         kind: ``"failed"`` (it cannot be decoded), ``"changed"`` (not the file that was scanned) or ``"disk"``.
-        reason: Short words; for ``"disk"`` the error number.
+        reason: A short phrase; for ``"disk"`` the error number.
     """
 
     kind: str
@@ -43,9 +42,7 @@ class Outcome:
 
 
 class RowWriter:
-    """Decode one image and write it as one row: what threads and worker processes run.
-
-    It holds the array file open from its first row to `close`, and travels to another process without that.
+    """Decode one image and write it as one row: what worker processes run. Each keeps the array file open.
 
     Args:
         root: The folder of images.
@@ -56,11 +53,7 @@ class RowWriter:
     def __init__(self, root: Path, path: Path, spec: InputSpec) -> None:
         self.root, self.path, self.spec = root, path, spec
         self._start = os.path.join(root, "")  # noqa: PTH118 - text: joining paths costs more than reading a small file
-        self._descriptor = -1
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple[type[RowWriter], tuple[Path, Path, InputSpec]]:
-        return RowWriter, (self.root, self.path, self.spec)
+        self._descriptor = -1  # a fork or a new program opens its own
 
     def __call__(self, item: tuple[int, str, str]) -> Outcome | None:
         """Write the row ``item[0]`` from the file ``item[1]`` whose sha256 was ``item[2]``; ``None`` is success."""
@@ -77,28 +70,16 @@ class RowWriter:
         except DecodeError as error:
             return Outcome("failed", error.reason)
         try:
-            write_row(self._open(), number, image)
+            if self._descriptor < 0:
+                self._descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+            write_row(self._descriptor, number, image)
         except OSError as error:
             return Outcome("disk", str(error.errno or errno.EIO))
         return None
 
-    def close(self) -> None:
-        """Close the array file."""
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _open(self) -> int:
-        if self._descriptor < 0:
-            with self._lock:
-                if self._descriptor < 0:
-                    self._descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        return self._descriptor
-
 
 def _read(path: str) -> bytes:
-    """Return what `read_bytes` returns in half the time; whatever is odd is left for it to name."""
+    """Return what `read_bytes` returns, in half the time; files that are not plain are left to it."""
     with contextlib.suppress(OSError, ValueError):
         status = os.stat(path)  # noqa: PTH116 - see RowWriter
         if stat.S_ISREG(status.st_mode) and status.st_size < _BLOCK_BYTES:
@@ -123,7 +104,7 @@ def file_bytes(count: int, spec: InputSpec) -> int:
 
 
 def create(path: Path, count: int, *, spec: InputSpec) -> None:
-    """Make a new file with room for ``count`` rows. The room is taken now, so that a full disk is said now.
+    """Create a file with room for ``count`` rows. The room is reserved, so that a full disk is reported now.
 
     Raises:
         OSError: No room (ENOSPC, EFBIG, EDQUOT) or no permission. No file is left.
@@ -173,7 +154,7 @@ def write_row(descriptor: int, number: int, image: np.ndarray) -> None:
 
 
 def copy_rows(source: Path, target: Path, pairs: Iterable[tuple[int, int]], *, spec: InputSpec) -> None:
-    """Copy rows between two files, or down inside one; runs of neighbors are copied in one piece.
+    """Copy rows between two files, or down inside one; consecutive rows are copied together.
 
     Args:
         source: The file to read.
@@ -212,12 +193,6 @@ def drop_rows(path: Path, numbers: Sequence[int], count: int, *, spec: InputSpec
     with path.open("r+b", buffering=0) as file:
         file.truncate(file_bytes(len(kept), spec))
         os.pwrite(file.fileno(), header(len(kept), spec), 0)
-
-
-def sync(path: Path) -> None:
-    """Make the file's content durable."""
-    with path.open("rb") as file, contextlib.suppress(PermissionError):
-        os.fsync(file.fileno())
 
 
 def _pwrite(descriptor: int, data: memoryview, offset: int) -> None:

@@ -26,7 +26,7 @@ from housetrain.data import npy_writer
 from housetrain.data.split_manifest import SPLITS, LeftOut, SplitManifest
 from housetrain.errors import CorruptError, FolderError, IncompleteError
 from housetrain.images.input_spec import InputSpec
-from housetrain.system.files import disk_errors, is_temporary, write_atomic
+from housetrain.system.files import disk_errors, is_temporary, replace_durably, write_atomic
 from housetrain.system.lock import Lock
 
 MANIFEST = "prepared.json"
@@ -91,7 +91,6 @@ def write_prepared(
                 final = _without(split, filled.failed) if filled.failed else split
                 if filled.failed:
                     npy_writer.drop_rows(part, sorted(filled.failed), len(split.rows), spec=spec)
-                npy_writer.sync(part)
                 facts = {
                     "request": dict(request),
                     "decoder": dict(decoder),
@@ -114,7 +113,7 @@ def _exchange(
     # Not named by content alone: damaged content must never be taken for the new one.
     name = f"{fingerprint[:8]}-{os.urandom(3).hex()}"
     images, rows = folder / f"images-{name}.npy", folder / f"split-{name}.json"
-    part.replace(images)
+    replace_durably(part, images)
     write_atomic(rows, listing)
     manifest: dict[str, Any] = {
         "format": FORMAT,

@@ -1,7 +1,7 @@
-"""One `housetrain` command as a process of its own, which outlives the page: ``python -m housetrain.studio.job``.
+"""One `housetrain` command as a separate process that outlives the page: ``python -m housetrain.studio.job``.
 
 In: a job folder and the words of the command. Out: what the command writes, its output and errors as files, and
-``ended.json`` with its exit code. A process that is killed leaves no ``ended.json``: that is how the page knows.
+``ended.json`` with its exit code. A process that is killed leaves no ``ended.json``, which is how the page knows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from housetrain.system import store
 
-_NICE = 5  # the page stays quick while all cores train
+_NICE = 5  # the page stays responsive while all cores train
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         os.nice(_NICE)
     born = psutil.Process().create_time()
     store.write_json_atomic(folder / "process.json", {"pid": os.getpid(), "born": born}, durable=False)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background would have it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored
     sys.argv = ["housetrain", *sys.argv[2:]]
     code = 1
     try:

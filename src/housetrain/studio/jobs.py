@@ -1,12 +1,12 @@
-"""The processes that the page started: begun, watched, stopped, found again after a reload or a restart.
+"""The processes that the page starts: watched, stopped, and found again after a reload or a restart.
 
-In: the words of a `housetrain` command. Out: a `Job`, which is a folder of plain files, so that any tab and any later
-page server sees the same. It does not know what the commands do.
+In: the words of a `housetrain` command. Out: a `Job`, which is a folder of plain files, so that every tab and every
+later page server sees the same. Does not know: what the commands do.
 
 ```
 job.json       verb, words, target (the folder it works on), started
 process.json   pid and birth of the process, written by itself
-progress.json  how far it is, where the command says so
+progress.json  its progress, where the command reports it
 out, err       what it printed
 asked.json     it was asked to stop
 ended.json     its exit code; missing = it runs, or was killed
@@ -37,23 +37,24 @@ from housetrain.studio.settings import PASSWORD
 from housetrain.system import store
 from housetrain.system.files import disk_errors
 from housetrain.system.lock import Lock
+from housetrain.system.machine import process_alive
 from housetrain.system.progress_file import PROGRESS_FILE
 from housetrain.training.run import Run
 
 State = Literal["starting", "running", "done", "failed", "stopped", "killed"]
-_STARTS_S = 20.0  # so long a process may take before it says that it is there
+_STARTS_S = 20.0  # for writing process.json
 _KEPT = 60
 _TAIL = 20_000
-_KILLED = "The process ended without a word: it was killed, ran out of memory, or the machine went down."
+_KILLED = "The process ended without a message: it was killed, ran out of memory, or the machine stopped."
 _children: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
 class Job:
-    """One command under way, or over.
+    """One command that runs, or has ended.
 
     Attributes:
-        folder: Its notes.
+        folder: Its files.
         verb: ``prepare``, ``train``, ...
         words: All words after ``housetrain``.
         target: The folder it works on, ``""`` for none.
@@ -78,11 +79,11 @@ class Job:
 
     @property
     def state(self) -> State:
-        """What has become of it, as the files and the system say now."""
+        """Its state now, from its files and the system."""
         ended = self._note("ended.json")
         if ended is not None:
             code = int(ended["code"])
-            # `check` leaves with 1 where it found something; that is no failure
+            # `check` exits with 1 where it found something; that is no failure
             fine = code == 0 or (self.verb == "check" and code == 1)
             return "done" if fine else "stopped" if code == 130 else "failed"
         process = self._note("process.json")
@@ -90,28 +91,28 @@ class Job:
             return "starting" if time.time() - self.started < _STARTS_S else "killed"
         if is_alive(int(process["pid"]), born=float(process["born"])):
             return "running"
-        if self._note("ended.json") is not None:  # written between two looks
+        if self._note("ended.json") is not None:  # written between the two checks
             return self.state
         return "stopped" if self._note("asked.json") else "killed"
 
     @property
     def active(self) -> bool:
-        """Whether it is still at work."""
+        """Whether it still runs."""
         return self.state in ("starting", "running")
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """``title``, ``done`` and ``total``, where the command says so."""
+        """``title``, ``done`` and ``total``, where the command reports them."""
         return self._note("progress.json")
 
     @property
     def output(self) -> str:
-        """What it printed as its result."""
+        """What it printed on standard output."""
         return _text(self.folder / "out")
 
     @property
     def error(self) -> str:
-        """Why it failed, in one sentence; ``""`` when it did not."""
+        """Why it failed, in one sentence; ``""`` if it did not."""
         state = self.state
         if state not in ("failed", "killed"):
             return ""
@@ -119,7 +120,7 @@ class Job:
         said = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
         if state == "killed":
             return said[-1] if said else _KILLED
-        return said[-1] if said else lines[-1] if lines else "It failed without saying why."
+        return said[-1] if said else lines[-1] if lines else "It failed without a message."
 
     @property
     def pid(self) -> int | None:
@@ -131,11 +132,11 @@ class Job:
         """Ask it to stop.
 
         Raises:
-            IncompleteError: It is not there any more.
+            IncompleteError: Its process has ended, or has not started yet.
         """
         if self.pid is None:
-            raise IncompleteError("The process is not there yet", do="try again")
-        # It may not yet have got so far as to note its own end.
+            raise IncompleteError("The process has not started yet", do="try again")
+        # It may be stopped before it can write ended.json.
         store.write_json_atomic(self.folder / "asked.json", {"time": time.time()}, durable=False)
         stop(self.pid)
 
@@ -151,13 +152,13 @@ def start(jobs: Path, words: Sequence[str | Path], *, target: Path | None = None
     """Start `housetrain` with ``words`` as a process that outlives the page.
 
     Args:
-        jobs: Where notes of jobs lie.
+        jobs: The folder of all jobs.
         words: The verb and what follows it.
-        target: The folder it works on: asked for again while it runs, the job that is under way is returned.
+        target: The folder it works on. If a job of the same verb already runs on it, that one is returned.
         work: The working folder.
 
     Raises:
-        DiskFull: Its notes cannot be written.
+        DiskFull: Its files cannot be written.
     """
     named = "" if target is None else str(target.absolute())
     if named and (found := newest(jobs, target=target)) is not None and found.active and found.verb == str(words[0]):
@@ -178,7 +179,7 @@ def start(jobs: Path, words: Sequence[str | Path], *, target: Path | None = None
             stderr=err,
             cwd=work,
             env=environment,
-            start_new_session=True,  # Ctrl-C in the page's terminal is not for it
+            start_new_session=True,  # Ctrl-C in the page's terminal does not reach it
         )
     with contextlib.suppress(psutil.Error):  # it has ended already
         note = {"pid": process.pid, "born": psutil.Process(process.pid).create_time()}
@@ -191,13 +192,13 @@ def all_of(jobs: Path) -> tuple[Job, ...]:
     """Return the jobs, newest first."""
     found = []
     for folder in sorted(jobs.glob("*-*"), reverse=True) if jobs.is_dir() else ():
-        with contextlib.suppress(StoreError, KeyError, TypeError, ValueError):  # being made, or not ours
+        with contextlib.suppress(StoreError, KeyError, TypeError, ValueError):  # being created, or not a job
             found.append(Job.open(folder))
     return tuple(found)
 
 
 def newest(jobs: Path, *, target: Path | None = None, verb: str = "") -> Job | None:
-    """Return the newest job on a folder, or of a verb."""
+    """Return the newest job on a folder, or of a verb; ``None`` if there is none."""
     named = None if target is None else str(target.absolute())
     for job in all_of(jobs):
         if (named is None or job.target == named) and (not verb or job.verb == verb):
@@ -206,21 +207,21 @@ def newest(jobs: Path, *, target: Path | None = None, verb: str = "") -> Job | N
 
 
 def stop(pid: int, *, at_once: bool = False) -> None:
-    """Ask a `housetrain` process to stop where it is safe; ``at_once`` ends it as a power cut would.
+    """Ask a `housetrain` process to stop where it is safe; ``at_once`` kills it.
 
     Raises:
-        IncompleteError: There is no such process of ours.
+        IncompleteError: It has ended, or is not a `housetrain` process.
     """
     if not _is_ours(pid):
-        raise IncompleteError("The process is not there any more", do="look again: it may have ended", pid=pid)
+        raise IncompleteError("The process has ended", do="reload the page", pid=pid)
     os.kill(pid, signal.SIGKILL if at_once else signal.SIGINT)
 
 
 def stop_run(folder: Path, *, at_once: bool = False) -> None:
-    """Stop the process that trains into a run folder, also one that the page did not start.
+    """Stop the process that trains into a run folder, whether or not the page started it.
 
     Raises:
-        IncompleteError: None does on this machine.
+        IncompleteError: No process of this machine trains into it.
     """
     holder = Lock.holder(folder) if Lock.held(folder) else None
     if holder is None or holder.get("host") != socket.gethostname():
@@ -230,22 +231,15 @@ def stop_run(folder: Path, *, at_once: bool = False) -> None:
 
 
 def is_alive(pid: int, *, born: float | None = None) -> bool:
-    """Return whether a process runs (a zombie does not), and is the one that was born then."""
+    """Return whether a process runs; see `housetrain.system.machine.process_alive`."""
     for child in _children:
         if child.pid == pid:
             child.poll()  # takes it out of the system's table once it has ended
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        # It is reckoned from the time of the last start in whole seconds, which moves by one when the clock is set.
-        return born is None or abs(process.create_time() - born) < 2.0
-    except psutil.Error:
-        return False
+    return process_alive(pid, born=born)
 
 
 def _is_ours(pid: int) -> bool:
-    """Whether the process is a housetrain's: a number in a file may by now be anybody's."""
+    """Return whether it is a `housetrain` process: by now the number may be another process's."""
     try:
         return pid > 1 and is_alive(pid) and any("housetrain" in word for word in psutil.Process(pid).cmdline())
     except psutil.Error:

@@ -1,6 +1,6 @@
-"""How Keras and OpenVINO come in: the one place that imports them first.
+"""Importing Keras and OpenVINO: the one place that imports them first.
 
-In: what they are needed for. Out: the module, or one line that names the missing extra. It knows nothing of nets.
+In: what they are needed for. Out: the module, or one line that names the missing extra. Does not know: models.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from typing import Any
 
 from housetrain.errors import MissingExtra
 
-# What TensorFlow 2.21 prints while it is imported, whatever TF_CPP_MIN_LOG_LEVEL says: it writes these before its
-# logging is set up. They tell nothing that a person who trains can use.
+# What TensorFlow 2.21 prints while it is imported, before its logging is set up and TF_CPP_MIN_LOG_LEVEL applies.
+# None of it is useful to a person who trains a model.
 _START_UP_NOTES = re.compile(
     r"^(WARNING: All log messages before absl|[IW]\d{4} \S+ +\d+ \S+\.cc:\d+\]|INFO: Created TensorFlow Lite)"
 )
 
-# the ones Keras has
 _BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -74,11 +73,11 @@ def load_tensorflow(need: str) -> ModuleType:
 
 @contextlib.contextmanager
 def without_start_up_notes() -> Iterator[None]:
-    """Hold standard error back (the C++ side writes to the file descriptor), then let through all but the notes."""
+    """Collect standard error (C++ code writes to the file descriptor), then write all of it but the start-up notes."""
     try:
         sys.stderr.flush()
         real = os.dup(2)
-    except (OSError, AttributeError, ValueError):  # no standard error to speak of
+    except (OSError, AttributeError, ValueError):  # standard error is closed or replaced
         yield
         return
     with tempfile.TemporaryFile() as held:
@@ -96,12 +95,11 @@ def without_start_up_notes() -> Iterator[None]:
 
 
 def load_openvino(need: str, *, converting: bool = False) -> ModuleType:
-    """Import OpenVINO, quickly and without its reports to its maker.
+    """Import OpenVINO without its telemetry, in half the time.
 
-    OpenVINO 2026 brings its model converter along when it is imported, and the converter's first act is to post a
-    usage event to a web service. Neither is wanted here: images and habits stay on this machine. While the import
-    lasts, the converter (or, where it is needed, only its reporter) is therefore not to be found, which OpenVINO
-    allows for; that also saves half of the import's time.
+    OpenVINO 2026 imports its model converter, which posts a usage event to a web service. Neither is wanted here:
+    nothing about the images or their user leaves this machine. During the import the converter (or, where it is needed,
+    only its telemetry) is hidden, which OpenVINO allows for.
 
     Args:
         need: What needs it, for the error, such as ``"predicting with an OpenVINO model"``.
@@ -111,7 +109,7 @@ def load_openvino(need: str, *, converting: bool = False) -> ModuleType:
         MissingExtra: OpenVINO is not installed.
     """
     hidden = {"openvino_telemetry"} if converting else {"openvino_telemetry", "openvino.tools.ovc"}
-    with _not_to_be_found(hidden):
+    with _hidden(hidden):
         try:
             openvino = importlib.import_module("openvino")
             if converting and not hasattr(openvino, "convert_model"):
@@ -124,10 +122,10 @@ def load_openvino(need: str, *, converting: bool = False) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _not_to_be_found(names: set[str]) -> Iterator[None]:
-    """Let imports of these modules fail for a moment; those that are loaded already stay as they are."""
+def _hidden(names: set[str]) -> Iterator[None]:
+    """Make imports of these modules fail inside the block; modules that are loaded already stay as they are."""
     absent = {name for name in names if name not in sys.modules}
-    nothing: Any = None  # how Python's own tables say "no such module"
+    nothing: Any = None  # in sys.modules: "no such module"
     sys.modules.update(dict.fromkeys(absent, nothing))
     try:
         yield

@@ -1,7 +1,7 @@
-"""Files that are the old or the new, never half of one; and a full disk in one clear line.
+"""Atomic files: a reader sees the old content or the new, never a part; and a full disk is one clear line.
 
-In: paths and bytes. Out: files, or `DiskFull` with the path, the bytes needed and the bytes free. It does not know what
-is written: arrays, catalogs, runs and bundles all stand on it.
+In: paths and bytes. Out: files, or `DiskFull` with the path, the bytes needed and the bytes free. Does not know: what
+is written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_PERMISSION = {errno.EROFS, errno.EACCES, errno.EPERM}
 # ------------------------------------------------------------------------------------------------- room
 @contextlib.contextmanager
 def disk_errors(path: Path, *, bytes_needed: int | None = None) -> Iterator[None]:
-    """Turn a full disk, a quota, a read-only place or a missing permission for ``path`` into one clear line.
+    """Turn a full disk, a quota, a read-only file system or a missing permission for ``path`` into one clear line.
 
     Raises:
         DiskFull: Any of them; it names ``path`` and, where it is known, ``bytes_needed``.
@@ -37,7 +37,7 @@ def disk_errors(path: Path, *, bytes_needed: int | None = None) -> Iterator[None
 
 
 def ensure_room(path: Path, bytes_needed: int) -> None:
-    """Refuse up front what could not be written: ``path`` (or its nearest existing parent) lacks room or permission.
+    """Refuse early what cannot be written: ``path`` (or its nearest existing parent) lacks room or permission.
 
     Raises:
         DiskFull: Fewer than ``bytes_needed`` bytes are free, or the place is not writable.
@@ -63,9 +63,8 @@ def _disk_full(path: Path, bytes_needed: int | None, code: int) -> DiskFull:
         with contextlib.suppress(OSError):
             received["bytes_free"] = shutil.disk_usage(_nearest(path)).free
     return DiskFull(
-        f"cannot write {path}: {os.strerror(code)}",
-        do=f"{'free some space' if code in _NO_ROOM else 'allow writing there'} or choose another folder; "
-        "what was there before is intact",
+        f"Cannot write {path}: {os.strerror(code)}; the previous content is intact",
+        do=f"{'free some space' if code in _NO_ROOM else 'allow writing there'}, or choose another folder",
         **received,
     )
 
@@ -77,10 +76,10 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     Args:
         path: The file; its folder exists.
         data: The content.
-        durable: ``False`` leaves out the fsync, for files that are only watched (a progress bar's).
+        durable: ``False`` skips the fsync, for files that only report progress.
 
     Raises:
-        OSError: It cannot be written; see `disk_errors`. What was there before is intact.
+        OSError: It cannot be written; see `disk_errors`. The previous content is intact.
     """
     temporary = temporary_beside(path)
     try:
@@ -100,12 +99,12 @@ def temporary_beside(path: Path) -> Path:
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a file of this name is what `temporary_beside` names: a kill may leave one behind."""
+    """Return whether `temporary_beside` gives such names: a kill may leave such a file behind."""
     return name.startswith(".") and ".tmp" in name
 
 
 def replace_durably(temporary: Path, path: Path) -> None:
-    """Rename the finished file ``temporary`` to ``path``: afterwards ``path`` is the new one, come what may."""
+    """Rename the finished file ``temporary`` to ``path``, so that ``path`` is the new one even after a power cut."""
     fsync_file(temporary)
     temporary.replace(path)
     fsync_folder(path.parent)
@@ -121,7 +120,7 @@ def fsync_file(path: Path) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the names inside ``folder`` durable. Some file systems (and Windows) cannot: then it does nothing."""
+    """Make the names inside ``folder`` durable. Does nothing where the file system (or Windows) cannot."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -147,6 +147,8 @@ def process_alive(pid: int, *, born: float | None = None) -> bool:
             return False
         # It is computed from the time of the last boot in whole seconds, which moves by one when the clock is set.
         return born is None or abs(process.create_time() - born) < _SAME_BIRTH_S
+    except psutil.AccessDenied:  # another person's
+        return True
     except (psutil.Error, ValueError, OverflowError):
         return False
 

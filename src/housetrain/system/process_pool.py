@@ -272,8 +272,8 @@ class ProcessPool:
         if (reason and current != worker.seen) or (
             not reason and code == -signal.SIGKILL and self._limits.retry_killed and self._queue.spare(culprit)
         ):
-            # It finished the item in the very moment it was given up; or nobody here killed it: the system ran out of
-            # memory, perhaps not by this item's fault.
+            # Either it finished the item in the moment it was given up, or the system killed it, perhaps for memory
+            # that others took: the item is not to blame.
             culprit = IDLE
         if worker.forked:
             self._fork = False  # programs decide from now on

@@ -1,6 +1,6 @@
-"""A path -> its bytes, if it is a regular file; anything else is named and left alone.
+"""Read regular files, and nothing else.
 
-In: a path. Out: bytes, or a `DecodeError` with a short reason. It does not know images.
+In: a path. Out: bytes, or a `DecodeError` with a short reason. Does not know: images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_BYTES = 512 << 20
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a regular file and nothing else; never blocks on a FIFO, never opens a device.
+    """Return the content of a regular file. Never blocks on a FIFO and never opens a device.
 
     Args:
         path: A file, or a symlink to one.
@@ -66,7 +66,7 @@ def check_regular(status: os.stat_result) -> int:
 
 
 def why_unreadable(path: Path, error: OSError) -> str:
-    """Return the short phrase for a file that the system does not hand out."""
+    """Return a short phrase for a file that the system does not open."""
     if error.errno == errno.ELOOP:
         return "symlink loop"
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -1,11 +1,11 @@
 """Files that survive a kill -9: atomic files and folders, JSON lines.
 
-In: paths and plain values. Out: files that are either the old or the new, never half of one; folders whose manifest
-(sizes and sha256) was written last. It does not know what a run, a checkpoint or an image is.
+In: paths and plain values. Out: files with the old content or the new, never a part; folders whose manifest (sizes and
+sha256) was written last. Does not know: runs, checkpoints, images.
 
 The protocol of a committed folder: write everything into a hidden temporary folder beside the target, fsync each file,
 write ``manifest.json`` last, fsync, rename, fsync the parent. A reader takes the newest folder that agrees with its
-manifest and renames the others ``*.corrupt``, so that nothing is lost and nothing bad is read.
+manifest and renames the others ``*.corrupt``: nothing is lost, and nothing damaged is read.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from housetrain.system.files import ensure_room as ensure_room
 from housetrain.system.files import fsync_file, fsync_folder, write_atomic
 from housetrain.system.files import replace_durably as replace_durably
 from housetrain.system.files import temporary_beside as temporary_beside
+from housetrain.system.machine import process_alive
 
 MANIFEST = "manifest.json"
 _active: set[str] = set()  # temporary folders of this very process that are still being written
@@ -38,7 +39,7 @@ _active: set[str] = set()  # temporary folders of this very process that are sti
 def plain(value: Any) -> Any:
     """Return ``value`` as JSON-plain: numpy scalars unpacked, paths as text, NaN and infinity as ``None``.
 
-    ``NaN`` is no JSON: a browser refuses a whole file for one of them.
+    ``NaN`` is not JSON: a browser refuses a whole file because of one.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -67,7 +68,7 @@ def write_bytes_atomic(path: Path, data: bytes, *, durable: bool = True) -> None
     Args:
         path: The file; its folder is made.
         data: The content.
-        durable: ``False`` leaves out the fsync, for files that are only watched (a progress bar's).
+        durable: ``False`` skips the fsync, for files that only report progress.
 
     Raises:
         DiskFull: It cannot be written.
@@ -97,13 +98,13 @@ def read_json(path: Path) -> Any:
         ) from error
     except (ValueError, UnicodeDecodeError) as error:
         raise CorruptError(
-            f"{path.name} is not JSON", do="restore it or make the folder anew", path=str(path)
+            f"{path.name} is not JSON", do="restore it, or create the folder again", path=str(path)
         ) from error
 
 
 # ------------------------------------------------------------------------------------------------- JSON lines
 def append_line(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
-    """Append one JSON object as one line in one write; a torn line that a crash left at the end is cut first.
+    """Append one JSON object as one line in one write; an incomplete last line, left by a crash, is cut first.
 
     Raises:
         DiskFull: It cannot be written.
@@ -125,7 +126,7 @@ def append_line(path: Path, value: Mapping[str, Any], *, durable: bool = True) -
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSON-lines file; none if it is missing; a torn last line is left out.
+    """Return the objects of a JSON-lines file; none if it is missing; an incomplete last line is skipped.
 
     Raises:
         CorruptError: A line that is not the last is not a JSON object.
@@ -152,7 +153,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_lines(path: Path, count: int) -> None:
-    """Cut a JSON-lines file back to its first ``count`` lines (a torn tail goes too). A missing file stays missing.
+    """Cut a JSON-lines file, if it exists, to its first ``count`` lines. An incomplete last line is cut, too.
 
     Raises:
         DiskFull: It cannot be written.
@@ -191,13 +192,13 @@ def _cut_torn_tail(handle: int) -> None:
 # ------------------------------------------------------------------------------------------------- folders
 @contextlib.contextmanager
 def commit_folder(parent: Path, name: str) -> Iterator[Path]:
-    """Yield a temporary folder; when the block ends well, it appears as ``parent/name`` with its manifest, at once.
+    """Yield a temporary folder; when the block returns, it becomes ``parent/name`` with its manifest in one step.
 
-    An existing ``parent/name`` is exchanged for the new one and then removed. When the block raises, nothing changed.
+    An existing ``parent/name`` is exchanged for the new one and then removed. When the block raises, nothing changes.
 
     Args:
         parent: The folder it will stand in; made if missing.
-        name: Its name there.
+        name: The name of the new folder.
 
     Yields:
         The empty temporary folder to write into.
@@ -254,15 +255,15 @@ def verify_folder(folder: Path) -> None:
     for name, facts in files.items():
         path = folder / name
         if not path.is_file():
-            raise CorruptError(f"{name} is missing", do="restore it or make the folder anew", path=str(folder))
+            raise CorruptError(f"{name} is missing", do="restore it, or create the folder again", path=str(folder))
         if path.stat().st_size != facts["bytes"] or file_sha256(path) != facts["sha256"]:
             raise CorruptError(
-                f"{name} is not what was written", do="restore it or make the folder anew", path=str(folder)
+                f"{name} is not what was written", do="restore it, or create the folder again", path=str(folder)
             )
 
 
 def committed(parent: Path, prefix: str) -> list[Path]:
-    """Return the committed folders ``parent/prefix*``, oldest first (by name); none is verified."""
+    """Return the committed folders ``parent/prefix*``, oldest first (by name), without verifying them."""
     if not parent.is_dir():
         return []
     return sorted(
@@ -285,7 +286,7 @@ def newest_valid(parent: Path, prefix: str) -> Path | None:
 
 
 def set_aside(folder: Path) -> Path:
-    """Rename a bad folder to ``*.corrupt`` (then ``*.corrupt2`` ...) and return its new name."""
+    """Rename a damaged folder to ``*.corrupt`` (then ``*.corrupt2`` ...) and return its new path."""
     number = 1
     while True:
         aside = folder.with_name(f"{folder.name}.corrupt{number if number > 1 else ''}")
@@ -302,7 +303,7 @@ def file_sha256(path: Path) -> str:
 
 
 def known_sha256(path: Path) -> str:
-    """Return `file_sha256`, read once per process and state of the file. For files that are only replaced whole."""
+    """Return `file_sha256`, computed once per process and state of the file. For files that are only replaced whole."""
     status = path.stat()
     return _sha256_of(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
@@ -313,7 +314,7 @@ def _sha256_of(path: Path, state: tuple[int, ...]) -> str:
 
 
 def _remove_leftovers(parent: Path) -> None:
-    """Remove temporary folders of processes of this machine that are gone."""
+    """Remove temporary folders of processes of this machine that have ended."""
     for item in parent.glob(".tmp-*"):
         *_, host, pid = item.name.rsplit("-", 2)
         if host != _host() or not pid.isdigit() or str(item) in _active:
@@ -323,7 +324,7 @@ def _remove_leftovers(parent: Path) -> None:
 
 
 def _exchange(temporary: Path, target: Path) -> None:
-    """Swap two folders in one step where the kernel can; else in two, the old one first moved aside."""
+    """Exchange two folders in one step where the kernel can; else in two, with the old one moved aside first."""
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):
@@ -335,21 +336,6 @@ def _exchange(temporary: Path, target: Path) -> None:
     target.rename(aside)
     temporary.rename(target)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def process_alive(pid: int) -> bool:
-    """Return whether a process of this number exists on this machine."""
-    if os.name != "posix":
-        import psutil
-
-        return bool(psutil.pid_exists(pid))
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return pid > 0
 
 
 def _host() -> str:
