@@ -31,10 +31,17 @@ def test_a_missing_keras_is_one_line_that_names_the_extra(monkeypatch: pytest.Mo
         backend.load_keras("training")
 
 
-def test_importing_keras_says_nothing() -> None:
-    code = "from housetrain.system.backend import load_keras; print(load_keras('a test').__version__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("3.") and done.stderr == ""
+def test_importing_keras_says_nothing_and_keeps_to_the_share_of_the_processor() -> None:
+    code = (
+        "import os; from housetrain.system import backend; backend.cores = lambda: 3; "
+        "print(backend.load_keras('a test').__version__, os.environ['TF_NUM_INTRAOP_THREADS'], "
+        "os.environ['TF_NUM_INTEROP_THREADS'])"
+    )
+    environment = {**os.environ, "TF_NUM_INTEROP_THREADS": "7"}  # a person's own setting is kept
+    environment.pop("TF_NUM_INTRAOP_THREADS", None)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    version, *threads = done.stdout.split()
+    assert version.startswith("3.") and threads == ["3", "7"] and done.stderr == ""
 
 
 def test_openvino_comes_without_what_it_would_tell_its_maker() -> None:

@@ -121,7 +121,8 @@ class Processes:
 
     def submit(self, request: TrialRequest) -> None:
         """Take a trial. See `Executor.submit`."""
-        self._names[self._open().submit(dict(request))] = request["name"]
+        index = self._open().submit(dict(request))
+        self._names[index] = request["name"]
 
     def poll(self, timeout_s: float) -> list[Outcome]:
         """Return what has ended. See `Executor.poll`."""

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from housetrain.errors import MissingExtra
+from housetrain.system.machine import cores
 
 # What TensorFlow 2.21 prints while it is imported, before its logging is set up and TF_CPP_MIN_LOG_LEVEL applies.
 # None of it is useful to a person who trains a model.
@@ -39,6 +40,8 @@ def load_keras(need: str) -> ModuleType:
     if loaded is not None:
         return loaded
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, str(cores()))  # TensorFlow's default ignores the container's share of the processor
     with without_start_up_notes():
         try:
             import keras
@@ -61,6 +64,8 @@ def load_tensorflow(need: str) -> ModuleType:
         MissingExtra: TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, str(cores()))  # TensorFlow's default ignores the container's share of the processor
     with without_start_up_notes():
         try:
             import tensorflow
