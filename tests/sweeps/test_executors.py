@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from sweeps.fakes import small
 
 from housetrain.data.prepare import Prepared
 from housetrain.models.recipe import Recipe
 from housetrain.sweeps.driver import sweep
-from housetrain.sweeps.executors import Executor, InProcess, Outcome, Processes
+from housetrain.sweeps.executors import Executor, InProcess, Outcome, Processes, worker_environment
 from housetrain.system import store
 from housetrain.system.events import Callback
 from housetrain.training.run import Run
@@ -114,3 +116,33 @@ sweep(Prepared.open(Path({str(digits.folder)!r})), grid, {str(tmp_path / "s")!r}
     driver.wait()
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+
+
+def test_a_worker_that_is_killed_is_an_outcome_and_close_ends_all(digits: Prepared, tmp_path: Path) -> None:
+    executor = Processes(1, logs=tmp_path / "log")
+    recipe = Recipe.of("cnn", conv=1, nodes=4, epochs=5000, batch_size=16)
+    asked = {"prepared": str(digits.folder), "data": digits.fingerprint, "recipe": recipe.to_json(), "until": None}
+    children = psutil.Process().children
+    before = set(children())
+    try:
+        executor.submit({"name": "killed", "folder": str(tmp_path / "killed"), **asked})
+        while not (tmp_path / "killed" / "history.jsonl").is_file():
+            assert executor.poll(0.1) == []
+        [worker] = set(children()) - before
+        worker.kill()
+        assert executor.poll(30.0) == [Outcome("killed", "died", "killed by the system (out of memory?)")]
+        executor.submit({"name": "stopped", "folder": str(tmp_path / "stopped"), **asked})
+        while not (tmp_path / "stopped" / "history.jsonl").is_file():
+            assert executor.poll(0.1) == []
+    finally:
+        began = time.monotonic()
+        executor.close()
+    assert time.monotonic() - began < 10 and set(children()) == before
+    assert (tmp_path / "stopped" / "model.keras").is_file(), "a trial that is stopped keeps its model"
+
+
+def test_a_worker_has_one_thread_and_keeps_the_rest_of_the_environment() -> None:
+    environment = worker_environment({"A": "b", "OMP_NUM_THREADS": "8"})
+    assert environment["A"] == "b" and environment["OMP_NUM_THREADS"] == environment["TF_NUM_INTRAOP_THREADS"] == "1"
+    assert worker_environment({"TF_CPP_MIN_LOG_LEVEL": "0"})["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    assert worker_environment(dict(os.environ))["PATH"] == os.environ["PATH"]
