@@ -135,3 +135,9 @@ def test_it_is_complete_when_its_last_file_is_there(tmp_path: Path) -> None:
     assert not leaderboard(folder).complete
     store.write_json_atomic(folder / "leaderboard.json", {})
     assert leaderboard(folder).complete
+
+
+def test_a_notebook_shows_the_ranks(tmp_path: Path) -> None:
+    board = leaderboard(three(tmp_path / "s"))
+    assert repr(board) == f"Leaderboard({str(tmp_path / 's')!r}, 3 of 3 ranked, not complete, best large)"
+    assert "<td>1</td><td>large</td>" in board._repr_html_()

@@ -20,6 +20,7 @@ from housetrain.evaluation import statistics
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.results import COLUMNS, FINISHED, Row, TrialGroup, TrialResult, differing_in
 from housetrain.sweeps.trial import Trial
+from housetrain.system.notebook import html_table
 from housetrain.training.run import Run
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ SUSPICION = 0.05
 """Significance level of "a model beats the majority class", over all epochs of all trials together."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Leaderboard:
     """A ranked sweep, as `leaderboard` returns it.
 
@@ -52,6 +53,15 @@ class Leaderboard:
     majority_share: float
     search: str
     complete: bool
+
+    def __repr__(self) -> str:
+        best = f", best {self.best.name}" if self.ranked else ""
+        state = "complete" if self.complete else "not complete"
+        return f"Leaderboard({str(self.folder)!r}, {len(self.ranked)} of {len(self.rows)} ranked, {state}{best})"
+
+    def _repr_html_(self) -> str:
+        columns = ("rank", "name", "val_loss", "val_accuracy", "parameters")
+        return html_table(repr(self), columns, [[getattr(row, name) for name in columns] for row in self.rows])
 
     # ------------------------------------------------------------------------------------- the choice
     @property
