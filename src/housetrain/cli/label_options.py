@@ -36,6 +36,9 @@ LABEL_OPTIONS: dict[str, Any] = {
     ],
     "train_dir": Annotated[Path | None, typer.Option(help="Folder of training images, instead of FOLDER.")],
     "validation_dir": Annotated[Path | None, typer.Option(help="Separate folder of class folders for validation.")],
+    "keep_companions": Annotated[
+        bool, typer.Option("--keep-masks", help="Use files that look like masks or thumbnails of other images.")
+    ],
     "test_dir": Annotated[Path | None, typer.Option(help="Separate folder of class folders for the test.")],
 }
 """Keyword argument of `housetrain.scan` (and ``train_dir``) -> its option."""
@@ -67,7 +70,12 @@ def with_label_options(verb: Callable[..., None]) -> Callable[..., None]:
         elif own.name != "label_options":
             parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
     parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if name == "keep_companions" else None,
+            annotation=option,
+        )
         for name, option in LABEL_OPTIONS.items()
     ]
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

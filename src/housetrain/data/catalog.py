@@ -18,12 +18,13 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
 from housetrain.data.archive import is_archive, unpacked
 from housetrain.data.class_folders import Entry, LayoutNote, Tree, walk, walk_splits
+from housetrain.data.image_metadata import small_gray
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
@@ -90,15 +91,24 @@ class Catalog:
 
     @cached_property
     def usable(self) -> tuple[ImageRecord, ...]:
-        """The images that can be decoded."""
-        return tuple(image for image in self.images if image.usable)
+        """The images that can be decoded, without companions of other images."""
+        return tuple(image for image in self.images if image.usable and image.path not in self.companions)
+
+    @cached_property
+    def companions(self) -> dict[str, str]:
+        """Path -> kind of masks, thumbnails and the like that belong to an image: see `housetrain.data.companions`."""
+        from housetrain.data.companions import companions
+
+        if self.label_source.get("keep_companions"):
+            return {}
+        return dict(companions(self.images, partial(small_gray, self.root, side=256)))
 
     @cached_property
     def near_duplicates(self) -> tuple[tuple[ImageRecord, ...], ...]:
         """Groups of images that look the same though their files differ; searched once and kept with the catalog."""
         from housetrain.data.duplicates import near_groups
 
-        return tuple(map(tuple, near_groups(self.usable)))
+        return tuple(map(tuple, near_groups(self.usable, partial(small_gray, self.root))))
 
     @property
     def source_folders(self) -> tuple[Path, ...]:
@@ -124,6 +134,7 @@ class Catalog:
             "notes": [list(note) for note in self.notes],
             "label_source": self.label_source,
             "images": to_columns(self.images),
+            "companions": self.companions,
             "near_duplicates": [[place[image.path] for image in group] for group in self.near_duplicates],
         }
 
@@ -153,7 +164,8 @@ class Catalog:
                 dict(value["label_source"]),
             )
             groups = tuple(tuple(images[number] for number in group) for group in value["near_duplicates"])
-            catalog.__dict__["near_duplicates"] = groups  # where cached_property keeps it
+            # where cached_property keeps them
+            catalog.__dict__.update(near_duplicates=groups, companions=dict(value["companions"]))
             return catalog
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError("Not a catalog", do="scan again", cause=str(error)) from error

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 from housetrain.data import image_checks as image_checks  # registers its kinds
 from housetrain.data.duplicates import exact_groups
 from housetrain.data.findings import KINDS as KINDS
-from housetrain.data.findings import SEVERITIES, Finding, Noticed, count_images, finding_kind, grouped, listed
+from housetrain.data.findings import (
+    SEVERITIES,
+    Finding,
+    Noticed,
+    count_files,
+    count_images,
+    finding_kind,
+    grouped,
+    listed,
+)
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -259,3 +268,23 @@ def _unlabeled_folder(catalog: Catalog) -> Iterator[Noticed]:
 @finding_kind("label-table", "Labels from a table", severity="note", do="check that the table is complete")
 def _label_table(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("label-table", catalog)
+
+
+@finding_kind(
+    "companion",
+    "Files that belong to other images",
+    severity="warning",
+    do="nothing to do: training excludes them; if they are images of their own, use --keep-masks",
+)
+def _companion(catalog: Catalog) -> Iterator[Noticed]:
+    words = {
+        "mask": "look like masks of the image of the same name",
+        "thumbnail": "look like thumbnails of the image of the same name",
+        "depth": "look like depth images of the image of the same name",
+        "raw": "are raw files of an image that is there as well",
+        "same-shot": "are the same image as the file of the same name and another type",
+    }
+    for kind, what in words.items():
+        paths = tuple(path for path, own in catalog.companions.items() if own == kind)
+        if paths:
+            yield Noticed(f"{count_files(len(paths))} {what}", paths, paths, (kind,) * len(paths))

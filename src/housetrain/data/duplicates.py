@@ -1,6 +1,7 @@
 """Image records -> groups of exact and near-duplicates.
 
-In: the hashes of image records. Out: groups of records. It opens no file and does not judge.
+In: the hashes of image records. Out: groups of records. It does not judge, and opens images only where hashes cannot
+tell (see `housetrain.data.shared_content`): in sets whose images share most of their content, and in long chains.
 
 Two images are near-duplicates when both of their hashes agree: at most 8 of the 64 bits of the perceptual hash differ
 (which finds candidates quickly) and at most 0.3 of the rising steps of the finer 256-bit hash (which confirms them).
@@ -15,11 +16,14 @@ are not compared: their hashes agree although the images differ. Their exact dup
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from housetrain.data.shared_content import same_pairs
 
 if TYPE_CHECKING:
     from housetrain.data.image_record import ImageRecord
@@ -36,6 +40,19 @@ LEAST_SIDE = 64
 LEAST_STEPS = 64
 """Rising (and falling) steps of the finer hash, of 256: images with fewer are not compared."""
 
+LEAST_SET = 40
+"""Images from which a set can be homogeneous."""
+
+HOMOGENEOUS = 80.0
+"""Bits of the finer hash in which two random images of a set differ on average, below which its images share most of
+their content: photographs differ in 127 of 256, screenshots of one program in 47, parts in one frame in 19, frames of
+one camera in 2."""
+
+LONG_CHAIN = 20
+"""Images of a chain from which it is compared by content, if it also has a twentieth of the set."""
+
+Open = Callable[[Sequence[str]], npt.NDArray[np.uint8]]
+
 _BLOCK = 64  # rows compared at once: the differences of 64 rows stay in the processor's cache
 
 
@@ -50,7 +67,9 @@ def exact_groups(images: Iterable[ImageRecord]) -> list[list[ImageRecord]]:
     )
 
 
-def near_groups(images: Sequence[ImageRecord], *, bits: int = NEAR_BITS) -> list[list[ImageRecord]]:
+def near_groups(
+    images: Sequence[ImageRecord], open_images: Open | None = None, *, bits: int = NEAR_BITS
+) -> list[list[ImageRecord]]:
     """Return groups of two or more images that look the same though their files differ.
 
     Of identical files only the first is compared. Groups are chains: in a burst of frames each only has to resemble
@@ -58,6 +77,7 @@ def near_groups(images: Sequence[ImageRecord], *, bits: int = NEAR_BITS) -> list
 
     Args:
         images: Usable images.
+        open_images: Returns small grayscale images of paths, uint8 (N, SIDE, SIDE); by default only hashes count.
         bits: The most bits of the perceptual hash, of 64, in which two may differ; 0 to 16.
 
     Returns:
@@ -75,11 +95,40 @@ def near_groups(images: Sequence[ImageRecord], *, bits: int = NEAR_BITS) -> list
     rich = np.nonzero((steps >= LEAST_STEPS) & (steps <= 256 - LEAST_STEPS))[0]
     detail, steps = detail[rich], steps[rich]
     hashes = np.frombuffer(bytes.fromhex("".join(one.hashes.coarse for one in compared)), dtype=np.uint64)[rich]
+    small = partial(_small, compared, open_images) if open_images else None
+    if small and len(rich) >= LEAST_SET and expected_difference(detail) < HOMOGENEOUS:
+        left, right = same_pairs(small(rich.tolist()))
+        chains = _chains(rich[left].tolist(), rich[right].tolist())
+        return [[compared[number] for number in chain] for chain in chains]
     left, right = _close_pairs(hashes, bits)
     differ = np.bitwise_count(detail[left] ^ detail[right]).sum(axis=1, dtype=np.int64)
     confirmed = differ <= NEAR_DETAIL * np.minimum(steps[left], steps[right])
     chains = _chains(rich[left[confirmed]].tolist(), rich[right[confirmed]].tolist())
+    if small:
+        least = max(LONG_CHAIN, len(compared) // 20)
+        chains = [part for chain in chains for part in (_verified(chain, small) if len(chain) >= least else [chain])]
     return [[compared[number] for number in chain] for chain in chains]
+
+
+def expected_difference(detail: npt.NDArray[np.uint64]) -> float:
+    """Return in how many bits of the finer hash two random images of the set differ on average.
+
+    Args:
+        detail: Finer hashes, uint64 (N, 4).
+    """
+    ones = np.unpackbits(detail.view(np.uint8), axis=1).mean(axis=0)
+    return float((2 * ones * (1 - ones)).sum())
+
+
+def _small(compared: Sequence[ImageRecord], open_images: Open, numbers: Sequence[int]) -> npt.NDArray[np.uint8]:
+    return open_images([compared[number].path for number in numbers])
+
+
+def _verified(chain: list[int], small: Callable[[Sequence[int]], npt.NDArray[np.uint8]]) -> list[list[int]]:
+    """Return the parts of a long chain whose images agree in what the chain does not share."""
+    left, right = same_pairs(small(chain), components=0)
+    numbers = np.asarray(chain)
+    return _chains(numbers[left].tolist(), numbers[right].tolist())
 
 
 def _close_pairs(hashes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -52,7 +52,7 @@ _EXTRA_DATA = "spare bytes"
 def _unreadable(catalog: Catalog) -> Iterator[Noticed]:
     by_reason: defaultdict[str, list[ImageRecord]] = defaultdict(list)
     for image in catalog.images:
-        if not image.usable:
+        if not image.usable and image.path not in catalog.companions:
             by_reason[image.reason].append(image)
     return grouped(
         [by_reason[reason] for reason in sorted(by_reason)],

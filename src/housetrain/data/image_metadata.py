@@ -9,7 +9,9 @@ is what makes `check` trustworthy.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +24,12 @@ from housetrain.errors import DecodeError
 from housetrain.images.decode import examine, probe, read_bytes
 from housetrain.images.pixel_ops import Pixels
 from housetrain.images.sniff import Header
+from housetrain.system.process_pool import Failed, map_in_workers
 
 THUMBNAIL = 64
 """Side, in pixels, of the grayscale thumbnail that brightness and sharpness are measured on."""
+
+_IN_WORKERS = 64  # files from which starting workers pays
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,41 @@ class Examine:
         )
         hashes = Hashes(perceptual_hash(gray), difference_hash(gray))
         return ImageRecord(path, label, split, stamp, sha256, seen.header, hashes, brightness, oddity=seen.oddity)
+
+
+@dataclass(frozen=True)
+class SmallGray:
+    """Decode a file of a folder at a small size. A frozen value, so that it can be sent to workers.
+
+    Args:
+        root: The folder, absolute.
+        side: Pixels of a side.
+    """
+
+    root: Path
+    side: int
+
+    def __call__(self, path: str) -> Pixels:
+        """Return uint8 ``(side, side)``."""
+        seen = examine(read_bytes(self.root / path), color_mode="grayscale", at_least=(self.side, self.side))
+        gray = cv2.resize(seen.pixels, (self.side, self.side), interpolation=cv2.INTER_AREA)
+        return np.asarray(gray, dtype=np.uint8)
+
+
+def small_gray(root: Path, paths: Sequence[str], *, side: int = THUMBNAIL) -> Pixels:
+    """Return small grayscale images, uint8 ``(N, side, side)``. A file that cannot be read any more gives noise."""
+    found = np.random.default_rng(0).integers(0, 256, (len(paths), side, side), np.uint8)
+    open_one = SmallGray(root, side)
+    if len(paths) < _IN_WORKERS:
+        for place, path in enumerate(paths):
+            with contextlib.suppress(DecodeError):
+                found[place] = open_one(path)
+        return found
+    with contextlib.closing(map_in_workers(open_one, paths)) as outcomes:
+        for place, outcome in outcomes:
+            if not isinstance(outcome, Failed):
+                found[place] = outcome
+    return found
 
 
 def perceptual_hash(gray: Pixels) -> str:

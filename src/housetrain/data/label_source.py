@@ -27,6 +27,7 @@ class LabelOptions(TypedDict, total=False):
     class_level: ClassLevel | None
     validation_dir: str | Path | None
     test_dir: str | Path | None
+    keep_companions: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class LabelSource:
         class_level: Which level of nested folders is the class, from 1; ``"leaf"``: the folder that the image is in.
         validation_dir: A folder of class folders for validation; the scanned folder is train then.
         test_dir: A folder of class folders for the test; the scanned folder is train then.
+        keep_companions: Whether files that look like masks or thumbnails of other images are images all the same.
     """
 
     labels: str = ""
@@ -48,6 +50,7 @@ class LabelSource:
     class_level: ClassLevel | None = None
     validation_dir: Path | None = None
     test_dir: Path | None = None
+    keep_companions: bool = False
 
     @classmethod
     def of(cls, options: LabelOptions) -> LabelSource:
@@ -63,6 +66,7 @@ class LabelSource:
             options.get("class_level"),
             _path(options.get("validation_dir")),
             _path(options.get("test_dir")),
+            bool(options.get("keep_companions")),
         )
         problems = []
         if source.labels and source.label_from_name:

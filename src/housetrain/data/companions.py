@@ -1,0 +1,157 @@
+"""Files beside images that belong to them: masks, label images, depth images, thumbnails, raw files of the same shot.
+
+In: the records of a catalog. Out: which of them are companions, and of which kind. A companion trained on as an image
+flatters the test: an empty mask is always of the class without a defect. It opens a few images of each group of pairs
+whose names alone do not tell which of the two is the mask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from housetrain.data.folder_layout import MASK_WORDS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from housetrain.data.image_record import ImageRecord
+
+Kind = Literal["mask", "thumbnail", "depth", "raw", "same-shot"]
+
+RAW = frozenset(
+    f".{suffix}" for suffix in ("cr2", "cr3", "nef", "nrw", "arw", "dng", "raf", "orf", "rw2", "pef", "srw")
+)
+"""Suffixes of cameras' raw files: a raw file beside the JPEG of the same shot counts once."""
+
+_AFFIX = re.compile(
+    r"^(?:(?P<prefix>mask|gt|seg|label|thumb|depth)[ ._-]+)?(?P<base>.+?)"
+    r"(?:[ ._-]+(?P<suffix>mask|masks|gt|groundtruth|seg|segmentation|annotation|annotated|label|labels|trimap|contour"
+    r"|overlay|heatmap|thumb|thumbnail|depth|disparity|instanceids|labelids)(?:[ ._-]*\d+)?)?$",
+    re.IGNORECASE,
+)
+_THUMBS = frozenset(("thumb", "thumbs", "thumbnail", "thumbnails"))
+_DEPTHS = frozenset(("depth", "disparity"))
+_LEAST = 3  # pairs of one folder
+_SHARE = 0.5  # of the files of one type in a folder that must have a partner
+_OPENED = 6  # pairs of a folder that are opened
+_TWO_VALUES = 0.9  # share of an image's pixels that its two commonest values cover: a mask, not a photograph
+_SAME_BITS = 6  # of the 64-bit perceptual hash in which two files of one shot differ at most
+
+Open = Callable[[Sequence[str]], "NDArray[np.uint8]"]
+"""Returns the pixels of paths, uint8 (N, height, width)."""
+
+
+def companions(images: Sequence[ImageRecord], open_images: Open) -> dict[str, Kind]:
+    """Return path -> kind of every file that belongs to another image.
+
+    Args:
+        images: Records of a catalog, unreadable ones included.
+        open_images: Returns the pixels of a few paths, in grayscale.
+
+    Returns:
+        The companions. The image itself is never among them.
+    """
+    usable = [image for image in images if image.usable]
+    found = _by_folder(usable)
+    found |= _by_affix([image for image in usable if image.path not in found])
+    found |= _by_type([image for image in usable if image.path not in found], open_images)
+    shots = {_shot(image.path) for image in usable if image.path not in found}
+    raw = (image for image in images if PurePosixPath(image.path).suffix.lower() in RAW)
+    return found | {image.path: "raw" for image in raw if not image.usable and _shot(image.path) in shots}
+
+
+def _by_folder(images: Iterable[ImageRecord]) -> dict[str, Kind]:
+    """Folders called ``masks`` and the like inside a class, whose files share their names with the class's images."""
+    stems: defaultdict[str, set[str]] = defaultdict(set)
+    inside: defaultdict[tuple[str, str], list[ImageRecord]] = defaultdict(list)
+    for image in images:
+        parts = PurePosixPath(image.path).parts
+        words = [part.lower() for part in parts[1:-1] if part.lower() in MASK_WORDS]
+        if words:
+            inside[image.label, words[-1]].append(image)
+        else:
+            stems[image.label].add(_base(image.path)[0])
+    found: dict[str, Kind] = {}
+    for (label, word), group in inside.items():
+        shared = sum(_base(image.path)[0] in stems[label] for image in group)
+        if shared >= max(1, _SHARE * len(group)):
+            found |= {image.path: _kind(word) for image in group}
+    return found
+
+
+def _by_affix(images: Sequence[ImageRecord]) -> dict[str, Kind]:
+    """``a_mask.png`` beside ``a.jpg``."""
+    plain = {(_folder(image.path), PurePosixPath(image.path).stem.lower()) for image in images}
+    found: dict[str, Kind] = {}
+    for image in images:
+        base, word = _base(image.path)
+        if word and (_folder(image.path), base) in plain:
+            found[image.path] = _kind(word)
+    return found
+
+
+def _by_type(images: Sequence[ImageRecord], open_images: Open) -> dict[str, Kind]:
+    """``a.png`` beside ``a.jpg``: masks, or one shot in two files."""
+    pairs: defaultdict[tuple[str, str, str], list[tuple[ImageRecord, ImageRecord]]] = defaultdict(list)
+    by_shot: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    for image in images:
+        by_shot[_shot(image.path)].append(image)
+    for shot, group in by_shot.items():
+        if len(group) == 2:
+            first, second = sorted(group, key=lambda image: (image.header.format != "JPEG", image.path))
+            pairs[shot.rpartition("/")[0], first.header.format, second.header.format].append((first, second))
+    found: dict[str, Kind] = {}
+    for couples in pairs.values():
+        if len(couples) < _LEAST:
+            continue
+        same = sum(_distance(first.hashes.coarse, second.hashes.coarse) <= _SAME_BITS for first, second in couples)
+        if same >= 0.8 * len(couples):
+            found |= {second.path: "same-shot" for _, second in couples}
+        elif (mask := _mask_of(couples, open_images)) is not None:
+            found |= {couple[mask].path: "mask" for couple in couples}
+    return found
+
+
+def _mask_of(pairs: Sequence[tuple[ImageRecord, ImageRecord]], open_images: Open) -> int | None:
+    """Return which of the two files of each pair is a mask, by the pixels of a few; ``None`` where neither is."""
+    opened = pairs[:: max(1, len(pairs) // _OPENED)][:_OPENED]
+    first, second = (sum(map(_two_values, open_images([pair[place].path for pair in opened]))) for place in range(2))
+    if max(first, second) < 0.8 * len(opened) or min(first, second) > 0.5 * len(opened):
+        return None
+    return 0 if first > second else 1
+
+
+def _two_values(pixels: NDArray[np.uint8]) -> bool:
+    counts = np.sort(np.bincount(pixels.ravel(), minlength=256))
+    return bool(counts[-2:].sum() >= _TWO_VALUES * pixels.size)
+
+
+def _base(path: str) -> tuple[str, str]:
+    """Return the name without its affix, in lower case, and the affix or ``""``."""
+    stem = PurePosixPath(path).stem.lower()
+    match = _AFFIX.match(stem)
+    if match is None:
+        return stem, ""
+    return match["base"], (match["suffix"] or match["prefix"] or "").lower()
+
+
+def _kind(word: str) -> Kind:
+    return "thumbnail" if word in _THUMBS else "depth" if word in _DEPTHS else "mask"
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _shot(path: str) -> str:
+    return f"{_folder(path)}/{PurePosixPath(path).stem.lower()}"
+
+
+def _distance(first: str, second: str) -> int:
+    return (int(first, 16) ^ int(second, 16)).bit_count() if first and second else 64
