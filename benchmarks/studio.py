@@ -82,9 +82,8 @@ def timed(test: Any, count: int) -> float:
 
 def refresh(sweep: Path, run: Path) -> None:
     """The work of one refresh of both pages: everything is read, ranked and described again."""
-    from housetrain.report.plots.evaluation_plots import curve_table
-    from housetrain.report.plots.sweep_plots import Curve, factors
-    from housetrain.studio import charts
+    from housetrain.report.plots import sweep_plots
+    from housetrain.report.plots.curves import curve_table, draw_curves
     from housetrain.studio.views.compare import _row
     from housetrain.sweeps import status
     from housetrain.training.overfitting import overfitting
@@ -93,14 +92,14 @@ def refresh(sweep: Path, run: Path) -> None:
     snapshot = status.look(sweep)
     board = snapshot.board
     [_row(row, live=False) for row in board.rows]
-    found = factors(board.ranked)
-    charts.parallel(board.ranked, found)
-    [charts.effect(factor, low=0.0, high=1.0) for factor in found]
-    curves = [Curve(r.name, 1, tuple(e["val_loss"] for e in board.run_of(r).history)) for r in board.ranked[:3]]
-    charts.best_curves(curves)
+    found = sweep_plots.factors(board.ranked)
+    sweep_plots.draw_parallel(board.ranked, found)
+    [sweep_plots.draw_factor(factor, low=0.0, high=1.0) for factor in found]
+    best = board.ranked[:3]
+    sweep_plots.draw_best_curves(sweep_plots.best_curves(best, {row.name: board.run_of(row).history for row in best}))
     history = Run(run).history
     table = curve_table(history, overfitting=overfitting(history))
-    charts.curves(table, "loss", epochs=10), charts.curves(table, "accuracy", epochs=10)
+    draw_curves(table, "loss", epochs=10), draw_curves(table, "accuracy", epochs=10)
 
 
 def work_of_a_refresh(sweep: Path, run: Path) -> None:

@@ -78,7 +78,7 @@ def test_calling_again_trains_and_tests_nothing_anew(walked, few_photos: Path) -
     result = (outcome.run.folder / "result.json").stat().st_mtime_ns
     again = ht.run(few_photos, outcome.run.folder, recipe=ht.Recipe.of("cnn", **TINY), prepared=outcome.prepared.folder)
     assert (outcome.run.folder / "result.json").stat().st_mtime_ns == result
-    assert again.evaluation.opened == outcome.evaluation.opened == 1
+    assert again.evaluation.opening == outcome.evaluation.opening and outcome.evaluation.opening.count == 1
 
 
 def test_train_and_predict_cannot_disagree(walked, few_photos: Path) -> None:
@@ -127,7 +127,7 @@ def test_digits_learn_to_97_percent_and_shuffled_labels_do_not(tmp_path: Path) -
     recipe = ht.Recipe.of("cnn", conv=2, nodes=16, image_size=28, epochs=3)
     fooled = ht.run(shuffled, tmp_path / "run2", recipe=recipe, prepared=tmp_path / "prepared2")
     assert not fooled.evaluation.beats_baseline
-    assert "not" in fooled.evaluation.in_words()
+    assert "Not significantly" in fooled.evaluation.summary()
 
 
 def test_a_killed_main_job_goes_on_and_ends_the_same(few_photos: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_best_on_petimages_reaches_088_on_images_it_never_saw(petimages: Path, t
     started = time.monotonic()
     outcome = ht.run(petimages, tmp_path / "run", recipe=ht.Recipe.of("best"), prepared=tmp_path / "prepared")
     minutes = (time.monotonic() - started) / 60
-    sys.stderr.write(f"\n{outcome.evaluation.in_words()} in {minutes:.1f} minutes\n")
+    sys.stderr.write(f"\n{outcome.evaluation.summary()} in {minutes:.1f} minutes\n")
     assert outcome.evaluation.accuracy >= 0.88
     assert np.isclose(outcome.evaluation.n / sum(outcome.catalog.counts().values()), 0.15, atol=0.02)
     assert snapshot(petimages) == before

@@ -25,8 +25,8 @@ PAGES = {
     "data": ("/?folder=sample%2Fdigits", "Train / validation / test split"),
     "train-new": ("/train?view=new", "Model size"),
     "train": ("/train?view=watch&run=digits", "Finished"),
-    "compare": ("/compare", "What matters"),
-    "test": ("/test?run=digits", "Class by class"),
+    "compare": ("/compare", "Effect of each setting"),
+    "test": ("/test?run=digits", "Metrics by class"),
     "predict": ("/predict?run=digits", "Download as CSV"),
     "export": ("/export?run=digits", "Usage"),
 }
@@ -95,7 +95,7 @@ def shoot(browser, url: str, awaited: str, *, theme: str, name: str, photos: lis
     if name == "predict":
         page.locator("input[type=file]").set_input_files(photos, timeout=60_000)
     page.get_by_text(awaited).first.wait_for(timeout=90_000)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(3000)
     height = page.locator("[data-testid=stMainBlockContainer]").evaluate("box => box.scrollHeight")
     page.set_viewport_size({"width": width, "height": min(TALLEST, int(height) + 40)})
     page.wait_for_timeout(1500)

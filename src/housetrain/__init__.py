@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from housetrain.inference.predictor import Predictor as Predictor
     from housetrain.inference.predictor import predict as predict
     from housetrain.models.recipe import Recipe as Recipe
-    from housetrain.report.explain_page import Explained as Explained
-    from housetrain.report.explain_page import explain as explain
+    from housetrain.report.explain import Explained as Explained
+    from housetrain.report.explain import explain as explain
     from housetrain.report.report import write_report as write_report
     from housetrain.sweeps.compare import Comparison as Comparison
     from housetrain.sweeps.compare import compare as compare
@@ -94,7 +94,7 @@ _HOME = {
     "inference.prediction": ("Prediction",),
     "inference.predictor": ("Predictor", "predict"),
     "models.recipe": ("Recipe",),
-    "report.explain_page": ("Explained", "explain"),
+    "report.explain": ("Explained", "explain"),
     "report.report": ("write_report",),
     "sweeps.compare": ("Comparison", "compare"),
     "sweeps.driver": ("sweep",),

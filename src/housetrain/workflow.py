@@ -154,7 +154,7 @@ def run(
         write_leaderboard(board)
         trained = board.best_run
         told.note(f"Chosen by validation loss, to be tested once: {board.best.name}")
-    evaluation = evaluate(trained, prepared=arrays)
+    evaluation = evaluate(trained, prepared=arrays, callbacks=callbacks)
     bundle = export(trained).folder
     report = write_report(trained, catalog=catalog, findings=findings, evaluation=evaluation)
     return Outcome(catalog, findings, arrays, trained, evaluation, report, bundle, board)

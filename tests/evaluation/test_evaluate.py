@@ -16,9 +16,10 @@ from sklearn.metrics import precision_recall_fscore_support  # noqa: TID253
 from housetrain.data.prepare import Prepared
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import CorruptError, DataError, IncompleteError, ModelError, SourceChanged
-from housetrain.evaluation.evaluate import Evaluation, evaluate, evaluate_probabilities
-from housetrain.inference import predictor
+from housetrain.evaluation.evaluate import Evaluation, Opening, evaluate, evaluate_probabilities
+from housetrain.inference.predictor import Predictor
 from housetrain.system import store
+from housetrain.system.events import Callback
 from housetrain.training.run import Run
 
 HOSTILE = ("<script>", 'a"b,c', "line\nfeed", "re\rturn", "caf\udce9", "'; drop --")
@@ -111,9 +112,11 @@ def test_what_learned_beats_guessing_and_what_guesses_does_not() -> None:
         return np.eye(2)[called] * 0.8 + 0.1
 
     good, poor = quick(labels, answers(knows)), quick(labels, answers(guesses))
-    assert good.beats_baseline and "not shown" not in good.in_words()
-    assert not poor.beats_baseline and "not shown" in poor.in_words()
-    assert good.in_words().startswith(f"Right on {good.correct} of 400 images it had never seen: ")
+    assert good.beats_baseline and "Not significantly" not in good.summary()
+    assert not poor.beats_baseline and "Not significantly better than always predicting" in poor.summary()
+    share = f"{good.accuracy * 100:.1f} %"
+    assert good.summary().startswith(f"Test accuracy {share} ({good.correct} of 400 unseen images; 95 % interval ")
+    assert poor.summary().count("(") == poor.summary().count(")") == 1
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ def test_saved_and_loaded_it_is_the_same_whatever_the_names(tmp_path: Path) -> N
     labels, probabilities, _ = random_evaluation(HOSTILE, 60)
     paths = [f"{HOSTILE[label]}/{HOSTILE[index % 6]}{index}.jpg" for index, label in enumerate(labels)]
     result = evaluate_probabilities(labels, probabilities, HOSTILE, paths=paths, sha256=["ab"] * 60)
-    result = dataclasses.replace(result, opened=2, models_tested=1, weights="w", data="d", when="now")
+    result = dataclasses.replace(result, opening=Opening(2, 1, "w", "d", "now"))
     result.save(tmp_path / "evaluation")
     assert Evaluation.load(tmp_path / "evaluation") == result
     result.save(tmp_path / "evaluation")  # once more, over the old one
@@ -169,77 +172,104 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- a run's test
-class Knows:
-    """A predictor that reads the brightness, which is the class; counts what it is shown."""
+class Brightness:
+    """An engine that reads the brightness, which is the class; counts the images it is given."""
+
+    name, precision, parallel = "brightness", "fp32", 1
 
     def __init__(self) -> None:
         self.seen = 0
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: np.ndarray) -> np.ndarray:
         assert images.dtype == np.uint8 and images.ndim == 4
         self.seen += len(images)
         bright = (images.mean((1, 2, 3)) > 100).astype(np.float32)
         return np.stack([1 - bright, bright], 1) * 0.9 + 0.05
 
+    def close(self) -> None:
+        return
+
 
 @pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> Knows:
-    knows = Knows()
-    monkeypatch.setattr(predictor.Predictor, "load", classmethod(lambda cls, path, **_: knows))
-    return knows
+def model(monkeypatch: pytest.MonkeyPatch) -> Brightness:
+    """No model file has to be trained: a run's predictor is a real one around this engine."""
+    engine = Brightness()
+
+    def load(cls: Any, run: Run) -> Predictor:
+        return Predictor(engine, run.spec, classes=run.classes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Predictor, "load", classmethod(load))
+    return engine
+
+
+class Events(Callback):
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, Any]] = []
+
+    def begin(self, stage: str, **facts: Any) -> None:
+        self.seen.append(("begin", facts["total"]))
+
+    def progress(self, stage: str, done: int, total: int, **facts: Any) -> None:
+        self.seen.append(("progress", done))
+
+    def end(self, stage: str, state: str = "complete", **facts: Any) -> None:
+        self.seen.append(("end", state))
 
 
 def openings(run: Run) -> list[dict[str, Any]]:
     return store.read_lines(run.folder / "evaluations.jsonl")
 
 
-def test_a_run_is_tested_once_and_the_opening_is_on_record(make_run: Any, model: Knows) -> None:
+def test_a_run_is_tested_once_and_the_opening_is_on_record(make_run: Any, model: Brightness) -> None:
     run = make_run(with_arrays=True)
-    told: list[tuple[int, int]] = []
-    result = evaluate(run, progress=lambda done, total: told.append((done, total)))
+    events = Events()
+    result = evaluate(run, callbacks=[events])
     assert (result.n, result.accuracy, model.seen) == (8, 1.0, 8)
-    assert told[-1] == (8, 8)
+    assert events.seen == [("begin", 8), ("progress", 8), ("end", "complete")]
     assert {row.path for row in result.rows} == {row.path for row in run.split.of("test")}
     [line] = openings(run)
-    assert line["weights"] == store.file_sha256(run.model_path) == result.weights
+    assert line["model_sha256"] == store.file_sha256(run.model_path) == result.opening.model_sha256
     assert (line["images"], line["data"]) == (8, run.input_json["data"])
-    assert (result.opened, result.models_tested) == (1, 1)
+    assert result.opening is not None and (result.opening.count, result.opening.models_tested) == (1, 1)
     assert Evaluation.load(run.folder / "evaluation") == result
 
     assert evaluate(run) == result, "kept: nothing is opened again"
     assert (model.seen, len(openings(run))) == (8, 1)
 
     again = evaluate(run, again=True)
-    assert (again.opened, again.models_tested, model.seen) == (2, 1, 16)
+    assert again.opening is not None and (again.opening.count, again.opening.models_tested, model.seen) == (2, 1, 16)
 
 
-def test_other_weights_are_another_opening(make_run: Any, model: Knows) -> None:
+def test_other_weights_are_another_opening(make_run: Any, model: Brightness) -> None:
     run = make_run(with_arrays=True)
     first = evaluate(run)
     run.model_path.write_bytes(b"other weights")
     second = evaluate(run)
-    assert (second.opened, second.models_tested) == (2, 2)
-    assert second.weights != first.weights
+    assert first.opening is not None and second.opening is not None
+    assert (second.opening.count, second.opening.models_tested) == (2, 2)
+    assert second.opening.model_sha256 != first.opening.model_sha256
 
 
-def test_a_look_that_was_interrupted_counts(make_run: Any, model: Knows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_was_interrupted_counts(make_run: Any, model: Brightness, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(with_arrays=True)
     with monkeypatch.context() as patch:
-        patch.setattr(Knows, "probabilities", lambda self, images: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Brightness, "run", lambda self, images: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            evaluate(run)
+            evaluate(run, callbacks=[events := Events()])
+    assert events.seen[-1] == ("end", "stopped")
     assert len(openings(run)) == 1 and not (run.folder / "evaluation").exists()
-    assert evaluate(run).opened == 2
+    opening = evaluate(run).opening
+    assert opening is not None and opening.count == 2
 
 
-def test_an_unfinished_run_is_not_tested(make_run: Any, model: Knows) -> None:
+def test_an_unfinished_run_is_not_tested(make_run: Any, model: Brightness) -> None:
     run = make_run(with_arrays=True, finished=False)
     with pytest.raises(IncompleteError, match="not finished"):
         evaluate(run)
     assert openings(run) == [] and model.seen == 0
 
 
-def test_other_images_are_refused_before_they_are_looked_at(make_run: Any, model: Knows) -> None:
+def test_other_images_are_refused_before_they_are_looked_at(make_run: Any, model: Brightness) -> None:
     run = make_run(with_arrays=True)
     prepared = Prepared.open(Path(run.input_json["prepared"]))
     with pytest.raises(SourceChanged, match="not those the run was trained on"):
@@ -247,7 +277,7 @@ def test_other_images_are_refused_before_they_are_looked_at(make_run: Any, model
     assert openings(run) == [] and model.seen == 0
 
 
-def test_prepared_images_that_are_gone_are_named(make_run: Any, model: Knows) -> None:
+def test_prepared_images_that_are_gone_are_named(make_run: Any, model: Brightness) -> None:
     run = make_run(with_arrays=True)
     Path(run.input_json["prepared"], "prepared.json").unlink()
     with pytest.raises(IncompleteError, match="prepared"):
@@ -255,7 +285,7 @@ def test_prepared_images_that_are_gone_are_named(make_run: Any, model: Knows) ->
     assert openings(run) == []
 
 
-def test_an_empty_test_split_is_said(make_run: Any, model: Knows) -> None:
+def test_an_empty_test_split_is_said(make_run: Any, model: Brightness) -> None:
     run = make_run(with_arrays=True)
     prepared = Prepared.open(Path(run.input_json["prepared"]))
     rows = [row for row in prepared.split.rows if row.split != "test"]

@@ -18,6 +18,7 @@ from housetrain.data.catalog import scan
 from housetrain.data.checks import check
 from housetrain.data.findings import Finding
 from housetrain.data.split_manifest import LeftOut, Row, SplitManifest
+from housetrain.evaluation.evaluation import Opening
 from housetrain.images.input_spec import InputSpec
 from housetrain.report import report
 from housetrain.report.report import write_report
@@ -97,11 +98,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Page]:
 def test_everything_is_told(whole: tuple[Run, Page]) -> None:
     run, page = whole
     for said in (
-        "cats or dogs?", "images it had never seen", "95 % interval", "Always guessing “cats”", "Class by class",
-        "The most confident mistakes", "What the numbers do not say", "cats/zero.jpg",
-        "Corrupt or unreadable images", "empty file",
-        "weights of epoch 3 are kept", "145 parameters", "all numbers in one row", "housetrain predict",
-        "Predictor.load", "housetrain run images", "seed 0", "Fingerprint of the split", "What the model sees",
+        "cats or dogs", "unseen images", "95 % interval", "majority-class baseline", "Metrics by class",
+        "Confusion matrix", "Each row is the true class, each column the prediction", "Reliability diagram",
+        "The most confident mistakes", "Limits", "cats/zero.jpg", "Corrupt or unreadable images", "empty file",
+        "best epoch 3, whose weights are kept", "145 parameters", "all numbers in one row", "housetrain predict",
+        "Predictor.load", "housetrain run images", "seed 0", "Fingerprint of the split", "Model input",
     ):  # fmt: skip
         assert said in page.text, said
     assert "box" not in page.text.split(), "the page is passed around: no host names"
@@ -152,8 +153,8 @@ def test_hostile_names_are_text_and_nothing_else(make_run: Any) -> None:
 def test_without_a_test_it_says_how_to_make_one(make_run: Any) -> None:
     page = page_of(make_run())
     assert "not tested yet" in page.text and "housetrain evaluate" in page.text and "Not tested" in page.text
-    assert "The images were not checked for this report" in page.text
-    assert "Class by class" not in page.text
+    assert "The images have not been checked" in page.text
+    assert "Metrics by class" not in page.text
     assert_loads_nothing(page)
 
 
@@ -164,7 +165,7 @@ def test_of_an_unfinished_run_it_tells_what_is_known(make_run: Any) -> None:
     (run.folder / "env.json").unlink()
     page = page_of(run)
     assert "The training is not finished (new)" in page.text
-    assert "The training</h2>" not in page.text and "What the model sees" in page.text
+    assert "Lower is better." not in page.text and "Model input" in page.text
     store.write_json_atomic(run.folder / "failed.json", {"reason": "the loss is not a number"})
     store.append_line(run.folder / "history.jsonl", {"epoch": 1, "loss": 1.0, "val_loss": None, "val_accuracy": None})
     assert "not finished (failed): the loss is not a number" in page_of(run).text
@@ -190,20 +191,20 @@ def test_what_was_found_is_told_again_by_a_later_report(whole: tuple[Run, Page])
     run, _ = whole
     page = page_of(run)
     assert "Corrupt or unreadable images" in page.text and "cats/zero.jpg" in page.text and "41 files" in page.text
-    assert "not checked" not in page.text
+    assert "not been checked" not in page.text
 
 
 def test_no_findings_is_good_news(make_run: Any) -> None:
-    assert "Nothing: every image reads" in page_of(make_run(), findings=[]).text
+    assert "None: every image is readable" in page_of(make_run(), findings=[]).text
 
 
 def test_a_kept_evaluation_is_shown_only_for_the_weights_it_is_of(make_run: Any) -> None:
     import dataclasses
 
     run = make_run()
-    weights = store.file_sha256(run.model_path)
-    dataclasses.replace(made_up_evaluation(run), weights=weights, opened=1).save(run.folder / "evaluation")
-    assert "Class by class" in page_of(run).text
+    opening = Opening(1, 1, store.file_sha256(run.model_path), "data", "now")
+    dataclasses.replace(made_up_evaluation(run), opening=opening).save(run.folder / "evaluation")
+    assert "Metrics by class" in page_of(run).text
     run.model_path.write_bytes(b"trained on")
     assert "not tested yet" in page_of(run).text
 

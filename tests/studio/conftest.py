@@ -86,5 +86,10 @@ def texts(test: AppTest) -> str:
     return "\n".join(map(str, found)).replace("\\", "")
 
 
+def drawings(test: AppTest) -> str:
+    """Return the markup of all plots of a page."""
+    return "\n".join(json.loads(element.proto.json)["drawing"] for element in test.get("bidi_component"))
+
+
 def read(path: Path) -> Any:
     return json.loads(path.read_text())

@@ -128,7 +128,7 @@ def _alive(pid: int) -> bool:
 
 def _finished(page: Page, run: Run) -> None:
     page.get_by_text("Finished: 2 of 2 epochs").wait_for(timeout=SLOW)
-    page.locator("canvas, svg.marks").first.wait_for(timeout=SLOW)
+    page.locator(".drawing svg").first.wait_for(timeout=SLOW)
     best = min(run.history, key=lambda row: row["val_loss"])
     shown = words(page)
     assert len(run.history) == 2
@@ -137,15 +137,23 @@ def _finished(page: Page, run: Run) -> None:
 
 
 def _test(page: Page, run: Run) -> None:
-    press(page, "Open the test …")
+    press(page, "Open the test split …")
     assert not (run.folder / "evaluations.jsonl").exists(), "it was opened before anybody agreed"
     press(page, "Open it")
-    page.get_by_text("The worst mistakes").wait_for(timeout=SLOW)
+    page.get_by_text("Most confident mistakes").wait_for(timeout=SLOW)
     kept = json.loads((run.folder / "evaluation" / "evaluation.json").read_text())
     assert kept["accuracy"] > kept["baseline"]["accuracy"] + 0.05, "two epochs taught it nothing"
     shown = words(page)
     assert f"{kept['accuracy'] * 100:.1f} %" in shown and "1 ×" in shown
-    assert kept["opened"] == 1
+    assert kept["opening"]["count"] == 1
+    matrix = page.locator(".drawing svg").filter(has=page.locator("[data-key]")).first
+    matrix.locator('[data-key="1,0"]').hover()
+    mistaken = kept["confusion"][1][0]
+    assert f"Dog, predicted as Cat: {mistaken:,}" in page.locator(".tip:visible").inner_text(), "no tooltip"
+    matrix.locator('[data-key="1,0"]').click()
+    page.get_by_text(f"Dog, predicted as Cat: {mistaken:,}", exact=True).wait_for(timeout=SLOW)
+    matrix.locator('[data-key="0,0"]').press("Enter")
+    page.get_by_text(f"Cat, correct: {kept['confusion'][0][0]:,}", exact=True).wait_for(timeout=SLOW)
 
 
 def _predict(page: Page, server: Server, run: Run, petimages: Path) -> None:

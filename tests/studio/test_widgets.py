@@ -33,11 +33,6 @@ def test_readable_is_valid_unicode_on_one_line() -> None:
     widgets.readable(name).encode("utf-8")
 
 
-def test_an_image_becomes_a_data_url() -> None:
-    assert widgets.as_address(b"abc") == "data:image/jpeg;base64,YWJj"
-    assert widgets.as_address(b"<svg/>", "svg+xml").startswith("data:image/svg+xml;base64,")
-
-
 def draw(script: str) -> AppTest:
     test = AppTest.from_string(f"from housetrain.studio import widgets\n{script}", default_timeout=30).run()
     assert not test.exception

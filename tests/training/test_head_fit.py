@@ -99,7 +99,7 @@ def test_the_saved_model_is_base_and_head_in_one(
     evaluation = evaluate(run, prepared=digits)
     truth = digits.labels("test")
     by_keras = whole.predict(np.asarray(digits.images("test")), verbose=0)
-    assert evaluation.n == len(truth) and evaluation.opened == 1
+    assert evaluation.n == len(truth) and evaluation.opening is not None and evaluation.opening.count == 1
     assert evaluation.correct == int((by_keras.argmax(axis=1) == truth).sum())
 
 

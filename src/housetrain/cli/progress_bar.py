@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import one_line
-from housetrain.system.durations import format_duration
 from housetrain.system.events import TITLES, Callback, Stage, State
 from housetrain.system.progress_file import PROGRESS_FILE, ProgressFile
+from housetrain.system.text import format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console

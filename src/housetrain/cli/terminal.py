@@ -101,7 +101,7 @@ def outcome(found: Outcome) -> None:
     if found.leaderboard is not None:
         leaderboard(found.leaderboard)
     out("")
-    out(found.evaluation.in_words())
+    out(found.evaluation.summary())
     out("")
     out(f"Report   {found.report}")
     out(f"Model    {found.bundle}")
@@ -136,7 +136,7 @@ def print_run(run: Run) -> None:
 
 def evaluation(result: Evaluation) -> None:
     """Print a test result: a summary, then one row per class."""
-    out(result.in_words())
+    out(result.summary())
     rows = [
         (name, *(_score(value) for value in (scores.precision, scores.recall, scores.f1)), f"{scores.support:,}")
         for name, scores in result.per_class.items()

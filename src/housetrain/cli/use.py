@@ -151,13 +151,13 @@ def explain(
     Writes PNG images and an HTML page, and adds a section to the run's report.
     """
     from housetrain.cli import terminal
-    from housetrain.report.explain_page import explain as explain_run
+    from housetrain.report.explain import explain as explain_run
 
     made = explain_run(run, images, output, name=name)
     if json_:
         terminal.print_json(made.to_json())
         return
-    for line in made.in_words():
+    for line in made.lines():
         terminal.out(line)
     terminal.out(f"Page     {made.page}")
 

@@ -246,11 +246,11 @@ def _write(
 
 
 def _png(images: Iterable[np.ndarray]) -> Iterator[bytes]:
-    import cv2
+    from housetrain.images.encode import encode
 
     for image in images:
         # Level 1: such small files fill one disk block either way, and it is several times quicker.
-        yield cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+        yield encode(image, compression=1)
 
 
 def _cats_vs_dogs(dest: Path, *, source: Path | None, events: Callbacks) -> None:

@@ -1,15 +1,17 @@
-"""How good a model is on images it has never seen.
+"""Evaluate a model on images that were not used to train or select it.
 
 In: labels and probabilities (`evaluate_probabilities`, pure numbers), or a finished run (`evaluate`). Out: an
-`Evaluation`, kept in ``RUN/evaluation/``. This is the only place in the package that opens the test split, and each
-opening is written down in ``RUN/evaluations.jsonl`` before the first image is looked at. It does not know how the
-model was made, nor how results are shown.
+`Evaluation`, kept in ``RUN/evaluation/``. This is the only place in the package that opens the test split. Each
+opening is recorded in ``RUN/evaluations.jsonl`` before the first image is read. It does not know how the model was
+trained, nor how results are shown.
+
+    housetrain evaluate RUN
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +20,9 @@ import numpy as np
 
 from housetrain.errors import CorruptError, DataError, IncompleteError, ModelError, SourceChanged
 from housetrain.evaluation import metrics
-from housetrain.evaluation.evaluation import Answer, Baseline, ClassScores, Evaluation
+from housetrain.evaluation.evaluation import Baseline, ClassScores, Evaluation, ImageResult, Opening
 from housetrain.system import store
+from housetrain.system.events import Callback, Callbacks
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -28,12 +31,11 @@ if TYPE_CHECKING:
     from housetrain.inference.predictor import Predictor
     from housetrain.training.run import Run
 
-__all__ = ["Answer", "Baseline", "ClassScores", "Evaluation", "evaluate", "evaluate_probabilities"]
+__all__ = ["Baseline", "ClassScores", "Evaluation", "ImageResult", "Opening", "evaluate", "evaluate_probabilities"]
 
 FOLDER = "evaluation"
 OPENINGS = "evaluations.jsonl"
 BATCH = 256
-MISTAKES = 60
 
 
 def evaluate_probabilities(
@@ -44,30 +46,28 @@ def evaluate_probabilities(
     paths: Sequence[str],
     sha256: Sequence[str],
 ) -> Evaluation:
-    """Compare what a model said with what is true.
+    """Compare a model's probabilities with the true classes.
 
     Args:
         labels: Int (N,), the true class of each image as an index into ``classes``.
         probabilities: Float (N, C), each row in [0, 1] and summing to 1 within 1 % (bfloat16 is not exact; rows are
             normalized).
-        classes: The C class names, two or more, without repeats.
+        classes: The C class names, two or more, all different.
         paths: The N images.
         sha256: Of the content of the N images.
 
     Returns:
-        The `Evaluation`.
+        The `Evaluation`, without an opening.
 
     Raises:
         DataError: There is no image.
-        ModelError: ``probabilities`` are none.
-        ValueError: Lengths, labels or class names do not fit together.
+        ModelError: ``probabilities`` are not probabilities.
+        ValueError: Lengths, labels or class names do not agree.
     """
     true = np.asarray(labels, dtype=np.int64)
     if true.size == 0:
-        raise DataError(
-            "The test split is empty", expected="images that were set aside", do="split again with test above 0"
-        )
-    given = _probabilities(probabilities, classes)
+        raise DataError("The test split is empty", expected="at least one test image", do="split with test above 0")
+    given = _checked_probabilities(probabilities, classes)
     n, count = given.shape
     if not len(true) == n == len(paths) == len(sha256):
         raise ValueError(
@@ -76,143 +76,154 @@ def evaluate_probabilities(
         )
     if true.min() < 0 or true.max() >= count or len(set(classes)) != count:
         raise ValueError(f"labels must be indices into distinct classes. Received: {classes=}")
+    predicted = given.argmax(axis=1)
+    rows = tuple(
+        ImageResult(path, digest, classes[label], classes[index], _rounded(row[index]), tuple(map(_rounded, row)))
+        for path, digest, label, index, row in zip(paths, sha256, true, predicted, given, strict=True)
+    )
+    return _scored(true, given, predicted, classes, rows)
 
+
+def _scored(
+    true: NDArray[np.int64],
+    given: NDArray[np.float64],
+    predicted: NDArray[np.int64],
+    classes: Sequence[str],
+    rows: tuple[ImageResult, ...],
+) -> Evaluation:
     from sklearn.metrics import confusion_matrix
 
-    predicted = given.argmax(axis=1)
-    right = predicted == true
+    n, count = given.shape
     confusion = confusion_matrix(true, predicted, labels=np.arange(count))
-    correct = int(right.sum())
-    bins = metrics.calibration_bins(given[np.arange(n), predicted], right)
-    counts = np.bincount(true, minlength=count)
-    guess = int(counts.argmax())
-    rows = tuple(
-        Answer(path, digest, classes[label], classes[answer], _short(row[answer]), tuple(map(_short, row)))
-        for path, digest, label, answer, row in zip(paths, sha256, true, predicted, given, strict=True)
-    )
-    wrong = sorted((row for row in rows if not row.right), key=lambda row: (-row.probability, row.path))
+    support, called, hits = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
+    majority = int(support.argmax())
     return Evaluation(
         classes=tuple(classes),
-        n=n,
-        correct=correct,
-        accuracy=correct / n,
-        accuracy_interval=metrics.wilson(correct, n),
+        confusion=tuple(tuple(map(int, row)) for row in confusion),
+        accuracy_interval=metrics.wilson(int(hits.sum()), n),
         loss=metrics.log_loss(true, given),
-        baseline=Baseline(classes[guess], int(counts[guess]) / n),
+        auc=metrics.roc_auc(true, given),
+        baseline=Baseline(classes[majority], int(support[majority]) / n),
         per_class={
-            name: ClassScores.of(
-                int(confusion[index, index]),
-                support=int(confusion[index].sum()),
-                predicted=int(confusion[:, index].sum()),
-            )
+            name: ClassScores.of(int(hits[index]), support=int(support[index]), predicted=int(called[index]))
             for index, name in enumerate(classes)
         },
-        confusion=tuple(tuple(map(int, row)) for row in confusion),
-        auc=metrics.roc_auc(true, given),
-        ece=metrics.expected_calibration_error(bins),
-        bins=bins,
+        bins=metrics.calibration_bins(given[np.arange(n), predicted], predicted == true),
         top_k={k: metrics.top_k(true, given, k) for k in (3, 5)} if count > 5 else {},
-        mistakes=tuple(wrong[:MISTAKES]),
         rows=rows,
     )
 
 
 def evaluate(
-    run: Run,
-    *,
-    prepared: Prepared | None = None,
-    again: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    run: Run, *, prepared: Prepared | None = None, again: bool = False, callbacks: Sequence[Callback] = ()
 ) -> Evaluation:
-    """Open the test split for a finished run, once, and keep the result in the run's folder.
+    """Open the test split for a finished run, once, and keep the result in the run folder.
 
-    The opening is recorded before the first image is read, so that a look that was interrupted counts as a look. A
-    second call for the same weights and the same images returns what the first one kept and opens nothing.
+    The opening is recorded before the first image is read, so an interrupted evaluation counts as an opening. A second
+    call for the same model and the same images returns the kept result and opens nothing.
 
-    The test is answered by ``Predictor.load(run)``, the model that `export` writes and `predict` serves: the
-    run's current bundle if there is one; else OpenVINO in the bundle's precision for a model of more than 4 million
-    parameters where it is installed; else Keras, whose probabilities agree with the bundle's to 1e-5.
+    ``Predictor.load(run)`` computes the probabilities: the model that `export` writes and `predict` serves. That
+    is the run's current bundle if there is one; otherwise OpenVINO in the bundle's precision for a model of more than
+    4 million parameters, where it is installed; otherwise Keras, whose probabilities agree with the bundle's to 1e-5.
 
     Args:
         run: A complete run.
-        prepared: The images it was trained on; by default the folder that the run remembers.
-        again: Open the test split even though these weights were tested.
-        progress: Called with (done, total) images.
+        prepared: The images it was trained on; by default the folder recorded in the run.
+        again: Open the test split even if this model was tested before.
+        callbacks: Receive the progress of the stage ``evaluate``, in images.
 
     Returns:
         The `Evaluation`, also in ``RUN/evaluation/``.
 
     Raises:
-        IncompleteError: The run is not finished, or its prepared images are gone.
+        IncompleteError: The run is not finished, or its prepared images are missing.
         SourceChanged: The prepared images are no longer those the run was trained on.
         DataError: The test split is empty.
-        ModelError: The model does not load or does not give probabilities.
+        ModelError: The model does not load or does not return probabilities.
         DiskFull: The result cannot be kept.
     """
     from housetrain.inference.predictor import Predictor
 
-    if not run.complete:
-        raise IncompleteError(
-            "The run is not finished",
-            expected="a run with result.json",
-            do="let it finish first: run the same command again",
-            run=str(run.folder),
-            state=run.state,
-        )
-    prepared = prepared or prepared_of(run)
-    _refuse_other_images(run, prepared)
-    weights = run.model_sha256
-    if not again and (kept := _kept(run, weights, prepared.fingerprint)) is not None:
+    prepared = _images_of(run, prepared)
+    model_sha256 = run.model_sha256
+    if not again and (kept := _kept(run, model_sha256, prepared.fingerprint)) is not None:
         return kept
-    labels = prepared.labels("test")
-    if len(labels) == 0:
+    if len(prepared.labels("test")) == 0:
         raise DataError(
             "The test split is empty",
-            expected="images that were set aside",
-            do="prepare again with test above 0, then train and evaluate",
+            expected="at least one test image",
+            do="prepare with test above 0, then train and evaluate",
             prepared=str(prepared.folder),
         )
-    predictor = Predictor.load(run)  # before the opening is recorded: the model may not load
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    opening = {"when": now, "weights": weights, "data": prepared.fingerprint, "images": len(labels)}
-    store.append_line(run.folder / OPENINGS, opening)
-    openings = store.read_lines(run.folder / OPENINGS)
-    given = _predict(predictor, prepared.images("test"), progress=progress)
-    found = evaluate_probabilities(
-        labels,
-        given,
-        prepared.classes,
-        paths=prepared.paths("test"),
-        sha256=prepared.sha256("test"),
-    )
-    result = replace(
-        found,
-        opened=len(openings),
-        models_tested=len({line.get("weights") for line in openings}),
-        weights=weights,
-        data=prepared.fingerprint,
-        when=now,
-    )
+    with Predictor.load(run) as predictor:  # before the opening is recorded: the model may not load
+        opening = _record_opening(run, model_sha256, prepared)
+        result = _evaluate_images(predictor, prepared, Callbacks(callbacks))
+    result = replace(result, opening=opening)
     result.save(run.folder / FOLDER)
     return result
 
 
-def _predict(
-    predictor: Predictor, images: NDArray[np.uint8], *, progress: Callable[[int, int], None] | None
-) -> NDArray[np.float32]:
-    parts = []
-    for start in range(0, len(images), BATCH):
-        parts.append(predictor.probabilities(np.asarray(images[start : start + BATCH])))
-        if progress is not None:
-            progress(min(start + BATCH, len(images)), len(images))
-    return np.concatenate(parts)
+def _images_of(run: Run, prepared: Prepared | None) -> Prepared:
+    """Return the prepared images of a complete run."""
+    if not run.complete:
+        raise IncompleteError(
+            "The run is not finished",
+            expected="a run with result.json",
+            do="rerun the same command to finish it",
+            run=str(run.folder),
+            state=run.state,
+        )
+    prepared = prepared or prepared_of(run)
+    # With another split, an image of the test may be one that the model was trained on.
+    trained_on = run.input_json.get("data")
+    if tuple(prepared.classes) != run.classes or trained_on not in (None, prepared.fingerprint):
+        raise SourceChanged(
+            "The prepared images are not those the run was trained on",
+            expected="the images and the split of the training",
+            do="train again on these images, or pass the folder that the run was trained on",
+            prepared=str(prepared.folder),
+            run=str(run.folder),
+        )
+    return prepared
+
+
+def _record_opening(run: Run, model_sha256: str, prepared: Prepared) -> Opening:
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    images = len(prepared.labels("test"))
+    line = {"when": now, "model_sha256": model_sha256, "data": prepared.fingerprint, "images": images}
+    store.append_line(run.folder / OPENINGS, line)
+    openings = store.read_lines(run.folder / OPENINGS)
+    models = {line.get("model_sha256") for line in openings}
+    return Opening(len(openings), len(models), model_sha256, prepared.fingerprint, now)
+
+
+def _evaluate_images(predictor: Predictor, prepared: Prepared, events: Callbacks) -> Evaluation:
+    images = prepared.images("test")
+    events.begin("evaluate", total=len(images))
+    try:
+        parts = []
+        for start in range(0, len(images), BATCH):
+            parts.append(predictor.probabilities(np.asarray(images[start : start + BATCH])))
+            events.progress("evaluate", min(start + BATCH, len(images)), len(images))
+        result = evaluate_probabilities(
+            prepared.labels("test"),
+            np.concatenate(parts),
+            prepared.classes,
+            paths=prepared.paths("test"),
+            sha256=prepared.sha256("test"),
+        )
+    except BaseException as error:
+        events.end("evaluate", "stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    events.end("evaluate")
+    return result
 
 
 def prepared_of(run: Run) -> Prepared:
     """Return the prepared images that a run was trained on.
 
     Raises:
-        IncompleteError: They are gone, or the run does not say where they are.
+        IncompleteError: They are missing, or the run does not record where they are.
         CorruptError: They were changed.
     """
     from housetrain.data.prepare import Prepared
@@ -220,41 +231,30 @@ def prepared_of(run: Run) -> Prepared:
     place = run.input_json.get("prepared")
     if not place:
         raise IncompleteError(
-            "The run does not say where its prepared images are", do="pass them as prepared=", run=str(run.folder)
+            "The run does not record where its prepared images are", do="pass them as prepared=", run=str(run.folder)
         )
     return Prepared.open(Path(place))
 
 
-def _refuse_other_images(run: Run, prepared: Prepared) -> None:
-    # An image of another split may be one that the model was trained on, so a fingerprint that differs is no detail.
-    trained_on = run.input_json.get("data")
-    if tuple(prepared.classes) != run.classes or trained_on not in (None, prepared.fingerprint):
-        raise SourceChanged(
-            "The prepared images are not those the run was trained on: its test images would mean nothing",
-            do="train again on these images, or pass the folder that the run was trained on",
-            prepared=str(prepared.folder),
-            run=str(run.folder),
-        )
-
-
-def _kept(run: Run, weights: str, data: str) -> Evaluation | None:
+def _kept(run: Run, model_sha256: str, data: str) -> Evaluation | None:
     try:
         kept = Evaluation.load(run.folder / FOLDER)
     except (IncompleteError, CorruptError):
         return None
-    return kept if (kept.weights, kept.data) == (weights, data) else None
+    opening = kept.opening
+    return kept if opening and (opening.model_sha256, opening.data) == (model_sha256, data) else None
 
 
-def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> NDArray[np.float64]:
+def _checked_probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> NDArray[np.float64]:
     given = np.asarray(probabilities, dtype=np.float64)
     expected = f"(N, {len(classes)}) numbers in [0, 1], each row summing to 1"
     if given.ndim != 2 or given.shape[1] != len(classes) or len(classes) < 2:
-        raise ModelError("The answer is not one probability a class", expected=expected, shape=given.shape)
+        raise ModelError("The model does not return one probability per class", expected=expected, shape=given.shape)
     total = given.sum(axis=1, keepdims=True)
     odd = ~(np.isfinite(given).all(axis=1) & (given >= 0).all(axis=1) & (abs(total[:, 0] - 1) <= 0.01))
     if odd.any():
         raise ModelError(
-            "The answer holds numbers that are no probabilities",
+            "The model returns numbers that are not probabilities",
             expected=expected,
             rows=int(odd.sum()),
             first=given[odd][0][:5].tolist(),
@@ -262,6 +262,6 @@ def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> NDArray[
     return np.asarray(given / total, dtype=np.float64)
 
 
-def _short(probability: float) -> float:
-    # Seven digits are all that float32 has; so the CSV file holds exactly what is here.
+def _rounded(probability: float) -> float:
+    # float32 has seven digits; so the CSV file holds exactly these values.
     return float(f"{probability:.7g}")

@@ -1,31 +1,36 @@
-"""What is known of a model after its test: one frozen value, and the folder it is kept in.
+"""The test result of a model: one frozen value, and the folder that keeps it.
 
-In: counts and answers. Out: an `Evaluation`, as Python, JSON and CSV. It does not know where the answers came from.
+In: counts and predictions. Out: an `Evaluation`, as Python, JSON and CSV. It does not know where the predictions came
+from.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from housetrain.errors import CorruptError, IncompleteError
+from housetrain.errors import CorruptError, IncompleteError, one_line
 from housetrain.evaluation import metrics
 from housetrain.evaluation.metrics import CalibrationBin, Interval
 from housetrain.system import store
+from housetrain.system.text import format_interval, format_percent
+
+MISTAKES = 60
+"""So many of the most confident mistakes are kept in ``evaluation.json``; all predictions are in the CSV file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model said about one test image.
+class ImageResult:
+    """The prediction for one test image, and its true class.
 
     Attributes:
         path: The image, relative to the root of the source folder.
         sha256: Of its content.
-        label: Its class.
-        predicted: The class the model gave it.
+        label: Its true class.
+        predicted: The class with the highest probability.
         probability: Of that class, in [0, 1].
         probabilities: Of all classes, in the order of the evaluation's ``classes``.
     """
@@ -38,26 +43,21 @@ class Answer:
     probabilities: tuple[float, ...]
 
     @property
-    def right(self) -> bool:
-        """Whether the model was right."""
+    def correct(self) -> bool:
+        """Whether the predicted class is the true one."""
         return self.label == self.predicted
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Answer:
-        """Return the answer that ``dataclasses.asdict`` made plain."""
-        return cls(**{**value, "probabilities": tuple(value["probabilities"])})
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """How well one class is told from the others. A score without a denominator is ``None``.
+    """Precision, recall and F1 of one class. A score without a denominator is ``None``.
 
     Attributes:
         support: Test images of the class.
-        predicted: Test images that were given this class.
-        hits: Images that are both.
-        precision: Share of the images given this class that are of it.
-        recall: Share of the images of this class that were given it.
+        predicted: Test images predicted as this class.
+        hits: Images that are both (true positives).
+        precision: Share of the images predicted as this class that belong to it.
+        recall: Share of the images of this class that are predicted as it.
         f1: Harmonic mean of the two.
         precision_interval: 95 % Wilson interval of ``precision``.
         recall_interval: 95 % Wilson interval of ``recall``.
@@ -91,78 +91,106 @@ class ClassScores:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ClassScores:
-        """Return the scores that ``dataclasses.asdict`` made plain."""
-        return cls.of(value["hits"], support=value["support"], predicted=value["predicted"])
+        """Return the scores that ``dataclasses.asdict`` converted."""
+        intervals = ("precision_interval", "recall_interval", "f1_interval")
+        return cls(**{**value, **{name: metrics.pair(value[name]) for name in intervals}})
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Always guessing the commonest class of the tested images: the best that guessing one class can do.
+    """The majority-class baseline: always predict the most frequent class of the test images.
 
-    The commonest class of the training images may by chance be rare among the tested ones; a model that has learned
-    nothing would then pass for better than guessing.
+    The most frequent class of the training images may by chance be rare in the test; a model that learned nothing
+    would then seem to beat the baseline.
 
     Attributes:
         label: That class.
-        accuracy: Share of the test images on which the guess is right.
+        accuracy: Its share of the test images.
     """
 
     label: str
     accuracy: float
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """How good a model is, with how sure that is. JSON-plain apart from ``rows``, which are a CSV file.
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """When and for which model the test split of a run was opened.
 
     Attributes:
-        classes: Class names, in the order of ``confusion`` and of all probabilities.
-        n: Test images.
-        correct: Images that got their own class.
-        accuracy: ``correct / n``.
-        accuracy_interval: Its 95 % Wilson interval.
-        loss: Log loss (mean negative log probability of the true class); comparable with the run's ``val_loss``
-            when that has no label smoothing and no class weights.
-        baseline: What guessing achieves.
-        per_class: Class name -> scores.
-        confusion: (C, C) counts: row = true class, column = predicted class.
-        auc: Area under the ROC curve (two classes), or its macro mean one-vs-rest; ``None`` with one class only.
-        ece: Expected calibration error with 15 bins, in [0, 1].
-        bins: Those bins.
-        top_k: k -> share of images whose class is among the k most probable; only for more than 5 classes.
-        mistakes: The most confident wrong answers, the worst first.
-        rows: All answers, in the order of the test split.
-        opened: How often this run had opened its test split, this time included; 0 for numbers that are not a run's.
-        models_tested: How many different weights of this run had been tested by then.
-        weights: sha256 of the model file.
+        count: How often this run had opened its test split, this time included.
+        models_tested: How many different models of this run had been tested by then.
+        model_sha256: Of the model file.
         data: Fingerprint of the prepared images.
         when: Local date and time, ISO 8601.
     """
 
+    count: int
+    models_tested: int
+    model_sha256: str
+    data: str
+    when: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The test result of a model, with its uncertainty. JSON-plain except for ``rows``, which are a CSV file.
+
+    Attributes:
+        classes: Class names, in the order of ``confusion`` and of all probabilities.
+        confusion: (C, C) counts: row = true class, column = predicted class.
+        accuracy_interval: 95 % Wilson interval of ``accuracy``.
+        loss: Log loss (mean negative log probability of the true class); comparable with the run's ``val_loss``
+            when that has no label smoothing and no class weights.
+        auc: Area under the ROC curve (two classes), or its macro mean one-vs-rest; ``None`` with one class only.
+        baseline: The majority-class baseline.
+        per_class: Class name -> scores.
+        bins: Calibration bins.
+        top_k: k -> share of images whose class is among the k most probable; only for more than 5 classes.
+        rows: All predictions, in the order of the test split.
+        opening: When the test split was opened; ``None`` for numbers that do not belong to a run.
+    """
+
     classes: tuple[str, ...]
-    n: int
-    correct: int
-    accuracy: float
+    confusion: tuple[tuple[int, ...], ...]
     accuracy_interval: Interval
     loss: float
+    auc: float | None
     baseline: Baseline
     per_class: dict[str, ClassScores]
-    confusion: tuple[tuple[int, ...], ...]
-    auc: float | None
-    ece: float
     bins: tuple[CalibrationBin, ...]
     top_k: dict[int, float]
-    mistakes: tuple[Answer, ...]
-    rows: tuple[Answer, ...] = field(repr=False)
-    opened: int = 0
-    models_tested: int = 0
-    weights: str = ""
-    data: str = ""
-    when: str = ""
+    rows: tuple[ImageResult, ...] = field(repr=False)
+    opening: Opening | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of test images."""
+        return sum(map(sum, self.confusion))
+
+    @property
+    def correct(self) -> int:
+        """Number of test images that are classified correctly."""
+        return sum(row[index] for index, row in enumerate(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        """``correct / n``, in [0, 1]."""
+        return self.correct / self.n
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error of ``bins``, in [0, 1]."""
+        return metrics.expected_calibration_error(self.bins)
+
+    @property
+    def mistakes(self) -> tuple[ImageResult, ...]:
+        """The most confident misclassified images, most confident first."""
+        wrong = sorted((row for row in self.rows if not row.correct), key=lambda row: (-row.probability, row.path))
+        return tuple(wrong[:MISTAKES])
 
     @property
     def beats_baseline(self) -> bool:
-        """Whether the model beats guessing beyond doubt: the whole interval lies above the baseline."""
+        """Whether the whole 95 % interval of the accuracy lies above the majority-class baseline."""
         return self.accuracy_interval[0] > self.baseline.accuracy
 
     @property
@@ -177,50 +205,61 @@ class Evaluation:
         scores = [scores.recall for scores in self.per_class.values() if scores.recall is not None]
         return sum(scores) / len(scores)
 
-    def in_words(self) -> str:
-        """Return the result as one or two sentences for a person."""
-        low, high = (f"{bound * 100:.1f}" for bound in self.accuracy_interval)
-        verdict = (
-            f"Right on {self.correct:,} of {self.n:,} images it had never seen: {self.accuracy * 100:.1f} % "
-            f"(95 % interval {low}–{high} %); guessing the commonest class would be right on "
-            f"{self.baseline.accuracy * 100:.1f} %."
+    def details(self) -> str:
+        """Return what stands beside the accuracy: counts, interval, baseline, and a warning where there is one."""
+        baseline = f"majority-class baseline {format_percent(self.baseline.accuracy)}"
+        text = (
+            f"{self.correct:,} of {self.n:,} unseen images; 95 % interval {format_interval(self.accuracy_interval)}; "
+            f"{baseline}"
         )
-        if not self.beats_baseline:
-            verdict += " It is not shown that the model does better than guessing."
-        return verdict
+        if self.beats_baseline:
+            return text
+        name = one_line(self.baseline.label)
+        return f"{text}. Not significantly better than always predicting “{name}”"
+
+    def summary(self) -> str:
+        """Return the result in one or two sentences."""
+        first, stop, warning = self.details().partition(". ")
+        return f"Test accuracy {format_percent(self.accuracy)} ({first}){stop}{warning}."
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but ``rows`` as a JSON-plain dict."""
-        value = asdict(replace(self, rows=()))
-        del value["rows"]
-        return value | {
-            "beats_baseline": self.beats_baseline,
-            "macro_f1": self.macro_f1,
-            "macro_recall": self.macro_recall,
+        """Return everything except ``rows`` as plain JSON, derived numbers included."""
+        derived = ("n", "correct", "accuracy", "ece", "beats_baseline", "macro_f1", "macro_recall")
+        value = {name: getattr(self, name) for name in derived}
+        for name in self.__dataclass_fields__:
+            if name != "rows":
+                value[name] = getattr(self, name)
+        value |= {
+            "baseline": asdict(self.baseline),
+            "per_class": {name: asdict(scores) for name, scores in self.per_class.items()},
+            "bins": [asdict(one) for one in self.bins],
+            "opening": asdict(self.opening) if self.opening else None,
+            "mistakes": [asdict(one) for one in self.mistakes],
         }
+        return value
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], *, rows: Sequence[Answer] = ()) -> Evaluation:
-        """Return the evaluation that `to_json` wrote."""
-        own = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
-        own |= {
-            "classes": tuple(value["classes"]),
-            "accuracy_interval": metrics.pair(value["accuracy_interval"]),
-            "baseline": Baseline(**value["baseline"]),
-            "per_class": {name: ClassScores.from_json(scores) for name, scores in value["per_class"].items()},
-            "confusion": tuple(tuple(row) for row in value["confusion"]),
-            "bins": tuple(CalibrationBin.from_json(one) for one in value["bins"]),
-            "top_k": {int(k): share for k, share in value["top_k"].items()},
-            "mistakes": tuple(Answer.from_json(answer) for answer in value["mistakes"]),
-            "rows": tuple(rows),
-        }
-        return cls(**own)
+    def from_json(cls, value: Mapping[str, Any], *, rows: Sequence[ImageResult]) -> Evaluation:
+        """Return the evaluation that `to_json` converted."""
+        return cls(
+            classes=tuple(value["classes"]),
+            confusion=tuple(tuple(row) for row in value["confusion"]),
+            accuracy_interval=(float(value["accuracy_interval"][0]), float(value["accuracy_interval"][1])),
+            loss=value["loss"],
+            auc=value["auc"],
+            baseline=Baseline(**value["baseline"]),
+            per_class={name: ClassScores.from_json(scores) for name, scores in value["per_class"].items()},
+            bins=tuple(CalibrationBin.from_json(one) for one in value["bins"]),
+            top_k={int(k): share for k, share in value["top_k"].items()},
+            rows=tuple(rows),
+            opening=Opening(**value["opening"]) if value["opening"] else None,
+        )
 
     def save(self, folder: Path) -> Path:
         """Write ``evaluation.json`` and ``predictions.csv`` into ``folder``, all at once.
 
         Args:
-            folder: Made or exchanged as a whole.
+            folder: Created, or replaced as a whole.
 
         Raises:
             DiskFull: It cannot be written; what was there before is intact.
@@ -239,34 +278,34 @@ class Evaluation:
             CorruptError: A file was changed after it was written.
         """
         if not (folder / "evaluation.json").is_file():
-            raise IncompleteError("There is no evaluation", do="housetrain evaluate RUN makes it", folder=str(folder))
+            raise IncompleteError("There is no evaluation", do="run housetrain evaluate RUN", folder=str(folder))
         store.verify_folder(folder)
         value = store.read_json(folder / "evaluation.json")
         try:
             return cls.from_json(value, rows=_read_rows(folder / "predictions.csv"))
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptError(
-                "The evaluation was written by another version of housetrain",
-                do="housetrain evaluate RUN makes it anew",
+                "Another version of housetrain wrote the evaluation",
+                do="run housetrain evaluate RUN again",
                 folder=str(folder),
             ) from error
 
 
-def _write_rows(path: Path, classes: Sequence[str], rows: Sequence[Answer]) -> None:
+def _write_rows(path: Path, classes: Sequence[str], rows: Sequence[ImageResult]) -> None:
     header = ["path", "label", "predicted", "probability", "sha256", *(f"p({name})" for name in classes)]
-    # A file name is bytes; surrogateescape writes back the very bytes it was read from.
+    # A file name is bytes; surrogateescape writes back the bytes it was read from.
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file)  # its \r\n is what makes it quote a \r in a name
+        writer = csv.writer(file)  # its \r\n line ends make it quote a \r in a name
         writer.writerow(header)
         for row in rows:
             writer.writerow([row.path, row.label, row.predicted, row.probability, row.sha256, *row.probabilities])
 
 
-def _read_rows(path: Path) -> list[Answer]:
+def _read_rows(path: Path) -> list[ImageResult]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         lines = csv.reader(file)
         next(lines)
         return [
-            Answer(where, digest, label, predicted, float(probability), tuple(map(float, all_of_them)))
+            ImageResult(where, digest, label, predicted, float(probability), tuple(map(float, all_of_them)))
             for where, label, predicted, probability, digest, *all_of_them in lines
         ]

@@ -1,12 +1,11 @@
-"""The numbers that say how good a classifier is, each with its source.
+"""Metrics of a classifier and their uncertainty, each with its source.
 
-In: labels, probabilities and counts as numpy arrays. Out: plain numbers. It does not know what a run, an image or a
-report is. What scikit-learn has is taken from there.
+In: labels, probabilities and counts as NumPy arrays. Out: plain numbers. It does not know runs, images or reports.
+Metrics that scikit-learn or SciPy have come from there.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Z95 = 1.959963984540054
-"""The 97.5 % point of the normal distribution: two-sided 95 %."""
 SMALLEST_PROBABILITY = 1e-7
-"""Probabilities are clipped to this before the logarithm, as ``keras.config.epsilon()`` does, so that the loss of the
-test and the validation loss of the training are the same quantity."""
+"""Probabilities are clipped to this before the logarithm, as ``keras.config.epsilon()`` does, so that the test loss and
+the validation loss of the training are the same quantity."""
 ECE_BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017."""
 
@@ -30,15 +27,15 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Predictions whose certainty lies between ``low`` and ``high``.
+    """Predictions whose confidence lies between ``low`` and ``high``.
 
     Attributes:
         low: Lower edge, in [0, 1).
         high: Upper edge, in (0, 1]; belongs to the bin.
         count: Images in the bin.
-        confidence: Mean probability of the predicted class there, ``None`` when the bin is empty.
-        accuracy: Share of them that is right, ``None`` when the bin is empty.
-        interval: 95 % Wilson interval of that share, ``None`` when the bin is empty.
+        confidence: Mean probability of the predicted class, ``None`` when the bin is empty.
+        accuracy: Share of correct predictions, ``None`` when the bin is empty.
+        interval: 95 % Wilson interval of ``accuracy``, ``None`` when the bin is empty.
     """
 
     low: float
@@ -50,7 +47,7 @@ class CalibrationBin:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CalibrationBin:
-        """Return the bin that ``dataclasses.asdict`` made plain."""
+        """Return the bin that ``dataclasses.asdict`` converted."""
         return cls(**{**value, "interval": pair(value["interval"])})
 
 
@@ -59,20 +56,15 @@ def pair(value: Sequence[float] | None) -> Interval | None:
     return None if value is None else (float(value[0]), float(value[1]))
 
 
-def wilson(successes: int, trials: int, *, z: float = Z95) -> Interval:
-    """Return the Wilson score interval of a share.
-
-    With p = successes / trials and n = trials, the bounds are::
-
-        (p + z^2/2n  -+  z * sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
+def wilson(successes: int, trials: int) -> Interval:
+    """Return the 95 % Wilson score interval of a share.
 
     Unlike p -+ z * sqrt(p(1-p)/n) it stays within [0, 1], does not shrink to a point at 0 or n successes, and covers
-    close to what it says for small n.
+    close to 95 % for small n.
 
     Args:
         successes: From 0 to ``trials``.
-        trials: 0 or more; 0 knows nothing: (0, 1).
-        z: Quantile of the normal distribution; the default is for 95 %.
+        trials: 0 or more; without trials the interval is (0, 1).
 
     Returns:
         Lower and upper bound, in [0, 1].
@@ -89,28 +81,27 @@ def wilson(successes: int, trials: int, *, z: float = Z95) -> Interval:
         raise ValueError(f"successes must lie within 0 and trials. Received: {successes=}, {trials=}")
     if trials == 0:
         return 0.0, 1.0
-    share, spread = successes / trials, z * z / trials
-    center = share + spread / 2
-    half = z * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    low = 0.0 if successes == 0 else (center - half) / (1 + spread)
-    high = 1.0 if successes == trials else (center + half) / (1 + spread)
-    return max(0.0, low), min(1.0, high)
+    from scipy.stats import binomtest
+
+    # The interval does not depend on p. This p spares SciPy the search for a two-sided p-value.
+    low, high = binomtest(successes, trials, p=successes / trials).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def f1_interval(hits: int, misses: int, false_alarms: int) -> Interval | None:
     """Return a 95 % interval of an F1 score.
 
-    F1 = 2J / (1 + J), where J = hits / (hits + misses + false alarms) is the share of hits among the images that
-    are of the class or were called so. Given that number J is a binomial share, so it has a Wilson interval, and F1
-    rises with J: the interval's ends carry over.
+    F1 = 2J / (1 + J), where the Jaccard index J = hits / (hits + misses + false alarms) is the share of hits among the
+    images that belong to the class or are predicted as it. Given their number, J is a binomial share and has a Wilson
+    interval. F1 rises with J, so the bounds carry over.
 
     Args:
-        hits: Images of the class that were called so.
-        misses: Images of the class that were called something else.
-        false_alarms: Images of other classes that were called so.
+        hits: True positives.
+        misses: False negatives.
+        false_alarms: False positives.
 
     Returns:
-        Lower and upper bound in [0, 1], or ``None`` when the class never occurs at all.
+        Lower and upper bound in [0, 1], or ``None`` when the class never occurs.
     """
     concerned = hits + misses + false_alarms
     if concerned == 0:
@@ -120,13 +111,13 @@ def f1_interval(hits: int, misses: int, false_alarms: int) -> Interval | None:
 
 
 def calibration_bins(
-    confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_], *, bins: int = ECE_BINS
+    confidence: NDArray[np.floating[Any]], correct: NDArray[np.bool_], *, bins: int = ECE_BINS
 ) -> tuple[CalibrationBin, ...]:
-    """Return how often predictions of each certainty are right.
+    """Return the accuracy of predictions by confidence.
 
     Args:
         confidence: Float (N,), probability of the predicted class, in [0, 1].
-        right: Bool (N,), whether the prediction is right.
+        correct: Bool (N,), whether the prediction is correct.
         bins: Number of equal bins of (0, 1].
     """
     edges = np.linspace(0.0, 1.0, bins + 1)
@@ -134,7 +125,7 @@ def calibration_bins(
     found = []
     for index in range(bins):
         inside = place == index
-        count, hits = int(inside.sum()), int(right[inside].sum())
+        count, hits = int(inside.sum()), int(correct[inside].sum())
         found.append(
             CalibrationBin(
                 low=float(edges[index]),
@@ -149,10 +140,10 @@ def calibration_bins(
 
 
 def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
-    """Return the mean distance between certainty and accuracy over the bins, weighted by their images.
+    """Return the mean distance between confidence and accuracy over the bins, weighted by their images.
 
     Returns:
-        0 (the probabilities mean what they say) to 1.
+        0 (perfectly calibrated) to 1.
 
     Source:
         Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015; with
@@ -190,7 +181,7 @@ def log_loss(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64
 
 
 def roc_auc(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> float | None:
-    """Return the area under the ROC curve: how surely an image of a class is ranked above one that is not.
+    """Return the area under the ROC curve: the probability that an image of a class ranks above one that is not.
 
     Args:
         labels: Int (N,), the true classes.

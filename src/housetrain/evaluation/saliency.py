@@ -1,7 +1,7 @@
-"""Where a model looks: Grad-CAM, occlusion, feature maps, filters, as plain arrays.
+"""Saliency: Grad-CAM, occlusion sensitivity, feature maps and kernels, as plain arrays.
 
 In: a Keras model of one flat graph (uint8 images in, probabilities out) and a prepared image. Out: numbers. It does
-not know how they are drawn, nor runs. Works on every Keras backend.
+not know how they are drawn, nor runs. It works with every Keras backend.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import ModelError
+from housetrain.images.pixel_ops import Pixels
 from housetrain.system.backend import load_keras
 
 Array = NDArray[np.float32]
-ImageRecord = NDArray[np.uint8]
 
 _CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "DepthwiseConv2D")
 _POOLS = ("MaxPooling2D", "AveragePooling2D")
@@ -25,7 +25,7 @@ _POOLS = ("MaxPooling2D", "AveragePooling2D")
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """What one layer makes of an image.
+    """The output of one layer for an image.
 
     Attributes:
         name: The layer's name.
@@ -38,24 +38,25 @@ class FeatureMap:
     values: Array
 
 
-def grad_cam(model: Any, image: ImageRecord, index: int) -> Array | None:
-    """Return how much each place speaks for a class.
+def grad_cam(model: Any, image: Pixels, index: int) -> Array | None:
+    """Return how much each region raises the score of a class (Grad-CAM).
 
-    Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391): the channels of the last feature map, each weighted with the
-    mean gradient of the class's score (before the softmax or sigmoid) with respect to it, summed, and what is negative
-    cut off.
+    The channels of the last feature map, each weighted with the mean gradient of the class's score (before the softmax
+    or sigmoid) with respect to it, summed; negative values are set to 0.
+
+    Source: Selvaraju et al. 2017, arXiv:1610.02391.
 
     Args:
         model: The model.
-        image: uint8 (height, width, channels), as it eats them.
+        image: uint8 (height, width, channels), the model input.
         index: Which class; for a single sigmoid 0 is the first class, whose score is the negative of the output's.
 
     Returns:
-        (h, w) of the last feature map, 0 to 1 (all 0 where no place speaks for the class); ``None`` for a model without
-        a convolution, which has no map of places.
+        (h, w) of the last feature map, 0 to 1 (all 0 where no region raises the score); ``None`` for a model without
+        a convolution.
 
     Raises:
-        ModelError: The model's graph is not one chain from the last feature map to the answer.
+        ModelError: The model's graph is not one chain from the last feature map to the output.
     """
     layer = last_map(model)
     if layer is None:
@@ -67,7 +68,7 @@ def grad_cam(model: Any, image: ImageRecord, index: int) -> Array | None:
         above = keras.Model(layer.output, final.input if activation else final.output)
     except ValueError as error:
         raise ModelError(
-            "The model's last feature map is not all that its answer comes from",
+            "The model's output does not depend on its last feature map alone",
             expected="a flat graph, as housetrain and keras.applications build it",
             layer=layer.name,
         ) from error
@@ -87,7 +88,7 @@ def grad_cam(model: Any, image: ImageRecord, index: int) -> Array | None:
 
 
 def last_map(model: Any) -> Any | None:
-    """Return the last layer that still knows places (4 dimensions, more than one place) after a convolution."""
+    """Return the last layer after a convolution whose output is a feature map of more than one pixel."""
     found, convolved = None, False
     for layer in model.layers:
         # a nested model counts as the convolutions in it
@@ -99,20 +100,22 @@ def last_map(model: Any) -> Any | None:
 
 
 def occlusion(
-    probabilities: Callable[[ImageRecord], Array], image: ImageRecord, index: int, *, steps: int = 12
+    probabilities: Callable[[Pixels], Array], image: Pixels, index: int, *, steps: int = 12
 ) -> tuple[Array, float]:
-    """Return how much the probability of a class falls where a place is covered with the image's mean color.
+    """Return how much the probability of a class falls where a region is covered with the image's mean color.
 
-    Zeiler and Fergus 2014, arXiv:1311.2901. Differences are of log odds, so that a sure answer has places, too.
+    The differences are of log odds, so that a confident prediction has a map, too.
+
+    Source: Zeiler and Fergus 2014, arXiv:1311.2901.
 
     Args:
         probabilities: uint8 (N, height, width, channels) -> (N, classes).
         image: uint8 (height, width, channels).
         index: Which class.
-        steps: The cover, a fifth of the image, is put in so many places a side.
+        steps: Positions of the cover, a fifth of the image, along each side.
 
     Returns:
-        (height, width), 0 to 1, what is negative cut off; and the probability that is left at the worst place.
+        (height, width), 0 to 1, negative values set to 0; and the lowest probability that a cover leaves.
     """
     height, width = image.shape[:2]
     tall, wide = max(1, round(height / 5)), max(1, round(width / 5))
@@ -134,8 +137,8 @@ def occlusion(
     return np.asarray(heat / top if top > 0 else heat, np.float32), float(given.min())
 
 
-def feature_maps(model: Any, image: ImageRecord) -> list[FeatureMap]:
-    """Return what every convolution and pool makes of an image, in order. Empty where there is none."""
+def feature_maps(model: Any, image: Pixels) -> list[FeatureMap]:
+    """Return the output of every convolution and pooling layer for an image, in order."""
     keras = load_keras("explaining a model")
     layers = [layer for layer in model.layers if type(layer).__name__ in (*_CONVOLUTIONS, *_POOLS)]
     if not layers:
@@ -171,14 +174,14 @@ def _is_dense(layer: Any) -> bool:
 
 
 def _final(model: Any) -> tuple[Any, bool]:
-    """Return the last layer, and whether it turns scores into probabilities: its scores are then looked at."""
+    """Return the last layer, and whether it turns scores into probabilities (then its input has the scores)."""
     final = model.layers[-1]
     named = getattr(getattr(final, "activation", None), "__name__", "")
     return final, _is_dense(final) or named in ("softmax", "sigmoid") or type(final).__name__ == "Softmax"
 
 
 def _gradient(keras: Any, above: Any, score: Callable[[Any], Any], maps: Array) -> Array:
-    """Return the gradient of a score with respect to feature maps, on whichever backend there is."""
+    """Return the gradient of a score with respect to feature maps, on the backend in use."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow
@@ -202,4 +205,4 @@ def _gradient(keras: Any, above: Any, score: Callable[[Any], Any], maps: Array) 
         given = keras.ops.convert_to_tensor(maps).detach().requires_grad_(True)
         score(above(given, training=False)).backward()
         return np.asarray(given.grad.detach().cpu())
-    raise ModelError("This backend gives no gradients", expected="tensorflow, jax or torch", backend=backend)
+    raise ModelError("This backend computes no gradients", expected="tensorflow, jax or torch", backend=backend)

@@ -1,7 +1,7 @@
-"""How much of a difference may be luck?
+"""How much of a difference can be chance.
 
 In: counts, losses of single images, scores of several seeds. Out: probabilities and standard errors, as plain
-numbers. It does not know what a run or a sweep is, and needs neither SciPy nor Keras.
+numbers. It does not know runs or sweeps.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Difference(NamedTuple):
-    """A mean difference and how far luck alone moves it.
+    """A mean difference and its standard error.
 
     Attributes:
         mean: The second minus the first.
-        error: Standard error of ``mean``; ``nan`` where it cannot be known.
+        error: Standard error of ``mean``; ``nan`` with fewer than two values.
     """
 
     mean: float
@@ -29,10 +29,9 @@ class Difference(NamedTuple):
 
 
 def at_least(successes: int, trials: int, share: float) -> float:
-    """Return the probability of ``successes`` or more of ``trials`` by luck, each a success with probability ``share``.
+    """Return the probability of ``successes`` or more of ``trials``, each a success with probability ``share``.
 
-    The upper tail of the binomial distribution, summed exactly (in logarithms, so that thousands of trials are no
-    problem).
+    The upper tail of the binomial distribution. `scipy.special` imports in a fraction of the time of `scipy.stats`.
 
     Args:
         successes: From 0 to ``trials``.
@@ -41,33 +40,27 @@ def at_least(successes: int, trials: int, share: float) -> float:
     """
     if successes <= 0:
         return 1.0
-    if successes > trials or share <= 0.0:
+    if successes > trials:
         return 0.0
-    if share >= 1.0:
-        return 1.0
-    log_p, log_q = math.log(share), math.log1p(-share)
-    start = math.lgamma(trials + 1)
-    terms = (
-        start - math.lgamma(k + 1) - math.lgamma(trials - k + 1) + k * log_p + (trials - k) * log_q
-        for k in range(successes, trials + 1)
-    )
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
+    from scipy.special import bdtrc
+
+    return float(bdtrc(successes - 1, trials, share))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the two-sided p-value of McNemar's exact test.
 
-    Two models answered the same images. Were they equally good, each image that only one of them got right would be
-    equally likely to be the first's or the second's: a fair coin thrown ``only_first + only_second`` times.
+    Two models predict the same images. If they are equally good, an image that only one of them classifies correctly
+    is equally likely to be the first's or the second's: ``only_first + only_second`` tosses of a fair coin.
 
     Source: McNemar 1947, Psychometrika 12; the exact form in Agresti, Categorical Data Analysis (2013), 11.1.
 
     Args:
-        only_first: Images that only the first model got right.
-        only_second: Images that only the second model got right.
+        only_first: Images that only the first model classifies correctly.
+        only_second: Images that only the second model classifies correctly.
 
     Returns:
-        In (0, 1]; 1 where the models never disagree about being right.
+        In (0, 1]; 1 where both are correct on the same images.
     """
     more, total = max(only_first, only_second), only_first + only_second
     return min(1.0, 2.0 * at_least(more, total, 0.5)) if total else 1.0
@@ -77,8 +70,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def expected_maximum(count: int) -> float:
     """Return the expected largest of ``count`` independent standard normal numbers: 0 for one, about 2.07 for 27.
 
-    It says how much better than it is the best of many equally good models looks, in standard errors. Computed as the
-    integral of ``x d(Phi(x)^count)``.
+    It is how much better than its true quality the best of many equally good models looks, in standard errors.
+    Computed as the integral of ``x d(Phi(x)^count)``.
 
     Args:
         count: 1 or more.
@@ -91,7 +84,7 @@ def expected_maximum(count: int) -> float:
 
 
 def of_seeds(values: Sequence[float]) -> Difference:
-    """Return the mean of a score over seeds and its standard error, the spread over the root of their number.
+    """Return the mean of a score over seeds, and the standard error of the mean.
 
     Args:
         values: One score a seed; with fewer than two the error is ``nan``.
@@ -103,8 +96,8 @@ def of_seeds(values: Sequence[float]) -> Difference:
 def paired(first: np.ndarray, second: np.ndarray) -> Difference:
     """Return the mean difference of the losses of the same images under two models, and its standard error.
 
-    The images that are hard for one model are hard for the other, and that part of the luck cancels out of the
-    difference: its standard error is smaller than that of either loss.
+    Images that are hard for one model are hard for the other. This shared variation cancels in the difference, whose
+    standard error is therefore smaller than that of either loss.
 
     Args:
         first: Losses, ``(n,)``.

@@ -92,7 +92,7 @@ def _test_metrics(run: Run) -> dict[str, Any] | None:
         kept = store.read_json(run.folder / "evaluation" / "evaluation.json")
     except IncompleteError:
         return None
-    if not isinstance(kept, dict) or kept.get("weights") != run.model_sha256:
+    if not isinstance(kept, dict) or (kept.get("opening") or {}).get("model_sha256") != run.model_sha256:
         return None
     return {name: kept[name] for name in _METRICS if name in kept}
 

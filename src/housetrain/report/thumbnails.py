@@ -1,17 +1,16 @@
-"""Images for the report: small, inside the page, and only those that were really meant.
+"""Thumbnails for pages, as ``data:`` URIs.
 
-In: paths with the sha256 they had, and the folder they lie in. Out: thumbnails as ``data:`` addresses, of the original
-and of what the model sees. It does not know why an image is shown. An image that is gone, changed or unreadable gives
-a thumbnail without an image, and the reason; the report goes on.
+In: paths with their sha256, and the folder of the images. Out: thumbnails of the original and of the model input. It
+does not know why an image is shown. For an image that is missing, changed or unreadable, the thumbnail holds the reason
+instead of an image.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from housetrain.data.split_manifest import SPLITS
 from housetrain.errors import DecodeError, HousetrainError
@@ -22,13 +21,14 @@ if TYPE_CHECKING:
 
     from housetrain.data.prepare import Prepared
     from housetrain.data.split_manifest import SplitName
+    from housetrain.images.encode import FileFormat
     from housetrain.images.input_spec import InputSpec
 
 SIDE = 176
 """Longest side of a thumbnail in pixels: sharp at 112 points on a phone."""
 ROOM = 2_000_000
-"""Bytes for all thumbnails of a page: some 250 photographs."""
-_PNG_BELOW = 64  # so small, PNG is not larger than JPEG, and exact
+"""Bytes for all thumbnails of a page: about 250 photographs."""
+_PNG_BELOW = 64  # at such a size PNG is not larger than JPEG, and exact
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Thumbnail:
 
     Attributes:
         path: Relative to the folder of the images.
-        image: ``data:`` address of the original, or ``None``.
-        seen: ``data:`` address of what the model sees, or ``None``.
+        image: ``data:`` URI of the original, or ``None``.
+        seen: ``data:`` URI of the model input, or ``None``.
         width: Of ``image``, in pixels.
         height: Of ``image``, in pixels.
         reason: Why there is no image.
@@ -56,10 +56,10 @@ class Album:
     """Makes thumbnails, each once.
 
     Args:
-        root: The folder of the images, if it is still there.
-        spec: What the model eats.
-        prepared: The prepared arrays, if they are still there: they stand in for originals that are gone.
-        room: Make thumbnails of at most so many bytes in all, so that the page stays small.
+        root: The folder of the images; it may be missing.
+        spec: The input spec of the model.
+        prepared: The prepared arrays, if they exist: they replace originals that are missing.
+        room: Total bytes of the thumbnails, so that the page stays small.
     """
 
     def __init__(self, root: Path, spec: InputSpec, *, prepared: Prepared | None = None, room: int = ROOM) -> None:
@@ -68,11 +68,11 @@ class Album:
         self._place: dict[str, tuple[SplitName, int]] | None = None
 
     def thumbnail(self, path: str, sha256: str = "") -> Thumbnail:
-        """Return an image, made small.
+        """Return the thumbnail of an image.
 
         Args:
             path: Relative to the root.
-            sha256: Of its content when it was scanned; a file that has another now is not shown. "" shows any.
+            sha256: Of its content when it was scanned; a file with another one is not shown. "" shows any content.
         """
         key = (path, sha256)
         if key not in self._made:
@@ -83,15 +83,15 @@ class Album:
         return self._made[key]
 
     def _make(self, path: str, sha256: str) -> Thumbnail:
-        from housetrain.data import contact_sheet
         from housetrain.images import decode
+        from housetrain.images.thumbnail import thumbnail
 
         seen = self._from_arrays(sha256)
         try:
             data = decode.read_bytes(self.root / path)
             if sha256 and hashlib.sha256(data).hexdigest() != sha256:
                 raise DecodeError("changed since")
-            small = contact_sheet.thumbnail(data, SIDE)
+            small = thumbnail(data, SIDE)
             if seen is None:
                 seen = decode.load_image(data, self.spec)
         except DecodeError as error:
@@ -113,21 +113,13 @@ class Album:
             name, row = self._place[sha256]
             image: NDArray[np.uint8] = self.prepared.images(name)[row]
         except (HousetrainError, OSError, ValueError):
-            self.prepared = None  # the arrays went away while we looked
+            self.prepared = None  # the arrays were deleted meanwhile
             return None
         return image
 
 
 def _encode(array: NDArray[np.uint8]) -> str:
-    import cv2
-    import numpy as np
+    from housetrain.images.encode import data_uri, encode
 
-    kind = "png" if max(array.shape[:2]) < _PNG_BELOW else "jpeg"
-    pixels: Any = np.ascontiguousarray(array)
-    if pixels.ndim == 3 and pixels.shape[2] == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, 82] if kind == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 9]
-    done, data = cv2.imencode(f".{kind}", pixels, options)
-    if not done:
-        raise DecodeError("cannot be shown")
-    return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
+    file_format: FileFormat = "png" if max(array.shape[:2]) < _PNG_BELOW else "jpeg"
+    return data_uri(encode(array, file_format, compression=9), file_format)

@@ -20,13 +20,15 @@ from housetrain.data.split import SplitOptions, split
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import DecodeError
 from housetrain.images import decode
+from housetrain.images.encode import data_uri, encode
 from housetrain.images.input_spec import InputSpec
+from housetrain.images.thumbnail import thumbnail as thumbnail_of
 from housetrain.studio import jobs
 from housetrain.studio.jobs import Job
 from housetrain.studio.places import Places
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import stamp
-from housetrain.studio.widgets import Tile, as_address, readable
+from housetrain.studio.widgets import Tile, readable
 
 _SIDE = 168
 _PIXELS_BELOW = 120
@@ -120,7 +122,7 @@ def thumbnail(path: Path, allowed: Places, note: str = "") -> Tile:
 @st.cache_data(max_entries=400, show_spinner=False)
 def _thumbnail(path: str, when: str) -> tuple[str, str]:
     try:
-        return as_address(contact_sheet.thumbnail_jpeg(Path(path), _SIDE)), ""
+        return _jpeg(Path(path)), ""
     except DecodeError as error:
         return "", error.reason
 
@@ -129,21 +131,11 @@ def _thumbnail(path: str, when: str) -> tuple[str, str]:
 def _views(path: str, when: str, spec: InputSpec) -> tuple[str, str, str]:
     try:
         data = decode.read_bytes(Path(path))
-        before = as_address(contact_sheet.thumbnail_jpeg(data, _SIDE))
-        return before, as_address(png(decode.load_image(data, spec)), "png"), ""
+        before = _jpeg(data)
+        return before, data_uri(encode(decode.load_image(data, spec))), ""
     except DecodeError as error:
         return "", "", readable(error.reason)
 
 
-def png(image: object) -> bytes:
-    """Return a uint8 image (height, width, 1 or 3) as PNG."""
-    import cv2
-    import numpy as np
-
-    pixels = np.ascontiguousarray(image, dtype=np.uint8)
-    if pixels.shape[2] == 3:
-        pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-    made, data = cv2.imencode(".png", pixels)
-    if not made:
-        raise DecodeError("cannot be displayed")
-    return data.tobytes()
+def _jpeg(source: Path | bytes) -> str:
+    return data_uri(encode(thumbnail_of(source, _SIDE), "jpeg"), "jpeg")

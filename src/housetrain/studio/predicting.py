@@ -44,14 +44,15 @@ class Predictions:
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the prediction for one image."""
-        from housetrain.data import contact_sheet
+        from housetrain.images.encode import encode
+        from housetrain.images.thumbnail import thumbnail
         from housetrain.inference.prediction import Prediction
 
         assert self._predictor is not None, "start() comes first"
         path = Path(request["path"])
         try:
             found = self._predictor.predict(path, top=request.get("top"))
-            thumbnail = contact_sheet.thumbnail_jpeg(path, int(request.get("thumbnail", 240)))
+            small = encode(thumbnail(path, int(request.get("thumbnail", 240))), "jpeg")
         except DecodeError as error:
             return dict(Prediction.failed(str(path), error.reason).to_json())
-        return {**found.to_json(), "thumbnail": base64.b64encode(thumbnail).decode("ascii")}
+        return {**found.to_json(), "thumbnail": base64.b64encode(small).decode("ascii")}

@@ -6,7 +6,6 @@ that it cannot format or break the page.
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from housetrain.errors import HousetrainError, one_line
 from housetrain.studio import jobs, shelf
 from housetrain.studio.jobs import Job
 from housetrain.studio.settings import Settings
-from housetrain.system.durations import format_duration
+from housetrain.system.text import format_duration
 from housetrain.training.run import Run
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
@@ -115,11 +114,6 @@ def metrics(*numbers: tuple[str, str, str]) -> None:
             st.metric(label, value, help=meaning or None, border=True, width="stretch")
 
 
-def chart(spec: dict[str, Any], *, key: str, alt: str, on_select: Any = "ignore") -> Any:
-    """Draw a Vega-Lite specification of `housetrain.studio.charts`."""
-    return st.vega_lite_chart(spec=spec, key=key, width="stretch", on_select=on_select, alt=alt)
-
-
 # ------------------------------------------------------------------------------------------------- images
 class Tile(NamedTuple):
     """An image to show: one or two views, a name and a note.
@@ -154,11 +148,6 @@ def gallery(tiles: Sequence[Tile], *, side: int = 168) -> None:
             f'<div class="ht-name" title="{name}">{name}</div>{note}</div>'
         )
     st.html(f'<div class="ht-grid" style="--side:{side}px">{"".join(cards)}</div>')
-
-
-def as_address(data: bytes, kind: str = "jpeg") -> str:
-    """Return an image's bytes as a ``data:`` URL."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 # ------------------------------------------------------------------------------------------------- processes

@@ -16,8 +16,8 @@ from housetrain.errors import IncompleteError, SourceChanged
 from housetrain.evaluation import statistics
 from housetrain.evaluation.evaluate import prepared_of
 from housetrain.evaluation.metrics import cross_entropy
-from housetrain.evaluation.text import NBSP, duration, number, percent, size
 from housetrain.sweeps.results import RunResult
+from housetrain.system.text import format_bytes, format_duration, format_number, format_percent
 from housetrain.training.run import Run
 
 DOUBT = 0.05
@@ -108,18 +108,15 @@ class Comparison:
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (what, first, second) for a table: scores, costs, then the settings that differ."""
         pairs: list[tuple[str, Any]] = [
-            ("validation loss", lambda side: number(side.val_loss, 4)),
-            ("validation accuracy", lambda side: percent(side.val_accuracy)),
+            ("validation loss", lambda side: format_number(side.val_loss, 4)),
+            ("validation accuracy", lambda side: format_percent(side.val_accuracy)),
             ("best epoch", lambda side: f"{side.best_epoch} of {side.epochs}"),
-            ("weights", lambda side: number(side.parameters)),
-            ("training time", lambda side: duration(side.seconds)),
-            ("images/s", lambda side: number(side.images_per_s, 0)),
-            ("model file", lambda side: "–" if side.model_bytes is None else size(side.model_bytes)),
+            ("weights", lambda side: format_number(side.parameters)),
+            ("training time", lambda side: format_duration(side.seconds)),
+            ("images/s", lambda side: format_number(side.images_per_s, 0)),
+            ("model file", lambda side: "–" if side.model_bytes is None else format_bytes(side.model_bytes)),
         ]
-        rows = [
-            (what, str(show(self.first)).replace(NBSP, " "), str(show(self.second)).replace(NBSP, " "))
-            for what, show in pairs
-        ]
+        rows = [(what, str(show(self.first)), str(show(self.second))) for what, show in pairs]
         return [*rows, *((name.replace("_", " "), str(a), str(b)) for name, (a, b) in self.settings.items())]
 
     def curves(self) -> list[tuple[int, float | None, float | None]]:

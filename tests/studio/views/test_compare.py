@@ -28,9 +28,9 @@ def test_the_leaderboard_is_the_folders(page: Page, sweep: Path) -> None:
     [table] = test.dataframe
     assert list(table.value["model"]) == [row.name for row in board.rows]
     assert list(table.value["loss"]) == pytest.approx([row.val_loss for row in board.rows])
-    assert list(table.value["weights"]) == [row.parameters for row in board.rows]
-    assert "What matters" in texts(test)
-    [choice] = [box for box in test.selectbox if box.label == "Choose this model"]
+    assert list(table.value["parameters"]) == [row.parameters for row in board.rows]
+    assert "Effect of each setting" in texts(test)
+    [choice] = [box for box in test.selectbox if box.label == "Model"]
     assert choice.value == board.best.name
 
 

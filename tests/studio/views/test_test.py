@@ -19,8 +19,8 @@ def test_test_shows_the_evaluation_of_the_run_folder(page: Page, finished: Run) 
     kept = json.loads((finished.folder / "evaluation" / "evaluation.json").read_text())
     low, high = kept["accuracy_interval"]
     said = texts(test)
-    assert f"right {kept['accuracy'] * 100:.1f} %" in said
-    assert f"{low * 100:.1f} – {high * 100:.1f} %" in said
+    assert f"test accuracy {kept['accuracy'] * 100:.1f} %" in said
+    assert f"95 % interval {low * 100:.1f}–{high * 100:.1f} %" in said
     assert "data:image" in said, "no image of a mistake"
 
 
@@ -33,9 +33,9 @@ def test_test_asks_before_it_opens_and_counts(page: Page, finished: Run, monkeyp
     monkeypatch.setattr(jobs, "start", start)
     for item in (finished.folder / "evaluation").iterdir():
         item.unlink()
-    store.append_line(finished.folder / "evaluations.jsonl", {"weights": "other"})
+    store.append_line(finished.folder / "evaluations.jsonl", {"model_sha256": "other"})
     test = page("test")
-    assert "Opened 1 times so far" in texts(test)
+    assert "Opened 1 time for this run" in texts(test)
     [button] = [one for one in test.button if one.label.startswith("Open the test")]
     button.click().run()
     assert not begun, "it was opened without asking"

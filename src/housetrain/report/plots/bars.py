@@ -1,17 +1,18 @@
-"""Bars and whiskers, one row a class: images in each split, F1 with its interval.
+"""Horizontal bars, one row per class: images in each split, F1 with its interval, probabilities of a prediction.
 
 In: counts and scores by class name. Out: tables as frozen values, and drawings of them as inline SVG. It does not know
-where the numbers came from.
+where the numbers come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from housetrain.report.plots.evaluation_plots import WIDTH
+from housetrain.report.plots.frame import WIDTH
 from housetrain.report.plots.svg import Drawing, shorten, text_width, ticks
+from housetrain.system.text import format_percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -22,45 +23,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Images of one class in each split."""
+    """Images of one class, by part: a split, or "usable" and "left out"."""
 
     name: str
-    train: int
-    validation: int
-    test: int
+    parts: Mapping[str, int]
 
     @property
     def total(self) -> int:
         """Images of the class."""
-        return self.train + self.validation + self.test
+        return sum(self.parts.values())
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> tuple[ClassCounts, ...]:
-    """Return one row a class, the classes in their order.
+    """Return one row per class, the classes in their order.
 
     Args:
-        counts: SplitManifest -> class -> images, as ``SplitManifest.counts()`` gives them.
+        counts: Part -> class -> images, as ``SplitManifest.counts()`` returns them.
     """
     names = dict.fromkeys(name for per_class in counts.values() for name in per_class)
     return tuple(
-        ClassCounts(name, *(counts.get(split, {}).get(name, 0) for split in ("train", "validation", "test")))
-        for name in names
+        ClassCounts(name, {part: per_class.get(name, 0) for part, per_class in counts.items()}) for name in names
     )
 
 
 def draw_counts(rows: Sequence[ClassCounts], *, limit: int = 40) -> Markup:
-    """Draw one bar a class, parted into the splits; with more than ``limit`` classes the largest and the smallest."""
+    """Draw one stacked bar per class; with more than ``limit`` classes the largest and the smallest."""
     shown: list[ClassCounts | None] = list(rows)
     if len(rows) > limit:
         by_size = sorted(rows, key=lambda row: -row.total)
         shown = [*by_size[: limit // 2], None, *by_size[len(by_size) - limit // 2 :]]
-    step = 34 if len(shown) <= 6 else 24 if len(shown) <= 15 else 18
-    label = min(130.0, max(text_width(row.name) for row in rows) + 12)
+    step, label = _step(len(shown)), _label_width(row.name for row in rows)
     most = max(row.total for row in rows) or 1
     room = WIDTH - label - 62
-    drawing = Drawing(
-        WIDTH, step * len(shown) + 8, label=f"Images of {len(rows)} classes in train, validation and test."
-    )
+    parts = ", ".join(rows[0].parts)
+    drawing = Drawing(WIDTH, step * len(shown) + 8, label=f"Images of {len(rows)} classes: {parts}.")
     for index, row in enumerate(shown):
         top = 4 + index * step
         if row is None:
@@ -68,19 +64,11 @@ def draw_counts(rows: Sequence[ClassCounts], *, limit: int = 40) -> Markup:
             continue
         drawing.text(label - 8, top + step / 2 + 4, shorten(row.name, label - 12), anchor="end", tip=row.name)
         x = label
-        for split in ("train", "validation", "test"):
-            count: int = getattr(row, split)
+        for part, count in row.parts.items():
             width = count / most * room
             if count:
-                drawing.rect(
-                    x,
-                    top + step * 0.14,
-                    max(0.5, width - 1),
-                    step * 0.72,
-                    f"bar {split}",
-                    radius=2,
-                    tip=f"{row.name}, {split}: {count:,}",
-                )
+                tip, style = f"{row.name}, {part}: {count:,}", f"bar {part.replace(' ', '-')}"
+                drawing.rect(x, top + step * 0.14, max(0.5, width - 1), step * 0.72, style, radius=2, tip=tip)
             x += width
         drawing.text(x + 6, top + step / 2 + 4, f"{row.total:,}", "strong")
     return drawing.markup()
@@ -97,7 +85,7 @@ class ScoreRow:
 
 
 def score_table(per_class: Mapping[str, ClassScores]) -> tuple[ScoreRow, ...]:
-    """Return the classes that occur in the test, the hardest first."""
+    """Return the classes that occur in the test, the lowest F1 first."""
     rows = [
         ScoreRow(name, scores.f1, scores.f1_interval, scores.support)
         for name, scores in per_class.items()
@@ -107,18 +95,15 @@ def score_table(per_class: Mapping[str, ClassScores]) -> tuple[ScoreRow, ...]:
 
 
 def draw_scores(rows: Sequence[ScoreRow], *, limit: int = 30) -> Markup:
-    """Draw F1 and its interval for each class; with more than ``limit`` classes the hardest and the easiest."""
+    """Draw F1 and its interval for each class; with more than ``limit`` classes the lowest and the highest."""
     shown: list[ScoreRow | None] = list(rows)
     if len(rows) > limit:
         shown = [*rows[: limit - limit // 3], None, *rows[len(rows) - limit // 3 :]]
-    step = 34 if len(shown) <= 6 else 24 if len(shown) <= 15 else 18
-    label = min(130.0, max(text_width(row.name) for row in rows) + 12)
-    lowest = min(row.interval[0] for row in rows)
-    low = max(0.0, int(lowest * 10) / 10)
+    step, label = _step(len(shown)), _label_width(row.name for row in rows)
+    low = max(0.0, int(min(row.interval[0] for row in rows) * 10) / 10)
     height = step * len(shown) + 26
-    drawing = Drawing(
-        WIDTH, height, label=f"F1 of {len(rows)} classes, the hardest first: {rows[0].name}, {rows[0].f1:.3f}."
-    )
+    worst = f"F1 of {len(rows)} classes, the lowest first: {rows[0].name}, {rows[0].f1:.3f}."
+    drawing = Drawing(WIDTH, height, label=worst)
 
     def x(value: float) -> float:
         return label + (value - low) / (1 - low) * (WIDTH - label - 58)
@@ -138,3 +123,30 @@ def draw_scores(rows: Sequence[ScoreRow], *, limit: int = 30) -> Markup:
         drawing.circle(x(row.f1), y, 5 if step > 20 else 4, "point score", tip=tip)
         drawing.text(WIDTH - 4, y + 4, f"{row.f1:.3f}", "strong", anchor="end")
     return drawing.markup()
+
+
+def draw_probabilities(top: Sequence[tuple[str, float]]) -> Markup:
+    """Draw one bar per class: its probability for one image.
+
+    Args:
+        top: (name, probability), the most probable first.
+    """
+    step, label = 30, _label_width(name for name, _ in top)
+    drawing = Drawing(
+        WIDTH, step * len(top) + 8, label=f"Most probable class: {top[0][0]}, {format_percent(top[0][1])}."
+    )
+    for index, (name, probability) in enumerate(top):
+        y, width = 4 + index * step, max(1.0, probability * (WIDTH - label - 62))
+        tip = f"{name}: {format_percent(probability, 2)}"
+        drawing.text(label - 8, y + step / 2 + 4, shorten(name, label - 12), anchor="end", tip=name)
+        drawing.rect(label, y + 5, width, step - 10, "bar train" if index == 0 else "bar other", radius=3, tip=tip)
+        drawing.text(label + width + 6, y + step / 2 + 4, format_percent(probability), "strong")
+    return drawing.markup()
+
+
+def _step(rows: int) -> int:
+    return 34 if rows <= 6 else 24 if rows <= 15 else 18
+
+
+def _label_width(names: Iterable[str]) -> float:
+    return min(130.0, max(text_width(name) for name in names) + 12)

@@ -1,7 +1,7 @@
-"""A few lines of SVG: shapes with classes, so that one stylesheet colors every drawing for light, dark and paper.
+"""A small SVG writer: shapes with CSS classes, so that one stylesheet colors every drawing for light, dark and paper.
 
 In: numbers and text. Out: one ``<svg>`` element as safe markup. It does not know what is drawn. All text is escaped
-here, once, and control characters of file and class names are made visible.
+here, once, and control characters of file and class names are shown as escapes. The stylesheet is ``plots.css``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ GLYPH = 0.56
 
 
 class Drawing:
-    """Collects shapes and gives one ``<svg>``.
+    """Collects shapes and returns one ``<svg>``.
 
     Args:
         width: Width of the drawing in its own units; with ``fixed`` also in pixels.
         height: Height likewise.
-        label: What the drawing shows, in one sentence, for those who hear it.
+        label: What the drawing shows, in one sentence, for screen readers.
         fixed: Whether it keeps this size in pixels (and is scrolled on a small screen) instead of fitting its column.
     """
 
@@ -42,11 +42,13 @@ class Drawing:
         opacity: float | None = None,
         radius: float = 0,
         tip: str = "",
+        key: str = "",
     ) -> None:
-        """Add a rectangle; ``tip`` is shown when the pointer rests on it."""
+        """Add a rectangle; ``tip`` is its tooltip, ``key`` identifies it when it is clicked (``data-key``)."""
         extra = f' rx="{_number(radius)}"' if radius else ""
         if opacity is not None:
             extra += f' fill-opacity="{_number(opacity)}"'
+        extra += f' data-key="{clean(key)}"' if key else ""
         place = f'x="{_number(x)}" y="{_number(y)}" width="{_number(max(0, width))}" height="{_number(max(0, height))}"'
         self._add("rect", place + extra, style, tip)
 
@@ -110,13 +112,23 @@ class Drawing:
         self._parts.append(f'<{element} class="{style}" {attributes}{end}')
 
 
+def legend(items: Iterable[tuple[str, str]]) -> Markup:
+    """Return a legend as HTML.
+
+    Args:
+        items: (CSS classes of the mark, text).
+    """
+    marks = "".join(f'<span><i class="{style}"></i>{clean(text)}</span>' for style, text in items)
+    return Markup(f'<p class="legend">{marks}</p>')
+
+
 def clean(text: str) -> str:
-    """Return ``text`` escaped for markup, with control characters and undecodable bytes made visible."""
+    """Return ``text`` escaped for markup, with control characters and undecodable bytes as escapes."""
     return str(escape(one_line(text)))
 
 
 def shorten(text: str, room: float, *, size: float = 12) -> str:
-    """Return ``text``, cut in the middle with an ellipsis where it would be wider than ``room`` at this font size."""
+    """Return ``text`` with its middle cut out where it would be wider than ``room`` at this font size."""
     text = one_line(text)
     letters = max(3, int(room / (size * GLYPH)))
     if len(text) <= letters:
@@ -126,7 +138,7 @@ def shorten(text: str, room: float, *, size: float = 12) -> str:
 
 
 def text_width(text: str, *, size: float = 12) -> float:
-    """Return about how wide ``text`` is."""
+    """Return the approximate width of ``text``."""
     return len(one_line(text)) * size * GLYPH
 
 

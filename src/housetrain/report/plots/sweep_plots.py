@@ -1,7 +1,7 @@
-"""What the page of a sweep draws: curves of the best, parallel coordinates, the effect of each setting.
+"""Plots of a sweep: validation loss of the best models, parallel coordinates, the effect of each setting.
 
 In: ranked rows and histories. Out: tables as frozen values (tested), and drawings of them as inline SVG. It does not
-know where the numbers came from, nor the page they stand on.
+know where the numbers come from, nor the page that shows them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from housetrain.report.plots.evaluation_plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from housetrain.report.plots.frame import Frame, padded
 from housetrain.report.plots.svg import Drawing, shorten, ticks
 
 if TYPE_CHECKING:
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
     from housetrain.sweeps.results import Row
 
-STYLES = ("one", "two", "three", "four", "five")
+STYLES = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+"""CSS classes of the curves; as many as are distinguishable."""
+PARALLEL_LEGEND = (
+    ("line thread-best", "best"),
+    ("line", "within one standard error"),
+    ("line thread-rest", "others"),
+)
 _FEW_LEVELS = 6
 _WIDE = 920
 
@@ -29,7 +35,7 @@ _WIDE = 920
 # ------------------------------------------------------------------------------------------------- curves
 @dataclass(frozen=True)
 class Curve:
-    """The validation losses of one model, an entry an epoch from 1; ``None`` is not a number."""
+    """The validation losses of one model, one per epoch from 1; ``None`` is not a number."""
 
     name: str
     rank: int
@@ -37,10 +43,10 @@ class Curve:
 
 
 def best_curves(rows: Sequence[Row], histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Curve, ...]:
-    """Return the validation losses of the first five rows.
+    """Return the validation losses of rows, of at most as many as there are `STYLES`.
 
     Args:
-        rows: Ranked, best first.
+        rows: In the order of the legend.
         histories: Row name -> history of its best run.
     """
     return tuple(
@@ -51,44 +57,34 @@ def best_curves(rows: Sequence[Row], histories: Mapping[str, Sequence[Mapping[st
 
 
 def draw_best_curves(curves: Sequence[Curve]) -> Markup:
-    """Draw them in one frame; each line ends in the rank of its model."""
-    known = [loss for curve in curves for loss in curve.losses if loss is not None]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    pad = (high - low) * 0.06 or 0.05
-    low, high = max(0.0, low - pad), high + pad
+    """Draw the curves in one frame; each line ends in the rank of its model."""
     last = max(2, *(len(curve.losses) for curve in curves)) if curves else 2
     names = ", ".join(curve.name for curve in curves)
-    drawing = Drawing(WIDTH, HEIGHT, label=f"Validation loss over {last} epochs of the best models: {names}.")
-    right = RIGHT + 12
-
-    def x(epoch: float) -> float:
-        return LEFT + (epoch - 1) / (last - 1) * (WIDTH - LEFT - right)
-
-    def y(value: float) -> float:
-        return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    for tick in ticks(low, high):
-        drawing.line(LEFT, y(tick), WIDTH - right, y(tick), "grid")
-        drawing.text(LEFT - 7, y(tick) + 4, f"{tick:g}", anchor="end")
-    for tick in ticks(1, last, count=8):
-        if tick == int(tick):
-            drawing.text(x(tick), HEIGHT - BOTTOM + 17, f"{tick:.0f}", anchor="middle")
-    drawing.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "epoch", "axis-name", anchor="middle")
+    label = f"Validation loss over {last} epochs: {names}."
+    losses = padded((loss for curve in curves for loss in curve.losses), pad=0.06)
+    frame = Frame(label, (1, last), losses, right=26)
+    frame.draw_y_axis()
+    frame.draw_x_axis("epoch", [tick for tick in ticks(1, last, count=8) if tick == int(tick)])
     ends: list[float] = []
     for style, curve in reversed(list(zip(STYLES, curves, strict=False))):
-        points = [None if loss is None else (x(n), y(loss)) for n, loss in enumerate(curve.losses, 1)]
-        drawing.polyline(points, f"curve {style}")
-        for number, loss in enumerate(curve.losses, 1):
-            if loss is not None:
-                tip = f"{curve.name}, epoch {number}: {loss:.4f}"
-                drawing.circle(x(number), y(loss), 2.4 if last <= 40 else 1.2, f"dot {style}", tip=tip)
-        if points and points[-1] is not None:
+        points = [None if loss is None else (frame.x(n), frame.y(loss)) for n, loss in enumerate(curve.losses, 1)]
+        frame.drawing.polyline(points, f"curve {style}")
+        for epoch, (loss, point) in enumerate(zip(curve.losses, points, strict=True), 1):
+            if point is not None:
+                tip = f"{curve.name}, epoch {epoch}: {loss:.4f}"
+                frame.drawing.circle(*point, 2.4 if last <= 40 else 1.2, f"dot {style}", tip=tip)
+        if points and points[-1] is not None and curve.rank:
             place = points[-1][1] + 4
             while any(abs(place - other) < 12 for other in ends):
                 place += 4
             ends.append(place)
-            drawing.text(points[-1][0] + 8, place, str(curve.rank), f"strong {style}")
-    return drawing.markup()
+            frame.drawing.text(points[-1][0] + 8, place, str(curve.rank), f"strong {style}")
+    return frame.drawing.markup()
+
+
+def curves_legend(curves: Sequence[Curve]) -> list[tuple[str, str]]:
+    """Return (CSS class, text) of the legend."""
+    return [(style, f"{curve.rank or ''} {curve.name}".strip()) for style, curve in zip(STYLES, curves, strict=False)]
 
 
 # ------------------------------------------------------------------------------------------------- settings
@@ -100,8 +96,8 @@ class Factor:
         name: The setting.
         levels: Its values, in order.
         losses: For each level the validation losses of the models that have it.
-        effect: Largest mean loss of a level minus the smallest: how much the choice matters on its own.
-        best: The level of the smallest mean.
+        effect: Highest mean loss of a level minus the lowest: the main effect of the setting.
+        best: The level with the lowest mean.
     """
 
     name: str
@@ -112,15 +108,15 @@ class Factor:
 
     @property
     def continuous(self) -> bool:
-        """Whether it has so many numeric values that they stand on a scale."""
+        """Whether it has so many numeric values that they are drawn on a scale."""
         return len(self.levels) > _FEW_LEVELS and all(_is_number(level) for level in self.levels)
 
 
 def factors(rows: Sequence[Row]) -> tuple[Factor, ...]:
-    """Return the settings that differ, the one that matters most first.
+    """Return the settings that differ, the one with the largest effect first.
 
-    The effect is the range of the means over everything else (a main effect). In a full grid every level is seen with
-    every other setting, so that the means can be compared; in a search they are a hint.
+    The effect is the range of the means over everything else (a main effect). In a full grid every level occurs with
+    every other setting, so the means are comparable; in a search they are a hint.
     """
     found = []
     for name in dict.fromkeys(name for row in rows for name in row.settings):
@@ -142,40 +138,34 @@ def draw_factor(factor: Factor, *, low: float, high: float) -> Markup:
 
     Args:
         factor: The setting.
-        low: Smallest loss of the axis, the same for all settings, so that they can be compared by eye.
-        high: Largest.
+        low: Lowest loss of the axis, the same for all settings so that they can be compared.
+        high: Highest.
     """
-    width, height, left, bottom = 300.0, 210.0, 46.0, 38.0
     label = f"Validation loss by {factor.name}; best on average with {_shown(factor.best)}."
-    drawing = Drawing(width, height, label=label)
-    place = _scale(factor, left + 22, width - 24)
-
-    def y(value: float) -> float:
-        return height - bottom - (value - low) / ((high - low) or 1.0) * (height - bottom - 12)
-
-    for tick in ticks(low, high, count=4):
-        drawing.line(left, y(tick), width - 8, y(tick), "grid")
-        drawing.text(left - 7, y(tick) + 4, f"{tick:g}", anchor="end")
+    frame = Frame(label, (0.0, 1.0), (low, high), size=(300, 210))
+    drawing = frame.drawing
+    place = _scale(factor, frame.left + 22, frame.right - 10)
+    frame.draw_y_axis(count=4)
     means = []
     for level, losses in zip(factor.levels, factor.losses, strict=True):
         for loss in losses:
             tip = f"{factor.name} {_shown(level)}: {loss:.4f}"
-            drawing.circle(place(level), y(loss), 3.2, "point faded", tip=tip)
-        means.append((place(level), y(fmean(losses))))
+            drawing.circle(place(level), frame.y(loss), 3.2, "point faded", tip=tip)
+        means.append((place(level), frame.y(fmean(losses))))
     if not factor.continuous:
         drawing.polyline(means, "curve one")
         for at, level, losses in zip(means, factor.levels, factor.losses, strict=True):
             drawing.circle(*at, 4.6, "dot one", tip=f"{factor.name} {_shown(level)}: mean {fmean(losses):.4f}")
     shown = factor.levels if not factor.continuous else (factor.levels[0], factor.levels[-1])
     for level in shown:
-        text = shorten(_shown(level), (width - left) / len(shown))
-        drawing.text(place(level), height - bottom + 16, text, anchor="middle")
-    drawing.text((left + width) / 2, height - 5, factor.name.replace("_", " "), "axis-name", anchor="middle")
+        text = shorten(_shown(level), (frame.right - frame.left) / len(shown))
+        drawing.text(place(level), frame.bottom + 17, text, anchor="middle")
+    frame.draw_x_axis(factor.name.replace("_", " "), ())
     return drawing.markup()
 
 
 def draw_parallel(rows: Sequence[Row], found: Sequence[Factor]) -> Markup:
-    """Draw every ranked model as a thread through its settings to its validation loss, the best one in front."""
+    """Draw every ranked model as a line through its settings to its validation loss (parallel coordinates)."""
     scored = [row for row in rows if row.val_loss is not None]
     height, top, bottom, left, right = 330.0, 34.0, 30.0, 60.0, 70.0
     drawing = Drawing(_WIDE, height, label=f"The settings of {len(scored)} models and their validation loss.")
@@ -205,7 +195,7 @@ def draw_parallel(rows: Sequence[Row], found: Sequence[Factor]) -> Markup:
             middle = (x0 + x1) / 2
             steps += f"C{middle:.2f} {y0:.2f} {middle:.2f} {y1:.2f} {x1:.2f} {y1:.2f}"
         drawing.path(steps, f"thread {style}", tip=f"{row.rank}. {row.name}: {row.val_loss:.4f}")
-    for index, factor in enumerate(found):  # last, so that no thread crosses them out
+    for index, factor in enumerate(found):  # last, so that no line crosses them out
         for level in factor.levels if not factor.continuous else (factor.levels[0], factor.levels[-1]):
             place = left + index * step - 8, scales[index](level) + 4
             drawing.text(*place, shorten(_shown(level), 52), "halo", anchor="end")
@@ -213,7 +203,7 @@ def draw_parallel(rows: Sequence[Row], found: Sequence[Factor]) -> Markup:
 
 
 def _scale(factor: Factor, first: float, last: float) -> Any:
-    """Return where a level stands between two ends: on a scale, or in equal steps."""
+    """Return the place of a level between two ends: on a scale, or in equal steps."""
     if factor.continuous:
         log = factor.levels[0] > 0 and factor.levels[-1] / factor.levels[0] >= 10
         ends = [math.log(v) if log else float(v) for v in (factor.levels[0], factor.levels[-1])]

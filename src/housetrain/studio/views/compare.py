@@ -10,8 +10,8 @@ from typing import Any
 import streamlit as st
 
 from housetrain.errors import RecipeError
-from housetrain.report.plots.sweep_plots import Curve, factors
-from housetrain.studio import charts, forms, jobs, shelf, widgets
+from housetrain.report.plots import sweep_plots
+from housetrain.studio import forms, jobs, plot, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import Arrays
 from housetrain.studio.views import Page
@@ -21,8 +21,8 @@ from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.sweeps.results import Row
 from housetrain.sweeps.status import Snapshot
-from housetrain.system.durations import format_duration
 from housetrain.system.lock import Lock
+from housetrain.system.text import format_duration
 
 PAGE = Page("Compare", icon="leaderboard", position=30)
 _EVERY_S = 2.0
@@ -32,18 +32,18 @@ _MOST_EFFECTS = 6
 
 def show() -> None:
     """Draw the page."""
-    widgets.header("Compare", "Train many models side by side, and see which settings matter.")
+    widgets.header("Compare", "Train many models and compare them by validation loss.")
     work = Settings.of().work
     arrays, sweeps = shelf.prepared_in(work), shelf.sweeps_in(work)
     if not arrays and not sweeps:
-        widgets.empty("Nothing to compare yet", "Prepare a folder of images first.", icon="leaderboard")
+        widgets.empty("Nothing to compare", "Prepare a folder of images first.", icon="leaderboard")
         with st.container(horizontal_alignment="center"):
             if st.button("Go to Data", type="primary", icon=":material/arrow_back:"):
                 widgets.go_to("data")
         return
     if st.session_state.pop("to-sweep", False):
         st.session_state["compare-view"] = "watch"
-    names = {"new": "New comparison", "watch": f"Comparisons ({len(sweeps)})"}
+    names = {"new": "New sweep", "watch": f"Sweeps ({len(sweeps)})"}
     view = widgets.choose_view(names, key="compare-view", default="watch" if sweeps else "new")
     with widgets.in_one_sentence():
         if view == "new":
@@ -58,7 +58,7 @@ def _new(arrays: list[Arrays]) -> None:
         st.info("Prepare a folder of images on the Data page first.", icon=":material/info:")
         return
     chosen = forms.choose_arrays(arrays)
-    st.caption("Every combination is trained once. The classic: 3 × 3 × 3 nets, 10 epochs each.")
+    st.caption("Each combination is one trial. The default grid has 3 × 3 × 3 models of 10 epochs each.")
     one, two, three = st.columns(3)
     fields = forms.FIELDS
     dense = one.multiselect(fields["dense"].label, [0, 1, 2, 3], [0, 1, 2], key="axis-dense", help=fields["dense"].help)
@@ -82,7 +82,9 @@ def _new(arrays: list[Arrays]) -> None:
         fields["batch_size"].label, [8, 16, 32, 64, 128, 256], 2, key="sweep-batch", help=fields["batch_size"].help
     )
     halving = st.toggle(
-        "Stop the weaker ones early", key="halving", help="Nearly the same answer for far fewer epochs of training."
+        "Successive halving",
+        key="halving",
+        help="Stops weak trials early, which saves most epochs.",
     )
     count = len(dense) * len(nodes) * len(conv) * len(rates)
     if not count:
@@ -94,7 +96,7 @@ def _new(arrays: list[Arrays]) -> None:
         settings = ["--set", f"learning_rate={','.join(f'{rate:g}' for rate in rates)}"]
     else:
         settings = ["--set", f"learning_rate={rates[0]:g}"]
-    Grid(model="cnn", epochs=int(epochs), batch_size=batch, **axes)  # says what is wrong before anything starts
+    Grid(model="cnn", epochs=int(epochs), batch_size=batch, **axes)  # raises before anything starts
     words = f"Train {count} {'model' if count == 1 else 'models'}"
     if st.button(words, type="primary", icon=":material/play_arrow:"):
         words_: list[str | Path] = ["sweep", chosen.folder, "--epochs", str(epochs), "--batch-size", str(batch)]
@@ -110,7 +112,7 @@ def _new(arrays: list[Arrays]) -> None:
 
 
 def _target(arrays: Arrays, words: list[str | Path]) -> Path:
-    """Return the folder of this very comparison: the same one again goes on instead of beginning anew."""
+    """Return the folder of the sweep; the same settings give the same folder, so that it is resumed."""
     key = hashlib.sha256(repr([arrays.fingerprint, *map(str, words[2:])]).encode()).hexdigest()[:6]
     return Settings.of().work / "sweeps" / f"{arrays.name}-{key}"
 
@@ -127,12 +129,12 @@ def _watch(sweeps: list[Path]) -> None:
         widgets.outcome(job)
     st.session_state.pop("sweep-begun", None)
     if not sweeps:
-        widgets.empty("No comparison yet", "Choose New comparison above.", icon="leaderboard")
+        widgets.empty("No sweep yet", "Choose New sweep above.", icon="leaderboard")
         return
     names = {folder.name: folder for folder in sweeps}
     if st.session_state.get("sweep") not in names:
         st.session_state.pop("sweep", None)
-    name = st.selectbox("Comparison", list(names), key="sweep", bind="query-params", format_func=readable)
+    name = st.selectbox("Sweep", list(names), key="sweep", bind="query-params", format_func=readable)
     folder = names.get(name) or sweeps[0]
     running, board = Lock.held(folder), leaderboard(folder)
 
@@ -166,49 +168,46 @@ def _panel(folder: Path, *, running: bool) -> None:
     elif board.complete:
         st.success(plain(board.in_words()), icon=":material/check_circle:")
     else:
-        st.info("Not finished: what was trained is kept, and Resume goes on.", icon=":material/pause_circle:")
+        st.info("Not finished. Resume continues with the remaining trials.", icon=":material/pause_circle:")
         job = jobs.newest(Settings.of().jobs, target=folder, verb="sweep")
         if job is not None and job.state in ("failed", "killed"):
             st.error(plain(job.error), icon=":material/error:")
     _leaderboard(snapshot)
     _curves(folder, board)
     ranked = board.ranked
-    found = factors(ranked)
+    found = sweep_plots.factors(ranked)
     if len(ranked) >= 2 and found:
-        widgets.section("All settings at once", "Each line is a model; follow it through its settings to its loss.")
-        widgets.chart(charts.parallel(ranked, found), key="parallel", alt="Settings and validation loss of all models.")
+        widgets.section("Parallel coordinates", "Each line is a model, from its settings to its validation loss.")
+        plot.show(sweep_plots.draw_parallel(ranked, found), key="parallel", legend=sweep_plots.PARALLEL_LEGEND)
         widgets.section(
-            "What matters",
-            "The losses of all models by one setting at a time; the line is their mean.",
+            "Effect of each setting",
+            "Validation loss of all models by one setting at a time; the line is the mean.",
         )
         losses = [float(row.val_loss) for row in ranked if row.val_loss is not None]
         places = st.columns(min(3, len(found)))
         for number, factor in enumerate(found[:_MOST_EFFECTS]):
             with places[number % len(places)]:
-                widgets.chart(
-                    charts.effect(factor, low=min(losses), high=max(losses)),
-                    key=f"effect-{factor.name}",
-                    alt=f"Validation loss by {factor.name}",
-                )
+                drawing = sweep_plots.draw_factor(factor, low=min(losses), high=max(losses))
+                plot.show(drawing, key=f"effect-{factor.name}")
 
 
 def _progress(folder: Path, snapshot: Snapshot) -> None:
     left = f", {format_duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     share = snapshot.done + sum((one.epoch - 1 + one.share) / one.epochs for one in snapshot.live)
     st.progress(
-        min(1.0, share / max(1, snapshot.total)), text=f"{snapshot.done} of {snapshot.total} models trained{left}"
+        min(1.0, share / max(1, snapshot.total)), text=f"{snapshot.done} of {snapshot.total} trials finished{left}"
     )
     for one in snapshot.live:
         st.caption(f"{plain(one.name)}: epoch {one.epoch} of {one.epochs}, {one.images_per_s:,.0f} images/s")
-    if st.button("Stop", icon=":material/stop:", key=f"stop-{folder.name}", help="What is trained is kept."):
+    if st.button("Stop", icon=":material/stop:", key=f"stop-{folder.name}", help="Finished trials are kept."):
         jobs.stop_run(folder)
 
 
 def _leaderboard(snapshot: Snapshot) -> None:
     widgets.section(
         "Leaderboard",
-        "Ranked by validation loss: smaller is better. ± is the standard error: how much luck of the images alone "
-        "moves the number. A star marks models that are as good as the best within luck.",
+        "Ranked by validation loss; lower is better. ± is one standard error. A star marks models within one standard "
+        "error of the best: their order may be due to chance.",
     )
     live = {one.name for one in snapshot.live}
     rows = [_row(row, live=bool(live & set(row.runs))) for row in snapshot.board.rows]
@@ -220,7 +219,7 @@ def _leaderboard(snapshot: Snapshot) -> None:
             "accuracy": st.column_config.NumberColumn(format="percent"),
             "loss": st.column_config.NumberColumn(format="%.4f"),
             "±": st.column_config.NumberColumn(format="%.4f"),
-            "weights": st.column_config.NumberColumn(format="localized"),
+            "parameters": st.column_config.NumberColumn(format="localized"),
             "seconds": st.column_config.NumberColumn(format="%.0f"),
             "images/s": st.column_config.NumberColumn(format="%.0f"),
         },
@@ -231,15 +230,15 @@ def _row(row: Row, *, live: bool) -> dict[str, Any]:
     return {
         "": "" if row.rank is None else f"{row.rank}{'*' if row.tied else ''}",
         "model": readable(row.name),
-        "state": "trains" if live else row.state,
+        "state": "running" if live else row.state,
         "loss": row.val_loss,
         "±": row.val_loss_error,
         "accuracy": row.val_accuracy,
         "epochs": f"{row.epochs}/{row.planned}",
-        "weights": row.parameters,
+        "parameters": row.parameters,
         "seconds": row.seconds,
         "images/s": row.images_per_s,
-        "why": readable(row.reason),
+        "reason": readable(row.reason),
     }
 
 
@@ -247,7 +246,7 @@ def _curves(folder: Path, board: Leaderboard) -> None:
     rows = {row.name: row for row in board.rows if row.epochs and row.runs}
     if not rows:
         return
-    widgets.section("Curves", "Validation loss, epoch by epoch.")
+    widgets.section("Curves", "Validation loss by epoch.")
     chosen = st.multiselect(
         "Models",
         list(rows),
@@ -257,13 +256,10 @@ def _curves(folder: Path, board: Leaderboard) -> None:
         format_func=readable,
         label_visibility="collapsed",
     )
-    found = [
-        Curve(name, rows[name].rank or 0, tuple(epoch.get("val_loss") for epoch in board.run_of(rows[name]).history))
-        for name in chosen
-        if name in rows
-    ]
+    shown = [rows[name] for name in chosen if name in rows]
+    found = sweep_plots.best_curves(shown, {row.name: board.run_of(row).history for row in shown})
     if found:
-        widgets.chart(charts.best_curves(found), key="best-curves", alt="Validation loss of the chosen models.")
+        plot.show(sweep_plots.draw_best_curves(found), key="best-curves", legend=sweep_plots.curves_legend(found))
 
 
 # ------------------------------------------------------------------------------------------------- after
@@ -274,16 +270,16 @@ def _after(board: Leaderboard, *, running: bool) -> None:
             names = [row.name for row in board.ranked]
             small = board.smallest_within_one_se.name
             chosen = st.selectbox(
-                "Choose this model",
+                "Model",
                 names,
-                format_func=lambda name: readable(f"{name} (smallest that is as good)" if name == small else name),
-                help="Go on with one of them: test it, use it, export it.",
+                format_func=lambda name: readable(f"{name} (smallest within 1 SE)" if name == small else name),
+                help="The model to test, use or export.",
                 width=420,
             )
             row = next(row for row in board.ranked if row.name == chosen)
             if st.button("Test it", type="primary", icon=":material/fact_check:"):
                 widgets.go_to("test", board.run_of(row))
-            if st.button("Name images", icon=":material/image_search:"):
+            if st.button("Predict images", icon=":material/image_search:"):
                 widgets.go_to("predict", board.run_of(row))
         if not running and not board.complete and st.button("Resume", icon=":material/play_arrow:"):
             _resume(folder)
@@ -293,16 +289,14 @@ def _after(board: Leaderboard, *, running: bool) -> None:
 def _resume(folder: Path) -> None:
     job = jobs.newest(Settings.of().jobs, target=folder, verb="sweep")
     if job is None:
-        raise RecipeError(
-            "This comparison was started in a terminal", do="give the same command there again; it goes on"
-        )
+        raise RecipeError("This sweep was started in a terminal", do="rerun the same command there to resume it")
     widgets.start(job.words, target=folder)
     st.rerun()
 
 
 def _tensorboard(folder: Path) -> None:
-    """Draw one button that starts TensorBoard, then, as soon as it answers, the link to it."""
-    target = folder / "board"  # no such folder: only a name for the job
+    """Draw a button that starts TensorBoard; once it is up, the link to it."""
+    target = folder / "board"  # names the job; there is no such folder
     job = jobs.newest(Settings.of().jobs, target=target, verb="board")
     if job is not None and job.active:
         port = int(job.words[job.words.index("--port") + 1])
@@ -313,7 +307,7 @@ def _tensorboard(folder: Path) -> None:
         return
     if job is not None and job.state == "failed":
         st.error(plain(job.error), icon=":material/error:")
-    if st.button("TensorBoard", icon=":material/monitoring:", help="All curves in every detail, in a page of its own."):
+    if st.button("TensorBoard", icon=":material/monitoring:", help="Opens TensorBoard with all curves on a new page."):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             free = str(probe.getsockname()[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import HousetrainError
 from housetrain.images.input_spec import InputSpec
 from housetrain.models.recipe import PRESETS
-from housetrain.studio import charts, jobs, looking, shelf, uploads, widgets
+from housetrain.report.plots.bars import counts_table, draw_counts
+from housetrain.studio import jobs, looking, plot, shelf, uploads, widgets
 from housetrain.studio.looking import Look
 from housetrain.studio.settings import Settings
 from housetrain.studio.views import Page
@@ -165,9 +167,7 @@ def _overview(folder: Path, found: Look) -> None:
     for image in catalog.images:
         lost[image.label] = lost.get(image.label, 0) + (image.path in left_out)
     kept = {name: sum(1 for one in catalog.images if one.label == name) - lost[name] for name in lost}
-    widgets.chart(
-        charts.class_counts({"usable": kept, "left out": lost}), key="class-counts", alt="Images of each class."
-    )
+    _counts({"usable": kept, "left out": lost}, key="class-counts")
     if catalog.ignored:
         listed = ", ".join(f"{count:,} {name}" for name, count in catalog.ignored.items())
         st.caption(f"Ignored: {plain(listed)}")
@@ -270,6 +270,13 @@ def _samples(found: Look, spec: InputSpec) -> None:
         st.rerun()
 
 
+def _counts(counts: Mapping[str, Mapping[str, int]], *, key: str) -> None:
+    """Draw the images of each class, by part."""
+    parts = {part: per_class for part, per_class in counts.items() if any(per_class.values())}
+    if rows := counts_table(parts):
+        plot.show(draw_counts(rows), key=key, legend=[(part.replace(" ", "-"), part) for part in parts])
+
+
 def _prepare(folder: Path, found: Look, spec: InputSpec) -> None:
     widgets.section(
         "Train / validation / test split",
@@ -279,7 +286,7 @@ def _prepare(folder: Path, found: Look, spec: InputSpec) -> None:
     options = _options(ready_made=found.catalog.ready_made)
     manifest = looking.manifest(found, options)
     counts = manifest.counts()
-    widgets.chart(charts.class_counts(counts), key="split-counts", alt="Images of each class in each split.")
+    _counts(counts, key="split-counts")
     total = {name: sum(per_class.values()) for name, per_class in counts.items()}
     st.caption(
         f"{total['train']:,} training, {total['validation']:,} validation and {total['test']:,} test images; "

@@ -15,7 +15,8 @@ import streamlit as st
 
 from housetrain.errors import FolderError
 from housetrain.inference.inputs import Listing
-from housetrain.studio import charts, desk, jobs, looking, shelf, widgets
+from housetrain.report.plots.bars import draw_probabilities
+from housetrain.studio import desk, jobs, looking, plot, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.views import Page
 from housetrain.studio.widgets import Tile, plain, readable
@@ -174,9 +175,7 @@ def _card(run: Run, number: int, answer: dict[str, Any]) -> None:
             sure = f"{answer['probability'] * 100:.1f} %"
             st.markdown(f"### {plain(answer['label'])} \n{plain(sure)} · {plain(answer['name'])}")
             top = [(one["label"], float(one["probability"])) for one in answer["top"]]
-            widgets.chart(
-                charts.probabilities(top), key=f"bars-{number}-{answer['name']}", alt=f"{answer['label']}, {sure}"
-            )
+            plot.show(draw_probabilities(top), key=f"bars-{number}-{answer['name']}")
             if answer.get("unsure"):
                 st.info("Unsure: the probability is below the model's threshold.", icon=":material/help:")
             if answer.get("seen") in _SEEN:

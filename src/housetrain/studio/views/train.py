@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -14,15 +14,15 @@ from housetrain.data.prepare import Prepared
 from housetrain.errors import IncompleteError
 from housetrain.models.nets import check_feasible, cost, infeasible
 from housetrain.models.recipe import PRESETS, Recipe
-from housetrain.report.plots.evaluation_plots import curve_table
-from housetrain.studio import charts, diagrams, forms, jobs, shelf, widgets
+from housetrain.report.plots.curves import LEGEND, curve_table, draw_curves
+from housetrain.studio import diagrams, forms, jobs, plot, shelf, widgets
 from housetrain.studio.jobs import Job
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import Arrays
 from housetrain.studio.views import Page
 from housetrain.studio.widgets import plain, readable
 from housetrain.system import store
-from housetrain.system.durations import format_duration
+from housetrain.system.text import format_duration
 from housetrain.training.overfitting import overfitting, overfitting_in_words
 from housetrain.training.run import Run
 
@@ -82,8 +82,7 @@ def _drawing(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> 
         return
     widgets.section("Architecture", "The layers between the input image and the class probabilities.")
     if drawn is not None:
-        address = widgets.as_address(drawn.svg.encode(), "svg+xml")
-        st.html(f'<div class="ht-scroll"><img src="{address}" alt="The layers of the model"></div>')
+        plot.show(drawn.svg, key="model-diagram")
     elif st.button(
         "Draw the architecture", icon=":material/schema:", help="Builds the model once, which takes some seconds."
     ):
@@ -239,14 +238,12 @@ def _panel(run: Run, state: str) -> None:
     if history:
         table = curve_table(history, best=result.get("best_epoch"), overfitting=overfitting(history))
         one, two = st.columns(2)
-        for place, name in ((one, "loss"), (two, "accuracy")):
+        names: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
+        for place, name in zip((one, two), names, strict=True):
             with place:
                 st.markdown(f"**{name.capitalize()}**")
-                widgets.chart(
-                    charts.curves(table, name, epochs=int(recipe["epochs"])),
-                    key=f"curves-{name}-{run.folder.name}",
-                    alt=f"{name} over the epochs, on training and validation images",
-                )
+                drawing = draw_curves(table, name, epochs=int(recipe["epochs"]) if state == "running" else 0)
+                plot.show(drawing, key=f"curves-{name}-{run.folder.name}", legend=LEGEND)
         if words := overfitting_in_words(history):
             st.warning(plain(words), icon=":material/trending_up:")
     elif state == "running":

@@ -1,0 +1,70 @@
+"""A drawing with two linear axes: scales, grid lines, tick labels.
+
+In: the ranges of the axes. Out: a `Drawing` with its axes, and the place of each value on it. It does not know what is
+plotted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from housetrain.report.plots.svg import Drawing, ticks
+
+WIDTH, HEIGHT = 440, 290
+Range = tuple[float, float]
+
+
+class Frame:
+    """The axes of a plot.
+
+    Args:
+        label: What the plot shows, in one sentence, for screen readers.
+        x: Lowest and highest value of the horizontal axis.
+        y: Lowest and highest value of the vertical axis.
+        size: Width and height of the drawing.
+        right: Margin on the right.
+    """
+
+    def __init__(
+        self, label: str, x: Range, y: Range, *, size: tuple[float, float] = (WIDTH, HEIGHT), right: float = 14
+    ) -> None:
+        width, height = size
+        self.drawing = Drawing(width, height, label=label)
+        self.left, self.right, self.top, self.bottom = 46.0, width - right, 16.0, height - 40.0
+        self._x, self._y = x, y
+
+    def x(self, value: float) -> float:
+        """Return the horizontal place of a value."""
+        low, high = self._x
+        return self.left + (value - low) / ((high - low) or 1.0) * (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        """Return the vertical place of a value."""
+        low, high = self._y
+        return self.bottom - (value - low) / ((high - low) or 1.0) * (self.bottom - self.top)
+
+    def draw_y_axis(self, text: Callable[[float], str] = "{:g}".format, *, count: int = 5) -> None:
+        """Draw grid lines at round values, with their labels."""
+        for value in ticks(*self._y, count=count):
+            self.drawing.line(self.left, self.y(value), self.right, self.y(value), "grid")
+            self.drawing.text(self.left - 7, self.y(value) + 4, text(value), anchor="end")
+
+    def draw_x_axis(self, name: str, values: Iterable[float], text: Callable[[float], str] = "{:g}".format) -> None:
+        """Draw labels at the values, and the name of the axis."""
+        for value in values:
+            self.drawing.text(self.x(value), self.bottom + 17, text(value), anchor="middle")
+        middle = (self.left + self.right) / 2
+        self.drawing.text(middle, self.drawing.height - 6, name, "axis-name", anchor="middle")
+
+
+def percent(value: float) -> str:
+    """Return the label of a tick at a share."""
+    return f"{value * 100:g} %"
+
+
+def padded(values: Iterable[float | None], *, pad: float) -> Range:
+    """Return the range of values that are not negative, widened by a share of it on both sides, down to 0 at most."""
+    known = [value for value in values if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    room = (high - low) * pad or 0.05
+    return max(0.0, low - room), high + room
