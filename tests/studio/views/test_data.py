@@ -68,5 +68,5 @@ def test_data_says_why_a_folder_cannot_be_used(page: Page, work: Path) -> None:
     assert not test.exception
     wait(looking.job_of(work / "odd"))
     test = page("data", state={"folder": "odd"})
-    assert len(test.error) == 1 and "there are no images" in test.error[0].value.replace("\\", "")
+    assert len(test.error) == 1 and "There are no images" in test.error[0].value.replace("\\", "")
     assert any(button.label == "Check again" for button in test.button)
