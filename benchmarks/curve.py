@@ -69,7 +69,7 @@ def main() -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     kept = options.work / "curve.jsonl"
     whole = arrays(options.images, options.work)
-    total = len(whole.labels("train"))
+    total = len(whole.train.labels)
     done = {(line["count"], line["seed"]) for line in store.read_lines(kept)}
     for count in (total // 8, total // 4, total // 2, total):
         prepared = part(whole, count, options.work)

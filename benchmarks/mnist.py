@@ -40,8 +40,8 @@ def plain(prepared: ht.Prepared, seed: int, *, with_validation: bool = False) ->
     import keras
 
     keras.utils.set_random_seed(seed)
-    arrays = {name: np.asarray(prepared.images(name)) / 255.0 for name in ("train", "validation", "test")}
-    labels = {name: np.asarray(prepared.labels(name)) for name in arrays}
+    arrays = {name: np.asarray(prepared.arrays(name).images) / 255.0 for name in ("train", "validation", "test")}
+    labels = {name: np.asarray(prepared.arrays(name).labels) for name in arrays}
     model = keras.Sequential(
         [
             keras.layers.Input(prepared.spec.shape),
@@ -73,7 +73,7 @@ def ours(prepared: ht.Prepared, seed: int, folder: Path) -> tuple[float, float, 
 
 def compare(name: str, prepared: ht.Prepared, *, seeds: int, work: Path) -> bool:
     """Print one comparison. Return whether housetrain reaches plain Keras."""
-    counts = {split: len(prepared.labels(split)) for split in ("train", "validation", "test")}
+    counts = {split: len(prepared.arrays(split).labels) for split in ("train", "validation", "test")}
     print(f"\n{name}: {counts['train']:,} train, {counts['validation']:,} validation, {counts['test']:,} test")
     rows: dict[str, list[tuple[float, ...]]] = {"plain": [], "all": [], "ours": []}
     plain(prepared, 0)  # the first training of a process pays for start-up: not part of either

@@ -49,8 +49,8 @@ def plain_training(
     """
     import keras
 
-    x, y = np.asarray(prepared.images("train")) / 255.0, prepared.labels("train")
-    x_val, y_val = np.asarray(prepared.images("validation")) / 255.0, prepared.labels("validation")
+    x, y = np.asarray(prepared.train.images) / 255.0, prepared.train.labels
+    x_val, y_val = np.asarray(prepared.validation.images) / 255.0, prepared.validation.labels
     keras.utils.set_random_seed(seed)
     begin = time.perf_counter()
     model = plain_model(*cell, prepared.spec.shape)

@@ -70,7 +70,7 @@ def difference(prepared: Prepared, sample: int = 400) -> tuple[float, float]:
     ours, theirs = [], []
     spec, root = prepared.spec, prepared.split.root
     for name in SPLITS:
-        images, paths = prepared.images(name), prepared.paths(name)
+        images, paths = prepared.arrays(name).images, prepared.arrays(name).paths
         for number in range(0, len(paths), max(1, len(prepared.split.rows) // sample)):
             flag = cv2.IMREAD_GRAYSCALE if spec.color_mode == "grayscale" else cv2.IMREAD_COLOR_RGB
             whole = cv2.imread(str(root / paths[number]), flag)

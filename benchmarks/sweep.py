@@ -175,7 +175,7 @@ def main() -> int:
     elif options.step in ("sweep", "halving"):
         ours(prepared, options.work, axes, epochs=options.epochs, halving=options.step == "halving")
     models = math.prod(len(values) for values in axes.values())
-    return report(options.work, len(prepared.labels("train")), models=models, epochs=options.epochs)
+    return report(options.work, len(prepared.train.labels), models=models, epochs=options.epochs)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def one(kind: str, seed: int, images: Path, work: Path) -> dict[str, float]:
         result = run.result or {}
         return {
             "seconds": round(seconds, 2),
-            "images_per_s": round(EPOCHS * len(prepared.labels("train")) / seconds, 1),
+            "images_per_s": round(EPOCHS * len(prepared.train.labels) / seconds, 1),
             "val_loss": result["val_loss"],
             "val_accuracy": result["val_accuracy"],
         }

@@ -65,7 +65,7 @@ def lay_out(args: argparse.Namespace) -> Path:
     prepared, folder = Prepared.open(args.work / "prepared"), args.work / "plain"
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("train", "validation", "test"):
-        for path, label in zip(prepared.paths(name), prepared.labels(name), strict=True):
+        for path, label in zip(prepared.arrays(name).paths, prepared.arrays(name).labels, strict=True):
             source = prepared.split.root / path
             # TensorFlow reads neither CMYK JPEGs nor much of what is called .jpg and is not.
             with source.open("rb") as file:

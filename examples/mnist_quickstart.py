@@ -16,7 +16,7 @@ folder = ht.sample(name, Path("sample") / name, source=Path(sys.argv[1]) if sys.
 prepared = ht.prepare(folder, image_size=28, color_mode="grayscale", validation_split=0.1, test_split=0.2)
 
 # Print a digit as the model input.
-digit, label = prepared.images("train")[0, :, :, 0], prepared.classes[prepared.labels("train")[0]]
+digit, label = prepared.train.images[0, :, :, 0], prepared.classes[prepared.train.labels[0]]
 print("\n".join("".join(" .:-=+*#%@"[value // 26] * 2 for value in row) for row in digit), "is a", label)
 
 # Build: scaling to 0..1 is a layer of the model, so predicting cannot omit it.
@@ -31,5 +31,5 @@ print(f"test accuracy {evaluation.accuracy:.1%}, loss {evaluation.loss:.3f}")
 
 # Export, load and predict.
 model = ht.Predictor.load(ht.export(run).folder)
-photo = folder / prepared.paths("test")[0]
+photo = folder / prepared.test.paths[0]
 print(photo, "->", model.predict(photo).label)

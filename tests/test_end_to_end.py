@@ -87,7 +87,7 @@ def test_train_and_predict_cannot_disagree(walked, few_photos: Path) -> None:
     predictor = ht.Predictor.load(outcome.bundle)
     with (outcome.run.folder / "evaluation" / "predictions.csv").open(newline="") as file:
         tested = {row["path"]: row for row in csv.DictReader(file)}
-    assert len(tested) == len(outcome.prepared.paths("test"))
+    assert len(tested) == len(outcome.prepared.test.paths)
     results = list(predictor.predict_many([few_photos / path for path in tested]))
     for one, row in zip(results, tested.values(), strict=True):
         assert one.label == row["predicted"]
@@ -98,7 +98,7 @@ def test_train_and_predict_cannot_disagree(walked, few_photos: Path) -> None:
 def test_predict_says_when_a_image_was_trained_on(walked, few_photos: Path, photos: Path) -> None:
     outcome, _ = walked
     predictor = ht.Predictor.load(outcome.run.folder)
-    assert predictor.predict(few_photos / outcome.prepared.paths("train")[0]).seen == "train"
+    assert predictor.predict(few_photos / outcome.prepared.train.paths[0]).seen == "train"
     assert predictor.predict(sorted((photos / "cats").iterdir())[-1]).seen is None
 
 

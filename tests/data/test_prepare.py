@@ -99,8 +99,8 @@ def expected(one: SplitManifest, spec: InputSpec) -> dict[str, np.ndarray]:
 
 def assert_holds(prepared: Prepared, one: SplitManifest, spec: InputSpec) -> None:
     for name, images in expected(one, spec).items():
-        assert np.array_equal(prepared.images(name), images)
-        assert prepared.paths(name) == tuple(row.path for row in one.of(name))
+        assert np.array_equal(prepared.arrays(name).images, images)
+        assert prepared.arrays(name).paths == tuple(row.path for row in one.of(name))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -128,19 +128,21 @@ def test_arrays_labels_and_names_belong_together(tmp_path: Path, root: Path) -> 
     prepared = prepare(one, tmp_path / "out", image_size=16)
     assert prepared.classes == ("Cat", "Dog") and prepared.balance == "weights"
     for name in SPLITS:
-        images, labels = prepared.images(name), prepared.labels(name)
+        images, labels = prepared.arrays(name).images, prepared.arrays(name).labels
         assert isinstance(images, np.memmap) and images.dtype == np.uint8
         assert images.shape == (len(one.of(name)), 16, 16, 1)
         assert labels.dtype == np.int64 and labels.shape == (len(images),)
-        assert [prepared.classes[label] for label in labels] == [path.split("/")[0] for path in prepared.paths(name)]
-        assert prepared.sha256(name) == tuple(row.sha256 for row in one.of(name))
+        assert [prepared.classes[label] for label in labels] == [
+            path.split("/")[0] for path in prepared.arrays(name).paths
+        ]
+        assert prepared.arrays(name).sha256 == tuple(row.sha256 for row in one.of(name))
         with pytest.raises(ValueError, match="read-only"):
             images[0] = 0
     assert prepared.counts() == one.counts()
     everything = np.load(prepared.file)  # a plain .npy: any tool reads it
-    assert len(everything) == 40 and np.array_equal(everything[: len(one.of("train"))], prepared.images("train"))
+    assert len(everything) == 40 and np.array_equal(everything[: len(one.of("train"))], prepared.train.images)
     with pytest.raises(ValueError, match="Unknown split"):
-        prepared.images("trian")  # type: ignore[arg-type]
+        prepared.arrays("trian")  # type: ignore[arg-type]
 
 
 def test_loaded_is_what_was_returned(tmp_path: Path, root: Path) -> None:
@@ -326,7 +328,7 @@ def test_prepared_images_outlive_their_source(tmp_path: Path, root: Path) -> Non
     one = divide(root)
     prepare(one, tmp_path / "out", image_size=16)
     shutil.rmtree(root)
-    assert len(prepare(one, tmp_path / "out", image_size=16).images("train")) == len(one.of("train"))
+    assert len(prepare(one, tmp_path / "out", image_size=16).train.images) == len(one.of("train"))
 
 
 @pytest.mark.parametrize("damage", ["images", "split", "manifest", "missing"])
@@ -625,7 +627,7 @@ def kill_at_random(tmp_path: Path, root: Path, *, kills: int) -> None:
         prepared = Prepared.open(out)  # the old or the new, whole
         seen.add(prepared.spec.height)
         for name in SPLITS:
-            assert np.array_equal(prepared.images(name), right[prepared.spec.height][name])
+            assert np.array_equal(prepared.arrays(name).images, right[prepared.spec.height][name])
     assert seen == {16, 48}
     assert_holds(prepare(one, out, image_size=20), one, InputSpec(20, 20))
     assert len(content(out)) == 3  # what the killed ones left is gone
@@ -704,7 +706,7 @@ def test_real_photos_are_close_to_a_full_decode(tmp_path: Path, photos: Path) ->
     prepared = prepare(divide(root), tmp_path / "out", image_size=50)
     differences = []
     for name in SPLITS:
-        for image, path in zip(prepared.images(name), prepared.paths(name), strict=True):
+        for image, path in zip(prepared.arrays(name).images, prepared.arrays(name).paths, strict=True):
             whole = cv2.imread(str(root / path), cv2.IMREAD_GRAYSCALE)
             right = cv2.resize(whole, (50, 50), interpolation=cv2.INTER_AREA).astype(float)
             differences.append(np.abs(image[:, :, 0] - right).mean())

@@ -68,7 +68,7 @@ def test_a_file_is_all_that_a_format_needs(toy: None, digits: Any, tmp_path: Pat
     assert "| `model.toy` | a toy |" in card and "toy.run(pixels)" in card
     predictor = ht.Predictor.load(made.folder)
     assert predictor.engine.name == "Toy" and predictor.about["engine"] == "toy"
-    images = np.asarray(digits.prepared.images("test"))
+    images = np.asarray(digits.prepared.test.images)
     expected = ht.Predictor.load(digits.run, engine="keras").probabilities(images)
     np.testing.assert_allclose(predictor.probabilities(images), expected, atol=1e-6)
     found = benchmark(digits.run, formats=["toy"])

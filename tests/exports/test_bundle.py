@@ -50,17 +50,17 @@ def test_a_bundle_is_whole_and_says_what_it_is(digits: Any, bundle: Path) -> Non
 
 def test_golden_images_are_real_and_of_every_kind(digits: Any, bundle: Path) -> None:
     golden = verify.read_bundle(bundle).golden
-    validation = np.asarray(digits.prepared.images("validation"))
+    validation = np.asarray(digits.prepared.validation.images)
     places = [int(np.flatnonzero((validation == image).all(axis=(1, 2, 3)))[0]) for image in golden.images]
     assert len(places) == bundles.GOLDEN_IMAGES == 12
-    assert set(digits.prepared.labels("validation")[places]) == set(range(10))
+    assert set(digits.prepared.validation.labels[places]) == set(range(10))
     np.testing.assert_allclose(golden.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_seen_is_every_image_of_every_split(digits: Any, bundle: Path) -> None:
     seen = verify.read_bundle(bundle).seen
     for split in ("train", "validation", "test"):
-        prefixes = {int(value[:16], 16) for value in digits.prepared.sha256(split)}
+        prefixes = {int(value[:16], 16) for value in digits.prepared.arrays(split).sha256}
         assert set(seen.prefixes[split].tolist()) == prefixes
         assert all(seen.split_of(prefix) == split for prefix in prefixes)
 

@@ -50,7 +50,7 @@ def test_every_format_agrees_with_keras(exported: Any, digits: Any, to: str, pre
     store.verify_folder(made.folder)
     last = made.parity[-1]
     assert (last.format, last.precision, last.kind) == (to, precision, "validation") and last.good
-    assert last.bytes > 1000 and last.ms > 0 and last.images == len(digits.prepared.labels("validation"))
+    assert last.bytes > 1000 and last.ms > 0 and last.images == len(digits.prepared.validation.labels)
     assert last.accuracy is not None and last.keras_accuracy is not None and last.keras_accuracy > 0.8
     if to != "keras":
         assert made.parity[0].format == "keras" and made.parity[0].difference == 0
@@ -60,7 +60,7 @@ def test_every_format_agrees_with_keras(exported: Any, digits: Any, to: str, pre
         return
     predictor = ht.Predictor.load(made.folder)
     assert predictor.about["engine"] == to
-    images = np.asarray(digits.prepared.images("test"))
+    images = np.asarray(digits.prepared.test.images)
     given = predictor.probabilities(images)
     keras = ht.Predictor.load(digits.run, engine="keras").probabilities(images)
     assert given.dtype == np.float32 and given.shape == keras.shape
@@ -98,7 +98,7 @@ def test_the_readmes_lines_run_as_they_stand(exported: Any, digits: Any, tmp_pat
 
 def test_two_classes_in_color_of_an_oblong_size(pets: Any, tmp_path: Path) -> None:
     made = ht.export(pets.run, tmp_path / "pets", format="onnx")
-    images = np.asarray(pets.prepared.images("test"))
+    images = np.asarray(pets.prepared.test.images)
     given = ht.Predictor.load(made.folder).probabilities(images)
     keras = ht.Predictor.load(pets.run, engine="keras").probabilities(images)
     np.testing.assert_allclose(given, keras, atol=1e-5)

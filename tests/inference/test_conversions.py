@@ -35,7 +35,7 @@ def kept() -> list[Path]:
 
 
 def test_test_bundle_and_prediction_convert_once(large: ht.Run, digits: Any) -> None:
-    images = np.asarray(digits.prepared.images("test"))
+    images = np.asarray(digits.prepared.test.images)
     with ht.Predictor.load(large) as predictor:
         assert predictor.about["engine"] == "openvino"
         given = predictor.probabilities(images)

@@ -345,8 +345,8 @@ def test_train_and_predict_cannot_disagree(which: str, workers: int, request: py
     trained = request.getfixturevalue(which)
     predictor = Predictor.load(trained.run)
     prepared = trained.prepared
-    files = [prepared.split.root / path for path in prepared.paths("validation")]
-    arrays = np.asarray(prepared.images("validation"))
+    files = [prepared.split.root / path for path in prepared.validation.paths]
+    arrays = np.asarray(prepared.validation.images)
     for path, array in zip(files, arrays, strict=True):
         np.testing.assert_array_equal(decode.load_image(path, predictor.spec), array)
     expected = predictor.probabilities(arrays, batch_size=16)
@@ -357,9 +357,7 @@ def test_train_and_predict_cannot_disagree(which: str, workers: int, request: py
     else:  # batches may be made up otherwise, and a sum in another order ends in another last bit
         np.testing.assert_allclose(np.array(order, np.float32), expected, atol=1e-6)
     assert [one.seen for one in given] == ["validation"] * len(given)
-    right = [
-        one.label == prepared.classes[label] for one, label in zip(given, prepared.labels("validation"), strict=True)
-    ]
+    right = [one.label == prepared.classes[label] for one, label in zip(given, prepared.validation.labels, strict=True)]
     floor = 0.8 if which == "digits" else 0.0
     assert np.mean(right) >= floor
 
@@ -372,7 +370,7 @@ def test_probabilities_are_those_of_plain_keras_by_name(which: str, request: pyt
     bundle = trained.run.folder / "plain-keras"
     ht.export(trained.run, bundle)
     predictor = Predictor.load(bundle)
-    images = np.asarray(trained.prepared.images("validation")[:10])
+    images = np.asarray(trained.prepared.validation.images[:10])
     plain = keras.models.load_model(bundle / "model.keras").predict(images, verbose=0)
     given = predictor.probabilities(images)
     if len(predictor.classes) == 2:
@@ -382,7 +380,7 @@ def test_probabilities_are_those_of_plain_keras_by_name(which: str, request: pyt
 
 
 def test_a_run_and_its_bundle_answer_the_same(digits: Any, bundle: Path) -> None:
-    images = np.asarray(digits.prepared.images("test"))
+    images = np.asarray(digits.prepared.test.images)
     from_run, from_bundle = Predictor.load(digits.run.folder), Predictor.load(bundle)
     np.testing.assert_allclose(from_run.probabilities(images), from_bundle.probabilities(images), atol=1e-5)
     assert from_bundle.about["classes"] == [str(digit) for digit in range(10)]
@@ -414,7 +412,7 @@ def test_a_bundle_that_is_older_than_the_runs_model_is_passed_over(digits: Any, 
     model.save(folder / "model.keras")
     newer = Predictor.load(folder)
     assert "run" not in newer.about
-    images = np.asarray(digits.prepared.images("test")[:5])
+    images = np.asarray(digits.prepared.test.images[:5])
     assert np.abs(newer.probabilities(images) - Predictor.load(folder / "bundle").probabilities(images)).max() > 0.01
 
 

@@ -69,7 +69,7 @@ def test_every_executor_runs_pauses_fails_and_goes_on(kind: str, digits: Prepare
     for row, other in zip(whole.history, part.history, strict=True):
         assert row["val_loss"] == other["val_loss"]
     outputs = [np.load(run.folder / "validation.npy") for run in (whole, part)]
-    assert np.array_equal(*outputs) and outputs[0].shape == (len(digits.labels("validation")), 1)
+    assert np.array_equal(*outputs) and outputs[0].shape == (len(digits.validation.labels), 1)
     assert store.read_json(tmp_path / "whole" / "trial.json")["latency_ms"] > 0
 
 

@@ -37,10 +37,12 @@ def _prepared_images(run: Run, split: SplitName, wanted: list[int]) -> Images:
     from housetrain.data.prepare import Prepared
 
     prepared = Prepared.open(Path(run.input_json.get("prepared") or run.folder))
-    same = prepared.spec == run.spec and prepared.sha256(split) == tuple(row.sha256 for row in run.split.of(split))
+    same = prepared.spec == run.spec and prepared.arrays(split).sha256 == tuple(
+        row.sha256 for row in run.split.of(split)
+    )
     if not (same and wanted):
         raise IncompleteError("The prepared images are no longer those of the run", folder=str(prepared.folder))
-    images = prepared.images(split)
+    images = prepared.arrays(split).images
     return np.stack([np.asarray(images[index]) for index in wanted])
 
 

@@ -170,7 +170,7 @@ def _probabilities(run: Run, count: int) -> np.ndarray:
         return kept
     from housetrain.inference.predictor import Predictor
 
-    images = prepared_of(run).images("validation")
+    images = prepared_of(run).validation.images
     return Predictor.load(run.folder, engine="keras").probabilities(images)
 
 

@@ -115,7 +115,7 @@ def _begin(folder: Path, wanted: Request, prepared: Prepared, listeners: Callbac
     refuse_other(folder, wanted.value)
     if not (folder / "sweep.json").is_file():
         buffer = io.BytesIO()
-        np.save(buffer, prepared.labels("validation"), allow_pickle=False)
+        np.save(buffer, prepared.validation.labels, allow_pickle=False)
         store.write_bytes_atomic(folder / "labels.npy", buffer.getvalue())
         store.write_json_atomic(folder / "sweep.json", {**wanted.value, "prepared": str(prepared.folder)})
 

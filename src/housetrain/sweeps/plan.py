@@ -101,7 +101,7 @@ def request(asked: Plan, prepared: Prepared) -> Request:
     """
     import numpy as np
 
-    spec, classes, labels = prepared.spec, prepared.classes, prepared.labels("validation")
+    spec, classes, labels = prepared.spec, prepared.classes, prepared.validation.labels
     trials = [
         Trial.of(name, recipe, spec=spec, classes=len(classes), group=asked.groups.get(name, name))
         for name, recipe in asked.recipes.items()
@@ -121,7 +121,7 @@ def request(asked: Plan, prepared: Prepared) -> Request:
         "data": prepared.fingerprint,
         "classes": list(classes),
         "spec": spec.to_json(),
-        "images": len(prepared.labels("train")),
+        "images": len(prepared.train.labels),
         "validation": {
             "images": len(labels),
             "majority": classes[majority],

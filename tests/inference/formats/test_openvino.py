@@ -53,7 +53,7 @@ def test_hostile_openvino_files_are_refused(model: Path, tmp_path: Path, change:
 
 
 def test_several_requests_give_what_one_gives(model: Path, digits: Any) -> None:
-    images = np.asarray(digits.prepared.images("test")[:32])
+    images = np.asarray(digits.prepared.test.images[:32])
     one = openvino_format.load(model / "model.xml")
     many = openvino_format.compiled(str(model / "model.xml"), "fp32", hint="THROUGHPUT")
     assert many.parallel >= 1 and one.parallel == 1
