@@ -419,7 +419,7 @@ def test_unusable_folders_are_one_clear_line(tmp_path: Path, looked: list[str]) 
     (tmp_path / "texts" / "Cat" / "note.txt").write_bytes(b"a note")
     (tmp_path / "circle").symlink_to("circle")
     words = {
-        "missing": "the folder does not exist",
+        "missing": "The folder does not exist",
         "file.jpg": "not a folder",
         "empty": "There are no class folders",
         "flat": "There are no class folders",
@@ -434,7 +434,7 @@ def test_unusable_folders_are_one_clear_line(tmp_path: Path, looked: list[str]) 
         assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize(("inner", "words"), [("", "the folder cannot be read"), ("Cat", "a folder inside")])
+@pytest.mark.parametrize(("inner", "words"), [("", "The folder cannot be read"), ("Cat", "A folder inside")])
 def test_a_folder_that_may_not_be_read(
     root: Path, monkeypatch: pytest.MonkeyPatch, inner: str, words: str, looked: list[str]
 ) -> None:

@@ -76,7 +76,7 @@ def test_interrupted_is_completed_and_deleted_comes_back(tmp_path: Path, monkeyp
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(FolderError, match=r"holds something else.*thesis\.txt"):
+    with pytest.raises(FolderError, match=r"holds other files.*thesis\.txt"):
         sample("digits", tmp_path)
     assert [item.name for item in tmp_path.iterdir()] == ["thesis.txt"]
     digits = sample("digits", tmp_path / "digits")
@@ -254,19 +254,19 @@ def test_a_busy_server_is_asked_again(tmp_path: Path, server: Server) -> None:
 
 def test_a_missing_file_says_what_to_fetch(tmp_path: Path, server: Server) -> None:
     server.statuses = [404]
-    with pytest.raises(DownloadError, match=r"404.*fetch http://127.*--source") as caught:
+    with pytest.raises(DownloadError, match=r"404.*download http://127.*--source") as caught:
         fetch(server.remote(), tmp_path)
     assert len(server.asked) == 1 and "\n" not in str(caught.value)
 
 
 def test_no_network_says_what_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download.time, "sleep", lambda _: None)
-    with pytest.raises(DownloadError, match=r"cannot download pets\.zip.*fetch http://127"):
+    with pytest.raises(DownloadError, match=r"Cannot download pets\.zip.*download http://127"):
         fetch(RemoteFile("http://127.0.0.1:9/pets.zip", 10, "0" * 64), tmp_path)
 
 
 def test_another_content_is_refused_and_not_kept(tmp_path: Path, server: Server) -> None:
-    with pytest.raises(DownloadError, match="content is another"):
+    with pytest.raises(DownloadError, match="content differs"):
         fetch(server.remote(sha256="0" * 64), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -324,7 +324,7 @@ def test_cats_vs_dogs_from_a_zip_at_hand(tmp_path: Path) -> None:
         folder = sample("cats-vs-dogs", tmp_path / f"pets{number}", source=source)
         assert counts(folder) == {"Cat": 12, "Dog": 12}
     assert archive.exists()
-    with pytest.raises(FolderError, match="archive is not there"):
+    with pytest.raises(FolderError, match="archive does not exist"):
         sample("cats-vs-dogs", tmp_path / "other", source=tmp_path / "none.zip")
 
 

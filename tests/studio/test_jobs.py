@@ -50,7 +50,7 @@ def test_a_command_that_ends_well(work: Path) -> None:
 def test_a_command_that_fails_says_why_in_one_sentence(work: Path) -> None:
     job = wait(jobs.start(work / "jobs", ["prepare", work / "nowhere"], work=work))
     assert job.state == "failed"
-    assert job.error.startswith("the folder does not exist") and "\n" not in job.error
+    assert job.error.startswith("The folder does not exist") and "\n" not in job.error
 
 
 def test_a_killed_command_is_told_as_killed(work: Path) -> None:

@@ -283,11 +283,11 @@ def _scan(folder: Path, root: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except FileNotFoundError as error:
-        raise FolderError("the folder does not exist", folder=str(folder)) from error
+        raise FolderError("The folder does not exist", folder=str(folder)) from error
     except NotADirectoryError as error:
-        raise FolderError("this is not a folder", expected="a folder of class folders", path=str(folder)) from error
+        raise FolderError("This is not a folder", expected="a folder of class folders", path=str(folder)) from error
     except OSError as error:
-        what = "the folder cannot be read" if folder == root else "a folder inside cannot be read"
+        what = "The folder cannot be read" if folder == root else "A folder inside cannot be read"
         do = "give yourself permission to read it" if isinstance(error, PermissionError) else ""
         raise FolderError(f"{what} ({error.strerror})", do=do, folder=str(folder)) from error
 

@@ -1,8 +1,8 @@
-"""Fetching a public file and opening an archive, trusting neither.
+"""Downloading a public file and unpacking an archive, without trusting either.
 
-In: where a file lies, its size and sha256. Out: that very file, or ``DownloadError`` saying how to get it by hand. A
-download resumes where it was cut off. An archive is looked through before anything is unpacked: names that lead
-outside, links and bombs refuse the whole of it. It does not know what the files are for.
+In: the address of a file, its size and sha256. Out: that file, or a ``DownloadError`` that says how to get it manually.
+An interrupted download resumes. An archive is checked before anything is unpacked: it is refused as a whole for names
+that lead outside, links, and zip bombs. It does not know what the files are for.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class RemoteFile:
 
 
 def fetch(remote: RemoteFile, folder: Path, *, callbacks: Sequence[Callback] = ()) -> Path:
-    """Download a file into ``folder`` unless it is there already, going on with a part that is there.
+    """Download a file into ``folder`` unless it exists there, resuming an earlier partial download.
 
     Args:
-        remote: What to fetch.
-        folder: Made where it is missing. While the file is incomplete it is called ``<name>.part``.
+        remote: The file.
+        folder: Created if it does not exist. An incomplete file is called ``<name>.part``.
         callbacks: Receive the progress of the stage ``download``, in bytes.
 
     Raises:
@@ -69,7 +69,7 @@ def fetch(remote: RemoteFile, folder: Path, *, callbacks: Sequence[Callback] = (
     events = Callbacks(callbacks)
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     if urlsplit(remote.url).scheme not in ("http", "https"):  # urllib would open file:// as well
-        raise DownloadError("not an address to download from", expected="http or https", url=remote.url)
+        raise DownloadError("Not an address to download from", expected="http or https", url=remote.url)
     with disk_errors(target, bytes_needed=remote.bytes):
         folder.mkdir(parents=True, exist_ok=True)
         if target.is_file():
@@ -92,8 +92,8 @@ def fetch(remote: RemoteFile, folder: Path, *, callbacks: Sequence[Callback] = (
         found = _sha256(part)
         if found != remote.sha256:
             size = part.stat().st_size
-            part.unlink()  # going on with it could never succeed
-            raise _failed(remote, f"its content is another: {size} bytes, sha256 {found[:16]}...")
+            part.unlink()  # resuming it could never succeed
+            raise _failed(remote, f"its content differs: {size} bytes, sha256 {found[:16]}...")
         replace_durably(part, target)
     return target
 
@@ -111,12 +111,12 @@ def _resume(remote: RemoteFile, part: Path, events: Callbacks) -> None:
         request.add_header("Range", f"bytes={have}-")
     with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
         resumed = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
-        done = have if resumed else 0  # a server that knows no ranges sends everything
+        done = have if resumed else 0  # a server without range support sends everything
         with part.open("ab" if resumed else "wb") as file:
             while block := answer.read(_BLOCK):
                 done += len(block)
                 if done > remote.bytes:
-                    raise _failed(remote, f"it is larger than {remote.bytes} bytes")
+                    raise _failed(remote, f"the file is larger than {remote.bytes} bytes")
                 file.write(block)
                 events.count("download", done, remote.bytes, unit="bytes")
     if done < remote.bytes:
@@ -125,8 +125,8 @@ def _resume(remote: RemoteFile, part: Path, events: Callbacks) -> None:
 
 def _failed(remote: RemoteFile, cause: str) -> DownloadError:
     return DownloadError(
-        f"cannot download {remote.name}: {cause}",
-        do=f"try again (it resumes), or fetch {remote.url} another way and give its place with --source",
+        f"Cannot download {remote.name}: {cause}",
+        do=f"try again (the download resumes), or download {remote.url} another way and give its path with --source",
         bytes=remote.bytes,
         sha256=remote.sha256,
     )
@@ -182,7 +182,7 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
             yield bundle
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DownloadError(
-            "the archive cannot be unpacked", do="delete it and fetch it again", archive=archive, cause=str(error)
+            "The archive cannot be unpacked", do="delete it and download it again", archive=archive, cause=str(error)
         ) from error
 
 
@@ -204,9 +204,7 @@ def _refuse_unsafe(archive: Path, members: list[zipfile.ZipInfo]) -> None:
         elif member.file_size > _BLOCK and member.file_size > _MOST_RATIO * max(1, member.compress_size):
             problem = f"a member unpacks to {member.file_size} bytes: {name!r}"
     if problem:
-        raise DownloadError(
-            f"the archive is refused: {problem}", do="fetch it from where it is published", archive=archive
-        )
+        raise DownloadError(f"The archive is refused: {problem}", do="download it from its publisher", archive=archive)
 
 
 def _is_whole(target: Path, member: zipfile.ZipInfo) -> bool:

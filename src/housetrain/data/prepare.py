@@ -1,7 +1,8 @@
 """From a split to arrays: every image decoded once, at the model's input size, uint8, on disk.
 
-In: a ``SplitManifest`` (or a folder, which is scanned and split first) and a size. Out: ``Prepared``: one memory-mapped
-``.npy`` with train, validation and test in a row, and the split it came from. It does not know of models or training.
+In: a ``SplitManifest`` (or a folder, which is scanned and split first) and an `InputSpec`. Out: ``Prepared``: one
+memory-mapped ``.npy`` with train, validation and test in a row, and its split. It does not know models or training. The
+memory it needs does not depend on the number of images.
 
 `housetrain.data.prepared_folder` writes the folder. Rows whose image (sha256) and spec are those of its previous
 content are copied from there instead of being decoded again.
@@ -50,8 +51,7 @@ def prepare(
 ) -> Prepared:
     """Decode the images of a split into arrays on disk, on all cores.
 
-    A second call with the same input returns at once; after a change only what changed is decoded. The memory needed
-    does not depend on the number of images. Images are never written to.
+    A second call with the same input returns at once; after a change only what changed is decoded.
 
     Args:
         source: A split, or the folder of images, which is then scanned, checked and split first.
@@ -70,7 +70,6 @@ def prepare(
 
     Raises:
         FolderError: The folder or the output cannot be used as asked. Nothing was written.
-        RecipeError: Options that contradict each other.
         SourceChanged: Images changed after they were scanned; they are named. The previous content is intact.
         DiskFull: No room or no permission; names the path and the bytes needed. The previous content is intact.
     """

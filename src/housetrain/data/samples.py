@@ -1,7 +1,7 @@
-"""Ready-made data sets as folders of images, to try everything on.
+"""Standard data sets as folders of images, to try everything on.
 
-In: a name and an empty folder. Out: ``DEST/<class>/*.png`` (or ``DEST/train/<class>`` and ``DEST/test/<class>`` where
-the data set comes divided). It does not know what the images will be used for.
+In: a name and an empty folder. Out: ``DEST/<class>/*.png`` (or ``DEST/train/<class>`` and ``DEST/test/<class>`` if the
+data set comes with a split). It does not know what the images will be used for.
 
 ``digits`` needs nothing but scikit-learn. The others are read from ``source`` where given, from the Debian package
 ``dataset-fashion-mnist`` where installed, else downloaded and checked against their published sha256.
@@ -106,13 +106,13 @@ def sample(
     source: Path | str | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Path:
-    """Make a ready-made data set into class folders of images. A second call finds it done.
+    """Write a standard data set as class folders of images. A second call finds it complete.
 
     Args:
         name: ``"digits"`` (1,797 handwritten digits, nothing to download), ``"fashion-mnist"`` and ``"mnist"`` (70,000
             each), or ``"cats-vs-dogs"`` (25,000 photos, 787 MB).
         dest: A new or empty folder, or one that an interrupted call left.
-        source: The data set's own files, already at hand: a folder of IDX files (``.gz`` or not), or the zip.
+        source: Existing files of the data set instead of a download: a folder of IDX files (also ``.gz``), or the zip.
         callbacks: Receive the progress of the stage ``download``: bytes while a file is downloaded, then images.
 
     Returns:
@@ -129,7 +129,7 @@ def sample(
 
         near = difflib.get_close_matches(name, NAMES, n=1)
         raise RecipeError(
-            "there is no such data set",
+            "Unknown data set",
             expected=f"one of {', '.join(NAMES)}",
             do=f"did you mean {near[0]}?" if near else "",
             name=name,
@@ -156,8 +156,8 @@ def sample(
 def _digits() -> tuple[np.ndarray, np.ndarray]:
     """Return scikit-learn's digits: ``(1797, 32, 32)`` uint8 and ``(1797,)`` labels.
 
-    They are 8x8 with values 0 to 16. Four times the size they read as digits on a contact sheet, and a network sees the
-    same: it would enlarge them anyway. Cubic, because nearest draws blocks and Lanczos rings around strokes this thin.
+    They are 8x8 with values 0 to 16. Enlarged four times they are readable on a contact sheet, and a model sees the
+    same. Cubic, because nearest gives blocks, and Lanczos rings around strokes this thin.
     """
     import cv2
     from sklearn.datasets import load_digits
@@ -185,16 +185,16 @@ def _idx(
         if images and labels:
             found[split] = read_idx(images), read_idx(labels)
             if found[split][0].ndim != 3 or found[split][0].shape[:1] != found[split][1].shape:
-                raise FolderError("images and labels do not belong together", images=images, labels=labels)
+                raise FolderError("Images and labels differ in number", images=images, labels=labels)
             if int(found[split][1].max(initial=0)) > 9:
-                raise FolderError("labels above 9", expected="the labels of ten classes", labels=labels)
+                raise FolderError("Labels above 9", expected="the labels of ten classes", labels=labels)
     if not found:
         raise FolderError(
-            f"the files of {name} are not in this folder",
+            f"The folder does not hold the files of {name}",
             expected="train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz, or the same with t10k",
             source=folder,
         )
-    # Divided folders only where there is something to divide.
+    # Split folders only if there is more than one split.
     return (found if len(found) > 1 else {"": next(iter(found.values()))}), scratch
 
 
@@ -219,7 +219,7 @@ def read_idx(path: Path) -> np.ndarray:
         return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
     except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DownloadError(
-            "not an IDX file of bytes, or damaged", do="fetch it again", path=path, cause=str(error)
+            "Not an IDX file of bytes, or corrupt", do="fetch it again", path=path, cause=str(error)
         ) from error
 
 
@@ -257,7 +257,7 @@ def _cats_vs_dogs(dest: Path, *, source: Path | None, events: Callbacks) -> None
     (remote,) = REMOTE["cats-vs-dogs"]
     archive = source / remote.name if source is not None and source.is_dir() else source
     if archive is not None and not archive.is_file():
-        raise FolderError("the archive is not there", expected=remote.name, source=archive)
+        raise FolderError("The archive does not exist", expected=remote.name, source=archive)
     if archive is None:
         archive = fetch(remote, _downloads(), callbacks=[events])
 
@@ -267,17 +267,17 @@ def _cats_vs_dogs(dest: Path, *, source: Path | None, events: Callbacks) -> None
 
     planned = plan_unzip(archive, target_of)
     if not planned:
-        raise DownloadError("the archive has no cats and dogs", expected="PetImages/Cat/0.jpg ...", archive=archive)
+        raise DownloadError("The archive holds no cats and dogs", expected="PetImages/Cat/0.jpg ...", archive=archive)
     with _marked(dest, "cats-vs-dogs", len(planned)):
         for done, _ in enumerate(unzip(archive, planned), 1):
             events.count("download", done, len(planned))
     if source is None:
-        archive.unlink(missing_ok=True)  # it was only a means: 787 MB
+        archive.unlink(missing_ok=True)  # 787 MB that are no longer needed
 
 
 @contextlib.contextmanager
 def _marked(dest: Path, name: str, total: int) -> Iterator[None]:
-    """Say in ``dest`` whose it is and, at the end, that it is complete."""
+    """Mark ``dest`` with the name of the data set and, at the end, as complete."""
     mark = {"name": name, "images": total, "complete": False}
     with disk_errors(dest, bytes_needed=4096 * total):
         dest.mkdir(parents=True, exist_ok=True)
@@ -308,11 +308,11 @@ def _refuse_foreign(dest: Path, name: str) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise FolderError("the place for the images is not a folder", dest=dest) from None
+        raise FolderError("The destination is not a folder", dest=dest) from None
     other = _read_mark(dest).get("name", "")
     if present and other != name:
         raise FolderError(
-            "the folder for the images holds something else",
+            "The destination holds other files",
             expected=f"a new or empty folder, or one with {name}",
             do="choose another folder",
             dest=dest,

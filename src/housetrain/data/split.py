@@ -2,10 +2,10 @@
 
 In: a ``Catalog`` and its findings. Out: a `SplitManifest`. Nothing is written, copied or moved.
 
-The place of an image is a pure function of its content and the seed: ``u = sha256(seed:group) / 2**256`` is in [0, 1);
+The split of an image is a pure function of its content and the seed: ``u = sha256(seed:group) / 2**256`` is in [0, 1);
 below ``test_split`` is test, above ``1 - validation_split`` is validation, the rest is train. So adding or removing an
-image does not move the others, two computers agree without talking, and a renamed file keeps its split.
-A group is an image with its near-duplicates: a burst of the same cat never straddles two splits.
+image does not move the others, two computers agree without communicating, and a renamed file keeps its split.
+A group is an image with its near-duplicates: a burst of the same cat is never in two splits.
 """
 
 from __future__ import annotations
@@ -47,85 +47,85 @@ def split(
     test_per_class: int | None = None,
     balance: Balance = "weights",
 ) -> SplitManifest:
-    """Divide a catalog into train, validation and test.
+    """Split a catalog into train, validation and test; nothing is written or moved.
 
-    Ready-made ``train/``, ``validation/``, ``test/`` folders are kept as they are; a split that is missing among them
-    is carved from train by content hash. Every class gets at least one image of each split.
+    Ready-made ``train/``, ``validation/``, ``test/`` folders are kept as they are; a missing split is taken from train
+    by content hash. Every class gets at least one image in each split.
 
     Args:
-        catalog: What `scan` gave.
-        findings: What `check` gave; it is called where this is ``None``. What a finding leaves out is in no split.
-        seed: Another number is another division.
-        validation_split: Share of each class for validation, 0 < share < 1.
-        test_split: Share of each class for the test, 0 < share < 1. Not used with ``test_per_class``.
-        test_per_class: So many images of each class for the test instead: exactly those lowest in the hash order.
-        balance: ``"weights"`` keeps all images and lets training weigh the classes, ``"trim"`` trims the classes of
+        catalog: What `scan` returned.
+        findings: What `check` returned; by default it is called. Images that a finding excludes are in no split.
+        seed: Seed of the split, any integer.
+        validation_split: Share of each class for validation, in (0, 1).
+        test_split: Share of each class for the test, in (0, 1). Not used with ``test_per_class``.
+        test_per_class: Number of test images of each class instead of a share: those lowest in the hash order.
+        balance: ``"weights"`` keeps all images and lets training weight the classes, ``"trim"`` trims the classes of
             train and validation (never of test) to the smallest one, ``"none"`` does neither.
 
-    Returns:
-        The split. Nothing is written.
-
     Raises:
-        FolderError: Fewer than two classes, or a class with too few images. All such problems are in the message.
+        FolderError: Fewer than two classes, or a class with too few images; the message lists all.
         RecipeError: An option out of its range.
     """
-    _check_options(
-        validation_split=validation_split, test_split=test_split, test_per_class=test_per_class, balance=balance
-    )
     from housetrain.data.checks import check
 
-    default_findings = findings is None
-    found = check(catalog) if findings is None else findings
-    left_out = _left_out(catalog, found)
+    options = SplitOptions(
+        seed=seed,
+        validation_split=validation_split,
+        test_split=test_split,
+        test_per_class=test_per_class,
+        balance=balance,
+    )
+    _check_options(options)
+    left_out = _left_out(catalog, check(catalog) if findings is None else findings)
     images = [image for image in catalog.usable if image.path not in left_out]
     _check_classes(catalog, images)
-    group_of = duplicate_groups(catalog)
-    groups = {image.path: group_of.get(image.path, image.sha256) for image in images}
+    groups = duplicate_groups(catalog)
     place = {group: position(seed, group) for group in set(groups.values())}
+    rows = _rows(images, groups, place=place, options=options, ready_made=catalog.ready_made)
+    classes = sorted({row.label for row in rows})
+    _check_rows(rows, classes, ready_made=catalog.ready_made)
+    if balance == "trim":
+        rows = _trim(rows, place=place, left_out=left_out)
+    excluded = [LeftOut(one.path, one.label, left_out[one.path]) for one in catalog.images if one.path in left_out]
+    recorded = {
+        **options,
+        "ready_made": catalog.ready_made,
+        **({"labels": catalog.label_source} if catalog.label_source else {}),
+        # Only the default findings follow from the catalog; with others the rows must be compared instead.
+        "catalog": catalog.fingerprint if findings is None else "",
+    }
+    return SplitManifest.of_rows(catalog.root, classes, rows=rows, left_out=excluded, options=recorded)
 
-    ready_made = catalog.ready_made
+
+def _rows(
+    images: Sequence[ImageRecord],
+    groups: dict[str, str],
+    *,
+    place: dict[str, float],
+    options: SplitOptions,
+    ready_made: bool,
+) -> list[Row]:
+    """Assign each image to a split."""
     kept, pool = _ready_made(images) if ready_made else ({}, images)
     missing = [name for name in SPLITS[1:] if name not in set(kept.values())]
     assigned = _assign(
         pool,
         groups,
         place=place,
-        validation_split=validation_split if "validation" in missing else 0.0,
-        test_split=test_split if "test" in missing else 0.0,
-        per_class=test_per_class if "test" in missing else None,
+        validation_split=options["validation_split"] if "validation" in missing else 0.0,
+        test_split=options["test_split"] if "test" in missing else 0.0,
+        per_class=options["test_per_class"] if "test" in missing else None,
     )
-    rows = [
+    return [
         Row(
             image.path,
             image.sha256,
             image.label,
-            kept[image.path] if image.path in kept else assigned[groups[image.path]],
+            kept.get(image.path) or assigned[groups[image.path]],
             groups[image.path],
         )
         for image in images
     ]
-    classes = sorted({row.label for row in rows})
-    _check_rows(rows, classes, ready_made=ready_made)
-    if balance == "trim":
-        rows = _trim(rows, place=place, left_out=left_out)
-    labels = {image.path: image.label for image in catalog.images}
-    return SplitManifest.of_rows(
-        catalog.root,
-        classes,
-        rows=rows,
-        left_out=(LeftOut(path, labels[path], reason) for path, reason in left_out.items()),
-        options={
-            "seed": seed,
-            "validation_split": validation_split,
-            "test_split": test_split,
-            "test_per_class": test_per_class,
-            "balance": balance,
-            "ready_made": ready_made,
-            **({"labels": catalog.label_source} if catalog.label_source else {}),
-            # Only the default findings follow from the catalog; with others the rows must be compared instead.
-            "catalog": catalog.fingerprint if default_findings else "",
-        },
-    )
 
 
 def duplicate_groups(catalog: Catalog) -> dict[str, str]:
@@ -142,38 +142,35 @@ def duplicate_groups(catalog: Catalog) -> dict[str, str]:
 
 
 def position(seed: int, group: str) -> float:
-    """Return the place of a duplicate group in the hash order: a number in [0, 1) fixed by seed and content."""
+    """Return the position of a duplicate group in the hash order: in [0, 1), given by seed and content."""
     # 53 bits: more than a float holds would round up to 1.0.
     return (int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big") >> 11) / 2**53
 
 
 def complete_options(**options: Any) -> dict[str, Any]:
-    """Return the options of `split` with the defaults filled in, as they stand in ``SplitManifest.options``."""
+    """Return the options of `split` with defaults filled in, as `SplitManifest.options` has them."""
     defaults = split.__kwdefaults__ or {}
     return {name: options.get(name, defaults[name]) for name in SplitOptions.__annotations__}
 
 
-def _check_options(*, validation_split: float, test_split: float, test_per_class: int | None, balance: str) -> None:
+def _check_options(options: SplitOptions) -> None:
+    validation_split, test_split, per_class = (
+        options["validation_split"], options["test_split"], options["test_per_class"],
+    )  # fmt: skip
     problems = []
     if not (0 < validation_split < 1 and 0 < test_split < 1 and validation_split + test_split < 1):
-        problems.append("validation_split and test_split are shares above 0 that leave something for train")
-    if test_per_class is not None and test_per_class < 1:
-        problems.append("test_per_class is at least 1")
-    if balance not in get_args(Balance):
-        problems.append(f"balance is one of {', '.join(get_args(Balance))}")
+        problems.append("validation_split and test_split above 0, with a sum below 1")
+    if per_class is not None and per_class < 1:
+        problems.append("test_per_class of at least 1")
+    if options["balance"] not in get_args(Balance):
+        problems.append(f"balance one of {', '.join(get_args(Balance))}")
     if problems:
-        raise RecipeError(
-            "the images cannot be divided this way",
-            expected="; ".join(problems),
-            validation_split=validation_split,
-            test_split=test_split,
-            test_per_class=test_per_class,
-            balance=balance,
-        )
+        given: dict[str, Any] = {name: value for name, value in options.items() if name != "seed"}
+        raise RecipeError("Invalid split options", expected="; ".join(problems), **given)
 
 
 def _left_out(catalog: Catalog, findings: Iterable[Finding]) -> dict[str, str]:
-    """Return path -> reason of every image that no split may have."""
+    """Return path -> reason for each image that is excluded from all splits."""
     reasons = {image.path: f"unreadable: {image.reason}" for image in catalog.images if not image.usable}
     for finding in findings:
         details = dict(zip(finding.paths, finding.details, strict=False))
@@ -185,9 +182,9 @@ def _left_out(catalog: Catalog, findings: Iterable[Finding]) -> dict[str, str]:
 def _check_classes(catalog: Catalog, images: Sequence[ImageRecord]) -> None:
     counts = Counter(image.label for image in images)
     names = sorted({*catalog.classes, *catalog.empty_classes, *counts})
-    problems = [f"class {name!r} has no image that can be used" for name in names if not counts[name]]
+    problems = [f"class {name!r} has no usable image" for name in names if not counts[name]]
     problems += [
-        f"class {name!r} has only {counts[name]}, too few for train, validation and test"
+        f"class {name!r} has only {counts[name]} usable, too few for train, validation and test"
         for name in names
         if 0 < counts[name] < len(SPLITS)
     ]
@@ -199,7 +196,7 @@ def _check_classes(catalog: Catalog, images: Sequence[ImageRecord]) -> None:
 
 def _check_rows(rows: Sequence[Row], classes: Sequence[str], *, ready_made: bool) -> None:
     counts = Counter((row.label, row.split) for row in rows)
-    # A ready-made test folder may lack a class on purpose; nothing can be learned without train and validation.
+    # A ready-made test folder may lack a class on purpose; training is impossible without train and validation.
     needed = SPLITS[:2] if ready_made else SPLITS
     problems = [
         f"class {label!r} has too few different images: none is left for {name}"
@@ -215,15 +212,15 @@ def _check_rows(rows: Sequence[Row], classes: Sequence[str], *, ready_made: bool
 
 def _unusable(problems: Sequence[str], root: Path | None) -> FolderError:
     return FolderError(
-        "; ".join(problems),
+        f"The folder cannot be split: {'; '.join(problems)}",
         expected="at least two classes of at least three different images each, better hundreds",
-        do="add images to the class folders, or take the folder of a class away",
+        do="add images to the class folders, or remove the folder of the class",
         **({"folder": root} if root else {}),
     )
 
 
 def _ready_made(images: Sequence[ImageRecord]) -> tuple[dict[str, SplitName], list[ImageRecord]]:
-    """Return what the folders decided (path -> split), and the images a missing split may be carved from."""
+    """Return path -> split of the ready-made splits, and the images from which a missing split may be taken."""
     present = {image.split for image in images}
     complete = {"validation", "test"} <= present
     kept: dict[str, SplitName] = {}
@@ -245,7 +242,7 @@ def _assign(
     test_split: float,
     per_class: int | None,
 ) -> dict[str, SplitName]:
-    """Return group -> split. Test lies at the low end of the hash order, validation at the high end."""
+    """Return group -> split. Test is at the low end of the hash order, validation at the high end."""
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     for image in pool:
         labels[groups[image.path]][image.label] += 1
@@ -253,7 +250,7 @@ def _assign(
     assigned: dict[str, SplitName] = {
         group: "test"
         if place[group] < test_split and per_class is None
-        # At the other end than test, so that neither moves when the share of the other is changed.
+        # At the opposite end from test, so that neither moves when the share of the other changes.
         else "validation"
         if place[group] >= 1.0 - validation_split
         else "train"
@@ -287,7 +284,7 @@ def _take_test(
     for label in sorted(by_class):
         room = per_class
         for group in by_class[label]:
-            # A group of two classes would count for both; it stays where it can be learned from.
+            # A group of two classes would count for both; it stays in train.
             if len(labels[group]) == 1 and labels[group][label] <= room:
                 assigned[group] = "test"
                 room -= labels[group][label]
@@ -300,7 +297,7 @@ def _take_test(
 def _at_least_one(
     groups: Sequence[str], assigned: dict[str, SplitName], *, wanted: SplitName, fixed: SplitName | None = None
 ) -> None:
-    """Move the first group that can be spared to ``wanted``, if none is there."""
+    """Move the first group that can be spared to ``wanted`` if that is empty."""
     if any(assigned[group] == wanted for group in groups):
         return
     held = Counter(assigned[group] for group in groups)
@@ -311,7 +308,7 @@ def _at_least_one(
 
 
 def _trim(rows: Sequence[Row], *, place: dict[str, float], left_out: dict[str, str]) -> list[Row]:
-    """Keep of each class of train and validation as many as the smallest has; note the others in ``left_out``."""
+    """Trim each class of train and validation to the size of the smallest; add the others to ``left_out``."""
     kept = [row for row in rows if row.split == "test"]
     for name in SPLITS[:2]:
         by_class: dict[str, list[Row]] = defaultdict(list)

@@ -1,8 +1,8 @@
 """The train/validation/test split of a folder of images, as a list.
 
 In: rows (path, sha256, label, split, group), what was left out and why, the options. Out: a `SplitManifest`, in
-memory or as ``split.json``. The list is the split: nothing is copied or moved. It does not know the rules that divide;
-they are in `housetrain.data.split`.
+memory or as ``split.json``. The list is the split: nothing is copied or moved. It does not know the rules of the split;
+`housetrain.data.split` does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from housetrain.system.files import write_atomic
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 FILE_NAME = "split.json"
-_FORMAT = 1  # raised when the same catalog would be divided otherwise, or the file is laid out otherwise
+_FORMAT = 1  # raised when the same catalog would be split differently, or the layout of the file changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class LeftOut:
 
 @dataclass(frozen=True, repr=False)
 class SplitManifest:
-    """The division of a folder of images. Make one with `housetrain.split`.
+    """The split of a folder of images. Create one with `housetrain.split`.
 
     Attributes:
         root: The folder of images.
@@ -89,7 +89,7 @@ class SplitManifest:
         left_out: Iterable[LeftOut] = (),
         options: dict[str, Any],
     ) -> SplitManifest:
-        """Build a split from rows in any order: they are put in the canonical order and fingerprinted."""
+        """Create a split from rows in any order: they are sorted into the canonical order and fingerprinted."""
         place = {name: number for number, name in enumerate(SPLITS)}
         ordered = tuple(sorted(rows, key=lambda row: (place[row.split], row.sha256, row.path)))
         left = tuple(sorted(left_out, key=lambda one: one.path))
@@ -153,11 +153,11 @@ class SplitManifest:
         try:
             return cls.from_bytes(path.read_bytes(), name=str(path))
         except FileNotFoundError:
-            raise IncompleteError("there is no split here", expected=f"the file {FILE_NAME}", folder=folder) from None
+            raise IncompleteError("There is no split here", expected=f"the file {FILE_NAME}", folder=folder) from None
 
     @classmethod
     def from_bytes(cls, data: bytes, *, name: str = FILE_NAME) -> SplitManifest:
-        """Read what `to_bytes` gave; ``name`` is the file named in an error."""
+        """Create a split from what `to_bytes` returned; ``name`` is the file named in an error."""
         try:
             plain = json.loads(data)
             if plain["format"] != _FORMAT:
@@ -174,10 +174,10 @@ class SplitManifest:
             fingerprint, options, root = plain["fingerprint"], plain["options"], Path(plain["root"])
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise CorruptError(
-                "the list of the split cannot be read", do="prepare again", path=name, cause=str(error)
+                "The list of the split cannot be read", do="prepare again", path=name, cause=str(error)
             ) from error
         if fingerprint != _fingerprint(classes, rows, options):
-            raise CorruptError("the list of the split was changed after it was written", do="prepare again", path=name)
+            raise CorruptError("The list of the split was changed after it was written", do="prepare again", path=name)
         return cls(root, classes, rows, left_out, options, fingerprint)
 
 

@@ -1,12 +1,13 @@
-"""Bytes -> uint8 pixels, and pixels -> what a model eats: the ONE place that decodes an image.
+"""Bytes -> uint8 pixels -> model input: the only place that decodes an image.
 
-In: bytes, a path, an array or a Pillow image, and an `InputSpec`. Out: a uint8 array of the spec's shape. Prepare,
-predict and the page all call `load`, so that identical bytes give identical numbers everywhere.
-It does not know folders, labels or models, and it trusts nobody: a FIFO is not opened, a header that announces
-60000x60000 pixels is refused before memory is asked for, and damage that libjpeg would paint over in gray is an error.
+In: bytes, a path, an array or a Pillow image, and an `InputSpec`. Out: a uint8 array of the spec's shape. Preparing,
+predicting and the page all call `load_image`, so that identical bytes give identical numbers everywhere.
+It does not know folders, labels or models, and it does not trust its input: a FIFO is not opened, a header that
+announces 60000x60000 pixels is refused before memory is allocated, and damage that libjpeg would hide is an error.
 (A decoder that hangs or crashes ends its process: for whole folders it runs in `housetrain.system.process_pool`.)
 
-Color profiles are not applied: a classifier sees the stored numbers, as every training pipeline does.
+Whether an image is used, and why not, depends on its bytes alone: not on the color mode, the size or the caller.
+Color profiles are not applied: a classifier sees the stored numbers, as in other training pipelines.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 100_000_000
-"""The most pixels an image may have: 300 MB as RGB, and five times the largest images that phones take."""
+"""The most pixels that an image may have: 300 MB as RGB, and five times the largest photos of phones."""
 
 PIXELS = 3
 """Raised whenever `load_image` returns other numbers for a file than before: prepared arrays are then decoded again."""
@@ -52,12 +53,12 @@ _NEARLY = 1.05
 
 @dataclass(frozen=True)
 class Examined:
-    """A decoded image with what was noticed on the way.
+    """A decoded image with its header and harmless defects.
 
     Args:
-        header: What the file says.
-        pixels: uint8 ``(height, width, 1 or 3)``, the right way up.
-        oddity: What is odd about the file though harmless, or ``""``.
+        header: The header of the file.
+        pixels: uint8 ``(height, width, 1 or 3)``, upright.
+        oddity: Harmless defects of the file, or ``""``.
     """
 
     header: Header
@@ -66,16 +67,16 @@ class Examined:
 
 
 def probe(data: bytes) -> Header:
-    """Read an image's header; nothing of the image's size is allocated.
+    """Read the header of an image; no memory of the image's size is allocated.
 
     Args:
         data: The whole file.
 
     Returns:
-        The header. Sizes are what the file claims, of any magnitude.
+        The header. Width and height are as the file claims, however large.
 
     Raises:
-        DecodeError: Not a supported image, or cut or changed so that its outer structure shows it.
+        DecodeError: Not a supported image, or its outer structure is truncated or corrupt.
     """
     format_ = sniff(data)
     if format_ == "JPEG":
@@ -91,19 +92,19 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     at_least: tuple[int, int] | None = None,
 ) -> Pixels:
-    """Decode a whole image strictly: a damaged one is an error, not gray stripes.
+    """Decode a whole image strictly: a corrupt image is an error, not gray stripes.
 
     Args:
-        data: The whole file: JPEG, PNG, GIF, BMP, TIFF, WebP or AVIF, whatever its name says. Of several frames the
-            first is taken; 16-bit values are scaled, never clipped; inks (CMYK) and palettes become RGB.
+        data: The whole file: JPEG, PNG, GIF, BMP, TIFF, WebP or AVIF; its name does not matter. The first of several
+            frames is used; 16-bit values are scaled, never clipped; CMYK and palettes become RGB.
         color_mode: ``"grayscale"`` or ``"rgb"``.
         background: RGB, each 0 to 255, shown through transparent pixels.
-        max_pixels: The most pixels that are decoded; checked from the header before memory is asked for.
-        at_least: Height and width in pixels, the right way up, that are enough: a larger JPEG is then decoded at
+        max_pixels: The most pixels that are decoded; checked in the header before memory is allocated.
+        at_least: Height and width in pixels, upright, that the result must reach: a larger JPEG is then decoded at
             1/8, 1/4 or 1/2 where that is enough. ``None``: full size.
 
     Returns:
-        uint8 ``(height, width, 1 or 3)``, turned the right way up by EXIF.
+        uint8 ``(height, width, 1 or 3)``, upright (EXIF orientation is applied).
 
     Raises:
         DecodeError: With a short stable ``reason``: ``empty file``, ``truncated``, ``not an image (HTML)``,
@@ -123,7 +124,7 @@ def examine(
     at_least: tuple[int, int] | None = None,
     frames: bool = True,
 ) -> Examined:
-    """Decode as :func:`decode` does, and keep the header and what is odd.
+    """Decode as `decode` does, and keep the header and harmless defects.
 
     Args:
         data: As for :func:`decode`.
@@ -131,7 +132,7 @@ def examine(
         background: As for :func:`decode`.
         max_pixels: As for :func:`decode`.
         at_least: As for :func:`decode`.
-        frames: Whether to count the frames, which reads the whole file of some formats; 1 is said otherwise.
+        frames: Whether to count the frames, which reads the whole file in some formats; otherwise the number is 1.
 
     Raises:
         DecodeError: As for :func:`decode`.
@@ -149,13 +150,14 @@ def examine(
 
 
 def fit(image: Pixels, spec: InputSpec) -> Pixels:
-    """Bring a decoded image to a spec's size and color.
+    """Resize and convert a decoded image to a spec.
 
-    Shrinking averages areas (``cv2.INTER_AREA``: nothing is skipped, no aliasing; see `_scale`), growing is bilinear.
+    Downscaling averages areas (``cv2.INTER_AREA``: no pixel is skipped, no aliasing; see `_scale`); upscaling is
+    bilinear.
 
     Args:
         image: uint8 ``(height, width, 1 or 3)`` of any size.
-        spec: What is wanted.
+        spec: The result.
 
     Returns:
         uint8 of ``spec.shape``, contiguous.
@@ -215,14 +217,14 @@ def _load_bytes(data: bytes, spec: InputSpec | None) -> Pixels:
     if spec is None:
         return decode(data)
     at_least = spec.height, spec.width
-    if spec.resize != "stretch" and data[:3] == JPEG_START:  # only JPEG decoding makes use of it
+    if spec.resize != "stretch" and data[:3] == JPEG_START:  # only the JPEG decoder uses it
         header = probe(data)
         at_least = _scaled(header.height, header.width, spec)
     return fit(decode(data, color_mode=spec.color_mode, background=spec.background, at_least=at_least), spec)
 
 
 def _scaled(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
-    """The size an image has inside ``pad`` (at most the spec's) or before ``crop`` (at least the spec's)."""
+    """Return the size of an image inside ``pad`` (at most the spec's) or before ``crop`` (at least the spec's)."""
     choose = min if spec.resize == "pad" else max
     factor = choose(spec.height / height, spec.width / width)
     inner = max(1, round(height * factor)), max(1, round(width * factor))
@@ -245,7 +247,7 @@ def _scale(image: Pixels, height: int, width: int) -> Pixels:
         return _resized(image, height, width, cv2.INTER_AREA)
     if max(rows / height, columns / width) <= _NEARLY and min(rows / height, columns / width) >= 1:
         return _resized(image, height, width, cv2.INTER_LINEAR)
-    # one axis may shrink while the other grows: each gets the filter that suits it
+    # one axis may shrink while the other grows: each gets its own filter
     image = _resized(image, min(height, rows), min(width, columns), cv2.INTER_AREA)
     return _resized(image, height, width, cv2.INTER_LINEAR)
 

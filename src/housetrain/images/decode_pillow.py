@@ -1,10 +1,11 @@
 """PNG, GIF, BMP, TIFF, WebP and AVIF -> uint8 pixels, through Pillow (and OpenCV for the TIFFs it has no mode for).
 
-In: bytes whose format is known, or Pillow images and arrays. Out: uint8 pixels, gray or RGB, laid over a background.
-It does not know JPEG, files, or what a model wants. Pillow is imported when first needed: most folders are all JPEG.
+In: bytes of a known format, or Pillow images and arrays. Out: uint8 pixels, grayscale or RGB, composited over a
+background. It does not know JPEG, files, or the model input. Pillow is imported when first needed: most folders hold
+only JPEGs.
 
-Plugins are called by name, not through ``Image.open``: no other plugin (Ghostscript!) ever sees the bytes, and the
-pixel limit is ours alone.
+Plugins are called by name, not through ``Image.open``: no other plugin (such as Ghostscript) sees the bytes, and only
+our pixel limit applies.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _PLUGINS = {
 
 @contextmanager
 def failures_named() -> Iterator[None]:
-    """Turn whatever a decoder throws into a :class:`DecodeError` with a short reason."""
+    """Convert any exception of a decoder into a `DecodeError` with a short reason."""
     try:
         yield
     except DecodeError:
@@ -55,11 +56,11 @@ def failures_named() -> Iterator[None]:
 
 
 def open_image(data: bytes, format_: str) -> ImageFile:
-    """Read an image's header.
+    """Read the header of an image.
 
     Args:
         data: The whole file.
-        format_: What :func:`housetrain.images.sniff.sniff` said; not ``JPEG``.
+        format_: What `housetrain.images.sniff.sniff` returned; not ``JPEG``.
 
     Returns:
         Pillow's image, not decoded yet. Close it.
@@ -115,7 +116,7 @@ def frames_of(image: Image) -> tuple[int, str]:
 
 
 def pixels_of(image: Image, background: tuple[int, int, int], layout: TiffLayout | None = None) -> Pixels:
-    """Decode an opened image's first frame.
+    """Decode the first frame of an opened image.
 
     Args:
         image: Any Pillow image.
@@ -123,7 +124,7 @@ def pixels_of(image: Image, background: tuple[int, int, int], layout: TiffLayout
         layout: How the file stores the pixels, where it is a TIFF.
 
     Returns:
-        uint8 ``(height, width, 1 or 3)`` as Pillow stores it: only TIFFs are turned already.
+        uint8 ``(height, width, 1 or 3)`` as stored; only for TIFFs the orientation is already applied.
 
     Raises:
         DecodeError: ``truncated``, ``damaged (...)`` or ``needs too much memory``.
@@ -148,11 +149,11 @@ def pixels_of(image: Image, background: tuple[int, int, int], layout: TiffLayout
 
 
 def pixels_of_array(array: npt.NDArray[Any], background: tuple[int, int, int]) -> Pixels:
-    """Take an array for an image: gray or RGB, with alpha or without.
+    """Convert an array to pixels: grayscale or RGB, with or without alpha.
 
     Args:
         array: ``(height, width)`` or ``(height, width, 1 to 4)``: gray, gray and alpha, RGB, RGB and alpha; uint8,
-            uint16, bool, other integers or floats, scaled as :func:`housetrain.images.pixel_ops.to_uint8` says.
+            uint16, bool, other integers or floats, scaled by `housetrain.images.pixel_ops.to_uint8`.
         background: RGB, each 0 to 255, shown through transparent pixels.
 
     Returns:

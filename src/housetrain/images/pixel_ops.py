@@ -1,6 +1,6 @@
-"""Arithmetic on pixels: any numbers an image can hold -> uint8, gray or RGB, the right way up.
+"""Arithmetic on pixels: any numbers that an image can hold -> uint8, grayscale or RGB, upright.
 
-In: numpy arrays. Out: numpy arrays, uint8. It does not know files, formats or what a model wants.
+In: numpy arrays. Out: numpy arrays, uint8. It does not know files, formats or the model input.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _ROWS = 64
 
 
 def to_gray(rgb: Pixels) -> Pixels:
-    """Return the brightness of RGB pixels, the same weighting that a JPEG's own Y channel has.
+    """Convert RGB to grayscale with the weights of the Y channel of JPEG.
 
     Args:
         rgb: ``(height, width, 3)`` uint8.
@@ -41,7 +41,7 @@ def to_rgb(pixels: Pixels, color_mode: str) -> Pixels:
 
 
 def composite(pixels: Pixels, alpha: Pixels, background: tuple[int, int, int]) -> Pixels:
-    """Lay pixels over a background.
+    """Composite pixels over a background.
 
     Args:
         pixels: ``(height, width, 1 or 3)`` uint8.
@@ -55,7 +55,7 @@ def composite(pixels: Pixels, alpha: Pixels, background: tuple[int, int, int]) -
         return pixels
     below = np.array((gray_of(background),) if pixels.shape[2] == 1 else background, dtype=np.uint16)
     mixed = np.empty_like(pixels)
-    for start in range(0, len(pixels), _ROWS):  # in 16 bits a whole large image would take a gigabyte or two
+    for start in range(0, len(pixels), _ROWS):  # a whole large image in 16 bits would take one or two gigabytes
         rows = slice(start, start + _ROWS)
         weight = alpha[rows, :, np.newaxis].astype(np.uint16)
         mixed[rows] = (pixels[rows] * weight + below * (255 - weight) + 127) // 255
@@ -65,9 +65,9 @@ def composite(pixels: Pixels, alpha: Pixels, background: tuple[int, int, int]) -
 def to_uint8(values: npt.NDArray[np.generic]) -> Pixels:
     """Scale any numbers to 0..255: nothing is clipped, so a 16-bit image does not turn white.
 
-    16-bit integers are divided by 257 (65535 becomes 255). Wider integers and floats have no agreed white, so the
-    range in use decides: 0 to 1 (floats), 0 to 255 and 0 to 65535 are taken as what they look like; anything else is
-    stretched from its least to its greatest value. What is not a number becomes black.
+    16-bit integers are divided by 257 (65535 becomes 255). Wider integers and floats have no standard white, so their
+    range decides: 0 to 1 (floats), 0 to 255 and 0 to 65535 are scaled as such; any other range is stretched from its
+    minimum to its maximum. NaN becomes black.
 
     Args:
         values: An array of bool, integers or floats of any shape.
@@ -99,11 +99,11 @@ def to_uint8(values: npt.NDArray[np.generic]) -> Pixels:
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn stored pixels the right way up.
+    """Apply the EXIF orientation to stored pixels.
 
     Args:
         pixels: ``(height, width, channels)``.
-        orientation: The EXIF tag 274, 1 to 8 (Exif 2.32, 4.6.4 A); 5 to 8 exchange width and height.
+        orientation: The EXIF tag 274, 1 to 8 (Exif 2.32, 4.6.4 A); 5 to 8 swap width and height.
 
     Returns:
         A contiguous array, or ``pixels`` itself for orientation 1.

@@ -1,9 +1,10 @@
-"""What a file is, told from its bytes, and whether its outer structure is whole.
+"""The image format of a file, by its content, and whether its outer structure is complete.
 
-In: the bytes of a file. Out: the format's name, and errors for what is cut or changed. It does not decode pixels.
+In: the bytes of a file. Out: the format's name and header facts, and errors for truncated or corrupt files. It does not
+decode pixels.
 
-The decoders behind Pillow read what they need and stop, so that a checksum in a PNG, the end of a GIF or the size of a
-WebP canvas is nobody's business unless it is looked at here, before anything is allocated.
+The decoders behind Pillow stop after what they need. Checksums in a PNG, the end of a GIF or the size of a WebP canvas
+are therefore checked here, before anything is allocated.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ EXTENSIONS = {
     "WEBP": (".webp",),
     "AVIF": (".avif", ".avifs"),
 }
-"""The names a file of each format may end in, in lower case; the first is the usual one."""
+"""File name extensions of each format, in lower case; the most common one first."""
 
-_OTHERS = (  # what people also keep in image folders; only named, never opened
+_OTHERS = (  # other files that are common in image folders; they are named, never opened
     (b"%PDF", "PDF"),
     (b"8BPS", "Photoshop"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
@@ -69,7 +70,7 @@ class Header(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """What the outer structure says. Sizes are pixels as stored; an orientation of 0 says nothing."""
+    """Size in pixels as stored, and EXIF orientation; 0 if unknown."""
 
     width: int
     height: int
@@ -86,7 +87,7 @@ def sniff(data: bytes) -> str:
         One of :data:`FORMATS`.
 
     Raises:
-        DecodeError: ``empty file``, or ``not an image (...)`` with what it seems to be.
+        DecodeError: ``empty file``, or ``not an image (...)`` with the likely format.
     """
     if data[:3] == JPEG_START:
         return "JPEG"
@@ -134,14 +135,14 @@ def _what_else(data: bytes) -> str:
 
 
 def outline(data: bytes, format_: str) -> Outline | None:
-    """Walk a file's outer structure.
+    """Read and check the outer structure of a file.
 
     Args:
         data: The whole file.
         format_: What :func:`sniff` said.
 
     Returns:
-        Width, height and orientation where the structure says them, ``None`` where only a decoder can.
+        Width, height and orientation, or ``None`` where only a decoder knows them.
 
     Raises:
         DecodeError: ``truncated`` or ``damaged (...)``.
@@ -151,7 +152,7 @@ def outline(data: bytes, format_: str) -> Outline | None:
 
 
 def _png(data: bytes) -> Outline:
-    """Walk the chunks: their checksums guard the image, and Pillow does not look at those of the pixel data."""
+    """Check the chunks, also the checksums of pixel data, which Pillow ignores."""
     width = height = orientation = 0
     for kind, start, end in _chunks(data):
         if _needed(kind) and not _whole(data, start, end):
@@ -218,7 +219,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _needed(kind: bytes) -> bool:
-    """Whether an image is wrong without this chunk; a lower-case first letter says that it is not (PNG, 5.4)."""
+    """Whether the image is wrong without this chunk; ancillary chunks begin with a lower-case letter (PNG, 5.4)."""
     return not kind[0] & 0x20 or kind == b"tRNS"
 
 
@@ -227,7 +228,7 @@ def _whole(data: bytes, start: int, end: int) -> bool:
 
 
 def _gif(data: bytes) -> Outline:
-    """Walk the blocks: a GIF that ends inside one was cut; one without the end mark is common and harmless."""
+    """Check the blocks: a GIF that ends inside one is truncated; a missing trailer is common and harmless."""
     if len(data) < 13:
         raise DecodeError("truncated")
     width, height, flags = struct.unpack_from("<HHB", data, 6)
@@ -245,7 +246,7 @@ def _gif(data: bytes) -> Outline:
             position = _after_sub_blocks(data, position + 11 + _color_table(data[position + 9]))
             frames += 1
         elif frames:
-            break  # what follows an image without being a block is trailing rubbish
+            break  # bytes after an image that are not a block are trailing garbage
         else:
             raise DecodeError("damaged (unknown block)")
     if not frames:
@@ -268,10 +269,10 @@ def _after_sub_blocks(data: bytes, position: int) -> int:
 
 
 def _webp(data: bytes) -> Outline:
-    """Read the canvas size: libwebp allocates the canvas when it is merely opened."""
+    """Read the canvas size: libwebp allocates the canvas on opening."""
     kind = data[12:16]
     if len(data) < (25 if kind == b"VP8L" else 30) or struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1:
-        raise DecodeError("truncated")  # (+ 1: the last padding byte is often left away)
+        raise DecodeError("truncated")  # (+ 1: the last padding byte is often missing)
     if kind == b"VP8X":
         return Outline(1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
     if kind == b"VP8L":
@@ -284,7 +285,7 @@ def _webp(data: bytes) -> Outline:
 
 
 def _avif(data: bytes) -> None:
-    """Walk the outermost boxes: one that leads beyond the end was cut. Sizes are for the decoder to find."""
+    """Check the outermost boxes: one that ends beyond the file is truncated. Only the decoder knows the size."""
     position = 0
     while position + 8 <= len(data):
         length = _big_endian(data[position : position + 4])
@@ -301,11 +302,10 @@ def exif_orientation(block: bytes) -> int:
     """Read tag 274 of an EXIF block (the part that begins ``II*`` or ``MM*``).
 
     Args:
-        block: The bytes of the block, cut or damaged as they may be.
+        block: The bytes of the block, possibly truncated or corrupt.
 
     Returns:
-        1 to 8; 1 as well where the block says nothing or nonsense: a damaged note about an image is not a damaged
-        image.
+        1 to 8; 1 if the block has no valid orientation: corrupt metadata does not make an image corrupt.
     """
     return valid_orientation(*tiff_tags(block, {274}).get(274, ())[:1])
 
