@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from housetrain.cli.label_options import with_label_options
+from housetrain.cli.label_options import Folder, source_of, with_label_options
 from housetrain.cli.options import (
     BALANCES,
     COLOR_MODES,
@@ -28,7 +28,6 @@ from housetrain.cli.options import (
     one_of,
 )
 from housetrain.cli.progress_bar import callbacks_for
-from housetrain.data.label_source import LabelOptions
 from housetrain.system.events import Callbacks
 
 app = typer.Typer()
@@ -39,13 +38,14 @@ app = typer.Typer()
 )
 @with_label_options
 def check(
-    folder: Path,
-    label_options: LabelOptions,
+    folder: Folder = None,
+    *,
     csv: Annotated[Path | None, typer.Option(help="Write one row per finding and image to this file.")] = None,
     catalog_: Annotated[
         Path | None,
         typer.Option("--catalog", help="Write the catalog of all images to this file (JSON)."),
     ] = None,
+    label_options: dict[str, Any],
     workers: Workers = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -60,10 +60,11 @@ def check(
     from housetrain.data.output import refuse_inside
     from housetrain.system import store
 
+    folder, source = source_of(folder, label_options)
     for output in (csv, catalog_):
         if output is not None:
             refuse_inside(folder, output)
-    catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **label_options)
+    catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **source)
     findings = ht.check(catalog)
     if csv is not None:
         write_findings(findings, csv)
@@ -89,8 +90,8 @@ def check(
 @app.command(epilog="Example:  housetrain show PetImages --output sheet.png")
 @with_label_options
 def show(
-    folder: Path,
-    label_options: LabelOptions,
+    folder: Folder = None,
+    *,
     output: Annotated[
         Path | None, typer.Option(help="PNG file to write; by default FOLDER-sheet.png in the current folder.")
     ] = None,
@@ -98,6 +99,7 @@ def show(
     sizes: Annotated[str, typer.Option(help="Model input sizes to show, in pixels.")] = "50,100",
     color_mode: ColorMode = "grayscale",
     seed: Annotated[int, typer.Option(help="Random seed of the samples.")] = 0,
+    label_options: dict[str, Any],
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
@@ -107,13 +109,14 @@ def show(
     from housetrain.data.output import refuse_inside
     from housetrain.errors import RecipeError
 
+    folder, source = source_of(folder, label_options)
     try:
         pixels = tuple(int(size) for size in sizes.split(","))
     except ValueError:
         raise RecipeError("The sizes are not numbers", expected="pixels, such as 50,100", sizes=sizes) from None
     target = output or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
     refuse_inside(folder, target)
-    catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **label_options)
+    catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **source)
     terminal.out(
         str(
             ht.contact_sheet(
@@ -131,8 +134,8 @@ def show(
 @app.command(epilog="Example:  housetrain prepare PetImages --image-size 50 --color-mode grayscale")
 @with_label_options
 def prepare(
-    folder: Path,
-    label_options: LabelOptions,
+    folder: Folder = None,
+    *,
     image_size: ImageSize = 50,
     color_mode: ColorMode = "grayscale",
     resize: Resize = "stretch",
@@ -142,6 +145,7 @@ def prepare(
     validation_split: ValidationSplit = 0.15,
     test_split: TestSplit = 0.15,
     test_per_class: TestPerClass = None,
+    label_options: dict[str, Any],
     workers: Workers = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -153,6 +157,7 @@ def prepare(
     from housetrain.data.output import refuse_inside
     from housetrain.data.prepare import default_prepared_folder
 
+    folder, source = source_of(folder, label_options)
     if output is not None:
         refuse_inside(folder, output)
     spec = ht.InputSpec(
@@ -163,16 +168,10 @@ def prepare(
     )
     callbacks = callbacks_for(quiet=quiet)
     _, _, manifest = workflow.look(
-        folder,
-        seed=split_seed,
-        validation_split=validation_split,
-        test_split=test_split,
-        test_per_class=test_per_class,
-        balance=one_of("balance", balance, BALANCES),
-        workers=workers,
-        callbacks=callbacks,
-        label_options=label_options,
-    )
+        folder, seed=split_seed, validation_split=validation_split, test_split=test_split,
+        test_per_class=test_per_class, balance=one_of("balance", balance, BALANCES), workers=workers,
+        callbacks=callbacks, label_options=source,
+    )  # fmt: skip
     target = output or default_prepared_folder(manifest.root, spec, manifest)
     prepared = ht.prepare(manifest, target, spec=spec, workers=workers, callbacks=callbacks)
     if json_:

@@ -1,18 +1,16 @@
 """The options for the source of labels, shared by every verb that reads a folder of images.
 
-In: a verb with the parameters ``folder`` and ``label_options``. Out: the same verb with the options of `LABEL_OPTIONS`.
+In: what was typed. Out: a folder and the keyword arguments of `housetrain.scan`.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
+from housetrain.cli.options import with_options
 from housetrain.data.label_source import LabelOptions, parse_class_level
 
 LABEL_OPTIONS: dict[str, Any] = {
@@ -36,48 +34,28 @@ LABEL_OPTIONS: dict[str, Any] = {
     ],
     "train_dir": Annotated[Path | None, typer.Option(help="Folder of training images, instead of FOLDER.")],
     "validation_dir": Annotated[Path | None, typer.Option(help="Separate folder of class folders for validation.")],
-    "keep_companions": Annotated[
-        bool, typer.Option("--keep-masks", help="Use files that look like masks or thumbnails of other images.")
-    ],
     "test_dir": Annotated[Path | None, typer.Option(help="Separate folder of class folders for the test.")],
+    "keep_companions": Annotated[
+        bool | None,
+        typer.Option("--keep-masks", help="Also use files that look like masks or thumbnails of other images."),
+    ],
 }
 """Keyword argument of `housetrain.scan` (and ``train_dir``) -> its option."""
 
-_FOLDER = Annotated[
+Folder = Annotated[
     Path | None,
-    typer.Argument(help="A folder with one subfolder of images per class. Never changed.", metavar="FOLDER"),
+    typer.Argument(help="A folder with one subfolder of images per class.", metavar="FOLDER"),
 ]
+with_label_options = with_options("label_options", LABEL_OPTIONS)
+"""Replaces a verb's parameter ``label_options`` by the options of `LABEL_OPTIONS`."""
 
 
-def with_label_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Replace a verb's parameters ``folder`` and ``label_options`` by FOLDER and the options of `LABEL_OPTIONS`."""
-
-    @functools.wraps(verb)
-    def called(**values: Any) -> None:
-        folder, given = values.pop("folder"), {name: values.pop(name) for name in LABEL_OPTIONS}
-        train = given.pop("train_dir")
-        if (folder is None) == (train is None):
-            raise typer.BadParameter("Give either FOLDER or --train-dir.")
-        given["class_level"] = parse_class_level(given["class_level"])
-        verb(folder=folder or train, label_options=cast(LabelOptions, given), **values)
-
-    parameters: list[inspect.Parameter] = []
-    for own in inspect.signature(verb, eval_str=True).parameters.values():
-        if own.name == "folder":
-            parameters.append(
-                own.replace(annotation=_FOLDER, default=None, kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
-            )
-        elif own.name != "label_options":
-            parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-    parameters += [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False if name == "keep_companions" else None,
-            annotation=option,
-        )
-        for name, option in LABEL_OPTIONS.items()
-    ]
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = {one.name: one.annotation for one in parameters}
-    return called
+def source_of(folder: Path | None, given: dict[str, Any]) -> tuple[Path, LabelOptions]:
+    """Return the folder of images and the keyword arguments of `housetrain.scan`."""
+    options = dict(given)
+    train = options.pop("train_dir", None)
+    if (folder is None) == (train is None):
+        raise typer.BadParameter("Give either FOLDER or --train-dir.")
+    if "class_level" in options:
+        options["class_level"] = parse_class_level(options["class_level"])
+    return folder or train, cast(LabelOptions, options)

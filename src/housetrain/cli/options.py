@@ -24,9 +24,6 @@ RESIZES = ("stretch", "pad", "crop")
 BALANCES = ("weights", "trim", "none")
 SEARCHES = ("grid", "optuna")
 
-Folder = Annotated[
-    Path, typer.Argument(help="A folder with one subfolder of images per class. Never changed.", metavar="FOLDER")
-]
 RunArg = Annotated[Path, typer.Argument(help="A run folder or a bundle.", metavar="RUN")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Workers = Annotated[int | None, typer.Option(help="Processes that read images; by default one per core.", min=1)]
@@ -160,25 +157,23 @@ RECIPE_OPTIONS: dict[str, Any] = {
 """Recipe field -> its option. Every verb that accepts a recipe takes its options from here."""
 
 
-def recipe_options(*leave_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Replace a verb's parameter ``flags`` by the options of `RECIPE_OPTIONS`.
-
-    The verb receives those that were given as one dict, ``flags``: recipe field -> value.
+def with_options(parameter: str, options: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace one parameter of a verb by options; the verb receives those that were given as one dict.
 
     Args:
-        *leave_out: Fields without an option on this verb.
+        parameter: Name of the verb's keyword-only parameter.
+        options: Key of the dict -> its option.
     """
-    options = {name: option for name, option in RECIPE_OPTIONS.items() if name not in leave_out}
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(verb)
         def called(**values: Any) -> None:
             given = {name: values.pop(name) for name in options}
-            verb(flags={name: value for name, value in given.items() if value is not None}, **values)
+            verb(**{parameter: {name: value for name, value in given.items() if value is not None}}, **values)
 
         parameters: list[inspect.Parameter] = []
         for own in inspect.signature(verb, eval_str=True).parameters.values():
-            if own.name != "flags":
+            if own.name != parameter:
                 parameters.append(own)
                 continue
             parameters += [
@@ -189,6 +184,11 @@ def recipe_options(*leave_out: str) -> Callable[[Callable[..., None]], Callable[
         return called
 
     return decorate
+
+
+def recipe_options(*leave_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace a verb's parameter ``flags`` by the options of `RECIPE_OPTIONS`, except those of some fields."""
+    return with_options("flags", {name: option for name, option in RECIPE_OPTIONS.items() if name not in leave_out})
 
 
 def settings_from(words: list[str] | None) -> dict[str, Any]:

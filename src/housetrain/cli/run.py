@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from housetrain.cli.label_options import with_label_options
+from housetrain.cli.label_options import Folder, source_of, with_label_options
 from housetrain.cli.options import (
     Halving,
     Json,
@@ -26,7 +26,6 @@ from housetrain.cli.options import (
     recipe_options,
     settings_from,
 )
-from housetrain.data.label_source import LabelOptions
 
 app = typer.Typer()
 
@@ -35,9 +34,8 @@ app = typer.Typer()
 @with_label_options
 @recipe_options()
 def run(
-    folder: Path,
+    folder: Folder = None,
     *,
-    label_options: LabelOptions,
     model: Model = "auto",
     flags: dict[str, Any],
     set_: Set = None,
@@ -50,6 +48,7 @@ def run(
     validation_split: ValidationSplit = 0.15,
     test_split: TestSplit = 0.15,
     test_per_class: TestPerClass = None,
+    label_options: dict[str, Any],
     workers: Workers = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -62,6 +61,7 @@ def run(
     from housetrain.cli import terminal
     from housetrain.cli.progress_bar import callbacks_for
 
+    folder, source = source_of(folder, label_options)
     chosen = plan = automatic = None
     if sweep or halving:
         axes = {name: str(flags.pop(name)) if name in flags else None for name in ("conv", "nodes", "dense")}
@@ -73,7 +73,7 @@ def run(
     outcome = workflow.run(
         folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, seed=split_seed,
         validation_split=validation_split, test_split=test_split, test_per_class=test_per_class, workers=workers,
-        callbacks=callbacks_for(quiet=quiet), **label_options,
+        callbacks=callbacks_for(quiet=quiet), **source,
     )  # fmt: skip
     if json_:
         terminal.print_json(outcome.to_json())

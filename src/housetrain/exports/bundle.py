@@ -108,13 +108,14 @@ def export(
         MissingExtra: A library is not installed.
         DiskFull: No space or no permission; what was there before is intact.
     """
+    file_format = None if format is None else format_named(format)
+    if file_format is not None:
+        file_format.must_be_writable(precision)
+    elif precision != "fp32":
+        raise ModelError("A precision was given without a format", do="choose a format, too", precision=precision)
     run = run if isinstance(run, Run) else Run.open(Path(run))
-    if format is None:
-        if precision != "fp32":
-            raise ModelError("A precision was given without a format", do="choose a format, too", precision=precision)
+    if file_format is None:
         return _export_bundle(run, Path(folder) if folder is not None else run.folder / "bundle")
-    file_format = format_named(format)
-    file_format.must_be_writable(precision)
     target = Path(folder) if folder is not None else run.folder / "exports" / f"{format}-{precision}"
     _refuse_other_folders(target)
     source = _Source.of(run, images=IMAGES)
