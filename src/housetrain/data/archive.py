@@ -142,7 +142,7 @@ def _target(inside: Path, member: str, keep: frozenset[str] | set[str]) -> Path 
     if suffix and not is_image_name(parts[-1]) and suffix not in keep and not _unusual(suffix):
         return None
     if len(parts) > _DEEPEST or any(len(part.encode(errors="surrogateescape")) > 255 or "\0" in part for part in parts):
-        raise DownloadError(f"the archive is refused: a name is too long: {member[:60]!r}")
+        raise DownloadError(f"The archive is refused: a name is too long: {member[:60]!r}")
     return inside.joinpath(*parts)
 
 
@@ -198,7 +198,7 @@ def _refuse_unsafe(members: list[tarfile.TarInfo]) -> None:
         elif not (member.isfile() or member.isdir()):
             problem = f"a member is a link or a device: {member.name!r}"
     if problem:
-        raise DownloadError(f"the archive is refused: {problem}")
+        raise DownloadError(f"The archive is refused: {problem}")
 
 
 def _kind(name: str) -> str:
@@ -211,7 +211,7 @@ def _refused(name: str) -> Iterator[None]:
     try:
         yield
     except DownloadError as error:
-        what = error.what.replace("the archive", f"The {_kind(name)}").removesuffix(".")
+        what = error.what.replace("The archive", f"The {_kind(name)}").removesuffix(".")
         raise FolderError(what, do="pack the class folders themselves, without links", file=name) from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:

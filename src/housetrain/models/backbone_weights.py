@@ -199,7 +199,7 @@ def fetching(what: str, file: str, *, or_else: str = "") -> Iterator[None]:
     except Exception as error:
         address = re.search(r"https?://\S+", str(error))
         raise DownloadError(
-            f"cannot fetch {what}: {first_line(error)}",
+            f"Cannot fetch {what}: {first_line(error)}",
             do=f"try again; or fetch {address[0].rstrip(':.,') if address else file} another way and put it at {place}"
             f"{or_else}",
             file=file,

@@ -374,27 +374,21 @@ def _begin(folder: Path, spec: InputSpec, *, options: SplitOptions, manifest: Sp
 
 
 def _words(folder: Path, spec: InputSpec, options: SplitOptions, target: Path) -> list[str | Path]:
-    words: list[Any] = [
-        "prepare",
-        folder,
-        "--image-size",
-        spec.height,
-        "--color-mode",
-        spec.color_mode,
-        "--resize",
-        spec.resize,
-    ]
-    words += [
-        "--validation-split",
-        options["validation_split"],
-        "--test-split",
-        options["test_split"],
-        "--balance",
-        options["balance"],
-    ]
-    words += ["--split-seed", options["seed"], "--output", target]
-    if options["test_per_class"]:
-        words += ["--test-per-class", options["test_per_class"]]
+    """Return the `housetrain prepare` command of the choices on the page."""
+    given: dict[str, Any] = {
+        "--image-size": spec.height,
+        "--color-mode": spec.color_mode,
+        "--resize": spec.resize,
+        "--validation-split": options["validation_split"],
+        "--test-split": options["test_split"],
+        "--test-per-class": options["test_per_class"],
+        "--balance": options["balance"],
+        "--split-seed": options["seed"],
+        "--output": target,
+    }
+    words: list[Any] = ["prepare", folder]
+    for flag, value in given.items():
+        words += [] if value is None else [flag, value]
     return words
 
 
