@@ -22,7 +22,7 @@ from housetrain.data.catalog import scan
 from housetrain.data.checks import FEW, LEAST, check
 from housetrain.data.findings import Finding, write_findings
 from housetrain.data.image_metadata import perceptual_hash
-from housetrain.data.split import duplicate_groups
+from housetrain.data.split_groups import duplicate_groups
 
 pytestmark = pytest.mark.usefixtures("looked")
 SIDE = 96

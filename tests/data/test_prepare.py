@@ -22,12 +22,13 @@ from tree import snapshot
 
 import housetrain.data.prepare as module
 from housetrain.data import prepared_folder
+from housetrain.data.assign import position
 from housetrain.data.catalog import scan
 from housetrain.data.npy_writer import RowWriter
 from housetrain.data.prepare import default_prepared_folder, prepare
 from housetrain.data.prepared import Prepared
 from housetrain.data.prepared_folder import MANIFEST
-from housetrain.data.split import position, split
+from housetrain.data.split import split
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest
 from housetrain.errors import (
     CorruptError,

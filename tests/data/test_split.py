@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from housetrain.data.assign import position
 from housetrain.data.catalog import Catalog
 from housetrain.data.findings import Finding
 from housetrain.data.image_record import Brightness, FileStamp, Hashes, ImageRecord
-from housetrain.data.split import position, split
+from housetrain.data.split import split
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest
 from housetrain.errors import CorruptError, FolderError, IncompleteError, RecipeError
 from housetrain.images.sniff import Header
@@ -247,10 +248,35 @@ def test_a_class_of_unreadable_images_is_refused() -> None:
         split(catalog(*images, image("b/1.jpg", "b", reason="empty file")), findings=())
 
 
-def test_a_class_of_one_burst_is_refused(groups: dict[str, str]) -> None:
-    groups.update({f"b/{n}.jpg": "burst" for n in range(30)})
-    with pytest.raises(FolderError, match="'b' has too few different images"):
-        split(folder({"a": 30, "b": 30}), findings=())
+def test_a_class_of_one_film_is_cut_in_the_order_of_its_frames(groups: dict[str, str]) -> None:
+    groups.update({f"b/{n}.jpg": "film" for n in range(60)})
+    images = folder({"a": 60, "b": 60})
+    for seed in range(8):
+        manifest = split(images, findings=(), seed=seed)
+        counts = {name: per_class["b"] for name, per_class in manifest.counts().items()}
+        assert counts["test"] in (6, 12), counts
+        assert counts["validation"] in (6, 12), counts
+        where = {int(row.path[2:-4]): row.split for row in manifest.rows if row.label == "b"}
+        changes = sum(where[n] != where[n + 1] for n in range(59))
+        assert changes <= 9, "frames beside each other are spread over the splits"
+
+
+def test_a_large_group_does_not_take_its_class_to_one_side(groups: dict[str, str]) -> None:
+    groups.update({f"b/{n}.jpg": "burst" for n in range(24)})
+    for seed in range(20):
+        counts = split(folder({"a": 60, "b": 60}), findings=(), seed=seed).counts()
+        assert counts["test"]["b"] == counts["validation"]["b"] == 9
+        rows = split(folder({"a": 60, "b": 60}), findings=(), seed=seed).rows
+        assert len({row.split for row in rows if row.label == "b" and int(row.path[2:-4]) < 24}) == 1
+
+
+@pytest.mark.parametrize("count", [20, 40, 100, 199])
+def test_small_classes_have_their_share_to_within_one_image(count: int) -> None:
+    for seed in range(10):
+        counts = split(folder({"a": count, "b": count}), findings=(), seed=seed).counts()
+        for name in ("test", "validation"):
+            for label in ("a", "b"):
+                assert abs(counts[name][label] - 0.15 * count) <= 1
 
 
 @pytest.mark.parametrize(

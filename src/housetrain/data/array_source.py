@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from housetrain.data import npy_writer
+from housetrain.data.assign import position
 from housetrain.data.prepared_folder import Filled, digest, write_prepared
-from housetrain.data.split import position
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest, SplitName
 from housetrain.errors import DataError
 from housetrain.images.input_spec import InputSpec

@@ -27,6 +27,7 @@ from housetrain.data.findings import (
     grouped,
     listed,
 )
+from housetrain.data.split_groups import cut_chains
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -166,6 +167,22 @@ def _other(one: ImageRecord, group: Sequence[ImageRecord]) -> ImageRecord:
     """Return an image of the group to compare with: one with another label if there is one, else the first other."""
     others = [image for image in group if image is not one]
     return next((image for image in others if image.label != one.label), others[0])
+
+
+@finding_kind(
+    "long-chain",
+    "One scene makes up a class",
+    severity="warning",
+    do="add images of other scenes or recordings; until then the test accuracy is optimistic: frames beside a cut are "
+    "nearly the same in train and in test",
+)
+def _long_chain(catalog: Catalog) -> Iterator[Noticed]:
+    for chain in cut_chains(catalog):
+        yield Noticed(
+            f"{chain.images} of {chain.of} images of {chain.label} are one chain of near-duplicates; "
+            "it is cut into parts in the order of the file names, so that each split gets some",
+            chain.paths,
+        )
 
 
 # ------------------------------------------------------------------------------------------------- classes

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from housetrain.data.assign import position
 from housetrain.data.output import refuse_inside
-from housetrain.data.split import position
 from housetrain.errors import DecodeError, RecipeError
 from housetrain.images.decode import decode, load_image, read_bytes
 from housetrain.images.draw_text import Color, draw_text, shorten, text_width

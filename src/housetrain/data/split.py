@@ -10,12 +10,13 @@ A group is an image with its near-duplicates: a burst of the same cat is never i
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
+from housetrain.data.assign import assign, position
+from housetrain.data.split_groups import duplicate_groups
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest, SplitName
 from housetrain.errors import FolderError, RecipeError
 
@@ -79,13 +80,11 @@ def split(
     left_out = _left_out(catalog, check(catalog) if findings is None else findings)
     images = [image for image in catalog.usable if image.path not in left_out]
     _check_classes(catalog, images)
-    groups = duplicate_groups(catalog)
-    place = {group: position(seed, group) for group in set(groups.values())}
-    rows = _rows(images, groups, place=place, options=options, ready_made=catalog.ready_made)
+    rows = _rows(images, duplicate_groups(catalog), options=options, ready_made=catalog.ready_made)
     classes = sorted({row.label for row in rows})
     _check_rows(rows, classes, ready_made=catalog.ready_made)
     if balance == "trim":
-        rows = _trim(rows, place=place, left_out=left_out)
+        rows = _trim(rows, seed=seed, left_out=left_out)
     excluded = [LeftOut(one.path, one.label, left_out[one.path]) for one in catalog.images if one.path in left_out]
     recorded = {
         **options,
@@ -101,21 +100,22 @@ def _rows(
     images: Sequence[ImageRecord],
     groups: dict[str, str],
     *,
-    place: dict[str, float],
     options: SplitOptions,
     ready_made: bool,
 ) -> list[Row]:
     """Assign each image to a split."""
     kept, pool = _ready_made(images) if ready_made else ({}, images)
     missing = [name for name in SPLITS[1:] if name not in set(kept.values())]
-    assigned = _assign(
+    assigned, problems = assign(
         pool,
         groups,
-        place=place,
+        seed=options["seed"],
         validation_split=options["validation_split"] if "validation" in missing else 0.0,
         test_split=options["test_split"] if "test" in missing else 0.0,
         per_class=options["test_per_class"] if "test" in missing else None,
     )
+    if problems:
+        raise _unusable(problems, None)
     return [
         Row(
             image.path,
@@ -126,25 +126,6 @@ def _rows(
         )
         for image in images
     ]
-
-
-def duplicate_groups(catalog: Catalog) -> dict[str, str]:
-    """Return the group of each usable image, so that no group is in two splits.
-
-    Returns:
-        Path -> key of the group: the least sha256 of its images, which does not change when files are renamed.
-    """
-    key = {image.sha256: image.sha256 for image in catalog.usable}
-    for group in catalog.near_duplicates:
-        least = min(image.sha256 for image in group)
-        key.update((image.sha256, least) for image in group)
-    return {image.path: key[image.sha256] for image in catalog.usable}
-
-
-def position(seed: int, group: str) -> float:
-    """Return the position of a duplicate group in the hash order: in [0, 1), given by seed and content."""
-    # 53 bits: more than a float holds would round up to 1.0.
-    return (int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big") >> 11) / 2**53
 
 
 def complete_options(**options: Any) -> dict[str, Any]:
@@ -233,81 +214,7 @@ def _ready_made(images: Sequence[ImageRecord]) -> tuple[dict[str, SplitName], li
     return kept, pool
 
 
-def _assign(
-    pool: Sequence[ImageRecord],
-    groups: dict[str, str],
-    *,
-    place: dict[str, float],
-    validation_split: float,
-    test_split: float,
-    per_class: int | None,
-) -> dict[str, SplitName]:
-    """Return group -> split. Test is at the low end of the hash order, validation at the high end."""
-    labels: dict[str, Counter[str]] = defaultdict(Counter)
-    for image in pool:
-        labels[groups[image.path]][image.label] += 1
-    ordered = sorted(labels, key=lambda group: (place[group], group))
-    assigned: dict[str, SplitName] = {
-        group: "test"
-        if place[group] < test_split and per_class is None
-        # At the opposite end from test, so that neither moves when the share of the other changes.
-        else "validation"
-        if place[group] >= 1.0 - validation_split
-        else "train"
-        for group in ordered
-    }
-    by_class: dict[str, list[str]] = defaultdict(list)
-    for group in ordered:
-        for label in labels[group]:
-            by_class[label].append(group)
-    if per_class is not None and test_split:
-        _take_test(by_class, labels, assigned=assigned, per_class=per_class)
-    for label in sorted(by_class):
-        own = [group for group in by_class[label] if len(labels[group]) == 1]
-        if test_split and per_class is None:
-            _at_least_one(own, assigned, wanted="test")
-        if validation_split:
-            _at_least_one(own[::-1], assigned, wanted="validation")
-        _at_least_one(own, assigned, wanted="train", fixed="test" if per_class is not None else None)
-    return assigned
-
-
-def _take_test(
-    by_class: dict[str, list[str]],
-    labels: dict[str, Counter[str]],
-    *,
-    assigned: dict[str, SplitName],
-    per_class: int,
-) -> None:
-    """Give test exactly ``per_class`` images of each class: the lowest groups that fit whole."""
-    problems = []
-    for label in sorted(by_class):
-        room = per_class
-        for group in by_class[label]:
-            # A group of two classes would count for both; it stays in train.
-            if len(labels[group]) == 1 and labels[group][label] <= room:
-                assigned[group] = "test"
-                room -= labels[group][label]
-        if room or all(assigned[group] == "test" for group in by_class[label]):
-            problems.append(f"class {label!r} has too few different images for {per_class} in test")
-    if problems:
-        raise _unusable(problems, None)
-
-
-def _at_least_one(
-    groups: Sequence[str], assigned: dict[str, SplitName], *, wanted: SplitName, fixed: SplitName | None = None
-) -> None:
-    """Move the first group that can be spared to ``wanted`` if that is empty."""
-    if any(assigned[group] == wanted for group in groups):
-        return
-    held = Counter(assigned[group] for group in groups)
-    for group in groups:
-        if assigned[group] != fixed and held[assigned[group]] > 1:
-            assigned[group] = wanted
-            return
-
-
-def _trim(rows: Sequence[Row], *, place: dict[str, float], left_out: dict[str, str]) -> list[Row]:
+def _trim(rows: Sequence[Row], *, seed: int, left_out: dict[str, str]) -> list[Row]:
     """Trim each class of train and validation to the size of the smallest; add the others to ``left_out``."""
     kept = [row for row in rows if row.split == "test"]
     for name in SPLITS[:2]:
@@ -317,7 +224,7 @@ def _trim(rows: Sequence[Row], *, place: dict[str, float], left_out: dict[str, s
                 by_class[row.label].append(row)
         smallest = min(len(members) for members in by_class.values())
         for members in by_class.values():
-            members.sort(key=lambda row: (place[row.group], row.sha256, row.path))
+            members.sort(key=lambda row: (position(seed, row.group), row.sha256, row.path))
             kept += members[:smallest]
             for row in members[smallest:]:
                 left_out[row.path] = f"trimmed: the smallest class has {smallest} in {name}"

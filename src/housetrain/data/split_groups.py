@@ -1,0 +1,91 @@
+"""Near-duplicates of a catalog -> groups that stay in one split, with chains too long for that cut in their order.
+
+In: a `Catalog`. Out: the group of each image, and the chains that were cut. It does not know which split a group is in.
+
+A film of one scene is one chain of near-duplicates. As one group it would take its whole class to one split, so that
+nothing is left to learn from or to test with. A chain with more than half of a class is cut into parts, in the order of
+the file names, which is the order of the frames: only the frames beside a cut are alike in two splits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from housetrain.data.split_manifest import SPLITS
+
+if TYPE_CHECKING:
+    from housetrain.data.catalog import Catalog
+    from housetrain.data.image_record import ImageRecord
+
+MOST = 0.5
+"""Share of a class from which a chain is cut."""
+
+PARTS = 10
+"""Parts of a chain: enough for shares of 15 % to be met by whole parts."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A chain that was cut.
+
+    Attributes:
+        label: The class that it has most of.
+        images: Images of the chain.
+        of: Images of the class.
+        paths: The images, in order.
+    """
+
+    label: str
+    images: int
+    of: int
+    paths: tuple[str, ...]
+
+
+def duplicate_groups(catalog: Catalog) -> dict[str, str]:
+    """Return the group of each usable image, so that no group is in two splits.
+
+    Returns:
+        Path -> key of the group: the least sha256 of its images, which does not change when files are renamed.
+    """
+    key = {image.sha256: image.sha256 for image in catalog.usable}
+    cut = {one.paths[0] for one in cut_chains(catalog)}
+    for group in catalog.near_duplicates:
+        ordered = in_sequence(group)
+        parts = _parts(ordered) if ordered[0].path in cut else [ordered]
+        for part in parts:
+            least = min(image.sha256 for image in part)
+            key.update((image.sha256, least) for image in part)
+    return {image.path: key[image.sha256] for image in catalog.usable}
+
+
+def cut_chains(catalog: Catalog) -> list[Cut]:
+    """Return the chains of near-duplicates that are too long to stay in one split."""
+    counts = catalog.counts()
+    found = []
+    for group in catalog.near_duplicates:
+        label, images = Counter(image.label for image in group).most_common(1)[0]
+        if len(group) >= len(SPLITS) and images > MOST * counts[label]:
+            found.append(Cut(label, images, counts[label], tuple(image.path for image in in_sequence(group))))
+    return found
+
+
+def in_sequence(group: Sequence[ImageRecord]) -> list[ImageRecord]:
+    """Return images in the order of their paths, numbers by value: ``2.jpg`` before ``10.jpg``."""
+    return sorted(group, key=lambda image: [(part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+                                            for part in re.split(r"(\d+)", image.path)])  # fmt: skip
+
+
+def _parts(ordered: Sequence[ImageRecord]) -> list[Sequence[ImageRecord]]:
+    """Cut each class of a chain into parts of nearly equal length."""
+    parts: list[Sequence[ImageRecord]] = []
+    for label in sorted({image.label for image in ordered}):
+        own = [image for image in ordered if image.label == label]
+        count = min(PARTS, len(own))
+        bounds = [round(number * len(own) / count) for number in range(count + 1)]
+        parts += [own[low:high] for low, high in itertools.pairwise(bounds)]
+    return parts
