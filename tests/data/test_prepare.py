@@ -465,7 +465,7 @@ def test_unusable_folders_write_nothing(tmp_path: Path, root: Path, monkeypatch:
     for name, words in (
         ("one", "one class, 'Cat'"),
         ("single", "'Dog' has only 1"),
-        ("empty", "'Emu' has no image"),
+        ("empty", "'Emu' has no usable image"),
         ("void", "no class folders"),
         ("missing", "missing"),
     ):
