@@ -1,4 +1,4 @@
-"""Commands as processes: what becomes of them is told truly, also after a kill and by another page server."""
+"""Commands as processes: their state is right, also after a kill and for another page server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ from pathlib import Path
 
 import psutil
 import pytest
-from studio.test_views import wait
 
 from housetrain.errors import IncompleteError
 from housetrain.studio import jobs
 from housetrain.studio.settings import PASSWORD
+
+
+def wait(job: jobs.Job, seconds: float = 60) -> jobs.Job:
+    """Return the job when it has ended."""
+    until = time.monotonic() + seconds
+    while job.active:
+        assert time.monotonic() < until, "it does not end"
+        time.sleep(0.05)
+    return job
 
 
 def sleeper(folder: Path, work: Path) -> jobs.Job:

@@ -1,7 +1,7 @@
 """Writing machine code: LLVM's instructions with Python's loops around them.
 
-In: calls that say what a function does. Out: its address, compiled for this processor.
-Does not know what is computed. Imported only where `available`.
+In: calls that describe what a function does. Out: the function, compiled for this processor. Does not know: what is
+computed. Imported only where `available`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Module(ir.Module):  # type: ignore[misc]
 
 
 class Function:
-    """A function being written. All arguments but the last two are addresses; those say which parts are meant.
+    """A function that is being written. Its arguments are addresses, and the first and last part to work on.
 
     Args:
         module: The LLVM module it is part of.
@@ -84,7 +84,7 @@ class Function:
         self._first, self._end = self.function.args[-2:]
 
     def parts(self) -> contextlib.AbstractContextManager[Int]:
-        """Loop over what this call is asked for: some of the images of a batch, or of the filters."""
+        """Loop over the parts that a call names: some of the images of a batch, or some filters."""
         return self.loop(Int(self.b, self._end), start=Int(self.b, self._first))
 
     @contextlib.contextmanager
@@ -107,7 +107,7 @@ class Function:
 
     @contextlib.contextmanager
     def bits(self, mask: Any) -> Iterator[Int]:
-        """Loop over the numbers of the bits that are set in a 32-bit ``mask``."""
+        """Loop over the positions of the set bits of a 32-bit ``mask``, lowest first."""
         b = self.b
         left = self.variable(I32)
         b.store(mask, left)
@@ -140,7 +140,7 @@ class Function:
         return self.b.gep(base, [Int(self.b, _raw(index)).value], source_etype=kind)
 
     def load(self, base: Any, index: Int | int, kind: Any, count: int = 1) -> Any:
-        """Return ``count`` numbers from element ``index`` on: one number, or a register of them."""
+        """Return ``count`` numbers that start at element ``index``: one number, or a register of them."""
         address = self.at(base, index, kind)
         return self.b.load(address, typ=kind if count == 1 else vector(kind, count), align=_size(kind))
 
@@ -186,7 +186,7 @@ class Function:
         return self.b.shuffle_vector(one, one, constant(vector(I32, count), 0))
 
     def shuffle(self, one: Any, other: Any, order: Sequence[int]) -> Any:
-        """Return lanes of two registers; the second one's are counted on from the first one's."""
+        """Return lanes of two registers; the numbers of the second one's lanes follow those of the first one's."""
         return self.b.shuffle_vector(one, other, constant(vector(I32, len(order)), [int(lane) for lane in order]))
 
     def end(self) -> None:
@@ -200,7 +200,7 @@ def _size(kind: Any) -> int:
 
 
 class Compiled:
-    """The functions of a module. They are called as ``compiled("name", addresses, first, end)`` and let go of the GIL.
+    """The functions of a module. They are called as ``compiled("name", addresses, first, end)`` and release the GIL.
 
     Args:
         module: A module of finished functions.
@@ -209,7 +209,7 @@ class Compiled:
     def __init__(self, module: Module) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        # Registers of 512 bits are used as they are written here, also where LLVM would rather use halves.
+        # Use registers of 512 bits as written, also where LLVM prefers 256.
         features = f"{llvm.get_host_cpu_features().flatten()},-prefer-256-bit"
         machine = llvm.Target.from_default_triple().create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
