@@ -178,7 +178,7 @@ def _untar(
                 if source is not None:
                     shutil.copyfileobj(source, file, _BLOCK)
             if target.stat().st_size != member.size:
-                raise DownloadError("the archive is damaged: a member is cut short")
+                raise DownloadError("The archive is damaged: a member is cut short")
             if progress:
                 progress(done, len(planned))
         while bundle.fileobj is not None and bundle.fileobj.read(_BLOCK):
