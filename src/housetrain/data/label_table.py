@@ -10,17 +10,16 @@ exist. Where more than one column could be the label, nothing is guessed: the er
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from housetrain.data.image_index import ImageIndex
 from housetrain.data.split_names import split_of
+from housetrain.data.table_cells import as_number, class_names, decode_text, json_cells, text_cells
 from housetrain.errors import FolderError
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".dat", ".jsonl", ".ndjson", ".json"})
@@ -34,8 +33,6 @@ MAX_BYTES = 256 << 20
 
 _ENOUGH = 0.5  # share of the rows that must name an image for the column to be the one that names images
 _SAMPLE = 2_000  # rows looked at to find out what a column is
-_SEPARATORS = (",", ";", "\t", "|")
-_CLASS_FILES = ("classes", "class_names", "class_labels", "names", "labels_names", "categories", "labels", "label_map")
 
 
 @dataclass(frozen=True)
@@ -92,10 +89,10 @@ class LabelTable:
     keyed: bool
     files: Sequence[str]
     base: str = ""
-    _index: _Index = field(init=False)
+    _index: ImageIndex = field(init=False)
 
     def __post_init__(self) -> None:
-        self._index = _Index(self.files, self.base)
+        self._index = ImageIndex(self.files, self.base)
 
     @classmethod
     def read(cls, path: Path, files: Iterable[str], *, root: Path | None = None) -> LabelTable:
@@ -110,11 +107,11 @@ class LabelTable:
             data = path.read_bytes()
         except OSError as error:
             raise FolderError(f"The table of labels cannot be read ({error.strerror})", file=str(path)) from error
-        text = _decoded(data)
+        text = decode_text(data)
         if path.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
-            cells, keyed = _json_cells(text, path), True
+            cells, keyed = json_cells(text, path), True
         else:
-            cells, keyed = _cells(text), False
+            cells, keyed = text_cells(text), False
         if len(cells) < 2 or len(cells[0]) < 2:
             raise FolderError(
                 "This is no table of labels",
@@ -147,7 +144,7 @@ class LabelTable:
             for other in range(len(first))
             if other != column
         )
-        numeric = any(_number(cell) is not None for other, cell in enumerate(first) if other != column)
+        numeric = any(as_number(cell) is not None for other, cell in enumerate(first) if other != column)
         return () if repeated or numeric else tuple(cell.strip() for cell in first)
 
     @property
@@ -189,11 +186,11 @@ class LabelTable:
         binary = [
             number
             for number in range(len(self.cells[0]))
-            if number != self.image_column and all(_number(row[number]) in (0.0, 1.0) for row in self.rows)
+            if number != self.image_column and all(as_number(row[number]) in (0.0, 1.0) for row in self.rows)
         ]
         if not self.header or len(binary) < 2:
             return ()
-        whole = all(sum(_number(row[number]) or 0.0 for number in binary) == 1.0 for row in self.rows)
+        whole = all(sum(as_number(row[number]) or 0.0 for number in binary) == 1.0 for row in self.rows)
         return tuple(binary) if whole else ()
 
     @cached_property
@@ -230,7 +227,7 @@ class LabelTable:
             )
         if label_column is None and self.one_hot:
             names = {number: self.header[number] for number in self.one_hot}
-            wanted = [next(names[n] for n in names if _number(row[n]) == 1.0) for row in self.rows]
+            wanted = [next(names[n] for n in names if as_number(row[n]) == 1.0) for row in self.rows]
             where = f"columns {names[self.one_hot[0]]} to {names[self.one_hot[-1]]}"
         else:
             number = self._numbered(label_column) if label_column else self._only_label()
@@ -241,7 +238,7 @@ class LabelTable:
         values = [row[number].strip() for row in self.rows]
         where = f"column {self.header[number] if self.header else number + 1}"
         if threshold is not None:
-            numbers = [_number(value) for value in values]
+            numbers = [as_number(value) for value in values]
             if any(one is None for one, value in zip(numbers, values, strict=True) if value):
                 raise FolderError(
                     "A threshold needs a column of numbers",
@@ -253,7 +250,7 @@ class LabelTable:
             return ["" if one is None else f"above {cut}" if one > threshold else f"up to {cut}" for one in numbers], (
                 f"{where} cut at {cut}"
             )
-        names = _class_names(self.path, set(values) - {""})
+        names = class_names(self.path, set(values) - {""})
         return [names.get(value, value) for value in values], where
 
     def _collected(self, images: int, wanted: list[str], source: str) -> Labels:
@@ -346,147 +343,12 @@ class LabelTable:
         return [f"--labels {self.path.name}:{self._image_key},{column.key}" for column in self.label_columns]
 
 
-class _Index:
-    """Finds the images that a cell of a table can mean."""
-
-    def __init__(self, files: Sequence[str], base: str) -> None:
-        self._exact, self._base = set(files), base
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        self._by_number: dict[int, list[str]] = defaultdict(list)
-        self._by_prefix: dict[str, list[str]] = defaultdict(list)
-        for file in files:
-            name = file.rpartition("/")[2]
-            stem = PurePosixPath(name).stem
-            self._by_name[name].append(file)
-            self._by_stem[stem].append(file)
-            if stem.isdecimal():
-                self._by_number[int(stem)].append(file)
-            elif head := re.match(r"(.+?)[-_ .][A-Za-z0-9]{1,3}$", stem):
-                self._by_prefix[head[1]].append(file)  # several images of one patient, plate or animal
-
-    def find(self, cell: str) -> list[str]:
-        """Return the images that ``cell`` means: none, one, or all of a name that several share."""
-        value = cell.strip().replace("\\", "/").removeprefix("./").strip("/")
-        if not value:
-            return []
-        for exact in (self._base + value, value):
-            if exact in self._exact:
-                return [exact]
-        name = value.rpartition("/")[2]
-        found = self._by_name.get(name) or self._by_stem.get(name)
-        if found is None and name.isdecimal():
-            found = self._by_number.get(int(name))
-        if found is None:
-            return self._by_prefix.get(name, [])
-        if len(found) > 1:
-            # the same name in several folders: only the rest of the path can tell
-            tail = "/" + value
-            found = [
-                file for file in found if ("/" + file).endswith(tail) or f"/{file.rpartition('.')[0]}".endswith(tail)
-            ]
-            return found if len(found) == 1 else []
-        return found
-
-
-def _decoded(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
-
-
-def _cells(text: str) -> list[list[str]]:
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    best: list[list[str]] = []
-    for separator in _SEPARATORS:
-        try:
-            rows = [row for row in csv.reader(io.StringIO("\n".join(lines[:_SAMPLE])), delimiter=separator) if row]
-        except csv.Error:
-            continue
-        width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
-        if width > max(1, len(best[0]) if best else 1) and count >= 0.95 * len(rows):
-            whole = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True)
-            best = [row for row in whole if len(row) == width]
-    if best:
-        return best
-    rows = [line.split() for line in lines]
-    width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
-    return [row for row in rows if len(row) == width] if width > 1 and count >= 0.95 * len(rows) else []
-
-
-def _json_cells(text: str, path: Path) -> list[list[str]]:
-    try:
-        whole = (
-            json.loads(text)
-            if path.suffix.lower() == ".json"
-            else [json.loads(one) for one in text.splitlines() if one.strip()]
-        )
-    except (ValueError, RecursionError) as error:
-        raise FolderError("The table of labels is no valid JSON", file=str(path), cause=str(error)) from error
-    if isinstance(whole, dict) and all(isinstance(value, str) for value in whole.values()):
-        whole = [{"file": name, "label": label} for name, label in whole.items()]
-    if not isinstance(whole, list) or not all(isinstance(one, dict) for one in whole):
-        return []
-    names = list(dict.fromkeys(name for one in whole for name in one))
-    return [names, *([_text(one.get(name)) for name in names] for one in whole)]
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool) or value is None or isinstance(value, dict | list):
-        return "" if value is None or isinstance(value, dict | list) else str(value).lower()
-    return str(value)
-
-
-def _class_names(path: Path, values: set[str]) -> dict[str, str]:
-    """Return number -> name where a file beside the table names the class numbers, else nothing."""
-    if not values or not all(re.fullmatch(r"\d+", value) for value in values):
-        return {}
-    for stem in _CLASS_FILES:
-        for suffix in (".csv", ".txt", ".tsv", ".names"):
-            beside = path.with_name(stem + suffix)
-            if beside == path or not beside.is_file() or beside.stat().st_size > 1 << 20:
-                continue
-            text = _decoded(beside.read_bytes())
-            rows = _cells(text)
-            for row in rows if rows and len(rows[0]) > 1 else []:
-                row[:] = [cell.strip() for cell in row]
-            named = _number_names(rows, values)
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
-            if not named and not rows and all(int(value) < len(lines) for value in values):
-                named = {value: lines[int(value)] for value in values}
-            if named:
-                return named
-    return {}
-
-
-def _number_names(rows: list[list[str]], values: set[str]) -> dict[str, str]:
-    for key in range(len(rows[0]) if rows else 0):
-        if not values <= {row[key] for row in rows}:
-            continue
-        for name in range(len(rows[0])):
-            named = {row[key]: row[name] for row in rows if row[key] in values}
-            distinct = all(named.values()) and len(set(named.values())) == len(named)
-            if name != key and distinct and any(_number(one) is None for one in named.values()):
-                return named
-    return {}
-
-
 def _preference(name: str) -> int:
     lowered = name.lower()
     for place, wanted in enumerate(LABEL_NAMES):
         if lowered == wanted or wanted in re.split(r"[^a-z]+", lowered):
             return place
     return len(LABEL_NAMES)
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:

@@ -1,0 +1,59 @@
+"""Cells of a table -> the images that they mean.
+
+In: paths of images. Out: those that a path, a file name, a name without extension or a number names. It opens no file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+
+class ImageIndex:
+    """Finds the images that a cell of a table can mean.
+
+    Args:
+        files: Paths of the images, relative to the folder of images, with ``/``.
+        base: Folder of the table relative to the folder of images, with ``/`` at its end: its paths come first.
+    """
+
+    def __init__(self, files: Sequence[str], base: str) -> None:
+        self._exact, self._base = set(files), base
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_number: dict[int, list[str]] = defaultdict(list)
+        self._by_prefix: dict[str, list[str]] = defaultdict(list)
+        for file in files:
+            name = file.rpartition("/")[2]
+            stem = PurePosixPath(name).stem
+            self._by_name[name].append(file)
+            self._by_stem[stem].append(file)
+            if stem.isdecimal():
+                self._by_number[int(stem)].append(file)
+            elif head := re.match(r"(.+?)[-_ .][A-Za-z0-9]{1,3}$", stem):
+                self._by_prefix[head[1]].append(file)  # several images of one patient, plate or animal
+
+    def find(self, cell: str) -> list[str]:
+        """Return the images that ``cell`` means: none, one, or all of a name that several share."""
+        value = cell.strip().replace("\\", "/").removeprefix("./").strip("/")
+        if not value:
+            return []
+        for exact in (self._base + value, value):
+            if exact in self._exact:
+                return [exact]
+        name = value.rpartition("/")[2]
+        found = self._by_name.get(name) or self._by_stem.get(name)
+        if found is None and name.isdecimal():
+            found = self._by_number.get(int(name))
+        if found is None:
+            return self._by_prefix.get(name, [])
+        if len(found) > 1:
+            # the same name in several folders: only the rest of the path can tell
+            tail = "/" + value
+            found = [
+                file for file in found if ("/" + file).endswith(tail) or f"/{file.rpartition('.')[0]}".endswith(tail)
+            ]
+            return found if len(found) == 1 else []
+        return found

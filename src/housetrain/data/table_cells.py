@@ -1,0 +1,119 @@
+"""Text of a table -> rows of cells: CSV, TSV, blank-separated, JSON and JSON lines.
+
+In: bytes or text. Out: rows of equal width, as text. It does not know images.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+from housetrain.errors import FolderError
+
+_SAMPLE = 2_000  # rows that decide about the separator
+_SEPARATORS = (",", ";", "\t", "|")
+_CLASS_FILES = ("classes", "class_names", "class_labels", "names", "labels_names", "categories", "labels", "label_map")
+
+
+def decode_text(data: bytes) -> str:
+    """Return text in UTF-8, UTF-16 with its mark, or the Western code page of Windows."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def text_cells(text: str) -> list[list[str]]:
+    """Return the rows of a table with one of the usual separators or blanks; empty where it is no table."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    best: list[list[str]] = []
+    for separator in _SEPARATORS:
+        try:
+            rows = [row for row in csv.reader(io.StringIO("\n".join(lines[:_SAMPLE])), delimiter=separator) if row]
+        except csv.Error:
+            continue
+        width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+        if width > max(1, len(best[0]) if best else 1) and count >= 0.95 * len(rows):
+            whole = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True)
+            best = [row for row in whole if len(row) == width]
+    if best:
+        return best
+    rows = [line.split() for line in lines]
+    width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+    return [row for row in rows if len(row) == width] if width > 1 and count >= 0.95 * len(rows) else []
+
+
+def json_cells(text: str, path: Path) -> list[list[str]]:
+    """Return the rows of a JSON or JSON-lines table, the names of the columns first.
+
+    Raises:
+        FolderError: It is no valid JSON.
+    """
+    try:
+        whole = (
+            json.loads(text)
+            if path.suffix.lower() == ".json"
+            else [json.loads(one) for one in text.splitlines() if one.strip()]
+        )
+    except (ValueError, RecursionError) as error:
+        raise FolderError("The table of labels is no valid JSON", file=str(path), cause=str(error)) from error
+    if isinstance(whole, dict) and all(isinstance(value, str) for value in whole.values()):
+        whole = [{"file": name, "label": label} for name, label in whole.items()]
+    if not isinstance(whole, list) or not all(isinstance(one, dict) for one in whole):
+        return []
+    names = list(dict.fromkeys(name for one in whole for name in one))
+    return [names, *([_text(one.get(name)) for name in names] for one in whole)]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool) or value is None or isinstance(value, dict | list):
+        return "" if value is None or isinstance(value, dict | list) else str(value).lower()
+    return str(value)
+
+
+def class_names(path: Path, values: set[str]) -> dict[str, str]:
+    """Return class number -> name where a file beside the table names the class numbers, else nothing."""
+    if not values or not all(re.fullmatch(r"\d+", value) for value in values):
+        return {}
+    for stem in _CLASS_FILES:
+        for suffix in (".csv", ".txt", ".tsv", ".names"):
+            beside = path.with_name(stem + suffix)
+            if beside == path or not beside.is_file() or beside.stat().st_size > 1 << 20:
+                continue
+            text = decode_text(beside.read_bytes())
+            rows = text_cells(text)
+            for row in rows if rows and len(rows[0]) > 1 else []:
+                row[:] = [cell.strip() for cell in row]
+            named = _number_names(rows, values)
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if not named and not rows and all(int(value) < len(lines) for value in values):
+                named = {value: lines[int(value)] for value in values}
+            if named:
+                return named
+    return {}
+
+
+def _number_names(rows: list[list[str]], values: set[str]) -> dict[str, str]:
+    for key in range(len(rows[0]) if rows else 0):
+        if not values <= {row[key] for row in rows}:
+            continue
+        for name in range(len(rows[0])):
+            named = {row[key]: row[name] for row in rows if row[key] in values}
+            distinct = all(named.values()) and len(set(named.values())) == len(named)
+            if name != key and distinct and any(as_number(one) is None for one in named.values()):
+                return named
+    return {}
+
+
+def as_number(cell: str) -> float | None:
+    """Return the number that a cell holds, or ``None``."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None
