@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog as Catalog
     from housetrain.data.catalog import scan as scan
     from housetrain.data.checks import check as check
-    from housetrain.data.contact_sheet import contact_sheet as contact_sheet
+    from housetrain.data.contact_sheet import show as show
     from housetrain.data.findings import Finding as Finding
     from housetrain.data.prepare import prepare as prepare
     from housetrain.data.prepared import Prepared as Prepared
@@ -75,7 +75,7 @@ _HOME = {
     "cli.progress_bar": ("ProgressBar",),
     "data.catalog": ("Catalog", "scan"),
     "data.checks": ("check",),
-    "data.contact_sheet": ("contact_sheet",),
+    "data.contact_sheet": ("show",),
     "data.findings": ("Finding",),
     "data.prepare": ("prepare",),
     "data.prepared": ("Prepared", "SplitArrays"),

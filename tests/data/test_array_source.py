@@ -193,7 +193,8 @@ def test_mnist_trains_without_image_files(mnist: Pair, tmp_path: Path, monkeypat
     assert run.complete and ht.train(prepared, recipe) == run, "a second call resumes"
     result = ht.evaluate(run)
     assert result.accuracy > 0.88 and result.loss < 0.45 and result.n == 1000
-    report = ht.write_report(run, evaluation=result).read_text()
+    assert ht.evaluate(str(run.folder)) == result, "text goes where a run goes"
+    report = ht.write_report(str(run.folder)).read_text()
     assert report.count("data:image/png;base64,") > 20, "digits are shown though there are no image files"
     assert "test/" in report
     bundle = ht.export(run).folder

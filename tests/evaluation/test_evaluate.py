@@ -303,3 +303,12 @@ def test_evaluating_imports_nothing_heavy_until_it_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_notebook_shows_the_result_and_each_class() -> None:
+    found = evaluate_probabilities(
+        [0, 0, 1], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], ("cat", "<dog>"), paths=["a", "b", "c"], sha256=["", "", ""]
+    )
+    assert repr(found).startswith("Evaluation(accuracy=0.6667, loss=") and ", n=3, " in repr(found)
+    html = found._repr_html_()
+    assert "Test accuracy 66.7%" in html and "<td>&lt;dog&gt;</td><td>1</td><td>0.5</td><td>1</td>" in html

@@ -119,7 +119,7 @@ def show(
     catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **source)
     terminal.out(
         str(
-            ht.contact_sheet(
+            ht.show(
                 catalog,
                 target,
                 per_class=per_class,

@@ -98,9 +98,9 @@ def samples_of(catalog: Catalog, *, per_class: int = 8, seed: int = 0) -> dict[s
     return chosen
 
 
-def contact_sheet(
+def show(
     catalog: Catalog,
-    path: Path,
+    path: Path | str,
     *,
     per_class: int = 8,
     sizes: Sequence[int] = (50, 100),
@@ -128,6 +128,7 @@ def contact_sheet(
         RecipeError: ``per_class`` or ``sizes`` is below 1 or empty.
         DiskFull: ``path`` cannot be written.
     """
+    path = Path(path)
     if per_class < 1 or not sizes or min(sizes) < 1:
         raise RecipeError(
             "There is nothing to draw", expected="per_class and sizes of at least 1", per_class=per_class, sizes=sizes

@@ -23,13 +23,13 @@ from housetrain.evaluation import metrics
 from housetrain.evaluation.evaluation import Baseline, ClassScores, Evaluation, ImageResult, Opening
 from housetrain.system import store
 from housetrain.system.events import Callback, Callbacks
+from housetrain.training.run import Run
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from housetrain.data.prepare import Prepared
     from housetrain.inference.predictor import Predictor
-    from housetrain.training.run import Run
 
 __all__ = ["Baseline", "ClassScores", "Evaluation", "ImageResult", "Opening", "evaluate", "evaluate_probabilities"]
 
@@ -115,7 +115,7 @@ def _scored(
 
 
 def evaluate(
-    run: Run, *, prepared: Prepared | None = None, again: bool = False, callbacks: Sequence[Callback] = ()
+    run: Run | Path | str, *, prepared: Prepared | None = None, again: bool = False, callbacks: Sequence[Callback] = ()
 ) -> Evaluation:
     """Open the test split for a finished run, once, and keep the result in the run folder.
 
@@ -127,7 +127,7 @@ def evaluate(
     4 million parameters, where it is installed; otherwise Keras, whose probabilities agree with the bundle's to 1e-5.
 
     Args:
-        run: A complete run.
+        run: A complete run, or its folder.
         prepared: The images it was trained on; by default the folder recorded in the run.
         again: Open the test split even if this model was tested before.
         callbacks: Receive the progress of the stage ``evaluate``, in images.
@@ -144,6 +144,7 @@ def evaluate(
     """
     from housetrain.inference.predictor import Predictor
 
+    run = Run.open(run) if isinstance(run, Path | str) else run
     prepared = _images_of(run, prepared)
     model_sha256 = run.model_sha256
     if not again and (kept := _kept(run, model_sha256, prepared.fingerprint)) is not None:

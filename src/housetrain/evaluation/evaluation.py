@@ -16,6 +16,7 @@ from housetrain.errors import CorruptError, IncompleteError, one_line
 from housetrain.evaluation import metrics
 from housetrain.evaluation.metrics import CalibrationBin, Interval
 from housetrain.system import store
+from housetrain.system.notebook import html_table
 from housetrain.system.text import format_interval, format_percent
 
 MISTAKES = 60
@@ -131,7 +132,7 @@ class Opening:
     when: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """The test result of a model, with its uncertainty. JSON-plain except for ``rows``, which are a CSV file.
 
@@ -161,6 +162,14 @@ class Evaluation:
     top_k: dict[int, float]
     rows: tuple[ImageResult, ...] = field(repr=False)
     opening: Opening | None = None
+
+    def __repr__(self) -> str:
+        return f"Evaluation(accuracy={self.accuracy:.4g}, loss={self.loss:.4g}, n={self.n:,}, {self.details()!r})"
+
+    def _repr_html_(self) -> str:
+        columns = ("support", "precision", "recall", "f1")
+        rows = [[name, *(getattr(one, column) for column in columns)] for name, one in self.per_class.items()]
+        return html_table(f"Test accuracy {self.accuracy:.1%} ({self.details()})", ["class", *columns], rows)
 
     @property
     def n(self) -> int:
@@ -255,7 +264,7 @@ class Evaluation:
             opening=Opening(**value["opening"]) if value["opening"] else None,
         )
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: Path | str) -> Path:
         """Write ``evaluation.json`` and ``predictions.csv`` into ``folder``, all at once.
 
         Args:
@@ -264,19 +273,21 @@ class Evaluation:
         Raises:
             DiskFull: It cannot be written; what was there before is intact.
         """
+        folder = Path(folder)
         with store.commit_folder(folder.parent, folder.name) as inside:
             _write_rows(inside / "predictions.csv", self.classes, self.rows)
             store.write_json_atomic(inside / "evaluation.json", self.to_json())
         return folder
 
     @classmethod
-    def load(cls, folder: Path) -> Evaluation:
+    def load(cls, folder: Path | str) -> Evaluation:
         """Return the evaluation that `save` wrote, verified against its manifest.
 
         Raises:
             IncompleteError: There is none.
             CorruptError: A file was changed after it was written.
         """
+        folder = Path(folder)
         if not (folder / "evaluation.json").is_file():
             raise IncompleteError("There is no evaluation", do="run housetrain evaluate RUN", folder=str(folder))
         store.verify_folder(folder)

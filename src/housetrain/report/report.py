@@ -31,12 +31,12 @@ from housetrain.report.thumbnails import Album
 from housetrain.system import store
 from housetrain.system.text import format_list
 from housetrain.training.overfitting import overfitting
+from housetrain.training.run import Run
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
     from housetrain.data.findings import Finding
     from housetrain.data.prepare import Prepared
-    from housetrain.training.run import Run
 
 NAME = "report.html"
 DATA = "data.json"
@@ -46,7 +46,7 @@ _NAMES_IN_TITLE = 5
 
 
 def write_report(
-    run: Run,
+    run: Run | Path | str,
     *,
     catalog: Catalog | None = None,
     findings: Sequence[Finding] | None = None,
@@ -57,7 +57,7 @@ def write_report(
     The page states what is missing: a test, findings, even a finished training.
 
     Args:
-        run: The run; it need not be finished.
+        run: The run, or its folder; it need not be finished.
         catalog: The catalog of its images; by default what an earlier report kept of it.
         findings: What `housetrain.data.checks.check` found; by default what an earlier report kept.
         evaluation: The test result; by default the run's own, if it belongs to the current model.
@@ -68,6 +68,7 @@ def write_report(
     Raises:
         DiskFull: It cannot be written; an earlier report is intact.
     """
+    run = Run.open(run) if isinstance(run, Path | str) else run
     facts = _kept_facts(run, catalog, findings)
     if evaluation is None:
         evaluation = _evaluation_of(run)
