@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -190,34 +187,6 @@ def test_an_export_killed_at_any_moment_leaves_the_old_bundle_or_the_new(digits:
 
 
 # ------------------------------------------------------------------------------------------------- the README
-def test_the_snippets_in_the_readme_run_as_they_stand(
-    digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Whatever the folder is called."""
-    bundle = ht.export(digits.run, tmp_path / "it's mine").folder
-    photo = next(digits.images.rglob("*.png"))
-    shutil.copyfile(photo, tmp_path / "photo.jpg")
-    blocks = dict(reversed(re.findall(r"```(sh|python)\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)))
-    expected = ht.Predictor.load(bundle).predict(photo)
-    said = f"{expected.label} {expected.probability:.1%}"
-    done = subprocess.run(
-        [sys.executable, "-c", blocks["python"]], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == f"{said}\n"
-
-    from housetrain import cli
-
-    install, command = blocks["sh"].strip().splitlines()
-    assert install == "pip install 'housetrain[openvino]'"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", shlex.split(command))
-    with contextlib.suppress(SystemExit):
-        cli.main()
-    assert sys.argv[0] == "housetrain"
-    line = capsys.readouterr().out
-    assert line.startswith("photo.jpg") and said in line
-
-
 def test_a_bundle_works_wherever_it_is_moved(bundle: Path, digits: Any, tmp_path: Path) -> None:
     moved = tmp_path / "a folder with ünïcode and 'quotes'"
     bundle.rename(moved)

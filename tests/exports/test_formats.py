@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib.util
-import json
 import re
 import shutil
 import subprocess
@@ -17,8 +14,7 @@ import pytest
 
 import housetrain as ht
 from housetrain.errors import CorruptError, MissingExtra, ModelError
-from housetrain.exports import bundle, parity
-from housetrain.inference import formats
+from housetrain.exports import bundle
 from housetrain.inference.engine import Precision
 from housetrain.inference.formats import FORMATS
 from housetrain.system import store
@@ -130,44 +126,3 @@ def test_other_numbers_under_an_agreeing_manifest_are_refused(exported: Any, tmp
     with pytest.raises(ModelError) as caught:
         ht.Predictor.load(folder)
     assert "\n" not in str(caught.value)
-
-
-def test_a_conversion_that_fails_leaves_nothing_behind(
-    digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(model: Any, path: Path, *_: Any) -> None:
-        path.write_bytes(b"half of it")
-        raise RuntimeError("the converter\nfell over")
-
-    monkeypatch.setitem(formats.FORMATS, "onnx", dataclasses.replace(FORMATS["onnx"], convert=broken))
-    with pytest.raises(ModelError, match="cannot be converted to onnx fp32: RuntimeError: the converter fell over"):
-        ht.export(digits.run, tmp_path / "new", format="onnx")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_model_that_differs_from_keras_is_not_kept(
-    digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The exported model is worse than its precision allows: no bundle; and a run's own bundle goes without it."""
-    monkeypatch.setitem(parity.LIMITS, "fp32", (-1.0, 1.0, 0.0))
-    with pytest.raises(ModelError, match="differs too much from the Keras model"):
-        ht.export(digits.run, tmp_path / "new", format="openvino")
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.undo()
-
-    def broken(*_: Any) -> None:
-        raise RuntimeError("no")
-
-    monkeypatch.setitem(formats.FORMATS, "openvino", dataclasses.replace(FORMATS["openvino"], convert=broken))
-    about = json.loads((ht.export(digits.run, tmp_path / "own").folder / "bundle.json").read_bytes())
-    assert [entry["format"] for entry in about["models"]] == ["keras"] and "openvino" in about["left_out"]
-    assert not list((tmp_path / "own").glob("making*"))
-
-
-def test_what_cannot_be_made_is_said_in_one_line(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match=r"onnx does not support bf16\. Expected: fp32, int8\. Do: choose another"):
-        ht.export(digits.run, format="onnx", precision="bf16")
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else found(name))
-    with pytest.raises(MissingExtra, match=r"tf2onnx is missing.*housetrain\[export\]"):
-        ht.export(digits.run, format="onnx")

@@ -35,7 +35,7 @@ class Fake(Predictor):
     """Names images by their path, without reading them; stops, if asked to, like a person pressing Ctrl-C."""
 
     def __init__(self, *, stop_at: int | None = None, weights: str = "w") -> None:
-        super().__init__(None, InputSpec(), classes=CLASSES, about={"weights": weights})  # type: ignore[arg-type]
+        super().__init__(None, InputSpec(), classes=CLASSES, about={"model_sha256": weights})  # type: ignore[arg-type]
         self.stop_at, self.asked = stop_at, 0
 
     def predict_many(self, images: Any, **options: Any) -> Iterator[Prediction]:

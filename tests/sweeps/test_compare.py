@@ -51,7 +51,7 @@ def test_one_that_is_better_is_named(runs: tuple[Run, Run, np.ndarray]) -> None:
     assert (found.images, found.only_first, found.only_second) == (len(truth), 3, 18)
     assert found.p_value == pytest.approx(0.00149, abs=1e-5)  # scipy.stats.binomtest(18, 21).pvalue
     assert found.better is not None and found.better.name == "second"
-    assert "second is better" in found.in_words() and "McNemar" in found.in_words()
+    assert "second is better" in found.summary() and "McNemar" in found.summary()
     assert found.settings == {"nodes": (32, 64), "learning_rate": (1e-3, 3e-4)}
     assert found.loss_difference < 0 < found.loss_error
     assert found.curves() == [(1, 0.6, 0.6), (2, 0.3, 0.3)]
@@ -63,9 +63,9 @@ def test_a_difference_that_luck_explains_is_none(runs: tuple[Run, Run, np.ndarra
     answer(first, truth, range(10))
     answer(second, truth, range(4, 12))
     found = compare(first, second)
-    assert found.better is None and "the difference is not significant" in found.in_words()
+    assert found.better is None and "the difference is not significant" in found.summary()
     answer(second, truth, range(10))
-    assert "exactly the same" in compare(first, second).in_words()
+    assert "exactly the same" in compare(first, second).summary()
 
 
 def test_runs_of_other_images_are_not_compared(runs: tuple[Run, Run, np.ndarray]) -> None:

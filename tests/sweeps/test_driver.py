@@ -28,7 +28,7 @@ def test_cells_that_do_not_fit_are_listed_before_the_first_trial(digits: Prepare
     assert sorted(board.infeasible) == ["3-conv-4-nodes-0-dense", "3-conv-8-nodes-0-dense"]
     assert "smaller than its 3x3 kernel" in board.infeasible["3-conv-4-nodes-0-dense"]
     assert len(executor.given) == 4
-    assert "2 trials do not fit" in board.in_words()
+    assert "2 trials do not fit" in board.summary()
 
 
 def test_recipes_of_one_name_get_folders_of_their_own(digits: Prepared, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_process_that_dies_costs_a_try_and_in_the_end_only_its_trial(digits: P
     assert rows["1-conv-4-nodes-0-dense"].state == "failed"
     assert "out of memory" in rows["1-conv-4-nodes-0-dense"].reason
     assert deaths.count("1-conv-4-nodes-0-dense") == 3
-    assert "1 failed" in board.in_words() and board.complete
+    assert "1 failed" in board.summary() and board.complete
     again = Fake()
     assert sweep(digits, small(), tmp_path / "s", executor=again) == board and not again.given
     mended = sweep(digits, small(), tmp_path / "s", executor=Fake(), retry_failed=True)
@@ -155,7 +155,7 @@ def test_shuffled_labels_are_found_out(tmp_path: Path) -> None:
     nothing = prepared_digits(tmp_path, shuffled=True)
     board = sweep(nothing, small(epochs=4), tmp_path / "s", executor="in-process")
     assert not board.beats_majority
-    assert "No model beats the majority-class baseline" in board.in_words()
+    assert "No model beats the majority-class baseline" in board.summary()
 
 
 def test_a_net_that_breaks_costs_only_itself(digits: Prepared, tmp_path: Path) -> None:

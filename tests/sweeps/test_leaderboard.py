@@ -52,7 +52,7 @@ def test_it_ranks_by_validation_loss_and_names_the_smallest_within_one_standard_
     assert board.rows[2].behind == pytest.approx(gap.mean())
     assert board.rows[2].behind_error == pytest.approx(gap.std(ddof=1) / math.sqrt(len(gap)))
     assert board.best.val_loss_error == pytest.approx(losses[0].std(ddof=1) / math.sqrt(len(TRUTH)))
-    said = board.in_words()
+    said = board.summary()
     assert "small is within one standard error: chance can explain the order" in said
     assert "The smallest of them is small" in said
     assert "1 trial does not fit the images" in said
@@ -93,10 +93,10 @@ def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> No
     cells = {str(n): {"recipe": {"nodes": 8 + n}, "outputs": [answers(truth, right=0.68, seed=n)]} for n in range(6)}
     board = leaderboard(write_sweep(tmp_path / "s", cells, truth=truth))
     assert not board.beats_majority
-    assert "always predicting “dog” has accuracy 70.0%" in board.in_words()
-    assert "looks better than it is" not in board.in_words()
+    assert "always predicting “dog” has accuracy 70.0%" in board.summary()
+    assert "looks better than it is" not in board.summary()
     needed = board.needed
-    assert needed is not None and f"{needed} correct, {needed / 200:.1%}" in board.in_words()
+    assert needed is not None and f"{needed} correct, {needed / 200:.1%}" in board.summary()
     enough = [18 * at_least(right, 200, 0.7) <= 0.05 for right in (needed - 1, needed)]
     assert enough == [False, True]
     better = {"one": {"outputs": [answers(truth, right=0.9)]}}
@@ -116,7 +116,7 @@ def test_what_was_stopped_early_stands_behind_and_what_failed_last(tmp_path: Pat
     ]  # fmt: skip
     assert not board.rows[1].tied, "its loss is one of fewer epochs"
     assert board.epochs_saved == 2
-    said = board.in_words()
+    said = board.summary()
     assert "2 of 4 models are trained, 1 failed, 1 not finished" in said and "saved 2 of 6 epochs" in said
 
 

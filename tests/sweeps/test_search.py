@@ -37,7 +37,7 @@ def test_halving_finds_the_same_best_with_a_fraction_of_the_epochs(digits: Prepa
     assert [row.state for row in board.rows].count("pruned") == 5
     trained = sum(row.epochs for row in board.rows)
     assert trained == 6 * 1 + 2 * 2 + 1 * 6
-    assert board.epochs_saved == 6 * 9 - trained and f"saved {board.epochs_saved} of 54 epochs" in board.in_words()
+    assert board.epochs_saved == 6 * 9 - trained and f"saved {board.epochs_saved} of 54 epochs" in board.summary()
     again = Fake()
     assert sweep(digits, plan(grid, halving=True), tmp_path / "half", executor=again) == board and not again.given
 

@@ -183,7 +183,7 @@ def leaderboard(board: Leaderboard) -> None:
     for name, reason in board.infeasible.items():
         out(f"Left out: {name}: {reason}")
     out("")
-    out(board.in_words())
+    out(board.summary())
     if len(board.tied) > 1:
         out("* within one standard error of the best")
 
@@ -196,7 +196,7 @@ def comparison(found: Comparison) -> None:
     columns = ("epoch", f"val_loss {found.first.name}", f"val_loss {found.second.name}")
     table("", columns, rows, right=columns)
     out("")
-    out(found.in_words())
+    out(found.summary())
 
 
 def predictions(results: Iterable[Prediction], *, top: int, as_json: bool) -> int:

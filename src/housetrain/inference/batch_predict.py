@@ -210,7 +210,7 @@ def _identity(predictor: Predictor) -> str:
     about = predictor.about
     known = [
         about.get("run"),
-        about.get("weights"),
+        about.get("model_sha256"),
         about.get("engine"),
         list(predictor.classes),
         predictor.spec.to_json(),

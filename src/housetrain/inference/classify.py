@@ -66,16 +66,16 @@ def _predictor(model: str, weights: str, first: Sequence[Input]) -> Predictor:
         raise RecipeError(f"Unknown pretrained model {model!r}", expected=", ".join(BACKBONES))
     if weights == "none":
         raise RecipeError("Classifying needs trained weights", expected="imagenet or a weights file", weights=weights)
-    net = classifier(model, weights)
+    keras_model = classifier(model, weights)
     side = BACKBONES[model].side
     spec = InputSpec(height=side, width=side, color_mode="rgb")
-    engine = keras_format.engine_of(net)
+    engine = keras_format.engine_of(keras_model)
     if len(first) == _MANY:
         sample = []
         for image in first[:_SAMPLE]:
             with contextlib.suppress(DecodeError):
                 sample.append(Reader(spec)(image)[0])
-        engine = fastest_engine(net, sample=np.stack(sample) if sample else None)
+        engine = fastest_engine(keras_model, sample=np.stack(sample) if sample else None)
     return Predictor(engine, spec, classes=[one.name.replace("_", " ") for one in imagenet_classes()])
 
 

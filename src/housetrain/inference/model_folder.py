@@ -157,7 +157,7 @@ def _of_run(folder: Path, engine: str | None) -> OpenedModel:
         "spec": spec.to_json(),
         "recipe": made_with,
         "engine": "keras" if loaded.name.startswith("Keras") else "openvino",
-        "weights": store.known_sha256(file),
+        "model_sha256": store.known_sha256(file),
         "decoder": model.get("decoder"),
     }
     _warn_if_pixels_differ(about)

@@ -35,7 +35,7 @@ class Side:
         val_accuracy: Validation accuracy at that epoch, in [0, 1].
         best_epoch: That epoch, from 1.
         epochs: Epochs trained.
-        parameters: Weights.
+        parameters: Parameters of the model.
         seconds: Time of the training.
         images_per_s: Training images a second, the median of the epochs.
         model_bytes: Size of ``model.keras``.
@@ -90,9 +90,9 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON-plain dict."""
-        return {**asdict(self), "better": self.better.name if self.better else None, "in_words": self.in_words()}
+        return {**asdict(self), "better": self.better.name if self.better else None, "summary": self.summary()}
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return the verdict in two or three sentences."""
         disagreed = self.only_first + self.only_second
         if not disagreed:
@@ -111,7 +111,7 @@ class Comparison:
             ("validation loss", lambda side: format_number(side.val_loss, 4)),
             ("validation accuracy", lambda side: format_percent(side.val_accuracy)),
             ("best epoch", lambda side: f"{side.best_epoch} of {side.epochs}"),
-            ("weights", lambda side: format_number(side.parameters)),
+            ("parameters", lambda side: format_number(side.parameters)),
             ("training time", lambda side: format_duration(side.seconds)),
             ("images/s", lambda side: format_number(side.images_per_s, 0)),
             ("model file", lambda side: "–" if side.model_bytes is None else format_bytes(side.model_bytes)),

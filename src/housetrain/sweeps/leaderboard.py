@@ -94,7 +94,7 @@ class Leaderboard:
 
     @property
     def smallest_within_one_se(self) -> Row:
-        """Of the rows within one standard error of the best, the one with the fewest weights.
+        """Of the rows within one standard error of the best, the one with the fewest parameters.
 
         The one-standard-error rule: Breiman, Friedman, Olshen and Stone, Classification and Regression Trees (1984),
         3.4.3; Hastie, Tibshirani and Friedman, The Elements of Statistical Learning (2009), 7.10. There the error is
@@ -131,15 +131,15 @@ class Leaderboard:
         found = [row for row in self.ranked if row.val_accuracy is not None]
         if not found:
             return False
-        right = max(round((row.val_accuracy or 0.0) * self.images) for row in found)
-        return self._chances * statistics.at_least(right, self.images, self.majority_share) <= SUSPICION
+        correct = max(round((row.val_accuracy or 0.0) * self.images) for row in found)
+        return self._chances * statistics.at_least(correct, self.images, self.majority_share) <= SUSPICION
 
     @property
     def needed(self) -> int | None:
         """How many correct validation images are significantly above the baseline; ``None`` if all are too few."""
-        for right in range(round(self.majority_share * self.images), self.images + 1):
-            if self._chances * statistics.at_least(right, self.images, self.majority_share) <= SUSPICION:
-                return right
+        for correct in range(round(self.majority_share * self.images), self.images + 1):
+            if self._chances * statistics.at_least(correct, self.images, self.majority_share) <= SUSPICION:
+                return correct
         return None
 
     @property
@@ -151,7 +151,7 @@ class Leaderboard:
         """Planned epochs that were not trained because trials were stopped early."""
         return sum(row.planned - row.epochs for row in self.rows if row.state in FINISHED)
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return a summary of this sweep in a few sentences."""
         return " ".join(_sentences(self))
 
@@ -169,7 +169,7 @@ class Leaderboard:
             "validation_images": self.images,
             "optimism": self.optimism,
             "epochs_saved": self.epochs_saved,
-            "in_words": self.in_words(),
+            "summary": self.summary(),
             "infeasible": self.infeasible,
             "rows": [asdict(row) for row in self.rows],
         }
@@ -301,7 +301,8 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
         others = tied[1].name if len(tied) == 2 else f"{len(tied) - 1} others"
         yield f"{others} {'is' if len(tied) == 2 else 'are'} within one standard error: chance can explain the order."
     if small.name != best.name and small.parameters and best.parameters:
-        yield f"The smallest of them is {small.name}, with {small.parameters:,} weights instead of {best.parameters:,}."
+        counts = f"{small.parameters:,} parameters instead of {best.parameters:,}"
+        yield f"The smallest of them is {small.name}, with {counts}."
     yield from _warnings(board)
     if board.epochs_saved and board.search != "grid":
         planned = sum(row.planned for row in board.rows if row.state in FINISHED)

@@ -63,7 +63,7 @@ class Cost:
     Attributes:
         epochs: Epochs trained.
         planned: Epochs planned.
-        parameters: Weights of the model.
+        parameters: Parameters of the model.
         flops: Floating-point operations of one forward pass of one image.
         seconds: Training time.
         images_per_s: Training images a second; the median.

@@ -14,8 +14,8 @@ from housetrain.sweeps.leaderboard import Leaderboard, ranked
 from housetrain.sweeps.results import OVER, TrialResult
 from housetrain.sweeps.trial import Trial
 
-_FLOPS_A_SECOND = 60e9  # of one core; only the ratio to the next line matters, and only for the order and the time left
-_WEIGHTS_A_SECOND = 0.35e9  # weights that one core's Adam updates
+_FLOPS_PER_SECOND = 60e9  # of one core; only the ratio to the next line matters
+_PARAMETERS_PER_SECOND = 0.35e9  # parameters that one core's Adam updates
 _TRIAL_S = 2.0  # to build a model, trace it, save it
 _FRESH_S = 30.0  # a progress.json older than this is out of date
 
@@ -67,8 +67,8 @@ def work(trial: Trial, images: int) -> float:
     """
     epochs, batch = int(trial.recipe["epochs"]), int(trial.recipe["batch_size"])
     # A backward pass costs twice a forward one.
-    a_image = 3 * (trial.flops or 20_000_000) / _FLOPS_A_SECOND
-    a_step = (trial.parameters or 100_000) / _WEIGHTS_A_SECOND
+    a_image = 3 * (trial.flops or 20_000_000) / _FLOPS_PER_SECOND
+    a_step = (trial.parameters or 100_000) / _PARAMETERS_PER_SECOND
     return _TRIAL_S + epochs * images * (a_image + a_step / batch)
 
 

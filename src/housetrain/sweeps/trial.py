@@ -37,7 +37,7 @@ class Trial(NamedTuple):
         name: Unique within the sweep; the name of its run folder.
         group: Trials that differ only in their seed share a group, and are one row of the leaderboard.
         recipe: JSON-plain.
-        parameters: Weights of the model, where they are known before it is built.
+        parameters: Parameters of the model, where they are known before it is built.
         flops: Floating-point operations of one forward pass of one image, where they are known.
         infeasible: Why the model does not fit the images; ``""`` if it does.
     """

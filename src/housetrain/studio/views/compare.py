@@ -166,7 +166,7 @@ def _panel(folder: Path, *, running: bool) -> None:
     if running:
         _progress(folder, snapshot)
     elif board.complete:
-        st.success(plain(board.in_words()), icon=":material/check_circle:")
+        st.success(plain(board.summary()), icon=":material/check_circle:")
     else:
         st.info("Not finished. Resume continues with the remaining trials.", icon=":material/pause_circle:")
         job = jobs.newest(Settings.of().jobs, target=folder, verb="sweep")

@@ -1,0 +1,37 @@
+"""Model formats: what cannot be written is refused first, and a failed conversion leaves nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import housetrain as ht
+from housetrain.errors import MissingExtra, ModelError
+from housetrain.inference import formats
+from housetrain.inference.formats import FORMATS
+
+
+def test_a_conversion_that_fails_leaves_nothing_behind(
+    digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: Any, path: Path, *_: Any) -> None:
+        path.write_bytes(b"half of it")
+        raise RuntimeError("the converter\nfell over")
+
+    monkeypatch.setitem(formats.FORMATS, "onnx", dataclasses.replace(FORMATS["onnx"], convert=broken))
+    with pytest.raises(ModelError, match="cannot be converted to onnx fp32: RuntimeError: the converter fell over"):
+        ht.export(digits.run, tmp_path / "new", format="onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_made_is_said_in_one_line(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match=r"onnx does not support bf16\. Expected: fp32, int8\. Do: choose another"):
+        ht.export(digits.run, format="onnx", precision="bf16")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else found(name))
+    with pytest.raises(MissingExtra, match=r"tf2onnx is missing.*housetrain\[export\]"):
+        ht.export(digits.run, format="onnx")
