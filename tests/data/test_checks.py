@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import functools
-import io
-import os
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,46 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hostile import animated, cmyk_jpeg, encode, jpeg, photo
-from PIL import Image  # noqa: TID253
+from data.checked_folders import kinds, make
+from hostile import encode, photo
 
 from housetrain.data import duplicates
 from housetrain.data.catalog import scan
 from housetrain.data.checks import FEW, LEAST, check
-from housetrain.data.findings import Finding, write_findings
-from housetrain.data.image_metadata import perceptual_hash
 from housetrain.data.split_groups import duplicate_groups
 
 pytestmark = pytest.mark.usefixtures("looked")
-SIDE = 96
-
-
-@functools.cache
-def image(seed: int) -> bytes:
-    return jpeg(SIDE, SIDE + 24, seed=seed)
-
-
-def make(root: Path, counts: dict[str, int] | None = None) -> Path:
-    """A folder that is well: enough images in each class, no two alike."""
-    seed = 0
-    for label, count in (counts or {"Cat": FEW, "Dog": FEW}).items():
-        (root / label).mkdir(parents=True)
-        for number in range(count):
-            seed += 1
-            (root / label / f"{number:03}.jpg").write_bytes(image(seed))
-    return root
-
-
-def kinds(root: Path, **options: Any) -> dict[str, Finding]:
-    """Kind -> finding, where there is one of each kind at most."""
-    found = check(scan(root), **options)
-    named = {one.kind: one for one in found}
-    assert len(named) == len(found), found
-    for one in found:
-        assert "\n" not in one.message and one.message and one.do
-        assert set(one.leaves_out) <= set(one.paths)
-        assert len(one.details) in (0, len(one.paths))
-    return named
 
 
 def test_a_folder_that_is_well_has_no_findings(tmp_path: Path) -> None:
@@ -63,96 +27,7 @@ def test_a_folder_that_is_well_has_no_findings(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- one file planted
 
 
-def blurred(seed: int) -> bytes:
-    return encode(cv2.GaussianBlur(photo(200, 240, seed), (0, 0), 14), "JPEG")
-
-
-def night(seed: int) -> bytes:
-    """Dark, and with a few lights."""
-    return encode((photo(SIDE, SIDE, seed).astype(float) ** 4 / 255**3 * 0.3).astype(np.uint8), "PNG")
-
-
-def spare(seed: int) -> bytes:
-    return image(seed)[:-2] + b"\x12\x34\x56" * 20 + b"\xff\xd9"
-
-
-FILES: dict[str, tuple[str, str, bool, Callable[[int], bytes]]] = {  # kind -> severity, name, left out, content
-    "unreadable": ("error", "cut.jpg", True, lambda seed: image(seed)[:2000]),
-    "wrong-extension": ("note", "really png.jpg", False, lambda seed: encode(photo(SIDE, SIDE, seed), "PNG")),
-    "damaged": ("warning", "spare.jpg", False, spare),
-    "odd-file": ("note", "no end.jpg", False, lambda seed: image(seed)[:-2]),
-    "print-colors": ("note", "print.jpg", False, lambda seed: cmyk_jpeg(photo(SIDE, SIDE, seed))),
-    "animated": ("note", "moves.gif", False, lambda _: animated("GIF")),
-    "uniform": ("note", "flat.png", False, lambda _: encode(np.full((SIDE, SIDE, 3), 120, np.uint8), "PNG")),
-    "dark": ("note", "night.png", False, night),
-    "blurry": ("note", "soft.jpg", False, blurred),
-    "odd-aspect": ("note", "long.jpg", False, lambda seed: jpeg(80, 300, seed=seed)),
-    "odd-size": ("note", "tiny.jpg", False, lambda seed: jpeg(16, 20, seed=seed)),
-}
-
-
-@pytest.mark.parametrize("kind", FILES)
-def test_a_planted_file_is_found_and_nothing_else(tmp_path: Path, kind: str) -> None:
-    severity, name, left_out, build = FILES[kind]
-    (make(tmp_path) / "Cat" / name).write_bytes(build(777))
-    found = kinds(tmp_path)
-    assert set(found) == {kind}
-    one = found[kind]
-    assert one.severity == severity and one.paths == (f"Cat/{name}",)
-    assert one.leaves_out == (one.paths if left_out else ())
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda seed: jpeg(95, 280, seed=seed),  # not yet long
-        lambda seed: jpeg(26, 30, seed=seed),  # small, and not very
-        lambda seed: encode(photo(SIDE, SIDE, seed) // 5, "PNG"),  # a dim one
-        lambda seed: encode(cv2.GaussianBlur(photo(200, 240, seed), (0, 0), 1.5), "JPEG"),  # a soft one
-        lambda seed: encode((photo(SIDE, SIDE, seed) // 6 + 100).astype(np.uint8), "PNG"),  # a pale one
-    ],
-)
-def test_what_is_within_bounds_is_not_named(tmp_path: Path, build: Callable[[int], bytes]) -> None:
-    data = build(778)
-    suffix = "png" if data.startswith(b"\x89PNG") else "jpg"
-    (make(tmp_path) / "Cat" / f"new.{suffix}").write_bytes(data)
-    assert kinds(tmp_path) == {}
-
-
-def test_unreadable_files_are_grouped_by_reason(tmp_path: Path) -> None:
-    root = make(tmp_path)
-    for number in range(3):
-        (root / "Cat" / f"cut {number}.jpg").write_bytes(image(number + 1)[:2000])
-    (root / "Dog" / "page.jpg").write_bytes(b"<html>")
-    found = check(scan(root))
-    assert [(one.kind, len(one.paths), one.leaves_out == one.paths) for one in found] == [
-        ("unreadable", 1, True),
-        ("unreadable", 3, True),
-    ]
-    assert [one.message for one in found] == [
-        "1 file cannot be used: not an image (HTML)",
-        "3 files cannot be used: truncated",
-    ]
-
-
-def test_many_groups_become_one_finding(tmp_path: Path) -> None:
-    root = make(tmp_path)
-    for number in range(25):
-        (root / "Cat" / f"copy {number:03}.jpg").write_bytes((root / "Cat" / f"{number:03}.jpg").read_bytes())
-    one = kinds(root)["exact-duplicate"]
-    assert len(one.paths) == 50 and one.message == "25 images have copies (50 files)"
-    assert set(one.leaves_out) == {f"Cat/copy {number:03}.jpg" for number in range(25)}
-
-
 # ---------------------------------------------------------------------------------------------- looks
-
-
-def test_what_most_images_are_is_said_once_and_of_no_image(tmp_path: Path) -> None:
-    root = make(tmp_path)
-    for number, path in enumerate(sorted(root.rglob("*.jpg"))[::3]):
-        path.write_bytes(night(1000 + number))
-    found = [one for one in check(scan(root)) if one.kind == "dark"]
-    assert len(found) == 1 and found[0].paths == () and found[0].message.startswith("33% of the images")
 
 
 # ---------------------------------------------------------------------------------------------- identical files
@@ -292,36 +167,6 @@ def test_images_alike_only_in_the_large_are_different(tmp_path: Path) -> None:
     assert check(one) == ()
 
 
-def test_half_of_the_bits_of_a_hash_are_set() -> None:
-    for seed in range(20):
-        bits = int(perceptual_hash(photo(64, 64, seed)[:, :, 0]), 16).bit_count()
-        assert bits in (31, 32)
-
-
-@pytest.mark.parametrize("count", [2, 50, 3000])
-def test_pairs_are_those_of_comparing_all_with_all(count: int) -> None:
-    draw = np.random.default_rng(count)
-    hashes = draw.integers(0, 1 << 63, count, dtype=np.uint64)
-    for number in range(0, count - 1, 5):  # some that differ in a few bits
-        flips = draw.choice(64, draw.integers(0, 12), replace=False).astype(np.uint64)
-        hashes[number + 1] = hashes[number] ^ np.bitwise_or.reduce(np.uint64(1) << flips, initial=np.uint64(0))
-    for bits in (0, 3, 8, 16):
-        bands = [duplicates._band(hashes, number, bits + 1) for number in range(bits + 1)]
-        by_bands = {tuple(pair) for pair in duplicates._pairs_in_bands(hashes, bands, bits).T.tolist()}
-        by_blocks = {tuple(pair) for pair in duplicates._pairs_in_blocks(hashes, bits).T.tolist()}
-        assert (
-            by_bands
-            == by_blocks
-            == {tuple(pair) for pair in np.array(duplicates._close_pairs(hashes, bits)).T.tolist()}
-        )
-        sample = random.Random(0).sample(range(count), min(count, 60))
-        for one in sample:
-            near = np.flatnonzero(np.bitwise_count(hashes ^ hashes[one]) <= bits).tolist()
-            assert {(min(one, other), max(one, other)) for other in near if other != one} == {
-                pair for pair in by_blocks if one in pair
-            }
-
-
 # ---------------------------------------------------------------------------------------------- classes
 
 
@@ -394,39 +239,10 @@ def test_class_names_that_differ_by_case_only(tmp_path: Path, one: str, other: s
 # ---------------------------------------------------------------------------------------------- order and table
 
 
-def test_the_most_severe_come_first(tmp_path: Path) -> None:
-    root = make(tmp_path, {"Cat": FEW, "Dog": 50})
-    (root / "Bird").mkdir()
-    (root / "Cat" / "cut.jpg").write_bytes(image(1)[:2000])
-    (root / "Cat" / "moves.gif").write_bytes(animated("GIF"))
-    severities = [one.severity for one in check(scan(root))]
-    assert severities == ["error", "warning", "note", "note"]
-
-
 def test_nothing_is_opened_by_check(tmp_path: Path, looked: list[str]) -> None:
     one = scan(make(tmp_path / "p"))
     (tmp_path / "p").rename(tmp_path / "away")
     assert check(one) == ()
-
-
-def test_the_table_has_a_row_for_every_image(tmp_path: Path) -> None:
-    root = make(tmp_path / "p")
-    names = ["Cat/new\nline.jpg", 'Cat/with "quotes", commas.jpg', os.fsdecode(b"Cat/not \xff utf-8.jpg")]
-    for name in names:
-        (root / name).write_bytes(b"")
-    (root / "Bird").mkdir()
-    (root / "Cat" / "copy.jpg").write_bytes((root / "Cat" / "001.jpg").read_bytes())
-    write_findings(check(scan(root)), tmp_path / "findings.csv")
-    text = (tmp_path / "findings.csv").read_bytes().decode("utf-8", "surrogateescape")
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert list(rows[0]) == ["kind", "severity", "path", "left_out", "reason", "do"]
-    assert {row["path"] for row in rows if row["kind"] == "unreadable"} == set(names)
-    assert {(row["path"], row["left_out"]) for row in rows if row["kind"] == "exact-duplicate"} == {
-        ("Cat/001.jpg", "no"),
-        ("Cat/copy.jpg", "yes"),
-    }
-    assert [row["path"] for row in rows if row["kind"] == "empty-class"] == [""]
-    assert all(row["reason"] and row["do"] for row in rows)
 
 
 def test_a_catalog_without_usable_images_is_checked(tmp_path: Path) -> None:
@@ -434,9 +250,3 @@ def test_a_catalog_without_usable_images_is_checked(tmp_path: Path) -> None:
         (tmp_path / label).mkdir()
         (tmp_path / label / "1.jpg").write_bytes(b"<html>")
     assert {one.kind for one in check(scan(tmp_path))} == {"unreadable", "few-images"}
-
-
-def test_print_colors_need_print(tmp_path: Path) -> None:
-    gray = Image.fromarray(photo(SIDE, SIDE, 500)).convert("L")
-    gray.save(make(tmp_path) / "Cat" / "gray.jpg")
-    assert kinds(tmp_path) == {}

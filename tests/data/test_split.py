@@ -1,49 +1,20 @@
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
-import os
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import Any
 
 import pytest
+from data.made_up_catalogs import catalog, folder, image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housetrain.data.assign import position
 from housetrain.data.catalog import Catalog
 from housetrain.data.findings import Finding
-from housetrain.data.image_record import Brightness, FileStamp, Hashes, ImageRecord
+from housetrain.data.image_record import ImageRecord
 from housetrain.data.split import split
-from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest
-from housetrain.errors import CorruptError, FolderError, IncompleteError, RecipeError
-from housetrain.images.sniff import Header
-
-
-def image(path: str, label: str, *, content: str = "", ready: str | None = None, reason: str = "") -> ImageRecord:
-    sha256 = hashlib.sha256(os.fsencode(content or path)).hexdigest()
-    return ImageRecord(
-        path, label, ready, FileStamp(100), sha256, Header("JPEG", 50, 50, "RGB", 1, 1),
-        Hashes("" if reason else sha256[:16]), Brightness(128.0, 50.0, 50.0), reason=reason,
-    )  # fmt: skip
-
-
-def catalog(*images: ImageRecord, empty: tuple[str, ...] = ()) -> Catalog:
-    return Catalog(
-        root=Path("/images"),
-        classes=tuple(sorted({one.label for one in images})),
-        images=tuple(sorted(images, key=lambda one: one.path)),
-        ignored={},
-        empty_classes=empty,
-        ready_made=any(one.split for one in images),
-        fingerprint="f" * 64,
-    )
-
-
-def folder(counts: dict[str, int], **more: Any) -> Catalog:
-    return catalog(*(image(f"{name}/{n}.jpg", name) for name, count in counts.items() for n in range(count)), **more)
+from housetrain.data.split_manifest import SPLITS, LeftOut, SplitManifest
+from housetrain.errors import FolderError, RecipeError
 
 
 @pytest.fixture(autouse=True)
@@ -53,9 +24,9 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     def near(one: Catalog) -> tuple[tuple[ImageRecord, ...], ...]:
         members: defaultdict[str, list[ImageRecord]] = defaultdict(list)
-        for image in one.usable:
-            if image.path in given_groups:
-                members[given_groups[image.path]].append(image)
+        for record in one.usable:
+            if record.path in given_groups:
+                members[given_groups[record.path]].append(record)
         return tuple(map(tuple, members.values()))
 
     monkeypatch.setattr(Catalog, "near_duplicates", property(near))
@@ -295,62 +266,6 @@ def test_options_out_of_range(options: dict[str, Any]) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- the file
-
-
-def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
-    odd = "b/" + os.fsdecode(b"\xff\n\xc3\xa9.jpg")
-    images = catalog(*folder({"a": 30, "b": 30}).images, image(odd, "b"), image("a/x.jpg", "a", reason="truncated"))
-    one = split(images, findings=(), balance="trim")
-    path = one.save(tmp_path)
-    assert path == tmp_path / "split.json" and [item.name for item in tmp_path.iterdir()] == ["split.json"]
-    assert path.read_bytes().isascii()
-    loaded = SplitManifest.load(tmp_path)
-    assert loaded == one
-    assert {type(loaded.rows), type(loaded.classes), type(loaded.left_out)} == {tuple}
-
-
-def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(IncompleteError, match="no split here"):
-        SplitManifest.load(tmp_path)
-    path = split(folder({"a": 30, "b": 30}), findings=()).save(tmp_path)
-    plain = json.loads(path.read_bytes())
-    plain["rows"]["label"][0] ^= 1
-    path.write_text(json.dumps(plain))
-    with pytest.raises(CorruptError, match="changed after it was written"):
-        SplitManifest.load(tmp_path)
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(CorruptError, match="cannot be read"):
-        SplitManifest.load(tmp_path)
-
-
-def test_rows_are_in_the_order_of_the_arrays() -> None:
-    one = split(folder({"a": 100, "b": 100}), findings=())
-    assert one.rows == one.of("train") + one.of("validation") + one.of("test")
-    labels = [row.label for row in one.of("train")]
-    changes = sum(left != right for left, right in itertools.pairwise(labels))
-    assert changes > len(labels) / 4  # mixed, not sorted by class
-
-
-def test_the_fingerprint_is_that_of_the_content() -> None:
-    base = split(folder({"a": 30, "b": 30}), findings=())
-    assert split(folder({"a": 30, "b": 30}), findings=()).fingerprint == base.fingerprint
-    others = [
-        split(folder({"a": 30, "b": 30}), findings=(), seed=1),
-        split(folder({"a": 30, "b": 31}), findings=()),
-        split(folder({"a": 30, "b": 30}), findings=(), balance="none"),
-        SplitManifest.of_rows(base.root, base.classes, rows=base.rows[1:], options=base.options),
-        SplitManifest.of_rows(
-            base.root,
-            base.classes,
-            rows=[Row("other", *list_of(base.rows[0])[1:]), *base.rows[1:]],
-            options=base.options,
-        ),
-    ]
-    assert len({base.fingerprint, *(one.fingerprint for one in others)}) == 6
-
-
-def list_of(row: Row) -> list[Any]:
-    return [row.path, row.sha256, row.label, row.split, row.group]
 
 
 def test_position_is_even() -> None:
