@@ -198,7 +198,7 @@ def evaluate(run: _RunArg, json_: Json = False) -> None:
     from housetrain.cli import terminal
 
     opened = ht.Run.open(run)
-    result = ht.evaluate(opened)
+    result = ht.evaluate(opened, callbacks=callbacks_for(quiet=False))
     report = ht.write_report(opened, evaluation=result)
     if json_:
         terminal.print_json({key: value for key, value in result.to_json().items() if key != "rows"})

@@ -133,6 +133,7 @@ def show(
         raise RecipeError(
             "There is nothing to draw", expected="per_class and sizes of at least 1", per_class=per_class, sizes=sizes
         )
+    path = Path(path)
     for images in catalog.source_folders:
         refuse_inside(images, path)
     chosen = samples_of(catalog, per_class=per_class, seed=seed)
