@@ -149,7 +149,7 @@ def evaluate(
     model_sha256 = run.model_sha256
     if not again and (kept := _kept(run, model_sha256, prepared.fingerprint)) is not None:
         return kept
-    if len(prepared.labels("test")) == 0:
+    if len(prepared.test.labels) == 0:
         raise DataError(
             "The test split is empty",
             expected="at least one test image",
@@ -190,7 +190,7 @@ def _images_of(run: Run, prepared: Prepared | None) -> Prepared:
 
 def _record_opening(run: Run, model_sha256: str, prepared: Prepared) -> Opening:
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    images = len(prepared.labels("test"))
+    images = len(prepared.test.labels)
     line = {"when": now, "model_sha256": model_sha256, "data": prepared.fingerprint, "images": images}
     store.append_line(run.folder / OPENINGS, line)
     openings = store.read_lines(run.folder / OPENINGS)
@@ -199,7 +199,7 @@ def _record_opening(run: Run, model_sha256: str, prepared: Prepared) -> Opening:
 
 
 def _evaluate_images(predictor: Predictor, prepared: Prepared, events: Callbacks) -> Evaluation:
-    images = prepared.images("test")
+    images = prepared.test.images
     events.begin("evaluate", total=len(images))
     try:
         parts = []
@@ -207,11 +207,11 @@ def _evaluate_images(predictor: Predictor, prepared: Prepared, events: Callbacks
             parts.append(predictor.probabilities(np.asarray(images[start : start + BATCH])))
             events.progress("evaluate", min(start + BATCH, len(images)), len(images))
         result = evaluate_probabilities(
-            prepared.labels("test"),
+            prepared.test.labels,
             np.concatenate(parts),
             prepared.classes,
-            paths=prepared.paths("test"),
-            sha256=prepared.sha256("test"),
+            paths=prepared.test.paths,
+            sha256=prepared.test.sha256,
         )
     except BaseException as error:
         events.end("evaluate", "stopped" if isinstance(error, KeyboardInterrupt) else "failed")

@@ -106,12 +106,14 @@ class Album:
         try:
             if self._place is None:
                 self._place = {
-                    digest: (name, row) for name in SPLITS for row, digest in enumerate(self.prepared.sha256(name))
+                    digest: (name, row)
+                    for name in SPLITS
+                    for row, digest in enumerate(self.prepared.arrays(name).sha256)
                 }
             if sha256 not in self._place:
                 return None
             name, row = self._place[sha256]
-            image: NDArray[np.uint8] = self.prepared.images(name)[row]
+            image: NDArray[np.uint8] = self.prepared.arrays(name).images[row]
         except (HousetrainError, OSError, ValueError):
             self.prepared = None  # the arrays were deleted meanwhile
             return None
