@@ -32,7 +32,8 @@ from housetrain.system.backend import load_keras
 load_keras("a benchmark")
 import keras  # noqa: E402 - after its notes are dealt with
 
-from housetrain.models.build import build, cost_of  # noqa: E402
+from housetrain.models.build import build  # noqa: E402
+from housetrain.models.nets import cost  # noqa: E402
 from housetrain.training.optimizers import optimizer_of  # noqa: E402
 
 BACKEND = keras.backend.backend()
@@ -169,7 +170,7 @@ def speed(name: str, recipe: Recipe, spec: InputSpec, *, batch: int, steps: int,
     images = random.integers(0, 256, (max(2048, 2 * batch), *spec.shape), dtype=np.uint8)
     labels = random.integers(0, 2, (len(images), 1)).astype(np.float32)
     model = build(recipe, spec=spec, classes=("a", "b"), precision="bfloat16")
-    flops = 3 * cost_of(model).flops
+    flops = 3 * (cost(recipe, spec, 2).flops or 0)
     begin = time.perf_counter()
     step = steps_of(model, optimizer_of(recipe, steps_per_epoch=steps), images, labels, batch)
     wait(step(0))

@@ -134,8 +134,7 @@ def steps(precision: str, images: Path, work: Path) -> None:
     from housetrain.system.backend import load_keras
 
     load_keras("a benchmark")
-    from housetrain.kernels import Step
-    from housetrain.kernels.conv_pool import with_kernels
+    from housetrain.kernels import Step, with_kernels
     from housetrain.models.build import build
     from housetrain.training.batches import Feed
     from housetrain.training.losses import loss_and_metrics

@@ -18,11 +18,13 @@ from keras.src.legacy.saving import legacy_h5_format  # noqa: TID253
 
 from housetrain.errors import DownloadError, ModelError
 from housetrain.inference.classify import classify
-from housetrain.models.backbones import BACKBONES, LITE
+from housetrain.models.backbones import BACKBONES, Application
 from housetrain.models.imagenet import imagenet_classes
 from housetrain.models.pretrained_weights import is_available
 
 NET = "mobilenetv3-large"
+SOURCE = BACKBONES[NET].source
+assert isinstance(SOURCE, Application)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -38,7 +40,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published")
     keras.utils.set_random_seed(3)
     net = keras.applications.MobileNetV3Large(weights=None)
-    with h5py.File(folder / BACKBONES[NET].whole_file, "w") as file:
+    with h5py.File(folder / SOURCE.whole_file, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, net)
     return folder
 
@@ -61,7 +63,7 @@ def served(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("keras.src.backend.config.keras_home", lambda: str(home))
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(home))
     monkeypatch.setattr(mobilenet_v3, "BASE_WEIGHT_PATH", f"http://127.0.0.1:{server.server_port}/")
-    digest = hashlib.md5((published / BACKBONES[NET].whole_file).read_bytes()).hexdigest()
+    digest = hashlib.md5((published / SOURCE.whole_file).read_bytes()).hexdigest()
     monkeypatch.setitem(mobilenet_v3.WEIGHTS_HASHES, "large_224_1.0_float", (digest, digest))
     monkeypatch.setattr(imagenet_utils, "CLASS_INDEX", None)
     yield asked
@@ -78,10 +80,10 @@ def test_names_come_with_probabilities_and_the_download_happens_once(
     photo, broken = sorted((petimages / "Cat").glob("1*.jpg"))[0], tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
     found = list(classify([photo, broken], NET, top=3))
-    assert len(served) == 1 and (models / BACKBONES[NET].whole_file).stat().st_size > 1_000_000
+    assert len(served) == 1 and (models / SOURCE.whole_file).stat().st_size > 1_000_000
     assert capfd.readouterr().out == "", "Keras' progress does not mix with the answers"
 
-    net = keras.applications.MobileNetV3Large(weights=str(models / BACKBONES[NET].whole_file))
+    net = keras.applications.MobileNetV3Large(weights=str(models / SOURCE.whole_file))
     bgr = cv2.imread(str(photo))
     image = cv2.resize(bgr, (224, 224), interpolation=cv2.INTER_LINEAR)[..., ::-1]
     expected = keras.applications.imagenet_utils.decode_predictions(
@@ -106,12 +108,12 @@ def test_a_download_that_fails_says_what_to_do_in_one_line(
         classify(b"no image", NET)
     message = str(caught.value)
     assert "\n" not in message and "404" in message and "--weights PATH" in message
-    assert str(tmp_path / "keras" / "models" / BACKBONES[NET].whole_file) in message and "http://127.0.0.1" in message
+    assert str(tmp_path / "keras" / "models" / SOURCE.whole_file) in message and "http://127.0.0.1" in message
 
 
 def test_weights_of_one_s_own_and_those_that_do_not_fit(published: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="do not fit"):
-        classify(b"no image", "resnet50", weights=str(published / BACKBONES[NET].whole_file))
+    with pytest.raises(ModelError, match="do not match"):
+        classify(b"no image", "resnet50", weights=str(published / SOURCE.whole_file))
 
 
 def test_the_table_knows_the_files_that_keras_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,10 +124,10 @@ def test_the_table_knows_the_files_that_keras_downloads(monkeypatch: pytest.Monk
         raise ConnectionError("not here")
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
-    for backbone in (one for one in BACKBONES.values() if one.application != LITE):
-        for top, file in ((True, backbone.whole_file), (False, backbone.file)):
+    for source in (one.source for one in BACKBONES.values() if isinstance(one.source, Application)):
+        for top, file in ((True, source.whole_file), (False, source.file)):
             with pytest.raises(ConnectionError):
-                getattr(keras.applications, backbone.application)(include_top=top)
+                getattr(keras.applications, source.function)(include_top=top)
             assert asked.pop() == file
 
 

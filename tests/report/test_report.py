@@ -101,7 +101,7 @@ def test_everything_is_told(whole: tuple[Run, Page]) -> None:
         "cats or dogs", "unseen images", "95 % interval", "majority-class baseline", "Metrics by class",
         "Confusion matrix", "Each row is the true class, each column the prediction", "Reliability diagram",
         "The most confident mistakes", "Limits", "cats/zero.jpg", "Corrupt or unreadable images", "empty file",
-        "best epoch 3, whose weights are kept", "145 parameters", "all numbers in one row", "housetrain predict",
+        "best epoch 3, whose weights are kept", "145 parameters", "flatten to one row of numbers", "housetrain predict",
         "Predictor.load", "housetrain run images", "seed 0", "Fingerprint of the split", "Model input",
     ):  # fmt: skip
         assert said in page.text, said

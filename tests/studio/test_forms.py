@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from studio.conftest import Page
 
-from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.models.nets import PRESETS
+from housetrain.models.recipe import Recipe
 from housetrain.studio import forms
 from housetrain.training.run import Run
 

@@ -67,11 +67,14 @@ def test_the_64_128_256_net_is_trained_killed_resumed_and_stopped_from_the_page(
             os.kill(int(holder["pid"]), signal.SIGKILL)
 
 
-def test_a_net_without_a_closed_form_is_built_to_be_drawn(page: Page, finished: Run) -> None:
+def test_a_model_is_drawn_before_it_is_built(page: Page, finished: Run) -> None:
     test = page("train", state={"view": "new", "recipe-model": "best"})
-    assert "weights –" in texts(test)
-    [draw] = [one for one in test.button if one.label == "Draw the architecture"]
-    draw.click().run(timeout=120)
     assert not test.exception and not test.error
-    assert 'class="slab' in drawings(test) and "parameters –" not in texts(test)
-    assert not [one for one in test.button if one.label == "Draw the architecture"], "it is built once"
+    assert 'class="slab' in drawings(test) and "MFLOP" in texts(test)
+
+
+def test_a_model_that_the_images_are_too_small_for_is_not_drawn(page: Page, finished: Run) -> None:
+    test = page("train", state={"view": "new", "recipe-model": "resnet50"})
+    assert not test.exception
+    assert 'class="slab' not in drawings(test)
+    assert "needs images of at least 32x32 pixels, not 12x12" in texts(test)

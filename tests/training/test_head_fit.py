@@ -160,7 +160,7 @@ def test_a_stop_in_the_middle_costs_little(
 def test_weights_that_are_not_there_or_of_another_net_are_one_line(
     digits: Prepared, weights: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelError, match=r"There is no such weights file.*--weights"):
+    with pytest.raises(ModelError, match=r"The weights file does not exist.*--weights"):
         train(digits, Recipe.of(NET, weights=str(tmp_path / "none.weights.h5")), tmp_path / "a")
     with pytest.raises(ModelError, match=r"do not fit.*ResNet50"):
         train(digits, Recipe.of("resnet50", weights=str(weights)), tmp_path / "b")

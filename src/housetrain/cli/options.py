@@ -59,7 +59,7 @@ ImageSize = Annotated[
 
 def _models(incomplete: str) -> list[str]:
     """Return the preset names for shell completion."""
-    from housetrain.models.recipe import PRESETS
+    from housetrain.models.nets import PRESETS
 
     return [name for name in ("auto", *PRESETS) if name.startswith(incomplete)]
 

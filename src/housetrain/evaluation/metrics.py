@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from housetrain.models.outputs import cross_entropy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-SMALLEST_PROBABILITY = 1e-7
-"""Probabilities are clipped to this before the logarithm, as ``keras.config.epsilon()`` does, so that the test loss and
-the validation loss of the training are the same quantity."""
 ECE_BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017."""
 
@@ -157,17 +156,6 @@ def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
         if one.accuracy is not None and one.confidence is not None
     )
     return sum(gaps) / total if total else 0.0
-
-
-def cross_entropy(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Return the negative natural logarithm of the probability given to each image's true class, in nats.
-
-    Args:
-        labels: Int (N,), the true classes.
-        probabilities: Float (N, C).
-    """
-    given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return np.asarray(-np.log(np.clip(given, SMALLEST_PROBABILITY, 1.0)))
 
 
 def log_loss(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> float:

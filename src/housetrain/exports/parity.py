@@ -20,9 +20,9 @@ from housetrain.inference.engine import (
     Images,
     Precision,
     Probabilities,
-    class_probabilities,
     run_in_batches,
 )
+from housetrain.models.outputs import class_probabilities
 
 IMAGES = 512
 """Largest number of validation images compared, spread evenly over the classes."""

@@ -199,29 +199,3 @@ def run_in_batches(engine: Engine, images: Images, *, batch: int, one_size: bool
 
     parts = (np.asarray(images[start : start + batch]) for start in range(0, len(images), batch))
     return np.concatenate(list(stream(run, parts, parallel=engine.parallel)))
-
-
-def class_probabilities(outputs: NDArray[Any], classes: int) -> Probabilities:
-    """Return one probability per class; the only place that expands the single sigmoid of a two-class model.
-
-    Args:
-        outputs: (N, classes) softmax probabilities; or (N, 1) or (N,), for two classes, the probability of the second.
-        classes: Number of classes, two or more.
-
-    Returns:
-        float32 (N, classes).
-
-    Raises:
-        ModelError: The outputs do not match the number of classes.
-    """
-    values = np.asarray(outputs, dtype=np.float32)
-    if classes == 2 and values.ndim in (1, 2) and values.size == len(values):
-        second = values.reshape(-1)
-        return np.stack([np.float32(1) - second, second], axis=1)
-    if values.ndim != 2 or values.shape[1] != classes:
-        raise ModelError(
-            "The model's output does not match its class names",
-            expected=f"{classes} probabilities per image" + (", or one" if classes == 2 else ""),
-            shape=tuple(values.shape),
-        )
-    return values

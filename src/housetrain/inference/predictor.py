@@ -23,7 +23,6 @@ from housetrain.inference.engine import (
     Engine,
     Images,
     Probabilities,
-    class_probabilities,
     run_in_batches,
     run_padded,
     stream,
@@ -32,6 +31,7 @@ from housetrain.inference.inputs import Input, Reader, inputs_of, name_of, read_
 from housetrain.inference.model_folder import HasFolder, open_model
 from housetrain.inference.prediction import Prediction
 from housetrain.inference.verify import Seen
+from housetrain.models.outputs import class_probabilities
 from housetrain.system.process_pool import Failed
 
 BATCH = 64

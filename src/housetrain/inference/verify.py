@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from housetrain.data.split_manifest import SPLITS
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError, MissingExtra, ModelError
 from housetrain.images.input_spec import InputSpec
-from housetrain.inference.engine import Engine, Images, Precision, Probabilities, class_probabilities
+from housetrain.inference.engine import Engine, Images, Precision, Probabilities
 from housetrain.inference.formats import FORMATS
 from housetrain.inference.model_format import ModelFormat
+from housetrain.models.outputs import class_probabilities
 from housetrain.system import store
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the functions of all steps have in common: types, and the end of each.
+"""Code that the functions of all steps share: types, and the end of each.
 
 In: a `Function` that is being written, a `Shape`. Does not know convolutions.
 """
@@ -47,13 +47,13 @@ def pool_and_store(f: m.Function, shape: Shape, places: list[Any], target: m.Int
     where = b.select(active, where, m.constant(ints, INACTIVE))
     top = b.select(active, top, zero)
     total = b.fadd(b.fadd(places[0], places[1]), b.fadd(places[2], places[3]))
-    top = b.select(b.fcmp_unordered("uno", total, total), total, top)  # a NaN must not end as a zero
+    top = b.select(b.fcmp_unordered("uno", total, total), total, top)  # a NaN must not become 0
     f.store(from_float(f, top, shape), "pooled", target, number_of(shape))
     f.store(b.trunc(where, m.vector(m.I8, lanes)), "places", target, m.I8)
 
 
 def add_bias(f: m.Function, shape: Shape, image: Any) -> None:
-    """Add the gradients of an image, where they flow, to those of the bias."""
+    """Add the active gradients of an image to those of the bias."""
     b, lanes = f.b, lanes_of_register()
     floats = m.vector(m.FLOAT, lanes)
     cells, filters = math.prod(shape.pooled), shape.filters

@@ -1,4 +1,4 @@
-"""The first step of a net: a convolution of one or three channels, whose pool follows in registers.
+"""The first step of a model: a convolution of one or three channels, whose pool follows in registers.
 
 In: a `Shape`, the `Function` to write. Does not know the other steps.
 """
@@ -37,7 +37,7 @@ def forward(f: m.Function, shape: Shape) -> None:
 
 
 def backward(f: m.Function, shape: Shape) -> None:
-    """Gradients of the kernel and the bias of a first step: each place's own, times the pixels it saw."""
+    """Gradients of the kernel and the bias of a first step: each place's own, times the pixels of its window."""
     b, lanes = f.b, lanes_of_register()
     floats = m.vector(m.FLOAT, lanes)
     (rows, columns), (height, width), filters = shape.pooled, shape.padded, shape.filters

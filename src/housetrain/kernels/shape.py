@@ -1,6 +1,6 @@
-"""What there is a kernel for, and on which machines it pays.
+"""The shapes and the processors that have a kernel.
 
-In: sizes, the processor. Out: a `Shape`, a yes or no. Does not know how anything is computed.
+In: sizes, the processor. Out: a `Shape`; whether it has a kernel here. Does not know how anything is computed.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from housetrain.system.machine import cpu_flags
 Precision = Literal["float32", "bfloat16"]
 KERNEL = 3
 BLOCK = 32
-"""Channels that are worked on together: a row of three places is 96 numbers."""
+"""Channels that are computed together: a row of three positions is 96 numbers."""
 TILE = 4
 """Side of the input of a tile, whose 2x2 results of the convolution are one cell of the pool."""
 PRODUCTS = TILE * TILE
 INACTIVE = 4
-"""What the forward step notes instead of a place 0 to 3 where nothing was positive: no gradient flows."""
+"""Recorded by the forward step instead of a place 0 to 3 where nothing is positive: no gradient flows."""
 STRIP = 24
-"""Tiles that are transformed before they are multiplied, about: they and their products fit the second-level cache."""
+"""Approximate number of tiles transformed at once: they and their products fit the second-level cache."""
 WIDE = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
 
 def suits(precision: Precision) -> bool:
-    """Return whether these kernels are made for this machine's processor: an x86 one with the instructions, on Linux.
+    """Return whether these kernels run on this machine's processor: x86 with the needed instructions, on Linux.
 
-    A processor with AMX multiplies dense bfloat16 matrices so many times faster that leaving out zeros would not pay.
+    A processor with AMX multiplies dense bfloat16 matrices so much faster that skipping zeros does not pay off.
 
     Args:
-        precision: Compute type of the net. bfloat16 needs AVX512-BF16, float32 AVX2.
+        precision: Compute type of the model. bfloat16 needs AVX512-BF16, float32 AVX2.
     """
     flags = cpu_flags()
     fitting = {"float32": flags >= {"avx2", "fma"}, "bfloat16": flags >= WIDE | {"avx512_bf16"}}[precision]
@@ -44,7 +44,7 @@ def suits(precision: Precision) -> bool:
 
 
 def available(precision: Precision) -> bool:
-    """Return whether the kernels can be used here: the processor `suits`, and LLVM is at hand."""
+    """Return whether the kernels can be used here: the processor `suits`, and llvmlite is installed."""
     return suits(precision) and importlib.util.find_spec("llvmlite") is not None
 
 
@@ -91,7 +91,7 @@ class Shape:
 
     @property
     def first(self) -> bool:
-        """Whether this is the first step of a net, on the images themselves."""
+        """Whether this is the first step of a model, on the images themselves."""
         return self.channels < BLOCK
 
     @property
@@ -111,15 +111,15 @@ class Shape:
 
     @property
     def capacity(self) -> int:
-        """How many gradients a filter can have in an image: one a cell of the pool, and one to make them even."""
+        """Most gradients that a filter can have in an image: one per cell of the pool, and one to make them even."""
         return (self.pooled[0] * self.pooled[1] + 2) // 2 * 2
 
     @property
     def tiling(self) -> tuple[int, int, int]:
-        """Rows of tiles that are worked on together, tiles whose sums are in registers at once, places for tiles."""
+        """Rows of tiles computed together, tiles whose sums are in registers at once, slots for tiles."""
         rows, columns = self.pooled
         strip = max(1, min(rows, STRIP // columns))
         count, most = strip * columns, 12 if lanes_of_register() == 16 else 3
-        # Each group of tiles costs a multiplication a tile, and loads the weights once: that is the 1.
+        # Each group of tiles costs one multiplication per tile, and loads the weights once: the 1.
         together = min(range(min(most, count), 0, -1), key=lambda size: (-(-count // size)) * (size + 1))
         return strip, together, -(-count // together) * together

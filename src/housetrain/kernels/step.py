@@ -1,6 +1,6 @@
 """The step on numpy arrays: its memory, its threads, the order of its weights.
 
-In: a `Shape`. Out: a `Step`, which computes it forward and backward. Does not know how.
+In: a `Shape`. Out: a `Step`, which computes it forward and backward. Does not know the machine code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Step:
 
     def __init__(self, shape: Shape, *, threads: int = 1) -> None:
         if not shape.fits:
-            raise ValueError(f"no kernel for {shape}")
+            raise ValueError(f"No kernel for {shape}")
         from housetrain.kernels import code
 
         self.shape = shape
@@ -42,7 +42,7 @@ class Step:
         self._outputs = _Reused()
         self._scratch: list[dict[str, np.ndarray]] = [_scratch(shape) for _ in range(threads)]
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._lock = threading.Lock()  # the scratch is one step's at a time
+        self._lock = threading.Lock()  # the scratch memory serves one call at a time
 
     def forward(self, x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``relu(max_pool(conv(x, kernel) + bias))``, and which place of each pool was the largest.
@@ -56,7 +56,7 @@ class Step:
             T ``(B, *pooled, filters)`` and uint8 of the same shape: 0 to 3, or `shape.INACTIVE`.
 
         Raises:
-            ValueError: An array is not what is said here.
+            ValueError: An array has another type or shape.
         """
         shape, count = self.shape, len(x)
         arrays = {"x": x, "kernel": kernel, "bias": bias}
@@ -74,7 +74,7 @@ class Step:
     def gradients(
         self, x: np.ndarray, kernel: np.ndarray, places: np.ndarray, gradient: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """Return the gradients of the input (not of a first step: nobody asks), the kernel and the bias.
+        """Return the gradients of the input (except for a first step, which needs none), the kernel and the bias.
 
         Args:
             x: T ``(B, height, width, channels)``.
@@ -86,7 +86,7 @@ class Step:
             T as ``x``; float32 as ``kernel``; float32 ``(filters,)``.
 
         Raises:
-            ValueError: An array is not what is said here.
+            ValueError: An array has another type or shape.
         """
         shape, count = self.shape, len(x)
         self._check(count, x=x, kernel=kernel, places=places, gradient=gradient)
@@ -104,7 +104,7 @@ class Step:
         return (kernels, biases) if shape.first else (arrays["inputs"], _unrows(kernels, shape), biases)
 
     def _each(self, name: str, count: int, arrays: dict[str, np.ndarray]) -> None:
-        """Call a function of the code on ``count`` images, or blocks of filters, a part on each thread."""
+        """Call a compiled function on ``count`` images, or blocks of filters, one part per thread."""
         parts = len(self._scratch)
 
         def work(part: int) -> None:
@@ -118,7 +118,7 @@ class Step:
             list(self._executor.map(work, range(parts)))
 
     def _check(self, count: int, **arrays: np.ndarray) -> None:
-        """Raise unless the arrays are what the code takes them for: it would read and write anything."""
+        """Raise unless the arrays have the types and shapes that the code assumes: it checks no bounds."""
         shape = self.shape
         pooled = (count, *shape.pooled, shape.filters)
         wanted = {
@@ -135,17 +135,17 @@ class Step:
 
 
 class _Reused:
-    """Arrays whose memory is given out again once nobody holds it: fresh memory costs a page fault every 4 kB."""
+    """Arrays whose memory is reused once nothing refers to it: fresh memory costs a page fault every 4 kB."""
 
     def __init__(self) -> None:
         self._memory: list[np.ndarray] = []
         self._lock = threading.Lock()
 
     def take(self, size: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """Return an array of any content that is the caller's as long as it, or a view of it, is held."""
+        """Return an array of any content that belongs to the caller as long as it, or a view of it, exists."""
         with self._lock:
             for memory in self._memory:
-                # numpy's views hold the memory itself. The list, the loop and the argument are three; more is somebody.
+                # numpy's views refer to the memory itself. The list, the loop and the argument are three references.
                 if len(memory) == _bytes(size, dtype) and sys.getrefcount(memory) <= 3:
                     return _array(memory, size, dtype)
             self._memory.append(np.empty(_bytes(size, dtype), dtype=np.uint8))
@@ -163,7 +163,7 @@ def _bytes(size: tuple[int, ...], dtype: np.dtype[Any]) -> int:
 
 
 def _scratch(shape: Shape) -> dict[str, np.ndarray]:
-    """Return the working arrays of one thread. ``plane`` has a border of zeros that nobody writes to."""
+    """Return the working arrays of one thread. ``plane`` has a border of zeros that is never written."""
     (height, width), cells = shape.padded, math.prod(shape.pooled)
     float32, int32 = np.dtype(np.float32), np.dtype(np.int32)
     sizes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {"bias_gradient": ((shape.filters,), float32)}

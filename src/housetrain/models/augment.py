@@ -1,11 +1,11 @@
-"""Augment: images changed a little at random, while training only.
+"""Augment: random changes of images, while training only.
 
 In: a batch of images, values 0 to 255. Out: float32 images of the same shape, values 0 to 255; shrunk to a smaller
 side while a training asks for it. Does not know: classes, recipes (it takes the amounts as numbers), epochs, scaling.
 
-Mirror, shift, turn, zoom and stretch are one affine map, so an image is resampled once: sharper than a chain of Keras'
-layers, and at a third of their cost. Contrast and brightness are one multiply-add after it.
-`models.for_inference` leaves this layer out of what is saved for use, so that a saved model is plain Keras.
+Mirror, shift, rotation, zoom and stretch are one affine map, so an image is resampled once: sharper than a chain of
+Keras' layers, and at a third of their cost. Contrast and brightness are one multiply-add after it.
+`build.for_inference` leaves this layer out of what is saved for use, so that a saved model is plain Keras.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras  # noqa: TID253 - a layer needs its base class; only models.build imports this module
+import keras  # noqa: TID253 - a layer needs its base class; only build.py imports this module
 from keras import ops  # noqa: TID253
 
 
 @keras.saving.register_keras_serializable(package="housetrain")
 class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no types
-    """Random mirror, window, turn, contrast, brightness and erasing; the identity outside training.
+    """Random mirroring, window, rotation, contrast, brightness and erasing; the identity outside training.
 
-    What falls outside the image is filled by reflection. Each image of a batch is drawn anew, from a
-    `keras.random.SeedGenerator` whose state is a variable: with it restored, training goes on with the same images.
+    What falls outside the image is filled by reflection. Each image of a batch has its own random
+    values, from a `keras.random.SeedGenerator` whose state is a variable: restoring it repeats the same changes.
 
     Args:
         flip: ``"none"``, ``"horizontal"`` or ``"both"`` (horizontal and vertical, each with probability 1/2).
         shift: Largest shift along each axis, as a share of that side, 0 to 1.
-        rotate: Largest turn either way, as a share of a full turn, 0 to 1.
+        rotate: Largest rotation either way, as a share of a full turn, 0 to 1.
         zoom: Smallest window is ``1 - zoom`` of the side, 0 to 1. Windows are drawn uniform in area (Szegedy et al.
             2014, arXiv:1409.4842) and lie anywhere inside the image.
         stretch: Largest change of width against height, as a natural logarithm, 0 to 0.5.
-        contrast: Contrast factor from ``1 - contrast`` to ``1 + contrast``; brightness by as much of half the range.
-        erase: Share of the images in which a box is painted over with their mean color, 0 to 1 (Zhong et al. 2017,
+        contrast: Contrast factor from ``1 - contrast`` to ``1 + contrast``; brightness likewise, of half the range.
+        erase: Share of the images in which a box is filled with their mean color, 0 to 1 (Zhong et al. 2017,
             arXiv:1708.04896). Its sides are 0.15 to 0.5 of the image's.
         seed: Seed of the draws.
         **kwargs: Of `keras.layers.Layer`.
@@ -54,9 +54,9 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
         super().__init__(**kwargs)
         self.flip, self.shift, self.rotate, self.zoom = flip, shift, rotate, zoom
         self.stretch, self.contrast, self.erase, self.seed = stretch, contrast, erase, seed
-        self.side: int | None = None  # set by the training loop, which then traces its step anew
+        self.side: int | None = None  # set by training, which then retraces its step
         self.seed_generator = keras.random.SeedGenerator(seed)
-        # TensorFlow's kernel of the affine map is no XLA operation; JAX without compilation would be many times slower.
+        # TensorFlow's affine map has no XLA kernel; JAX without compilation would be many times slower.
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def call(self, images: Any, training: bool = False) -> Any:
@@ -64,7 +64,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
 
         Args:
             images: ``(batch, height, width, channels)``, uint8 or float, 0 to 255.
-            training: Given by Keras.
+            training: Set by Keras.
         """
         images = ops.cast(images, "float32")
         if not training:
@@ -77,7 +77,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
             images = ops.image.affine_transform(
                 images, transform, interpolation="bilinear", fill_mode="reflect", data_format="channels_last"
             )
-        elif self.flip != "none":  # a mirror alone needs no resampling
+        elif self.flip != "none":  # mirroring alone needs no resampling
             images = self._mirrored(images, batch)
         if self.contrast:
             factor = 1.0 + self._draw((batch, 1, 1, 1), self.contrast)
@@ -89,7 +89,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
         return images
 
     def compute_output_spec(self, images: Any, training: bool = False) -> Any:
-        """Return the shape and type of the output; Keras asks while it builds a model."""
+        """Return the shape and type of the output; Keras calls this while it builds a model."""
         del training
         return keras.KerasTensor(images.shape, dtype="float32")
 
@@ -111,7 +111,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
         return images
 
     def _erased(self, images: Any, batch: Any) -> Any:
-        """Paint a box over some of the images. It may lie partly outside."""
+        """Fill a box in some of the images. It may lie partly outside."""
 
         def inside(sides: int, axis: int) -> Any:
             one = (batch, 1, 1, 1)
@@ -126,7 +126,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # keras carries no typ
         return ops.where(ops.logical_and(chosen, box), mean, images)
 
     def _transform(self, batch: Any, height: float, width: float) -> Any:
-        """Return (batch, 8): for each output pixel (x, y) the input pixel it is taken from."""
+        """Return (batch, 8): for each output pixel (x, y) the coordinates of its input pixel."""
         one = (batch,)
         area = keras.random.uniform(one, (1.0 - self.zoom) ** 2, 1.0, seed=self.seed_generator)
         side, ratio = ops.sqrt(area), ops.exp(self._draw(one, self.stretch))

@@ -1,6 +1,6 @@
-"""The weights of backbones: drawn, read from a package, a download, a file or a run; and which of them are trained.
+"""The weights of backbones: random, or from a package, a download, a file or a run; and which of them are trained.
 
-In: a model around a backbone's features, where its weights come from. Out: the same model with them, frozen as transfer
+In: a model around a backbone, where its weights come from. Out: the same model with these weights, frozen as transfer
 learning needs it. Does not know: class names, optimizers, run folders.
 """
 
@@ -12,22 +12,24 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from housetrain.errors import DownloadError, ModelError, one_line
 from housetrain.models import efficientnet_lite
-from housetrain.models.backbones import BACKBONES, IMAGENET, LITE, NONE, base_layers, to_bgr
+from housetrain.models.backbones import BACKBONES, IMAGENET, NONE, Application, application, base_layers, to_bgr
+from housetrain.models.keras_layers import keras_model, layer_seed
+from housetrain.models.layers import Graph
 from housetrain.models.pretrained_weights import load_pretrained
 from housetrain.system.backend import load_keras
 
-_GIVE = ", or give its place with --weights PATH"
+_OR_WEIGHTS = ", or pass its path with --weights PATH"
 
 
 def flattened(model: Any) -> Any:
     """Return ``model`` with the layers of nested `keras.Sequential` parts as its own, as Grad-CAM needs them."""
-    keras = load_keras("building a net")
+    keras = load_keras("building a model")
     if not any(isinstance(layer, keras.Sequential) for layer in model.layers):
         return model
 
@@ -47,8 +49,8 @@ def flattened(model: Any) -> Any:
     return flat
 
 
-def _seed_weights(model: Any, seed_of: Callable[[str], int]) -> None:
-    """Draw the backbone's kernels anew, each from its own seed: a recipe gives the same initial weights anywhere."""
+def _seed_weights(model: Any, seed: int) -> None:
+    """Set the backbone's kernels from seeds of their own: a recipe gives the same initial weights in any process."""
     for layer in base_layers(model):
         for kernel, initializer in (
             ("kernel", "kernel_initializer"),
@@ -59,13 +61,13 @@ def _seed_weights(model: Any, seed_of: Callable[[str], int]) -> None:
             weight, given = getattr(layer, kernel, None), getattr(layer, initializer, None)
             if weight is None or given is None:
                 continue
-            seeded = type(given).from_config(given.get_config() | {"seed": seed_of(f"{layer.name}/{kernel}")})
+            seeded = type(given).from_config(given.get_config() | {"seed": layer_seed(seed, f"{layer.name}/{kernel}")})
             weight.assign(seeded(weight.shape, dtype="float32"))
 
 
 def _freeze(model: Any, unfreeze: int) -> None:
-    """Freeze the backbone but for its last layers. Batch norm stays as it is, in inference mode, everywhere."""
-    keras = load_keras("building a net")
+    """Freeze the backbone except its last layers. Batch norm stays frozen, in inference mode, everywhere."""
+    keras = load_keras("building a model")
     layers = base_layers(model)
     first = len(layers) - unfreeze
     for number, layer in enumerate(layers):
@@ -74,19 +76,19 @@ def _freeze(model: Any, unfreeze: int) -> None:
             layer.rate = 0.0  # the tutorials call the base with training=False: none of its dropout
 
 
-def finish(model: Any, name: str, *, weights: str, unfreeze: int, seed_of: Callable[[str], int]) -> Any:
-    """Return ``model`` with the backbone's weights put in and its layers frozen as transfer learning wants them.
+def finish(model: Any, name: str, *, weights: str, unfreeze: int, seed: int) -> Any:
+    """Return ``model`` with the backbone's weights, its layers frozen as transfer learning needs them.
 
     Args:
-        model: What `models.build` built around `features_of`.
+        model: A model around the backbone, as `keras_model` builds it.
         name: In `BACKBONES`.
-        weights: ``"none"`` draws them, for training from nothing; else see `load_weights`.
+        weights: ``"none"`` for random ones, to train from scratch; a run's ``model.keras``; else see `load_weights`.
         unfreeze: How many of the backbone's last layers are trained, where it is pretrained.
-        seed_of: Layer name -> seed.
+        seed: Of random weights.
 
     Raises:
         DownloadError: The download failed; the message says what to do.
-        ModelError: The weights are missing or those of another net.
+        ModelError: The weights are missing or those of another model.
     """
     if weights not in (NONE, IMAGENET) and weights_file(weights).suffix == ".keras":
         model = flattened(model)
@@ -96,33 +98,34 @@ def finish(model: Any, name: str, *, weights: str, unfreeze: int, seed_of: Calla
         model = flattened(model)
     else:
         model = flattened(model)
-        _seed_weights(model, seed_of)
+        _seed_weights(model, seed)
         return model
     _freeze(model, unfreeze)
     return model
 
 
 def load_weights(model: Any, name: str, weights: str) -> None:
-    """Put ImageNet's weights, or those of a file, into the backbone of ``model``.
+    """Set the weights of the backbone of ``model`` to those of ImageNet, or of a file.
 
     Args:
-        model: A model around `features_of`, not `flattened`.
+        model: A model around the backbone, not `flattened`.
         name: In `BACKBONES`.
-        weights: ``"imagenet"``, which downloads through Keras; or a file of weights without the top as Keras writes it
-            (``.weights.h5``, or the older ``.h5``).
+        weights: ``"imagenet"``, from the installed package or downloaded by Keras; or a file of weights without the
+            top as Keras writes it (``.weights.h5``, or the older ``.h5``).
 
     Raises:
         DownloadError: The download failed; the message says what to do.
         ModelError: The file is missing or holds other weights.
     """
-    keras = load_keras("building a net")
-    layers = base_layers(model)
-    if weights == IMAGENET and BACKBONES[name].application == LITE:
-        efficientnet_lite.put_tensors(model, name, load_pretrained(name))
-        return
-    if weights == IMAGENET:
-        with fetching(f"the ImageNet weights of {name}", BACKBONES[name].file, or_else=_GIVE):
-            whole = getattr(keras.applications, BACKBONES[name].application)(
+    keras = load_keras("building a model")
+    layers, source = base_layers(model), BACKBONES[name].source
+    if not isinstance(source, Application):
+        if weights == IMAGENET:
+            efficientnet_lite.put_tensors(model, name, load_pretrained(name))
+            return
+    elif weights == IMAGENET:
+        with fetching(f"the ImageNet weights of {name}", source.file, or_else=_OR_WEIGHTS):
+            whole = application(name)(
                 include_top=False, weights=IMAGENET, input_shape=(*model.input_shape[1:3], 3), pooling="avg"
             )
         values = iter(whole.get_weights())
@@ -132,29 +135,30 @@ def load_weights(model: Any, name: str, weights: str) -> None:
     path = weights_file(weights)
     # The same layers as the file knows them: without ours in front.
     view = keras.Model(layers[0].input, layers[-1].output)
-    with _fitting(f"weights of keras.applications.{BACKBONES[name].application}(include_top=False)", path):
+    title = f"keras.applications.{source.function}(include_top=False)" if isinstance(source, Application) else name
+    with _matching(f"weights of {title}", path):
         view.load_weights(path)
 
 
 def _load_run(model: Any, path: Path) -> None:
-    """Put the weights of a run's ``model.keras`` into ``model``, head included. Only numbers are read, no layers."""
-    keras = load_keras("building a net")
+    """Set the weights of ``model``, head included, to those of a run's ``model.keras``. No layers are read."""
+    keras = load_keras("building a model")
     head = model.get_layer("probability")
     # Without augmentation and dropout, which a model for use does not have.
     view = keras.Model(model.get_layer("scale").output, head(base_layers(model)[-1].output))
-    with _fitting("the model.keras of a run of the same model and classes", path):
+    with _matching("the model.keras of a run of the same model and classes", path):
         view.load_weights(path)
 
 
 @contextlib.contextmanager
-def _fitting(expected: str, path: Path) -> Iterator[None]:
+def _matching(expected: str, path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except (ValueError, OSError, KeyError, TypeError, IndexError) as error:
         raise ModelError(
-            f"The weights do not fit: {first_line(error)}", expected=expected, weights=str(path)
+            f"The weights do not match the model: {first_line(error)}", expected=expected, weights=str(path)
         ) from error
 
 
@@ -162,31 +166,31 @@ def weights_file(weights: str) -> Path:
     """Return the file that ``weights`` names.
 
     Raises:
-        ModelError: There is none, or Keras does not read its kind.
+        ModelError: There is none, or its name is not that of a weights file.
     """
     path = Path(weights).expanduser()
     if not path.is_file():
         raise ModelError(
-            "There is no such weights file",
+            "The weights file does not exist",
             expected="imagenet, none, or a file as model.save_weights writes it",
-            do="give its path with --weights",
+            do="pass its path with --weights",
             weights=weights,
         )
     if not path.name.endswith((".h5", ".hdf5", ".keras")):
         raise ModelError(
-            "This is no weights file of Keras", expected="a file ending .weights.h5 or .h5", weights=weights
+            "Unknown kind of weights file", expected="a file ending .weights.h5, .h5 or .keras", weights=weights
         )
     return path
 
 
 @contextlib.contextmanager
 def fetching(what: str, file: str, *, or_else: str = "") -> Iterator[None]:
-    """Inside, Keras may download a file; what it prints goes to standard error, what fails is one line.
+    """Let Keras download a file: it prints to standard error, and a failure is one line.
 
     Args:
         what: For the error: what the file holds.
         file: Its name in Keras' cache.
-        or_else: For the error: another thing to do about it.
+        or_else: For the error: another way to get it.
 
     Raises:
         DownloadError: The file could not be fetched, or is another one.
@@ -194,20 +198,20 @@ def fetching(what: str, file: str, *, or_else: str = "") -> Iterator[None]:
     place = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / file
     try:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that other sizes than 224 take the same weights
+            warnings.simplefilter("ignore")  # about other image sizes than 224, which use the same weights
             yield
     except Exception as error:
         address = re.search(r"https?://\S+", str(error))
         raise DownloadError(
-            f"Cannot fetch {what}: {first_line(error)}",
-            do=f"try again; or fetch {address[0].rstrip(':.,') if address else file} another way and put it at {place}"
-            f"{or_else}",
+            f"Cannot download {what}: {first_line(error)}",
+            do=f"try again; or download {address[0].rstrip(':.,') if address else file} another way and put it at "
+            f"{place}{or_else}",
             file=file,
         ) from error
 
 
 def classifier(name: str, weights: str) -> Any:
-    """Return the whole net of ImageNet: uint8 images of its own size in, 1000 probabilities out.
+    """Return a whole model of ImageNet: uint8 images of its own size in, 1,000 probabilities out.
 
     Args:
         name: In `BACKBONES`.
@@ -219,21 +223,40 @@ def classifier(name: str, weights: str) -> Any:
     """
     keras = load_keras("classifying")
     backbone = BACKBONES[name]
-    if backbone.application == LITE:
+    if not isinstance(backbone.source, Application):
         if weights != IMAGENET:
             raise ModelError("This model has no weights files", expected="imagenet", model=name, weights=weights)
-        return efficientnet_lite.build(name, tensors=load_pretrained(name), include_top=True)
-    application = getattr(keras.applications, backbone.application)
+        model = lite_model(name, backbone.side, include_top=True)
+        efficientnet_lite.put_tensors(model, name, load_pretrained(name))
+        return model
     if weights == IMAGENET:
-        with fetching(f"the ImageNet weights of {name}", backbone.whole_file, or_else=_GIVE):
-            net = application(weights=IMAGENET)
+        with fetching(f"the ImageNet weights of {name}", backbone.source.whole_file, or_else=_OR_WEIGHTS):
+            whole = application(name)(weights=IMAGENET)
     else:
         path = weights_file(weights)
-        with _fitting(f"weights of keras.applications.{backbone.application}, with its top", path):
-            net = application(weights=path)
+        with _matching(f"weights of keras.applications.{backbone.source.function}, with its top", path):
+            whole = application(name)(weights=path)
     inputs = x = keras.Input((backbone.side, backbone.side, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(backbone.scale, backbone.offset, name="scale")(x)
-    return keras.Model(inputs, net(x if backbone.means is None else to_bgr(x, backbone.means)))
+    return keras.Model(inputs, whole(x if backbone.means is None else to_bgr(x, backbone.means)))
+
+
+def lite_model(name: str, size: int | tuple[int, int], *, include_top: bool, activation: str = "softmax") -> Any:
+    """Return a whole EfficientNet-Lite with random weights: uint8 images in, features or ImageNet outputs out.
+
+    Args:
+        name: In `BACKBONES`, of this family.
+        size: Side of the images in pixels, or (height, width).
+        include_top: Whether to end with the 1,000 classes of ImageNet instead of 1,280 pooled features.
+        activation: Of the 1,000 outputs: ``"softmax"`` gives probabilities, ``"linear"`` gives logits.
+    """
+    backbone, graph = BACKBONES[name], Graph()
+    x = graph.add("InputLayer", name="image", shape=(*((size, size) if isinstance(size, int) else size), 3))
+    x = graph.add("Rescaling", x, name="scale", scale=backbone.scale, offset=backbone.offset)
+    x = efficientnet_lite.features_of(graph, x, name)
+    if include_top:
+        graph.dense(x, 1000, activation=activation, name=efficientnet_lite.TOP)
+    return keras_model(graph.layers, name=name)
 
 
 def fingerprint(model: Any) -> str:

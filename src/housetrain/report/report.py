@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError
 from housetrain.evaluation.evaluate import FOLDER, prepared_of
 from housetrain.evaluation.evaluation import Evaluation
-from housetrain.models.layers import read_layers
+from housetrain.models.layers import total
+from housetrain.models.saved_layers import read_layers
 from housetrain.report import explain_page, sweep_report
 from housetrain.report.data_section import data_section
 from housetrain.report.limits import limits
@@ -201,7 +202,6 @@ def _model_section(run: Run) -> dict[str, Any]:
 
     layers = read_layers(run.folder / "model.keras")
     slabs = diagram.slab_table(layers)
-    counts = [layer.parameters for layer in layers]
     try:
         recipe = Recipe.from_json(run.recipe_json)
         name, differences = recipe.name, set(recipe.differences)
@@ -211,8 +211,7 @@ def _model_section(run: Run) -> dict[str, Any]:
         "name": name,
         "layers": layers,
         "diagram": diagram.draw_model(slabs, run.classes) if len(slabs) > 1 else None,
-        "parameters": (run.result or {}).get("parameters")
-        or (sum(count or 0 for count in counts) if counts and None not in counts else None),
+        "parameters": (run.result or {}).get("parameters") or total([layer.parameters for layer in layers]),
         "recipe": run.recipe_json,
         "differences": differences,
         "bytes": (run.folder / "model.keras").stat().st_size if (run.folder / "model.keras").is_file() else None,

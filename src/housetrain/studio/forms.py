@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import streamlit as st
 
-from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.models.nets import PRESETS, unused_settings
+from housetrain.models.recipe import Recipe
 from housetrain.studio import widgets
 from housetrain.studio.shelf import Arrays
 from housetrain.studio.widgets import readable
@@ -233,8 +234,7 @@ def _more(base: Recipe, model: str) -> dict[str, Any]:
                 )
             )
         found["seed"] = int(st.number_input(FIELDS["seed"].label, 0, 2**31 - 1, base.seed, **_key(model, "seed")))
-    elsewhere = {name for preset in PRESETS.values() for name in preset.uses} - set(PRESETS[model].uses)
-    for name in (one for one in Recipe.model_fields if one not in {*FIELDS, *DECIDED, *elsewhere}):
+    for name in (one for one in Recipe.model_fields if one not in {*FIELDS, *DECIDED, *unused_settings(model)}):
         found[name] = _other(name, getattr(base, name), model)
     found["deterministic"] = st.toggle(
         FIELDS["deterministic"].label, base.deterministic, **_key(model, "deterministic")

@@ -62,5 +62,5 @@ class Settings:
 
     @property
     def scratch(self) -> Path:
-        """Folder of temporary files: uploaded photos and model diagrams."""
+        """Folder of temporary files: uploaded photos."""
         return self.work / ".studio"

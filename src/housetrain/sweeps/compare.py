@@ -15,7 +15,7 @@ import numpy as np
 from housetrain.errors import IncompleteError, SourceChanged
 from housetrain.evaluation import statistics
 from housetrain.evaluation.evaluate import prepared_of
-from housetrain.evaluation.metrics import cross_entropy
+from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.results import RunResult
 from housetrain.system.text import format_bytes, format_duration, format_number, format_percent
 from housetrain.training.run import Run

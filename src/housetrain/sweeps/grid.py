@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from housetrain.errors import RecipeError
-from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.models.recipe import Recipe
 
 _TUTORIALS = {"dense": (0, 1, 2), "nodes": (32, 64, 128), "conv": (1, 2, 3)}
 
@@ -106,7 +106,7 @@ class Grid:
         return found
 
     def _name(self, recipe: Recipe, point: Mapping[str, Any]) -> str:
-        own = PRESETS[self.model].uses if self.model == "cnn" else ()
+        own = _TUTORIALS if self.model == "cnn" else ()
         extra = [f"{axis}-{_word(value)}" for axis, value in point.items() if axis not in own]
         extra += [f"seed-{recipe.seed}"] if len(self.seeds) > 1 else []
         return "-".join([recipe.name, *extra])

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from housetrain.errors import MissingExtra, RecipeError
-from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.models.nets import PRESETS, unused_settings
+from housetrain.models.recipe import Recipe
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.search import FACTOR, Assignment, rungs
 from housetrain.sweeps.trial import Trial
@@ -206,7 +207,7 @@ def check_space(space: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
 
 def default_space(model: str) -> dict[str, Any]:
     """Return `DEFAULT_SPACE` without what a model does not use."""
-    unused = {"conv", "nodes", "dense"} - set(PRESETS[model].uses if model in PRESETS else ())
+    unused = unused_settings(model) if model in PRESETS else set()
     return {name: choice for name, choice in DEFAULT_SPACE.items() if name not in unused}
 
 

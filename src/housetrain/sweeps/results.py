@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from housetrain.evaluation.metrics import cross_entropy
+from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.trial import Trial
 from housetrain.system import store

@@ -249,11 +249,12 @@ class DenseHead(FrozenSession):
         import keras
 
         from housetrain.models.backbones import HEAD_DROPOUT
-        from housetrain.models.build import Layers
+        from housetrain.models.keras_layers import layer_seed
 
-        layers = Layers(self.recipe, "float32")
         inputs = x = keras.Input((self.frozen.width,), dtype="float16", name="features")
-        x = layers.dropout(x, self.recipe.dropout, name=HEAD_DROPOUT)
+        if self.recipe.dropout:
+            seed = layer_seed(self.recipe.seed, HEAD_DROPOUT)
+            x = keras.layers.Dropout(self.recipe.dropout, seed=seed, name=HEAD_DROPOUT, dtype="float32")(x)
         own = self.kept.get_layer("probability")
         return keras.Model(inputs, type(own).from_config(own.get_config())(x), name="head")
 

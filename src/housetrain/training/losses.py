@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-_SMALLEST = 1e-7  # keras.config.epsilon(): a probability of 0 must not cost infinitely much
+from housetrain.models.outputs import class_probabilities, cross_entropy
 
 
 def loss_and_metrics(classes: int, *, smoothed: bool = False) -> tuple[Any, list[Any]]:
@@ -58,12 +58,9 @@ def scores(outputs: np.ndarray, labels: np.ndarray, classes: int) -> tuple[dict[
         labels: Class numbers, ``(N,)``.
         classes: How many classes there are.
     """
-    outputs = np.asarray(outputs, dtype=np.float64)
-    probabilities = np.concatenate([1 - outputs, outputs], axis=1) if classes == 2 else outputs
-    of_truth = probabilities[np.arange(len(labels)), labels]
-    # The upper bound as Keras has it; NaN passes through both.
-    loss = float(np.mean(-np.log(np.clip(of_truth, _SMALLEST, 1 - _SMALLEST))))
-    guesses = (outputs[:, 0] > 0.5).astype(np.int64) if classes == 2 else probabilities.argmax(axis=1)
+    probabilities = class_probabilities(outputs, classes, dtype=np.float64)
+    loss = float(np.mean(cross_entropy(labels, probabilities)))
+    guesses = (probabilities[:, 1] > 0.5).astype(np.int64) if classes == 2 else probabilities.argmax(axis=1)
     confusion = np.bincount(labels * classes + guesses, minlength=classes * classes).reshape(classes, classes)
     return {"val_loss": loss, "val_accuracy": float(np.mean(guesses == labels))}, confusion
 

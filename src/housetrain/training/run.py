@@ -222,7 +222,7 @@ class Run:
         """
         import numpy as np
 
-        from housetrain.inference.engine import class_probabilities
+        from housetrain.models.outputs import class_probabilities
 
         try:
             outputs = np.load(self.folder / "validation.npy", allow_pickle=False)

@@ -306,10 +306,7 @@ def _hparams_start(recipe: Recipe, folder: Path) -> Any:
     """
     from tensorboard.plugins.hparams import summary_v2 as hp
 
-    from housetrain.models.recipe import PRESETS
-
-    unused = {"conv", "nodes", "dense"} - set(PRESETS[recipe.model].uses)
-    settings = {name: value for name, value in recipe.to_json().items() if value is not None and name not in unused}
+    settings = {name: value for name, value in recipe.to_json().items() if value is not None}
     # TensorBoard averages the runs of one trial id; each run is its own, even with the same settings on other images.
     folder = folder.resolve()
     name = folder.parent.name if folder.name == "tb" else folder.name

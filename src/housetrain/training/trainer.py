@@ -132,7 +132,7 @@ class Session:
     def _compiled(self) -> Any:
         import keras
 
-        from housetrain.kernels.conv_pool import with_kernels
+        from housetrain.kernels import with_kernels
         from housetrain.training.losses import loss_and_metrics
         from housetrain.training.optimizers import exempt_from_decay, optimizer_of
 

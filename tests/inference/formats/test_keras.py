@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from housetrain.errors import ModelError
-from housetrain.inference.engine import LoadedModel, class_probabilities
+from housetrain.inference.engine import LoadedModel
 from housetrain.inference.formats import keras as keras_format
 from housetrain.inference.model_format import TOLERANCES
+from housetrain.models.outputs import class_probabilities
 
 SHAPE = (8, 8, 1)
 

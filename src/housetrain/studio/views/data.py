@@ -15,7 +15,7 @@ from housetrain.data.split import SplitOptions
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import HousetrainError
 from housetrain.images.input_spec import InputSpec
-from housetrain.models.recipe import PRESETS
+from housetrain.models.nets import PRESETS
 from housetrain.report.plots.bars import counts_table, draw_counts
 from housetrain.studio import jobs, looking, plot, shelf, uploads, widgets
 from housetrain.studio.looking import Look

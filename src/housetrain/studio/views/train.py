@@ -12,10 +12,11 @@ import streamlit as st
 from housetrain import workflow
 from housetrain.data.prepare import Prepared
 from housetrain.errors import IncompleteError
-from housetrain.models.nets import check_feasible, cost, infeasible
-from housetrain.models.recipe import PRESETS, Recipe
+from housetrain.models.nets import check_feasible, cost, infeasible, layers_of
+from housetrain.models.recipe import Recipe
 from housetrain.report.plots.curves import LEGEND, curve_table, draw_curves
-from housetrain.studio import diagrams, forms, jobs, plot, shelf, widgets
+from housetrain.report.plots.diagram import draw_model, slab_table
+from housetrain.studio import forms, jobs, plot, shelf, widgets
 from housetrain.studio.jobs import Job
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import Arrays
@@ -69,37 +70,25 @@ def _new(arrays: list[Arrays]) -> None:
         recipe = forms.recipe(chosen)
     if recipe is None:
         return
+    feasible = not infeasible(recipe, chosen.spec)
     with right:
-        drawn = diagrams.diagram(recipe, chosen.spec, chosen.classes)
-        _numbers(recipe, chosen, drawn)
+        if feasible:
+            _numbers(recipe, chosen)
         _train(recipe, chosen)
-    with widgets.in_one_sentence():
-        _drawing(recipe, chosen, drawn)
+    if feasible:
+        widgets.section("Architecture", "The layers between the input image and the class probabilities.")
+        slabs = slab_table(layers_of(recipe, chosen.spec, len(chosen.classes)))
+        plot.show(str(draw_model(slabs, chosen.classes)), key="model-diagram")
 
 
-def _drawing(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> None:
-    if infeasible(recipe, arrays.spec):
-        return
-    widgets.section("Architecture", "The layers between the input image and the class probabilities.")
-    if drawn is not None:
-        plot.show(drawn.svg, key="model-diagram")
-    elif st.button(
-        "Draw the architecture", icon=":material/schema:", help="Builds the model once, which takes some seconds."
-    ):
-        with st.spinner("Building the model …"):
-            diagrams.build(recipe, arrays.spec, arrays.classes)
-        st.rerun()
-
-
-def _numbers(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> None:
+def _numbers(recipe: Recipe, arrays: Arrays) -> None:
     widgets.section("Model size")
     known = cost(recipe, arrays.spec, len(arrays.classes))
     balance = _balance(str(arrays.folder), arrays.fingerprint)
-    weights = known.parameters if known else drawn.parameters if drawn else None
     widgets.metrics(
         (
             "parameters",
-            f"{weights:,}" if weights is not None else "–",
+            f"{known.parameters:,}",
             "Trainable weights. More parameters can learn more, but need more images and more time.",
         ),
         (
@@ -109,7 +98,7 @@ def _numbers(recipe: Recipe, arrays: Arrays, drawn: diagrams.Diagram | None) -> 
         ),
         (
             "compute per image",
-            f"{known.flops / 1e6:,.0f} MFLOP" if known else "–",
+            f"{known.flops / 1e6:,.0f} MFLOP" if known.flops is not None else "–",
             "Millions of floating-point operations per prediction.",
         ),
     )
@@ -320,11 +309,9 @@ def _after(run: Run, state: str) -> None:
                 widgets.go_to("predict", run)
     with st.expander("Settings of this training"):
         recipe = run.recipe_json
-        uses = PRESETS[recipe["model"]].uses if recipe.get("model") in PRESETS else ()
         rows = [
             {"setting": name.replace("_", " "), "value": "–" if value is None else readable(value)}
             for name, value in recipe.items()
-            if name not in ("conv", "nodes", "dense") or name in uses
         ]
         st.dataframe(rows, hide_index=True, height=300)
 
