@@ -252,7 +252,7 @@ def _examine(
 
     done = len(rows) - len(todo)
     with contextlib.closing(
-        map_in_workers(Examine(root), [entries[number] for number in todo], workers=workers)
+        map_in_workers(Examine(root), [entries[number] for number in todo], workers=workers, fork=True)
     ) as outcomes:
         for place, outcome in outcomes:
             number = todo[place]
