@@ -78,22 +78,6 @@ def test_the_same_run_gives_the_same_bytes(digits: Any, bundle: Path, tmp_path: 
     assert (again / "manifest.json").read_bytes() == (bundle / "manifest.json").read_bytes()
 
 
-def test_the_test_result_is_told_once_there_is_one(digits: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(digits.run.folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
-    before = ht.export(folder).folder
-    assert json.loads((before / "bundle.json").read_bytes())["metrics"]["test"] is None
-    assert "Not tested yet" in (before / "README.md").read_text()
-    evaluation = ht.evaluate(ht.Run.open(folder))
-    after = ht.export(folder).folder
-    assert after == before == folder / "bundle"
-    told = json.loads((after / "bundle.json").read_bytes())["metrics"]["test"]
-    assert told["accuracy"] == evaluation.accuracy and told["n"] == evaluation.n
-    assert told["accuracy_interval"] == list(evaluation.accuracy_interval)
-    assert f"{evaluation.accuracy:.1%}" in (after / "README.md").read_text()
-    assert json.loads((digits.run.folder / "recipe.json").read_bytes()) == digits.run.recipe_json
-
-
 def test_golden_images_come_from_the_files_or_else_from_noise(digits: Any, tmp_path: Path) -> None:
     """The prepared arrays are gone; then the images are gone too. A bundle is made all the same, and says so."""
     folder = tmp_path / "run"
