@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 import json
 import os
 import socket
@@ -162,14 +161,14 @@ class EventFile:
         """Write an image under a tag, as PNG."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
+        from housetrain.images.encode import encode
+
         # The older of TensorBoard's two forms: every reader takes it, and forgets it on a restart as it should.
         encoded = Summary.Image(
             height=image.height,
             width=image.width,
             colorspace=len(image.getbands()),
-            encoded_image_string=buffer.getvalue(),
+            encoded_image_string=encode(np.asarray(image)),
         )
         self.summary(Summary(value=[Summary.Value(tag=tag, image=encoded)]), step=step)
 
