@@ -186,8 +186,8 @@ def load_image(
     Args:
         source: A path, the bytes of a file, a Pillow image, or an array ``(height, width)`` or
             ``(height, width, 1, 3 or 4)`` of uint8, uint16, bool or floats (RGB order; the fourth is alpha).
-        spec: Size, color mode and resize rule of the result. Without one the image keeps its size and is RGB, whatever
-            its file stores; transparent pixels become white.
+        spec: Size, color mode and resize rule of the result. Without one the image keeps its size and is RGB, also when
+            the file is grayscale; transparent pixels become white.
 
     Returns:
         uint8 of ``spec.shape``, or ``(height, width, 3)`` without a spec; upright (EXIF orientation is applied).
