@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import CorruptError, IncompleteError, one_line
+from housetrain.system import store
 from housetrain.system.text import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def provenance(run: Run, evaluation: Evaluation | None) -> list[tuple[str, str]]
     """Return what is needed to reproduce the run, as (name, value)."""
     split, opening = run.split, evaluation.opening if evaluation else None
     try:
-        env = run.env
+        env = store.read_json(run.folder / "env.json")
     except (IncompleteError, CorruptError):
         env = {}
     versions = {"Python": env.get("python"), **dict(env.get("versions") or {})}

@@ -4,7 +4,8 @@ In: the folder. Out: its contents as plain values. It does not know how a run is
 writes these files), and it never writes: any number of processes may read while one trains.
 
 ```
-recipe.json   input.json   split.json   env.json     the request, the model input, the split, the environment
+recipe.json   input.json   split.json   env.json     the request, the model input, the split, and the versions,
+                                                     machine and command line of the process that trained last
 history.jsonl                                        one line per epoch
 progress.json                                        progress of the running epoch (replaced about twice a second)
 checkpoints/                                         the last two epochs, complete enough to resume bit for bit
@@ -110,11 +111,6 @@ class Run:
     def recipe_json(self) -> dict[str, Any]:
         """The settings, as ``Recipe`` wrote them."""
         return dict(store.read_json(self.folder / "recipe.json"))
-
-    @property
-    def env(self) -> dict[str, Any]:
-        """Versions, machine and command line of the process that trained last."""
-        return dict(store.read_json(self.folder / "env.json"))
 
     @functools.cached_property
     def input_json(self) -> dict[str, Any]:
