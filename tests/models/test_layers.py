@@ -46,7 +46,7 @@ def test_the_kernels_of_separable_convolutions_are_counted() -> None:
 def test_a_window_larger_than_its_input_is_named() -> None:
     graph = Graph()
     image = graph.add("InputLayer", name="image", shape=(4, 9, 1))
-    with pytest.raises(TooSmallError, match="conv_1 gets a 4x9 feature map, smaller than its 5x5 window"):
+    with pytest.raises(TooSmallError, match="conv_1 gets a 4x9 feature map, smaller than its 5x5 kernel"):
         graph.conv(image, 3, kernel=5, padding="valid")
 
 

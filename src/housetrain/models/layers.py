@@ -87,9 +87,12 @@ class Graph:
         name = name or self._numbered(kind.lower())
         shape = output_shape(kind, config, shapes)
         if shape and min(shape) < 1:
+            name_of_window = "kernel" if "kernel_size" in config else "window"
             window = "x".join(str(side) for side in config.get("kernel_size") or config["pool_size"])
             height, width = shapes[0][:2]
-            raise TooSmallError(f"{name} gets a {height}x{width} feature map, smaller than its {window} window")
+            raise TooSmallError(
+                f"{name} gets a {height}x{width} feature map, smaller than its {window} {name_of_window}"
+            )
         parameters, multiply_adds = counts(kind, config, shapes[0] if shapes else (), shape)
         if parameters is None:
             raise ModelError("The output shape of this layer is unknown", expected=", ".join(KNOWN), kind=kind)
