@@ -136,7 +136,7 @@ def steps(precision: str, images: Path, work: Path) -> None:
     load_keras("a benchmark")
     from housetrain.kernels import Step, with_kernels
     from housetrain.models.build import build
-    from housetrain.training.batches import Feed
+    from housetrain.training.batches import Examples, Feed
     from housetrain.training.losses import loss_and_metrics
     from housetrain.training.optimizers import optimizer_of
 
@@ -144,7 +144,8 @@ def steps(precision: str, images: Path, work: Path) -> None:
         setattr(Step, name, timed_call(getattr(Step, name)))
     prepared = arrays(images, work)
     recipe = Recipe.of("cnn", **CELL)
-    feed = Feed(prepared, batch_size=BATCH, seed=0)
+    train, validation = (Examples(split.images, split.labels) for split in (prepared.train, prepared.validation))
+    feed = Feed(train, validation, classes=2, weighted=True, batch_size=BATCH, seed=0)
     model = build(recipe, spec=prepared.spec, classes=prepared.classes, precision=precision)  # type: ignore[arg-type]
     model = with_kernels(model)
     loss, metrics = loss_and_metrics(2)

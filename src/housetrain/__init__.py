@@ -63,9 +63,9 @@ if TYPE_CHECKING:
     from housetrain.sweeps.leaderboard import Leaderboard as Leaderboard
     from housetrain.sweeps.leaderboard import leaderboard as leaderboard
     from housetrain.system.events import Callback as Callback
+    from housetrain.training.board import board as board
     from housetrain.training.run import History as History
     from housetrain.training.run import Run as Run
-    from housetrain.training.tensorboard import board as board
     from housetrain.training.train import train as train
     from housetrain.workflow import Outcome as Outcome
     from housetrain.workflow import finetune as finetune
@@ -102,7 +102,7 @@ _HOME = {
     "sweeps.leaderboard": ("Leaderboard", "leaderboard"),
     "system.events": ("Callback",),
     "training.run": ("History", "Run"),
-    "training.tensorboard": ("board",),
+    "training.board": ("board",),
     "training.train": ("train",),
     "workflow": ("Outcome", "finetune", "run"),
 }

@@ -1,8 +1,7 @@
-"""The main job: from a folder of class folders to a report and a usable bundle, in one call.
+"""The whole workflow: from class folders of images to a report and a bundle, in one call.
 
-In: a folder and a `Recipe`. Out: an `Outcome` that names everything written. Each stage restarts from what it left
-on disk, so the same call resumes after a kill and is nearly free once everything is done. It does not know who follows
-the work: callbacks receive its events.
+In: a folder and a `Recipe`. Out: an `Outcome` that names everything written. Each stage resumes from
+its files, so the same call continues after a kill, and takes almost no time once everything is done.
 """
 
 from __future__ import annotations
@@ -12,9 +11,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
+from housetrain.errors import IncompleteError, RecipeError
+from housetrain.models.recipe import Recipe
 from housetrain.system.events import Callback, Callbacks
+from housetrain.training.run import Run
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -24,16 +26,24 @@ if TYPE_CHECKING:
     from housetrain.data.split import SplitOptions
     from housetrain.data.split_manifest import SplitManifest
     from housetrain.evaluation.evaluate import Evaluation
-    from housetrain.models.recipe import Recipe
     from housetrain.sweeps.grid import Grid
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.plan import Plan
-    from housetrain.training.run import Run
+
+_FINETUNING: dict[str, Any] = {
+    "views": 0,
+    "epochs": 5,
+    "optimizer": "adam",
+    "learning_rate": 1e-5,
+    "schedule": "constant",
+    "warmup_epochs": 0.0,
+    "weight_decay": 0.0,
+}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything one main job left behind."""
+    """Everything that `run` made."""
 
     catalog: Catalog
     findings: tuple[Finding, ...]
@@ -45,7 +55,7 @@ class Outcome:
     leaderboard: Leaderboard | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return where things are and the test result, JSON-plain."""
+        """Return the paths and the test result, JSON-plain."""
         return {
             "run": str(self.run.folder),
             "report": str(self.report),
@@ -80,84 +90,155 @@ def run(
     Args:
         folder: Class folders of images: ``folder/<class>/**/image``. Only read.
         output: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
-            this very run.
-        recipe: What to train; by default `choose` picks a preset by the images. Its size, color and balance decide how
-            images are prepared; see `suited` for what it leaves open.
+            this run.
+        recipe: What to train; by default a preset that suits the images. Its image size, color mode and balance decide
+            how images are prepared.
         settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
         sweep: Train these recipes, such as ``Grid()``, and continue with the one of the lowest validation loss;
             ``output`` is then the sweep folder. See `housetrain.sweep`.
         prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
         seed: Seed of the split, any integer. The recipe has a seed of its own for training.
         validation_split: Share of the images for validation, in (0, 1).
-        test_split: Share of the images set aside for the one test, in (0, 1).
+        test_split: Share of the images set aside for the test, in (0, 1).
         test_per_class: Set aside exactly this many test images of each class instead.
         workers: Processes that read images; all cores by default.
         callbacks: Follow the stages, such as `housetrain.ProgressBar`.
         **label_options: Where the labels come from, if not from class folders: see `housetrain.scan`.
-
-    Returns:
-        The `Outcome`.
 
     Raises:
         FolderError: The folder cannot be used; nothing was written.
         HousetrainError: Any other error of the tree in `housetrain.errors`.
     """
     from housetrain.data.output import refuse_inside
-    from housetrain.data.prepare import default_prepared_folder, prepare
-    from housetrain.errors import RecipeError
-    from housetrain.evaluation.evaluate import evaluate
-    from housetrain.exports.bundle import export
-    from housetrain.models.choose import candidates, choose, spec_of, suited
-    from housetrain.models.nets import check_feasible
-    from housetrain.report.report import write_report
-    from housetrain.report.sweep_report import write_leaderboard
-    from housetrain.sweeps.driver import sweep as train_all
-    from housetrain.sweeps.plan import Plan, plan
-    from housetrain.training.train import train
 
-    if sweep is not None and not isinstance(sweep, Plan):
-        sweep = plan(sweep)
-    told = Callbacks(callbacks)
-    if settings and (recipe or sweep):
-        raise RecipeError(
-            "Settings replace those of the preset that is chosen by the images", do="put them in the recipe"
-        )
-    presets = {} if recipe or sweep else candidates(settings or {})
-    recipe = first_recipe(sweep) if sweep else recipe or next(iter(presets.values()))
-    source = Path(folder)
+    request = _Request.of(recipe, settings, sweep)
     for target in (output, prepared):
         if target is not None:
-            refuse_inside(source, Path(target))
-    if sweep is None:
-        check_feasible(recipe, spec_of(recipe))  # before the images are read
+            refuse_inside(Path(folder), Path(target))
     catalog, findings, manifest = look(
-        source, seed=seed, validation_split=validation_split, test_split=test_split, test_per_class=test_per_class,
-        balance=recipe.balance, workers=workers, callbacks=callbacks, label_options=label_options,
+        Path(folder), seed=seed, validation_split=validation_split, test_split=test_split,
+        test_per_class=test_per_class, balance=request.recipe.balance, workers=workers, callbacks=callbacks,
+        label_options=label_options,
     )  # fmt: skip
-    if sweep is None:
-        if presets:
-            recipe, why = choose(presets, catalog)
-            told.note(f"Model {recipe.model}: {why}")
-        recipe = suited(recipe, catalog)
+    chosen = request.suited(catalog, Callbacks(callbacks))
+    arrays = _prepared(manifest, chosen, prepared, workers=workers, callbacks=callbacks)
+    trained, board = _trained(arrays, chosen, request.plan, manifest, output, workers=workers, callbacks=callbacks)
+    return _finished(trained, board, arrays, catalog, findings, callbacks)
+
+
+class _Request(NamedTuple):
+    """What to train, before the images are known.
+
+    Attributes:
+        recipe: Decides how images are prepared, unless another preset suits them better.
+        presets: The presets to choose from; empty where the recipe is given.
+        plan: The sweep, if there is one.
+    """
+
+    recipe: Recipe
+    presets: Mapping[str, Recipe]
+    plan: Plan | None
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe | None,
+        settings: Mapping[str, Any] | None,
+        sweep: Plan | Grid | Mapping[str, Recipe] | Sequence[Recipe] | None,
+    ) -> _Request:
+        """Return the checked request.
+
+        Raises:
+            RecipeError: The settings contradict each other, or the recipe does not fit its image size.
+        """
+        from housetrain.models.choose import candidates, spec_of
+        from housetrain.models.nets import check_feasible
+        from housetrain.sweeps.plan import Plan, plan
+
+        if settings and (recipe or sweep is not None):
+            raise RecipeError(
+                "Settings replace those of the preset that is chosen by the images", do="put them in the recipe"
+            )
+        if sweep is not None:
+            planned = sweep if isinstance(sweep, Plan) else plan(sweep)
+            return cls(first_recipe(planned), {}, planned)
+        presets = {} if recipe else candidates(settings or {})
+        chosen = recipe or next(iter(presets.values()))
+        check_feasible(chosen, spec_of(chosen))
+        return cls(chosen, presets, None)
+
+    def suited(self, catalog: Catalog, events: Callbacks) -> Recipe:
+        """Return the recipe with what it leaves open set by the images."""
+        from housetrain.models.choose import choose, suited
+
+        if self.plan is not None:
+            return self.recipe
+        recipe = self.recipe
+        if self.presets:
+            recipe, why = choose(self.presets, catalog)
+            events.note(f"Model {recipe.model}: {why}")
+        return suited(recipe, catalog)
+
+
+def _prepared(
+    manifest: SplitManifest,
+    recipe: Recipe,
+    folder: Path | str | None,
+    *,
+    workers: int | None,
+    callbacks: Sequence[Callback],
+) -> Prepared:
+    from housetrain.data.prepare import default_prepared_folder, prepare
+    from housetrain.models.choose import spec_of
+
     spec = spec_of(recipe)
-    arrays_folder = Path(prepared) if prepared else default_prepared_folder(manifest.root, spec, manifest)
-    arrays = prepare(manifest, arrays_folder, spec=spec, workers=workers, callbacks=callbacks)
-    told.note(
-        f"Prepared {counts_in_words(arrays.split)} as {spec.height}x{spec.width} {spec.color_mode} in {arrays.folder}"
+    target = Path(folder) if folder else default_prepared_folder(manifest.root, spec, manifest)
+    arrays = prepare(manifest, target, spec=spec, workers=workers, callbacks=callbacks)
+    Callbacks(callbacks).note(
+        f"Prepared {counts_text(arrays.split)} as {spec.height}x{spec.width} {spec.color_mode} in {arrays.folder}"
     )
-    board = None
-    if sweep is None:
-        run_folder = Path(output) if output else free_run_folder(manifest.root, arrays, recipe)
-        trained = train(arrays, recipe, run_folder, callbacks=callbacks)
-    else:
-        board = train_all(arrays, sweep, output, workers=workers, callbacks=callbacks)
-        write_leaderboard(board)
-        trained = board.best_run
-        told.note(f"Chosen by validation loss, to be tested once: {board.best.name}")
-    evaluation = evaluate(trained, prepared=arrays, callbacks=callbacks)
-    bundle = export(trained).folder
-    report = write_report(trained, catalog=catalog, findings=findings, evaluation=evaluation)
-    return Outcome(catalog, findings, arrays, trained, evaluation, report, bundle, board)
+    return arrays
+
+
+def _trained(
+    arrays: Prepared,
+    recipe: Recipe,
+    plan: Plan | None,
+    manifest: SplitManifest,
+    output: Path | str | None,
+    *,
+    workers: int | None,
+    callbacks: Sequence[Callback],
+) -> tuple[Run, Leaderboard | None]:
+    from housetrain.report.sweep_report import write_leaderboard
+    from housetrain.sweeps.driver import sweep
+    from housetrain.training.train import train
+
+    if plan is None:
+        folder = Path(output) if output else free_run_folder(manifest.root, arrays, recipe)
+        return train(arrays, recipe, folder, callbacks=callbacks), None
+    board = sweep(arrays, plan, output, workers=workers, callbacks=callbacks)
+    write_leaderboard(board)
+    Callbacks(callbacks).note(f"Chosen by validation loss, to be tested once: {board.best.name}")
+    return board.best_run, board
+
+
+def _finished(
+    run: Run,
+    board: Leaderboard | None,
+    arrays: Prepared,
+    catalog: Catalog,
+    findings: tuple[Finding, ...],
+    callbacks: Sequence[Callback],
+) -> Outcome:
+    from housetrain.evaluation.evaluate import evaluate
+    from housetrain.exports.bundle import export
+    from housetrain.report.report import write_report
+
+    evaluation = evaluate(run, prepared=arrays, callbacks=callbacks)
+    bundle = export(run).folder
+    report = write_report(run, catalog=catalog, findings=findings, evaluation=evaluation)
+    return Outcome(catalog, findings, arrays, run, evaluation, report, bundle, board)
 
 
 def finetune(
@@ -169,15 +250,15 @@ def finetune(
     callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Run:
-    """Train the last layers of a transfer run's net as well, with tiny steps, into a run of its own.
+    """Train the last layers of a pretrained run's base as well, with a small learning rate, into a new run.
 
-    Batch norm stays in inference mode: its statistics and scales are those of the many images it was trained on.
+    Batch normalization stays in inference mode: it keeps the statistics and scales of its pretraining.
 
     Args:
         source: A complete run of a pretrained model.
         output: The new run folder; ``<run>-finetuned`` by default.
-        layers: How many of the net's last layers are trained, as `keras.Model.layers` counts them.
-        prepared: The images; by default those that the run remembers.
+        layers: How many of the base's last layers are trained, as `keras.Model.layers` counts them.
+        prepared: The images; by default those of the run.
         callbacks: Follow the training, such as `housetrain.ProgressBar`.
         **settings: Recipe fields that differ: by default 5 epochs of Adam at a learning rate of 1e-5.
 
@@ -188,14 +269,11 @@ def finetune(
         IncompleteError: The run is not finished, or its images are gone.
         RecipeError: Its model is not a pretrained one, or the settings cannot be trained.
     """
-    from housetrain.errors import IncompleteError, RecipeError
     from housetrain.evaluation.evaluate import prepared_of
-    from housetrain.models.recipe import Recipe as RecipeType
-    from housetrain.training.run import Run as RunType
     from housetrain.training.train import train
 
-    run = source if isinstance(source, RunType) else RunType.open(Path(source))
-    recipe = RecipeType.from_json(run.recipe_json)
+    run = source if isinstance(source, Run) else Run.open(Path(source))
+    recipe = Recipe.from_json(run.recipe_json)
     if not recipe.pretrained:
         raise RecipeError(
             "Only a run of a pretrained model can be fine-tuned",
@@ -207,20 +285,9 @@ def finetune(
         raise IncompleteError(
             "The run is not finished", do="let it finish first: run the same command again", run=str(run.folder)
         )
-    defaults = RecipeType.of(recipe.model)
     tuned = recipe.but(
-        **{
-            "weights": str(run.model_path.absolute()),
-            "unfreeze": layers,
-            "head": defaults.head,
-            "views": 0,
-            "epochs": 5,
-            "optimizer": "adam",
-            "learning_rate": 1e-5,
-            "schedule": "constant",
-            "warmup_epochs": 0.0,
-            "weight_decay": 0.0,
-        }
+        **_FINETUNING
+        | {"weights": str(run.model_path.absolute()), "unfreeze": layers, "head": Recipe.of(recipe.model).head}
         | settings
     )
     folder = Path(output) if output is not None else run.folder.with_name(f"{run.name}-finetuned")
@@ -233,16 +300,24 @@ def first_recipe(sweep: Plan) -> Recipe:
     Raises:
         RecipeError: The recipes of the sweep do not agree about them.
     """
-    from housetrain.errors import RecipeError
-    from housetrain.models.recipe import Recipe as RecipeType
-
-    recipes = list(sweep.recipes.values()) or [RecipeType.of(**sweep.fixed)]
+    recipes = list(sweep.recipes.values()) or [Recipe.of(**sweep.fixed)]
     wanted = {json.dumps([recipe.prepare_options, recipe.balance]) for recipe in recipes}
     if len(wanted) > 1:
         raise RecipeError(
             "The recipes of a sweep need the same images", expected="one size, color, resize and balance for all"
         )
     return recipes[0]
+
+
+def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
+    """Return the folder of the run of this recipe and these images if there is one, else a free ``runs/<name>[-N]``."""
+    name = Path(os.path.realpath(source)).name or "images"
+    number = 1
+    while True:
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists() or not any(folder.iterdir()) or Run(folder).matches(recipe, prepared):
+            return folder
+        number += 1
 
 
 def look(
@@ -258,34 +333,21 @@ def look(
     from housetrain.data.checks import check
     from housetrain.data.split import split
 
-    told = Callbacks(callbacks)
+    events = Callbacks(callbacks)
     catalog = scan(folder, workers=workers, callbacks=callbacks, **label_options)
     findings = check(catalog)
     manifest = split(catalog, findings=findings, **options)
-    told.note(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")
+    events.note(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")
     if findings:
-        told.note(f"Found {len(findings)} things worth a look; left out, with reasons: {len(manifest.left_out)} images")
+        events.note(f"{len(findings)} findings; {len(manifest.left_out)} images are left out")
     return catalog, findings, manifest
 
 
-def counts_in_words(manifest: SplitManifest) -> str:
-    """Return for instance ``5,600 train (cats 2,801, dogs 2,799), 1,200 validation (...), 1,200 test (...)``."""
+def counts_text(manifest: SplitManifest) -> str:
+    """Return, for example, ``5,600 train (cats 2,801, dogs 2,799), 1,200 validation (...), 1,200 test (...)``."""
     parts = []
     for name, per_class in manifest.counts().items():
         listed = ", ".join(f"{label} {count:,}" for label, count in list(per_class.items())[:12])
         more = ", ..." if len(per_class) > 12 else ""
         parts.append(f"{sum(per_class.values()):,} {name} ({listed}{more})")
     return ", ".join(parts)
-
-
-def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
-    """Return the folder of the run of this recipe and these images if there is one, else a free ``runs/<name>[-N]``."""
-    from housetrain.training.run import Run
-
-    name = Path(os.path.realpath(source)).name or "images"
-    number = 1
-    while True:
-        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists() or not any(folder.iterdir()) or Run(folder).matches(recipe, prepared):
-            return folder
-        number += 1

@@ -19,7 +19,7 @@ BEGIN = {
     "name": "tiny",
     "epochs": 3,
     "first_epoch": 1,
-    "steps": 40,
+    "steps_per_epoch": 40,
     "images": 1280,
     "parameters": 1234,
     "precision": "float32",

@@ -80,3 +80,12 @@ def test_run_without_a_model_reaches_095_on_photos(some_photos: Path, tmp_path: 
     row = outcome.evaluation.rows[0]
     found = ht.Predictor.load(outcome.bundle).predict(some_photos / row.path)
     assert found.label == row.predicted
+
+
+def test_epochs_are_kept_by_a_pretrained_model_with_a_dense_head() -> None:
+    presets = candidates({"epochs": 3})
+    assert [(name, recipe.epochs, recipe.head) for name, recipe in presets.items()] == [
+        ("best", 3, "logistic"),
+        ("efficientnet-lite0", 3, "dense"),
+    ]
+    assert candidates({})["efficientnet-lite0"].head == "logistic"

@@ -175,3 +175,24 @@ def test_recipes_and_grids_need_no_keras() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"epochs": 3}, {"batch_size": "16"}, {"learning_rate": 1e-4}, {"patience": 0}, {"optimizer": "sgd"},
+     {"schedule": "cosine"}, {"dropout": 0.5}],
+)  # fmt: skip
+def test_a_setting_that_the_logistic_head_does_not_use_is_refused_with_the_way_out(setting: dict[str, object]) -> None:
+    (name,) = setting
+    with pytest.raises(RecipeError, match=rf"{name}: the logistic head is not trained by epochs; set head=dense"):
+        Recipe.of("xception", **setting)
+    assert Recipe.of("xception", head="dense", **setting).head == "dense"
+    assert Recipe.of("xception", unfreeze=20, **setting).unfreeze == 20
+    assert Recipe.of("xception", weights="none", **setting).weights == "none"
+    preset = Recipe.of("xception").to_json()
+    assert Recipe.from_json(preset) == Recipe.of("xception", **{name: preset[name]}), "the preset's own value is fine"
+
+
+def test_all_unused_settings_are_named_at_once() -> None:
+    with pytest.raises(RecipeError, match=r"2 problems: batch_size.*epochs|2 problems: epochs.*batch_size"):
+        Recipe.of("efficientnet-lite0", epochs=3, batch_size=8)

@@ -10,12 +10,20 @@ from prepared_digits import digits, prepared_of
 
 from housetrain.data.prepare import Prepared
 from housetrain.training import batches
-from housetrain.training.batches import Feed, class_weights, order_of, targets_of
+from housetrain.training.batches import Examples, Feed, class_weights, order_of, targets_of
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return digits(tmp_path_factory.mktemp("digits"), most=203)
+
+
+def feed_of(prepared: Prepared, *, batch_size: int, seed: int, kept: slice = slice(None)) -> Feed:
+    train, validation = (
+        Examples(split.images[kept], split.labels[kept]) for split in (prepared.train, prepared.validation)
+    )
+    weighted = prepared.balance == "weights"
+    return Feed(train, validation, classes=len(prepared.classes), weighted=weighted, batch_size=batch_size, seed=seed)
 
 
 def epoch_of(feed: Feed, epoch: int) -> list[tuple[np.ndarray, ...]]:
@@ -33,7 +41,7 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
 
 
 def test_an_epoch_shows_every_image_once_with_its_own_target(prepared: Prepared) -> None:
-    feed = Feed(prepared, batch_size=32, seed=3)
+    feed = feed_of(prepared, batch_size=32, seed=3)
     images, labels = np.array(prepared.images("train")), prepared.labels("train")
     assert feed.count % 32, "the test needs a partial batch"
     for epoch in (0, 1):
@@ -47,16 +55,16 @@ def test_an_epoch_shows_every_image_once_with_its_own_target(prepared: Prepared)
 
 
 def test_other_backends_get_the_same_batches(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = Feed(prepared, batch_size=32, seed=3)
+    graph = feed_of(prepared, batch_size=32, seed=3)
     monkeypatch.setattr(batches, "_Graph", batches._Arrays)
-    arrays = Feed(prepared, batch_size=32, seed=3)
+    arrays = feed_of(prepared, batch_size=32, seed=3)
     for epoch in (0, 4):
         for a, b in zip(epoch_of(graph, epoch), epoch_of(arrays, epoch), strict=True):
             assert all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
 
 
 def test_validation_comes_in_its_own_order_in_large_batches(prepared: Prepared) -> None:
-    feed = Feed(prepared, batch_size=8, seed=0)
+    feed = feed_of(prepared, batch_size=8, seed=0)
     steps = [np.array(step) for step in feed.validation]
     assert len(steps) == 1
     assert np.array_equal(np.concatenate(steps), prepared.images("validation"))
@@ -67,7 +75,7 @@ def test_the_map_itself_is_the_tensor_and_its_pages_can_be_given_back(tmp_path: 
     images = np.random.default_rng(0).integers(0, 256, (4000, 128, 128, 1), dtype=np.uint8)  # 66 MB
     prepared = prepared_of(images, [0, 1] * 2000, ["a", "b"], tmp_path)
     del images
-    feed = Feed(prepared, batch_size=32, seed=0)
+    feed = feed_of(prepared, batch_size=32, seed=0)
     assert not feed.streaming, "the test needs more free memory than this machine has"
     assert sum(len(images) for images, *_ in feed.train) == feed.count
     before, shared = _anonymous_bytes(), _mapped_bytes(prepared.file)
@@ -96,18 +104,20 @@ def _mapped_bytes(file: Path) -> int:
 
 
 def test_plain_arrays_will_do(prepared: Prepared) -> None:
-    class Plain:
-        classes, balance = prepared.classes, "none"
-
-        def images(self, name: str) -> np.ndarray:
-            return np.array(prepared.images(name))[1:]  # not where TensorFlow likes its tensors
-
-        def labels(self, name: str) -> np.ndarray:
-            return prepared.labels(name)[1:]
-
-    feed = Feed(Plain(), batch_size=32, seed=0)  # type: ignore[arg-type]
+    images, labels = np.array(prepared.train.images), prepared.train.labels
+    examples = Examples(images[1:], labels[1:])  # at an address where TensorFlow takes no tensor
+    feed = Feed(examples, examples, classes=10, weighted=False, batch_size=32, seed=0)
     order = order_of(feed.count, seed=0, epoch=0)
-    assert np.array_equal(np.concatenate([s[0] for s in epoch_of(feed, 0)]), Plain().images("train")[order])
+    assert np.array_equal(np.concatenate([s[0] for s in epoch_of(feed, 0)]), images[1:][order])
+
+
+def test_features_make_batches_too() -> None:
+    rows = np.random.default_rng(0).normal(size=(70, 5)).astype(np.float16)
+    examples = Examples(rows, np.arange(70) % 2)
+    feed = Feed(examples, examples, classes=2, weighted=True, batch_size=32, seed=0)
+    steps = epoch_of(feed, 3)
+    assert [step[0].shape for step in steps] == [(32, 5), (32, 5), (6, 5)]
+    assert np.array_equal(np.concatenate([step[0] for step in steps]), rows[order_of(70, seed=0, epoch=3)])
 
 
 # ------------------------------------------------------------------------------------------------- targets, weights
@@ -125,13 +135,13 @@ def test_class_weights_make_classes_count_alike() -> None:
 
 def test_weights_go_with_their_images_and_only_where_asked(tmp_path: Path, prepared: Prepared) -> None:
     uneven = prepared_of(np.zeros((300, 8, 8, 1), np.uint8), [0] * 200 + [1] * 100, ["a", "b"], tmp_path)
-    feed = Feed(uneven, batch_size=32, seed=0)
+    feed = feed_of(uneven, batch_size=32, seed=0)
     weights = class_weights(uneven.labels("train"), 2)
     assert weights is not None
     for _, targets, sample_weights in epoch_of(feed, 0):
         assert np.array_equal(sample_weights, weights[targets[:, 0].astype(int)])
     left = prepared_of(np.zeros((300, 8, 8, 1), np.uint8), [0] * 200 + [1] * 100, ["a", "b"], tmp_path, balance="none")
-    assert Feed(left, batch_size=32, seed=0).weights is None
+    assert feed_of(left, batch_size=32, seed=0).weights is None
 
 
 @pytest.mark.parametrize(("classes", "shape"), [(2, (3, 1)), (4, (3,))])

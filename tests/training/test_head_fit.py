@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from pathlib import Path
 
 import keras  # noqa: TID253
 import numpy as np
 import prepared_digits
 import pytest
+from events_of import Event, Listener
 
 from housetrain import workflow
 from housetrain.data.prepare import Prepared
@@ -18,7 +20,8 @@ from housetrain.models import backbones
 from housetrain.models.build import build
 from housetrain.models.recipe import Recipe
 from housetrain.system import store
-from housetrain.training import features, head_fit
+from housetrain.training import features, logistic
+from housetrain.training.interrupt import Interrupted, Signals
 from housetrain.training.run import Run
 from housetrain.training.train import train
 from housetrain.workflow import finetune
@@ -71,7 +74,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_saved_model_is_base_and_head_in_one(
     head: str, digits: Prepared, weights: Path, tmp_path: Path, counted: list[int]
 ) -> None:
-    recipe = Recipe.of(NET, weights=str(weights), head=head, learning_rate=0.01, batch_size=16, precision="float32")
+    settings = {"learning_rate": 0.01, "batch_size": 16} if head == "dense" else {}
+    recipe = Recipe.of(NET, weights=str(weights), head=head, precision="float32", **settings)
     run = train(digits, recipe, tmp_path / "run")
     assert sum(counted) == len(digits.labels("train")) + len(digits.labels("validation"))
     result = run.result
@@ -126,6 +130,73 @@ def test_features_of_pixels_decoded_in_another_way_are_computed_anew(
     assert sum(counted) == 2 * first
 
 
+def test_where_all_features_are_kept_no_engine_is_built(
+    digits: Prepared, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(digits, Recipe.of(NET, weights=str(weights)), tmp_path / "one").result
+    built: list[int] = []
+    real = features.fastest_engine
+    monkeypatch.setattr(features, "fastest_engine", lambda *args, **options: built.append(1) or real(*args, **options))
+    second = train(digits, Recipe.of(NET, weights=str(weights), label_smoothing=0.1), tmp_path / "two").result
+    assert not built and first is not None and second is not None
+    assert (second["engine"], second["precision"]) == (first["engine"], first["precision"])
+    train(digits, Recipe.of(NET, weights=str(weights), views=1), tmp_path / "three")
+    assert built == [1], "one engine for all splits and views"
+
+
+def test_a_base_of_another_image_size_is_another_base(weights: Path, tmp_path: Path) -> None:
+    """Two trainings in one process: the same weights, images of two sizes."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    keep = np.flatnonzero(bunch.target < 2)[:120]
+    for side in (4, 5):
+        images = np.repeat(np.repeat(bunch.images[keep], side, axis=1), side, axis=2).astype(np.uint8)[..., None] * 15
+        arrays = prepared_digits.prepared_of(images, bunch.target[keep].tolist(), ["0", "1"], tmp_path / f"{side}")
+        run = train(arrays, Recipe.of(NET, weights=str(weights), precision="float32"), tmp_path / f"run{side}")
+        by_keras = keras.models.load_model(run.model_path).predict(np.asarray(arrays.validation.images), verbose=0)
+        assert np.load(run.folder / "validation.npy") == pytest.approx(by_keras, abs=5e-3)
+
+
+def test_a_regularization_path_has_steps_not_epochs(digits: Prepared, weights: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    run = train(digits, Recipe.of(NET, weights=str(weights)), tmp_path / "run", callbacks=[Listener(events.append)])
+    rows, result = run.history, run.result
+    assert result is not None
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+    assert not any("epoch" in name for row in rows for name in row)
+    strengths = [row["l2"] for row in rows]
+    assert strengths == sorted(strengths, reverse=True)
+    best = min(rows, key=lambda row: row["val_loss"])
+    assert (result["best_step"], result["l2"], result["steps_run"]) == (best["step"], best["l2"], len(rows))
+    assert not {"best_epoch", "epochs_run"} & result.keys() and result["overfitting_epoch"] is None
+    assert len(rows) - best["step"] <= 2, "it stops two strengths after the best"
+    assert not [event for event in events if event["event"] == "epoch"]
+    reported = [event["row"] for event in events if event["event"] == "progress" and "row" in event]
+    assert reported == rows
+    begin = next(event for event in events if event["event"] == "begin" and event["stage"] == "train")
+    assert "epochs" not in begin and begin["steps"] == len(logistic.STRENGTHS)
+
+
+def test_a_time_limit_ends_the_path(digits: Prepared, weights: Path, tmp_path: Path) -> None:
+    run = train(digits, Recipe.of(NET, weights=str(weights), time_limit_s=0.001), tmp_path / "run")
+    assert run.result is not None and (run.result["reason"], run.result["steps_run"]) == ("time limit", 1)
+    assert run.model_path.is_file()
+
+
+def test_a_dense_head_resumes_exactly(digits: Prepared, weights: Path, tmp_path: Path) -> None:
+    recipe = Recipe.of(
+        NET, weights=str(weights), head="dense", epochs=4, dropout=0.3, batch_size=16, deterministic=True
+    )
+    whole = train(digits, recipe, tmp_path / "whole")
+    train(digits, recipe, tmp_path / "parts", until=2)
+    parts = train(digits, recipe, tmp_path / "parts")
+    clock = {"seconds", "images_per_s"}
+    rows = [[{k: v for k, v in row.items() if k not in clock} for row in run.history] for run in (whole, parts)]
+    assert rows[0] == rows[1] and [row["epoch"] for row in rows[0]] == [1, 2, 3, 4]
+    assert np.array_equal(np.load(whole.folder / "validation.npy"), np.load(parts.folder / "validation.npy"))
+
+
 def test_a_stop_in_the_middle_costs_little(
     digits: Prepared, weights: Path, tmp_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,14 +209,21 @@ def test_a_stop_in_the_middle_costs_little(
 
     calls = []
 
-    def stop() -> None:
+    def stop(self: Signals) -> None:
         calls.append(1)
         if len(calls) > 6:
-            raise KeyboardInterrupt
+            raise Interrupted(signal.SIGINT)
 
-    frozen = next(iter(head_fit._FROZEN.values()))
-    with pytest.raises(KeyboardInterrupt):
-        frozen.features(digits, "train", check=stop)
+    ends: list[tuple[str, str]] = []
+
+    def listen(event: Event) -> None:
+        if event["event"] == "end":
+            ends.append((event["stage"], event["state"]))
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Signals, "check", stop)
+        train(digits, recipe, tmp_path / "stopped", callbacks=[Listener(listen)])
+    assert ends == [("features", "stopped")]
     done = sum(counted)
     assert 0 < done < rows
     with (kept / "rows.f16").open("ab") as file:  # what a kill in the middle of a write leaves

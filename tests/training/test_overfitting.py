@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from housetrain.training.overfitting import overfitting, overfitting_in_words
+from housetrain.training.overfitting import overfitting, overfitting_text
 
 
 def rows(training: list[float], validation: list[float]) -> list[dict[str, float]]:
@@ -38,5 +38,5 @@ def test_epochs_that_are_not_numbers_are_passed_over() -> None:
 
 
 def test_it_is_said_in_words_with_the_epoch() -> None:
-    assert "epoch 3" in overfitting_in_words(rows([0.7, 0.4, 0.3, 0.2], [0.7, 0.4, 0.6, 0.8]))
-    assert overfitting_in_words(rows([0.7, 0.4, 0.3], [0.7, 0.4, 0.3])) == ""
+    assert "epoch 3" in overfitting_text(rows([0.7, 0.4, 0.3, 0.2], [0.7, 0.4, 0.6, 0.8]))
+    assert overfitting_text(rows([0.7, 0.4, 0.3], [0.7, 0.4, 0.3])) == ""

@@ -16,14 +16,10 @@ import pytest
 from housetrain.errors import HousetrainError, IncompleteError
 from housetrain.images.input_spec import InputSpec
 from housetrain.models.recipe import Recipe
-from housetrain.training.tensorboard import (
-    METRICS,
-    EventFile,
-    TensorBoard,
-    board,
-    board_command,
-    draw_confusion,
-)
+from housetrain.training.board import board, board_command
+from housetrain.training.event_file import EventFile
+from housetrain.training.log_images import draw_confusion
+from housetrain.training.tensorboard import METRICS, TensorBoard
 
 CLASSES = ("cat", "dog")
 RESULT = {"val_loss": 0.25, "val_accuracy": 0.875, "seconds": 12.5, "parameters": 1234, "best_epoch": 2}
@@ -93,6 +89,27 @@ def test_a_run_reads_back(tmp_path: Path, recipe: Recipe, net) -> None:
 
     drawn = Image.open(io.BytesIO(validation.Images("confusion")[0].encoded_image_string))
     assert drawn.format == "PNG" and min(drawn.size) > 100
+
+
+def test_a_regularization_path_has_steps(tmp_path: Path, recipe: Recipe, net) -> None:
+    writer = TensorBoard(tmp_path / "tb", recipe=recipe, classes=CLASSES)
+    writer.begin("train", model=net, steps=3)
+    for number in (1, 2):
+        line = {
+            "step": number,
+            "l2": 10.0**-number,
+            "loss": 0.5,
+            "accuracy": 0.75,
+            "val_loss": 0.6,
+            "val_accuracy": 0.5,
+        }
+        writer.progress("train", number, 3, row=line, confusion=np.eye(2))
+    writer.progress("train", 2, 3)
+    writer.end("train", result={"best_step": 2, "val_loss": 0.6})
+    train, validation = read(tmp_path / "tb" / "train"), read(tmp_path / "tb" / "validation")
+    assert set(train.Tags()["scalars"]) == {"step_loss", "step_accuracy", "step_l2"}
+    assert [(e.step, e.value) for e in train.Scalars("step_l2")] == [(1, pytest.approx(0.1)), (2, pytest.approx(0.01))]
+    assert set(validation.Tags()["scalars"]) == {"step_loss", "step_accuracy"}
 
 
 def test_the_graph_holds_every_layer_and_its_inputs(tmp_path: Path, recipe: Recipe, net) -> None:
@@ -185,7 +202,7 @@ def test_tracking_imports_no_tensorflow(tmp_path: Path) -> None:
 
 
 def test_board_needs_something_to_show_and_stays_on_this_machine(tmp_path: Path) -> None:
-    with pytest.raises(IncompleteError, match="nothing for TensorBoard"):
+    with pytest.raises(IncompleteError, match="no TensorBoard event files"):
         board_command(tmp_path)
     with pytest.raises(IncompleteError, match="no such folder"):
         board_command(tmp_path / "missing")

@@ -26,7 +26,6 @@ from housetrain.training import checkpoint
 from housetrain.training.interrupt import Interrupted
 from housetrain.training.run import Run
 from housetrain.training.train import train
-from housetrain.training.trainer import Session, steps_per_execution
 
 # Everything that has a state of its own: dropout, augmentation, schedule, weight decay, averages, smoothing.
 STATEFUL: dict[str, Any] = {
@@ -290,28 +289,6 @@ def test_after_a_crash_it_goes_on_as_if_nothing_had_happened(
     same(again, uninterrupted)
 
 
-def test_images_grow_while_it_trains_and_a_pause_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = digits(tmp_path / "few", classes=2, most=150, enlarged=3)
-    recipe = Recipe.of("best", epochs=4, warmup_epochs=1, progressive=0.5, deterministic=True)
-    assert [recipe.side(epoch, 24) for epoch in range(4)] == [16, 16, 16, 24]
-    traced: list[int] = []
-    resize = Session._resize
-
-    def spy(self: Session, epoch: int) -> None:
-        resize(self, epoch)
-        traced.append(self.model.get_layer("augment").side)
-
-    monkeypatch.setattr(Session, "_resize", spy)
-    whole = train(few, recipe, tmp_path / "whole")
-    assert traced == [16, 16, 16, 24]
-    train(few, recipe, tmp_path / "parts", until=2)
-    parts = train(few, recipe, tmp_path / "parts")
-    assert traced[4:] == [16, 16, 16, 24]
-    same(whole, parts)
-
-
 def test_a_rotten_checkpoint_costs_one_more_epoch(few: Prepared, tmp_path: Path, uninterrupted: Run) -> None:
     def crash(event: Any) -> None:
         if (event["event"], event.get("phase"), event.get("epoch")) == ("progress", "validate", 4):
@@ -349,21 +326,6 @@ def test_a_signal_lets_the_step_finish_and_keeps_what_there_is(
     assert [row["epoch"] for row in run.history] == [1, 2]
     assert run.model_path.is_file()
     same(fit(few, tmp_path / "run", **STATEFUL), uninterrupted)
-
-
-def test_the_time_limit_ends_an_epoch_early_and_the_run_is_complete(few: Prepared, tmp_path: Path) -> None:
-    many = prepared_of(
-        np.repeat(np.array(few.images("train")), 40, axis=0),
-        np.repeat(few.labels("train"), 40).tolist(),
-        few.classes,
-        tmp_path / "many",
-    )
-    run = fit(many, tmp_path / "run", epochs=1000, time_limit_s=0.001, batch_size=4)
-    assert run.result is not None
-    assert (run.result["reason"], run.result["epochs_run"]) == ("time limit", 1)
-    assert run.history[0]["steps"] == steps_per_execution(10**6)
-    assert np.isfinite(run.result["val_loss"])
-    assert run.model_path.is_file()
 
 
 def test_a_loss_that_is_not_a_number_stops_with_a_reason_and_the_last_good_weights(
@@ -459,26 +421,9 @@ def test_images_and_generators_of_others_are_left_as_they_were(few: Prepared, tm
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_the_step_is_traced_once_not_once_an_epoch(
-    few: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import keras
-
-    traced = []
-    step = keras.Model.train_step
-    monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traced.append(1) or step(self, data))
-    assert len(few.labels("train")) % 16, "the test needs a partial batch"
-    fit(few, tmp_path / "run", epochs=4, batch_size=16)
-    assert 1 <= len(traced) <= 2
-
-
 def test_it_trains_outside_the_main_thread(few: Prepared, tmp_path: Path) -> None:
     done: list[Run] = []
     worker = threading.Thread(target=lambda: done.append(fit(few, tmp_path / "run")))
     worker.start()
     worker.join()
     assert done[0].complete
-
-
-def test_looks_between_steps() -> None:
-    assert [steps_per_execution(steps) for steps in (1, 7, 16, 40, 10_000)] == [1, 1, 2, 5, 10]

@@ -18,7 +18,7 @@ def board(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 6006,
 ) -> None:
     """Start TensorBoard on this machine only (127.0.0.1)."""
-    from housetrain.training.tensorboard import board as open_board
+    from housetrain.training.board import board as open_board
 
     open_board(runs, port=port)
 

@@ -68,11 +68,13 @@ class ProgressBar(Callback):
         """See `Callback.progress`."""
         if snapshot := facts.get("snapshot"):
             self._report_trials(snapshot)
+        if row := facts.get("row"):
+            self._print(f"strength {done}/{total}  l2 {row['l2']:g}  {_scores(row, best=facts['best'])}")
         if not self._console.is_terminal:
             return
         title = TITLES[stage]
         if stage == "train":
-            title = f"epoch {facts['epoch']}/{facts['epochs']}"
+            title = f"epoch {facts['epoch']}/{facts['epochs']}" if "epoch" in facts else "strength"
         self._draw(stage, title, done, total, self._numbers(stage, done, total, facts))
         if snapshot:
             self._draw_trials(snapshot)
@@ -96,21 +98,27 @@ class ProgressBar(Callback):
 
     # ------------------------------------------------------------------------------------------ training
     def _begin_training(self, facts: Mapping[str, Any]) -> None:
-        first = facts["first_epoch"]
+        first = facts.get("first_epoch", 1)
+        if "epochs" in facts:
+            plan = f"{facts['epochs']} epochs of {facts['steps_per_epoch']} steps"
+        else:
+            plan = f"logistic regression with up to {facts['steps']} regularization strengths"
         self._print(
-            f"Training {facts['name']}: {facts['parameters']:,} parameters, {facts['images']:,} images, "
-            f"{facts['epochs']} epochs of {facts['steps']} steps, {facts['precision']}"
-            f"{f', resuming with epoch {first}' if first > 1 else ''}"
+            f"Training {facts['name']}: {facts['parameters']:,} parameters, {facts['images']:,} images, {plan}, "
+            f"{facts['precision']}{f', resuming with epoch {first}' if first > 1 else ''}"
         )
         if weights := facts["weights"]:
             listed = ", ".join(f"{name} {weight:.2f}" for name, weight in list(weights.items())[:_MOST_WEIGHTS])
             self._print(f"Class weights: {listed}{', ...' if len(weights) > _MOST_WEIGHTS else ''}")
 
     def _end_training(self, result: Mapping[str, Any]) -> None:
+        if "epochs_run" in result:
+            work, best = f"{result['epochs_run']} epochs", f"epoch {result['best_epoch']}"
+        else:
+            work, best = f"{result['steps_run']} regularization strengths", f"l2 {result['l2']:g}"
         self._print(
-            f"Trained {result['epochs_run']} epochs in {format_duration(result['seconds'])} ({result['reason']}): best "
-            f"is epoch {result['best_epoch']}, val_loss {_number(result['val_loss'])}, "
-            f"val_accuracy {_number(result['val_accuracy'])}"
+            f"Trained {work} in {format_duration(result['seconds'])} ({result['reason']}): best is {best}, "
+            f"val_loss {_number(result['val_loss'])}, val_accuracy {_number(result['val_accuracy'])}"
         )
         if result["overfitting"]:
             self._print(result["overfitting"])

@@ -89,9 +89,9 @@ def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
 
 def prepared(found: Prepared) -> None:
     """Print the size of each split, and where the arrays are."""
-    from housetrain.workflow import counts_in_words
+    from housetrain.workflow import counts_text
 
-    out(f"{counts_in_words(found.split)}; balance: {found.balance}")
+    out(f"{counts_text(found.split)}; balance: {found.balance}")
     out(f"Arrays   {found.folder}")
     out(f"Next     housetrain train {quoted(found.folder)} --model cnn")
 

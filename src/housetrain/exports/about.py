@@ -49,7 +49,7 @@ def about_run(
         "spec": run.input_json["spec"],
         "recipe": run.recipe_json,
         "metrics": {
-            "best_epoch": result.get("best_epoch"),
+            **{name: result[name] for name in ("best_epoch", "best_step", "l2") if name in result},
             "validation": {name: result.get(f"val_{name}") for name in ("loss", "accuracy")},
             "test": _test_metrics(run),
         },

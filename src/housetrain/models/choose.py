@@ -44,9 +44,11 @@ def candidates(settings: Mapping[str, Any]) -> dict[str, Recipe]:
     """
     found: dict[str, Recipe] = {}
     problems: list[RecipeError] = []
-    for name in (SCRATCH, PRETRAINED):
+    for name, head in ((SCRATCH, {}), (PRETRAINED, {}), (PRETRAINED, {"head": "dense"})):  # dense takes epochs
+        if name in found:
+            continue
         try:
-            recipe = Recipe.of(name, **settings)
+            recipe = Recipe.of(name, **{**head, **settings})
             check_feasible(recipe, spec_of(recipe))
         except RecipeError as error:
             problems.append(error)

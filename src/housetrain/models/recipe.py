@@ -295,7 +295,16 @@ def _unused(values: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def _has_logistic_head(values: Mapping[str, Any]) -> bool:
+    frozen = values.get("weights", NONE) != NONE and not _number(values.get("unfreeze", 0))
+    return values.get("model") in BACKBONES and frozen and values.get("head") == "logistic"
+
+
 _TRANSFER = ("head", "views", "unfreeze")
+_BY_EPOCHS = (
+    "epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup_epochs", "weight_decay", "ema",
+    "patience", "dropout",
+)  # fmt: skip
 
 
 def _without_unused(settings: Mapping[str, Any], *, keep: Set[str] = frozenset()) -> dict[str, Any]:
@@ -325,6 +334,9 @@ def _contradictions(values: Mapping[str, Any], *, given: Set[str]) -> dict[str, 
         other_models_setting = isinstance(model, str) and name in unused_settings(model)
         if name in given and (other_models_setting or str(values[name]) != str(presets[name])):
             problems[name] = why
+    if _has_logistic_head(values):
+        why = "the logistic head is not trained by epochs; set head=dense, or unfreeze=30 to fine-tune"
+        problems |= {name: why for name in _BY_EPOCHS if name in given and str(values[name]) != str(presets[name])}
     if values.get("optimizer") == "adam" and _number(values.get("weight_decay")) > 0:
         problems["weight_decay"] = "adam has no weight decay; use optimizer adamw"
     if {"warmup_epochs", "epochs"} <= values.keys() and _number(values["warmup_epochs"]) >= _number(values["epochs"]):

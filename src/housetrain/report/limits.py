@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import one_line
 from housetrain.system.text import format_count, format_interval, format_list, format_percent
-from housetrain.training.overfitting import overfitting_in_words
+from housetrain.training.overfitting import overfitting_text
 
 if TYPE_CHECKING:
     from housetrain.evaluation.evaluation import Evaluation
@@ -49,7 +49,7 @@ def limits(
             "accuracy is dominated by the large classes: check the recall of the small ones."
         )
         found.append(("Imbalanced classes", text))
-    if overfits := overfitting_in_words(history):
+    if overfits := overfitting_text(history):
         found.append(("Overfitting", f"{overfits} Use more images, more augmentation or a smaller model."))
     if near := findings.get("near-duplicate", 0) + findings.get("near-two-labels", 0):
         text = (

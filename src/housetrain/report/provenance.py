@@ -75,7 +75,10 @@ def _times(count: int) -> str:
 def _training_time(result: Mapping[str, Any]) -> str:
     if not result:
         return ""
-    text = f"{format_duration(result.get('seconds'))}, {format_count(int(result.get('epochs_run', 0)), 'epoch')}"
+    work = format_count(int(result.get("epochs_run", 0)), "epoch")
+    if "steps_run" in result:
+        work = format_count(int(result["steps_run"]), "regularization strength")
+    text = f"{format_duration(result.get('seconds'))}, {work}"
     reason = result.get("reason")
     return text if reason in (None, "all epochs") else f"{text}, ended by {reason}"
 

@@ -185,7 +185,8 @@ def _training_section(run: Run, history: Sequence[Mapping[str, Any]]) -> dict[st
     if not history:
         return None
     result = run.result or {}
-    table = curves.curve_table(history, best=result.get("best_epoch"), overfitting=overfitting(history))
+    best = result.get("best_epoch", result.get("best_step"))
+    table = curves.curve_table(history, best=best, overfitting=overfitting(history))
     return {
         "text": curves.describe_training(table, history),
         "curves": table,

@@ -18,6 +18,7 @@ from housetrain.evaluation.evaluate import prepared_of
 from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.results import RunResult
 from housetrain.system.text import format_bytes, format_duration, format_number, format_percent
+from housetrain.training.history import number_of, unit_of
 from housetrain.training.run import Run
 
 DOUBT = 0.05
@@ -121,7 +122,7 @@ class Comparison:
 
     def curves(self) -> list[tuple[int, float | None, float | None]]:
         """Return (epoch, first's validation loss, second's) for all epochs that either has."""
-        losses = [{int(row["epoch"]): row["val_loss"] for row in side.history} for side in (self.first, self.second)]
+        losses = [{number_of(row): row["val_loss"] for row in side.history} for side in (self.first, self.second)]
         return [(epoch, *(known.get(epoch) for known in losses)) for epoch in sorted({*losses[0], *losses[1]})]  # type: ignore[misc]
 
 
@@ -178,19 +179,19 @@ def _side(run: Run) -> Side:
     found = RunResult.read(run)
     if found.best is None:
         raise IncompleteError("The run has no finished epoch yet", do="wait for the first epoch", run=str(run.folder))
-    keys = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+    keys = ("loss", "accuracy", "val_loss", "val_accuracy")
     return Side(
         run.name,
         str(run.folder),
         float(found.best["val_loss"]),
         float(found.best["val_accuracy"]),
-        int(found.best["epoch"]),
+        number_of(found.best),
         found.epochs,
         found.parameters,
         found.seconds,
         found.images_per_s,
         found.model_bytes,
-        tuple({key: row.get(key) for key in keys} for row in found.history),
+        tuple({unit_of([row]): number_of(row)} | {key: row.get(key) for key in keys} for row in found.history),
     )
 
 

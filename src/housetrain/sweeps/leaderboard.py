@@ -21,6 +21,7 @@ from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.results import COLUMNS, FINISHED, Row, TrialGroup, TrialResult, differing_in
 from housetrain.sweeps.trial import Trial
 from housetrain.system.notebook import html_table
+from housetrain.training.history import number_of
 from housetrain.training.run import Run
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def _score(group: TrialGroup, best: TrialGroup, rank: int, losses: Mapping[str, 
         val_accuracy=accuracy.mean,
         val_accuracy_error=_known(share_error),
         spread=_known(own.error * math.sqrt(len(group.scored))),
-        best_epoch=int(group.scored[0][1]["epoch"]),
+        best_epoch=number_of(group.scored[0][1]),
     )
 
 

@@ -1,12 +1,12 @@
-"""Batches: prepared images, in the order that belongs to an epoch, as ``fit`` takes them.
+"""Batches: images or features, in the order of an epoch, as ``fit`` takes them.
 
-In: the arrays of `Prepared`, a batch size, a seed. Out: a `Feed`: uint8 batches for training, shuffled anew each epoch,
-and large batches for validation. It does not know models, losses or run folders.
+In: training and validation `Examples`, a batch size, a seed. Out: a `Feed`: training batches in a new order each epoch,
+and large validation batches. It does not know models, losses or run folders.
 
-The order is a pure function of (seed, epoch), so a run that was killed goes on with the very batches it would have had.
-Images stay uint8 until they are inside the model. On TensorFlow the file's memory map itself is the tensor that the
-graph gathers from (DLPack, no copy): nothing is loaded up front, several processes share one copy in the page cache,
-and data larger than memory streams through it. Other backends take the same batches from a `keras.utils.PyDataset`.
+The order is a pure function of (seed, epoch), so a run that was killed resumes with the same batches. Images stay uint8
+until they are inside the model. On TensorFlow the file's memory map itself is the tensor that the graph gathers from
+(DLPack, no copy): nothing is loaded up front, several processes share one copy in the page cache, and data larger than
+memory streams through it. Other backends take the same batches from a `keras.utils.PyDataset`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,24 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from housetrain.data.prepare import Prepared
-
 _ALIGNMENT = 64  # bytes; TensorFlow aborts the process on a tensor that is aligned worse
-_SHARE_OF_MEMORY = 0.5  # arrays larger than this share of the free memory give their pages back as they go
+_SHARE_OF_MEMORY = 0.5  # arrays larger than this share of the free memory release their pages while they are read
+
+
+class Examples(NamedTuple):
+    """What a model is fitted to, or validated on.
+
+    Attributes:
+        inputs: uint8 images ``(N, height, width, channels)``, or float16 features ``(N, width)``.
+        labels: Class numbers, int64 ``(N,)``.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
 
 
 def order_of(count: int, *, seed: int, epoch: int) -> np.ndarray:
@@ -37,7 +46,7 @@ def order_of(count: int, *, seed: int, epoch: int) -> np.ndarray:
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray | None:
-    """Return a weight for each class that makes classes count alike: float32 ``(classes,)``, mean 1 over the images.
+    """Return class weights that give every class the same total weight: float32 ``(classes,)``, mean 1 over the images.
 
     ``N / (classes * count)``, scikit-learn's "balanced" rule (King & Zeng 2001). ``None`` when all classes are equally
     frequent, so that nothing is multiplied by one. A class without images weighs 1.
@@ -50,7 +59,7 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray | None:
 
 
 def targets_of(labels: np.ndarray, classes: int, *, smoothing: float = 0.0) -> np.ndarray:
-    """Return what the model should answer: float32 ``(N, 1)`` for two classes, ``(N,)`` int32, or one-hot if smoothed.
+    """Return the training targets: float32 ``(N, 1)`` for two classes, else int32 ``(N,)``, or one-hot if smoothed.
 
     Args:
         labels: Class numbers, ``(N,)``.
@@ -70,57 +79,69 @@ class Feed:
     """Training and validation batches of one run.
 
     Args:
-        prepared: The images; or anything with their methods, such as the features of a frozen net.
-        batch_size: Images a step; the last step of an epoch takes what is left.
+        train: The training examples.
+        validation: The validation examples.
+        classes: Number of classes.
+        weighted: Whether uneven classes are weighted. See `class_weights`.
+        batch_size: Examples per step; the last step of an epoch takes what is left.
         seed: Decides, with the epoch, the order.
         smoothing: Label smoothing of the training targets.
 
     Attributes:
-        train: What ``fit`` takes as ``x``: uint8 images, targets and, where classes are weighed, sample weights.
-        validation: What ``predict`` takes: uint8 images in their own order, in large batches.
-        labels: Class numbers of the validation images, ``(N,)``.
-        count: Training images.
-        steps: Batches an epoch.
-        weights: What each class counts, or ``None``.
-        streaming: Whether pages are given back while training, because the arrays are large for this machine.
+        train: The ``x`` of ``fit``: inputs, targets and, where classes are weighted, sample weights.
+        validation: The ``x`` of ``predict``: inputs in their own order, in large batches.
+        labels: Class numbers of the validation examples, ``(N,)``.
+        count: Training examples.
+        steps: Batches per epoch.
+        weights: Weight of each class, or ``None``.
+        streaming: Whether pages are released while training, because the arrays are large for this machine.
     """
 
-    def __init__(self, prepared: Prepared, *, batch_size: int, seed: int, smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        train: Examples,
+        validation: Examples,
+        *,
+        classes: int,
+        weighted: bool,
+        batch_size: int,
+        seed: int,
+        smoothing: float = 0.0,
+    ) -> None:
         import keras
         import psutil
 
         self._seed = seed
-        train, validation = prepared.images("train"), prepared.images("validation")
-        labels, self.labels = prepared.labels("train"), prepared.labels("validation")
-        classes = len(prepared.classes)
-        self.count, self.steps = len(train), math.ceil(len(train) / batch_size)
-        self.weights = class_weights(labels, classes) if prepared.balance == "weights" else None
-        self.streaming = train.nbytes + validation.nbytes > _SHARE_OF_MEMORY * psutil.virtual_memory().available
-        columns = [targets_of(labels, classes, smoothing=smoothing)]
+        self.labels = validation.labels
+        self.count, self.steps = len(train.inputs), math.ceil(len(train.inputs) / batch_size)
+        self.weights = class_weights(train.labels, classes) if weighted else None
+        size = train.inputs.nbytes + validation.inputs.nbytes
+        self.streaming = size > _SHARE_OF_MEMORY * psutil.virtual_memory().available
+        columns = [targets_of(train.labels, classes, smoothing=smoothing)]
         if self.weights is not None:
-            columns.append(self.weights[labels])
-        large = validation_batch(math.prod(train.shape[1:3]))  # of images, or of features
-        kind: Any = _Graph if keras.backend.backend() == "tensorflow" else _Arrays
-        self._train = kind(train, columns, batch_size)
-        self._validation = kind(validation, [], large)
+            columns.append(self.weights[train.labels])
+        large = validation_batch(math.prod(train.inputs.shape[1:3]))
+        kind = _Graph if keras.backend.backend() == "tensorflow" else _Arrays
+        self._train: _Graph | _Arrays = kind(train.inputs, columns, batch_size)
+        self._validation: _Graph | _Arrays = kind(validation.inputs, [], large)
         self.train, self.validation = self._train.batches, self._validation.batches
 
     def begin_epoch(self, epoch: int) -> None:
-        """Put the images in the order of ``epoch`` (from 0). Call before its first batch is taken."""
+        """Set the order of ``epoch`` (from 0). Call this before its first batch is taken."""
         self._train.reorder(order_of(self.count, seed=self._seed, epoch=epoch))
 
     def release(self) -> None:
-        """Give pages back to the system if `streaming`: the memory of the process stays flat."""
+        """Release memory-mapped pages if `streaming`, so that the memory of the process stays flat."""
         if self.streaming:
             self._train.release()
             self._validation.release()
 
 
 def validation_batch(pixels: int) -> int:
-    """Return how many images of ``pixels`` pixels are looked at in one step.
+    """Return the validation batch size for images of ``pixels`` pixels.
 
-    Large steps cost few calls, but several are held at once: with 512 the peak of memory was 150 to 240 MB above that
-    with 128.
+    Large batches cost few calls, but several are in memory at once: with 512 the peak was 150 to 240 MB above that with
+    128.
     """
     return int(min(128, max(32, 2**22 // pixels)))
 
@@ -189,8 +210,8 @@ class _Arrays:
 def _mapped(images: np.ndarray) -> tuple[mmap.mmap | None, np.ndarray, int]:
     """Return (the map, the whole file's array, the row where ``images`` begins in it).
 
-    The file is mapped anew, copy-on-write: DLPack refuses read-only arrays, and nothing ever writes to this one. The
-    whole file, because a slice of it may begin at an address that TensorFlow refuses.
+    The file is mapped a second time, copy-on-write: DLPack refuses read-only arrays, and nothing ever writes to this
+    one. The whole file is mapped, because a slice may begin at an address that TensorFlow refuses.
     """
     file = getattr(images, "filename", None)
     base = getattr(images, "_mmap", None)

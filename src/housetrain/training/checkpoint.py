@@ -1,17 +1,17 @@
-"""Checkpoint: everything a training needs to go on bit for bit, one folder an epoch.
+"""Checkpoints: everything a training needs to resume bit for bit, one folder per epoch.
 
 In: a compiled Keras model and JSON-plain state. Out: a folder ``checkpoints/epoch-00007`` committed by the store's
-protocol, and back. It does not know what the state means, nor images, recipes or ``fit``.
+protocol, and back. It does not know what the state means, or images, recipes and ``fit``.
 
 ```
 model.bin       every variable of the model: weights, batch-norm statistics, the states of all random generators
 optimizer.bin   every variable of the optimizer: step count, moments, moving averages
-best.bin        the weights of the best epoch so far (a hard link to what is there already wherever that is possible)
+best.bin        the weights of the best epoch so far (a hard link to the earlier file where that is possible)
 state.json      names, shapes and types of these, the state of early stopping, the history so far
 manifest.json   bytes and sha256 of each, written last
 ```
 
-The files are the arrays' bytes one after another: no pickle, no format to parse, one copy to memory.
+The files are the arrays' bytes one after another: no pickle, nothing to parse, one copy to memory.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Checkpoint:
 
     Attributes:
         folder: Where it is.
-        epoch: How many epochs it has seen.
-        state: What `save` was given.
+        epoch: Number of finished epochs.
+        state: The ``state`` of `save`.
     """
 
     folder: Path
@@ -48,13 +48,13 @@ class Checkpoint:
     _index: dict[str, list[dict[str, Any]]]
 
     def restore(self, model: Any) -> None:
-        """Put the variables of the model and its optimizer back as they were.
+        """Restore the variables of the model and its optimizer.
 
         Args:
             model: A compiled model of the same recipe.
 
         Raises:
-            CorruptError: The model's variables are not those of the checkpoint.
+            CorruptError: The model has other variables than the checkpoint.
         """
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
@@ -65,7 +65,7 @@ class Checkpoint:
         """Put the weights of the best epoch so far into ``model``.
 
         Raises:
-            CorruptError: The model's weights are not those of the checkpoint.
+            CorruptError: The model has other weights than the checkpoint.
         """
         _assign(model.weights, self._arrays("best"), self.folder)
 
@@ -78,16 +78,16 @@ def save(checkpoints: Path, epoch: int, *, model: Any, improved: bool, state: Ma
 
     Args:
         checkpoints: The folder of checkpoints.
-        epoch: How many epochs are finished, 1 or more.
+        epoch: Number of finished epochs, 1 or more.
         model: The compiled model.
-        improved: Whether this is the best epoch so far; else the best weights of the checkpoint before are carried on.
+        improved: Whether this is the best epoch so far; else the best weights of the previous checkpoint are kept.
         state: JSON-plain.
 
     Returns:
         The checkpoint's folder.
 
     Raises:
-        DiskFull: It cannot be written; the checkpoint before is intact.
+        DiskFull: It cannot be written; the previous checkpoint is intact.
     """
     name = f"{PREFIX}{epoch:06}"
     before = store.committed(checkpoints, PREFIX)
@@ -120,13 +120,13 @@ def newest(checkpoints: Path) -> Checkpoint | None:
 
 
 def _state_variables(model: Any) -> list[Any]:
-    """Return all variables that training changes, without those of the metrics, which begin anew each epoch."""
+    """Return all variables that training changes, except those of the metrics, which are reset each epoch."""
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     return [variable for variable in model.variables if id(variable) not in metrics]
 
 
 def _best_weights(model: Any) -> list[Any]:
-    """Return the weights that were validated: the moving averages stand for the weights where there are some."""
+    """Return the weights that were validated: the moving averages where the optimizer keeps them."""
     if not model.optimizer.use_ema:
         return list(model.weights)
     averages = {
@@ -151,7 +151,7 @@ def _write(path: Path, variables: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _write_all(file: Any, data: memoryview) -> None:
-    while data:  # an unbuffered write may take a part only
+    while data:  # an unbuffered write may write a part only
         data = data[file.write(data) :]
 
 
@@ -171,7 +171,7 @@ def _assign(variables: Sequence[Any], arrays: Sequence[np.ndarray], folder: Path
     if shapes != saved:
         raise CorruptError(
             "The checkpoint belongs to another model",
-            do="train into another folder; the net of this recipe has changed since",
+            do="train into another folder; the architecture of this recipe has changed since",
             checkpoint=str(folder),
         )
     for variable, array in zip(variables, arrays, strict=True):

@@ -1,4 +1,4 @@
-"""Environment: where a run was trained, as plain values for ``env.json`` and the report.
+"""The environment of a training, as plain values for ``env.json`` and the report.
 
 In: the machine and this process. Out: a JSON-plain dict. It does not know the run.
 """
@@ -26,8 +26,8 @@ def environment(*, precision: str, kernels: bool) -> dict[str, Any]:
     """Return versions, machine, backend and the command line.
 
     Args:
-        precision: The compute type that was chosen.
-        kernels: Whether the compiled steps of this package took part.
+        precision: Compute type of the layers.
+        kernels: Whether the compiled steps of this package are used.
     """
     import keras
 

@@ -1,14 +1,15 @@
-"""Features: the outputs of a frozen base for each image, computed once and kept on disk.
+"""Features: the outputs of a frozen base model for each image, computed once and kept on disk.
 
-In: prepared images, the engine of a base. Out: float16 features, one row an image (and one for each augmented
-view). Does not know: labels, heads, run folders.
+In: prepared images, a `Base`. Out: float16 features, one row per image and augmented view. It does not know labels,
+heads or run folders.
 
-A row is kept under a hash of the image's content, the view and the net's weights, so an image that is in another
+A row is kept under a hash of the image's content, the view and the base's weights, so an image that is in another
 split, or in a folder that grew, is not computed again. Rows are appended in blocks, first the numbers, then the keys,
-each made durable: what a kill leaves is a valid shorter file, and the same call goes on from there.
+each made durable: a kill leaves a valid shorter file, and the same call resumes there.
 
 ```
-PREPARED/features/xception-<16 digits>/about.json     which net, precision and width
+PREPARED/features/xception-<16 digits>/about.json     which base and precision
+                                       engine.json    what computed the rows
                                        rows.f16       the numbers, row after row
                                        keys.bin       16 bytes a row
 ```
@@ -16,39 +17,108 @@ PREPARED/features/xception-<16 digits>/about.json     which net, precision and w
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from housetrain.inference.engine import run_padded, stream
-from housetrain.inference.fastest import batch_of
+from housetrain.inference.fastest import DTYPES, FeaturePrecision, batch_of, fastest_engine
 from housetrain.models.augmented_views import View, changed
+from housetrain.models.backbone_weights import fingerprint
+from housetrain.models.backbones import base_layers
 from housetrain.system import store
 from housetrain.system.lock import Lock
 
 if TYPE_CHECKING:
-    from housetrain.data.prepare import Prepared
-    from housetrain.data.split_manifest import SplitName
+    from housetrain.data.prepared import SplitArrays
+    from housetrain.images.input_spec import InputSpec
     from housetrain.inference.engine import LoadedModel
 
 _KEY = 16  # bytes
-_DURABLE_EVERY_S = 2.0  # what a kill may cost
+_DURABLE_EVERY_S = 2.0  # seconds of work that a kill may lose
 
 Progress = Callable[[int, int], None]
 
 
+class Base:
+    """A pretrained model without its head. Its engine is built only if features are missing.
+
+    Args:
+        whole: A model of `models.build`.
+        name: The model's name.
+        spec: Its input.
+        decoder: Versions of what decoded the images: another one may give other pixels for the same file.
+        precision: What to compute in; ``"auto"`` lets the machine decide.
+        sample: A few uint8 images to compare engines on.
+    """
+
+    def __init__(
+        self,
+        whole: Any,
+        name: str,
+        *,
+        spec: InputSpec,
+        decoder: Mapping[str, str],
+        precision: FeaturePrecision,
+        sample: np.ndarray,
+    ) -> None:
+        import keras
+
+        self._model = keras.Model(whole.input, base_layers(whole)[-1].output)
+        self._precision, self._sample = precision, sample
+        self.name, self.width = name, int(self._model.output.shape[-1])
+        self.about = {
+            "model": name,
+            "weights": fingerprint(whole),
+            "spec": spec.to_json(),
+            "precision": precision,
+            "width": self.width,
+            "decoder": dict(decoder),
+        }
+
+    @functools.cached_property
+    def engine(self) -> LoadedModel:
+        """The fastest engine of this machine."""
+        return fastest_engine(self._model, precision=self._precision, sample=self._sample)
+
+    def folder(self, prepared: Path) -> Path:
+        """Return where the features of the images in the folder ``prepared`` are kept."""
+        digest = hashlib.sha256(store.encode(self.about)).hexdigest()[:16]
+        return prepared / "features" / f"{self.name}-{digest}"
+
+
+class Features(NamedTuple):
+    """The features of one split.
+
+    Attributes:
+        rows: float16 ``(N * (1 + views), width)``: all images in their order, then the first view of all, and so on.
+        engine: Name of the engine that computed them.
+        precision: Compute type of that engine.
+        computed: How many rows were missing.
+    """
+
+    rows: np.ndarray
+    engine: str
+    precision: str
+    computed: int
+
+
 class FeatureStore:
-    """The features of one net, on disk. One process may write; use it as a context.
+    """The features of one base, on disk. One process may write; use it as a context.
 
     Args:
         folder: Made if missing.
-        about: JSON-plain: which net. Another one is another folder's.
-        width: Features an image.
+        about: JSON-plain: which base. Another base has another folder.
+        width: Features per image.
+
+    Attributes:
+        engine: ``name`` and ``precision`` of the engine that computed the rows; empty before there are any.
 
     Raises:
         RunLocked: On entering: another process writes there.
@@ -60,6 +130,7 @@ class FeatureStore:
         self._lock = Lock(folder)
         self._rows, self._keys = folder / "rows.f16", folder / "keys.bin"
         self._places: dict[bytes, int] = {}
+        self.engine: dict[str, str] = {}
 
     def __enter__(self) -> FeatureStore:
         self._lock.__enter__()
@@ -78,6 +149,15 @@ class FeatureStore:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def computed_by(self, engine: LoadedModel) -> None:
+        """Record which engine computes the next rows, and remove rows of another precision."""
+        facts = {"name": engine.name, "precision": DTYPES[engine.precision]}
+        if self.engine and self.engine["precision"] != facts["precision"]:
+            self._clear()
+        if self.engine != facts:
+            self.engine = facts
+            store.write_json_atomic(self.folder / "engine.json", facts)
 
     def append(self, keys: Sequence[bytes], rows: np.ndarray) -> None:
         """Add rows, durably.
@@ -112,7 +192,7 @@ class FeatureStore:
         return np.memmap(self._rows, dtype="<f2", mode="r", shape=shape)[places].astype(np.float16, copy=False)
 
     def _open(self) -> None:
-        """Read the keys, and cut off what a kill left half written."""
+        """Read the keys, and remove a half-written end that a kill left."""
         about = self.folder / "about.json"
         if not about.exists():
             store.write_json_atomic(about, self._about)
@@ -125,99 +205,102 @@ class FeatureStore:
                 os.truncate(path, size)
         data = self._keys.read_bytes()
         self._places = {data[_KEY * n : _KEY * (n + 1)]: n for n in range(whole)}
-        if len(self._places) != whole:  # a key twice: not written by this class; begin anew
-            for path in (self._rows, self._keys):
-                os.truncate(path, 0)
-            self._places = {}
+        engine = self.folder / "engine.json"
+        self.engine = dict(store.read_json(engine)) if engine.exists() else {}
+        if len(self._places) != whole or not self.engine:  # a key twice, or of no engine: not written by this class
+            self._clear()
+
+    def _clear(self) -> None:
+        for path in (self._keys, self._rows):
+            os.truncate(path, 0)
+        self._places = {}
 
 
 def features_of(
-    prepared: Prepared,
-    name: SplitName,
+    base: Base,
+    split: SplitArrays,
+    folder: Path,
     *,
-    model: str,
-    weights: str,
-    width: int,
-    engine: LoadedModel,
     views: Sequence[View] = (),
     progress: Progress | None = None,
     check: Callable[[], None] | None = None,
-) -> np.ndarray:
+) -> Features:
     """Return the features of a split: those that are kept, the others computed and kept.
 
     Args:
-        prepared: The images.
-        name: The split.
-        model: The net's name.
-        weights: Hash of its weights.
-        width: Features an image.
-        engine: Computes them.
+        base: Computes them.
+        split: The images.
+        folder: Of the prepared images.
         views: Augmented views besides the images themselves.
         progress: Called with (done, total) rows.
-        check: Called between batches; it may raise to stop. What is computed stays.
-
-    Returns:
-        float16 (N * (1 + views), width): all images in their order, then the first view of all, and so on.
+        check: Called between batches; it may raise to stop. Computed rows stay.
     """
-    spec = prepared.spec.to_json()
-    about = {"model": model, "weights": weights, "spec": spec, "precision": engine.precision, "width": width}
-    about["decoder"] = dict(prepared.decoder)  # the same file may be other pixels after an upgrade
-    digest = hashlib.sha256(store.encode(about)).hexdigest()[:16]
     everything: list[View | None] = [None, *views]
-    keys = [_key(sha256, view) for view in everything for sha256 in prepared.sha256(name)]
-    with FeatureStore(prepared.folder / "features" / f"{model}-{digest}", about, width) as kept:
-        missing = list(dict.fromkeys(key for key in keys if key not in kept))
+    keys = [_key(sha256, view) for view in everything for sha256 in split.sha256]
+    with FeatureStore(base.folder(folder), base.about, base.width) as kept:
+        missing = _missing(kept, keys)
         if missing:
-            places = {key: number for number, key in reversed(list(enumerate(keys)))}
-            _compute(kept, prepared, name, missing, [places[key] for key in missing], everything, engine, len(keys),
-                     progress, check)  # fmt: skip
+            kept.computed_by(base.engine)
+            missing = _missing(kept, keys)  # all of them, if the precision changed
+            _Computation(kept, split, keys, missing, everything, base.engine).run(progress, check)
         elif progress is not None:
             progress(len(keys), len(keys))
-        return kept.rows(keys)
+        return Features(kept.rows(keys), kept.engine["name"], kept.engine["precision"], len(missing))
 
 
-def _compute(
-    kept: FeatureStore,
-    prepared: Prepared,
-    name: SplitName,
-    missing: list[bytes],
-    places: list[int],
-    views: Sequence[View | None],
-    engine: LoadedModel,
-    total: int,
-    progress: Progress | None,
-    check: Callable[[], None] | None,
-) -> None:
-    images, sha256 = prepared.images(name), prepared.sha256(name)
-    count, batch = len(sha256), batch_of(engine)
+def _missing(kept: FeatureStore, keys: Sequence[bytes]) -> list[bytes]:
+    return list(dict.fromkeys(key for key in keys if key not in kept))
 
-    def batches() -> Iterator[np.ndarray]:
-        for start in range(0, len(places), batch):
+
+class _Computation:
+    """Computes the missing rows of one split."""
+
+    def __init__(
+        self,
+        kept: FeatureStore,
+        split: SplitArrays,
+        keys: Sequence[bytes],
+        missing: Sequence[bytes],
+        views: Sequence[View | None],
+        engine: LoadedModel,
+    ) -> None:
+        self.kept, self.split, self.missing, self.views, self.engine = kept, split, missing, views, engine
+        self.total, self.batch = len(keys), batch_of(engine)
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        self.places = [first[key] for key in missing]
+        self.done = 0
+        self.waiting: list[np.ndarray] = []
+
+    def run(self, progress: Progress | None, check: Callable[[], None] | None) -> None:
+        saved = time.monotonic()
+        batches = self._batches(check)
+        try:
+            for rows in stream(
+                lambda some: run_padded(self.engine, some, self.batch), batches, parallel=self.engine.parallel
+            ):
+                self.waiting.append(rows)
+                self.done += len(rows)
+                if time.monotonic() - saved > _DURABLE_EVERY_S:
+                    self._save()
+                    saved = time.monotonic()
+                if progress is not None:
+                    progress(self.total - len(self.missing) + self.done, self.total)
+        finally:
+            self._save()
+
+    def _batches(self, check: Callable[[], None] | None) -> Iterator[np.ndarray]:
+        images, sha256, count = self.split.images, self.split.sha256, len(self.split)
+        for start in range(0, len(self.places), self.batch):
             if check is not None:
                 check()
-            some = places[start : start + batch]
-            yield np.stack([changed(images[n % count], views[n // count], sha256[n % count]) for n in some])
+            places = self.places[start : start + self.batch]
+            yield np.stack([changed(images[n % count], self.views[n // count], sha256[n % count]) for n in places])
 
-    before = total - len(missing)
-    done, waiting, saved = 0, list[np.ndarray](), time.monotonic()
-
-    def save() -> None:
-        nonlocal waiting, saved
-        if waiting:
-            rows = np.concatenate(waiting)
-            kept.append(missing[done - len(rows) : done], rows)
-        waiting, saved = [], time.monotonic()
-
-    try:
-        for rows in stream(lambda some: run_padded(engine, some, batch), batches(), parallel=engine.parallel):
-            waiting.append(rows)
-            done += len(rows)
-            if time.monotonic() - saved > _DURABLE_EVERY_S:
-                save()
-            if progress is not None:
-                progress(before + done, total)
-    finally:
-        save()
+    def _save(self) -> None:
+        if self.waiting:
+            rows = np.concatenate(self.waiting)
+            self.kept.append(self.missing[self.done - len(rows) : self.done], rows)
+        self.waiting = []
 
 
 def _key(sha256: str, view: View | None) -> bytes:

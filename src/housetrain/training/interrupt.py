@@ -1,6 +1,6 @@
-"""Interrupt: Ctrl-C and SIGTERM as a wish that is granted between two steps.
+"""Interrupts: Ctrl-C and SIGTERM take effect between two steps.
 
-In: signals. Out: `Interrupted`, raised where it is safe. It does not know what is being interrupted.
+In: signals. Out: `Interrupted`, raised where it is safe. It does not know what is interrupted.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C or SIGTERM after a finished step. Everything finished is kept.
+    """Ctrl-C or SIGTERM stopped the training after a finished step. Everything finished is kept.
 
-    A `KeyboardInterrupt`, so that a command line leaves with 130 and nobody's ``except Exception`` swallows it.
+    A `KeyboardInterrupt`, so that a command line exits with 130 and no ``except Exception`` swallows it.
 
     Args:
         number: The signal.
@@ -26,19 +26,19 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """While it is entered, the first SIGINT or SIGTERM is only noted; `check` raises it. A second one is not held back.
+    """A context in which the first SIGINT or SIGTERM is only recorded, for `check` to raise. A second one acts at once.
 
-    Outside the main thread, where Python lets nobody handle signals, it does nothing.
+    Outside the main thread, where Python does not allow signal handlers, the context does nothing.
     """
 
     def __init__(self) -> None:
-        self._noted = 0
+        self._received = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+                self._before[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(
@@ -47,17 +47,17 @@ class Signals:
         self._restore()
 
     def check(self) -> None:
-        """Raise what was noted.
+        """Raise the recorded signal.
 
         Raises:
             Interrupted: A signal came since the context was entered.
         """
-        if self._noted:
-            raise Interrupted(self._noted)
+        if self._received:
+            raise Interrupted(self._received)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._noted = number
-        self._restore()  # who asks twice does not want to wait
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self._received = number
+        self._restore()  # a second signal acts at once
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

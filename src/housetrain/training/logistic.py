@@ -1,10 +1,10 @@
-"""Logistic regression on features: the head of a frozen net, along a path of regularization strengths.
+"""Logistic regression on features: the head of a frozen base, along a path of regularization strengths.
 
-In: features (N, D), targets, weights of the images. Out: for one strength after the other, from strong to weak, the
-kernel and bias of a `Dense` layer. Does not know: Keras, images, which strength is the best (validation says so).
+In: features (N, D), targets, image weights. Out: for each strength, from strong to weak, the kernel and bias of a
+`Dense` layer. It does not know Keras or images, nor which strength is the best: validation decides.
 
-Features are standardized for the fit, so that one strength suits all of them and few steps are needed; the kernel and
-bias given back take the features as they are.
+The fit uses standardized features, so that one strength suits all of them and few iterations are needed; the returned
+kernel and bias take the features as they are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
-"""L2 penalties on standardized features, against the mean loss of an image, from strong to weak."""
+STRENGTHS = tuple(float(f"{digit}e{power}") for power in range(2, -7, -1) for digit in (3, 1))
+"""L2 penalties on standardized features, relative to the mean loss per image, from strong (300) to weak (1e-6)."""
 _BLOCK_BYTES = 64 << 20
-_STEPS = 200
+_ITERATIONS = 200
 _TOLERANCE = 1e-5
 
 Float = NDArray[np.float32]
@@ -28,16 +28,16 @@ class Head(NamedTuple):
     """A `Dense` layer's weights.
 
     Args:
-        strength: The L2 penalty they were found with.
+        strength: The L2 penalty of the fit.
         kernel: float32 (D, outputs).
         bias: float32 (outputs,).
-        steps: Steps of the optimizer.
+        iterations: Iterations of the optimizer.
     """
 
     strength: float
     kernel: Float
     bias: Float
-    steps: int
+    iterations: int
 
     def probabilities(self, features: np.ndarray) -> Float:
         """Return the outputs for ``features`` (N, D): (N, 1) sigmoid or (N, outputs) softmax, float32."""
@@ -53,14 +53,14 @@ def path(
     strengths: Sequence[float] = STRENGTHS,
     check: Callable[[], None] | None = None,
 ) -> Iterator[Head]:
-    """Yield the best head for each strength, each found from the one before (L-BFGS on the convex loss).
+    """Yield the best head for each strength, each fitted from the previous one (L-BFGS on the convex loss).
 
     Args:
         features: float16 or float32 (N, D).
         targets: float32 (N, 1), the probability of the second class; or (N, outputs), rows summing to 1.
-        weights: What each image counts, float32 (N,), mean 1; all the same by default.
+        weights: Weight of each image, float32 (N,), mean 1; all 1 by default.
         strengths: L2 penalties, strong to weak.
-        check: Called now and then; it may raise to stop.
+        check: Called in each iteration; it may raise to stop.
     """
     from scipy.optimize import minimize
 
@@ -93,7 +93,7 @@ def path(
             return value_in_all, np.concatenate([slope.reshape(-1) + strength * own, drift])
 
         found = minimize(
-            loss, point, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "gtol": _TOLERANCE, "ftol": 1e-7}
+            loss, point, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "gtol": _TOLERANCE, "ftol": 1e-7}
         )
         point = found.x
         kernel = point[: width * outputs].reshape(width, outputs) / spread[:, None]
@@ -116,7 +116,7 @@ def moments(features: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 class _Scaled:
-    """Standardized blocks of features: all at once where memory allows, else made anew in each pass."""
+    """Standardized blocks of features: kept where memory allows, else computed in each pass."""
 
     def __init__(self, features: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> None:
         import psutil
@@ -141,17 +141,17 @@ def _blocks(features: np.ndarray) -> Iterator[Float]:
 
 
 def _activate(logits: Float) -> Float:
-    if logits.shape[1] == 1:
-        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0))), dtype=np.float32)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+    from scipy.special import expit, softmax
+
+    return np.asarray(expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1), dtype=np.float32)
 
 
 def _cross_entropy(logits: Float, targets: Float) -> tuple[Float, Float]:
-    """Return the cross-entropy of each row (N,) in nats, and its slope in the logits."""
+    """Return the cross-entropy of each row (N,) in nats, and its gradient in the logits."""
+    from scipy.special import logsumexp
+
     if logits.shape[1] == 1:
         value = np.logaddexp(0.0, logits)[:, 0] - targets[:, 0] * logits[:, 0]
     else:
-        top = logits.max(axis=1, keepdims=True)
-        value = (np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]) - (targets * logits).sum(axis=1)
+        value = logsumexp(logits, axis=1) - (targets * logits).sum(axis=1)
     return value.astype(np.float32), _activate(logits) - targets

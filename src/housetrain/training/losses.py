@@ -1,7 +1,7 @@
-"""Objective: what is minimized, and how good a model is on the validation split.
+"""The loss that is minimized, and the scores of a model on the validation split.
 
 In: the number of classes, a model's outputs. Out: a Keras loss and metrics; loss, accuracy and confusion as numbers.
-Does not know: images, optimizers, epochs.
+It does not know images, optimizers or epochs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def loss_and_metrics(classes: int, *, smoothed: bool = False) -> tuple[Any, list
     """Return the loss and the metrics to compile with.
 
     Args:
-        classes: Two are one sigmoid unit, more are softmax.
-        smoothed: Whether the targets are smoothed. Then ``crossentropy`` is the loss against the plain targets, so that
-            it can be compared with the validation loss.
+        classes: Number of classes; two have one sigmoid unit, more have softmax units.
+        smoothed: Whether the targets are smoothed. Then the metric ``crossentropy`` is the loss against the plain
+            targets, which can be compared with the validation loss.
     """
     import keras
     from keras import ops
@@ -50,24 +50,24 @@ def loss_and_metrics(classes: int, *, smoothed: bool = False) -> tuple[Any, list
 def scores(outputs: np.ndarray, labels: np.ndarray, classes: int) -> tuple[dict[str, float], np.ndarray]:
     """Return ``{"val_loss", "val_accuracy"}`` and the confusion counts, rows being the true classes.
 
-    The loss is the mean cross-entropy in nats against plain targets, summed in float64: it does not depend on the batch
-    size, nor on label smoothing or class weights, so runs can be compared by it.
+    The loss is the mean cross-entropy in nats against plain targets, summed in float64. It does not depend on the batch
+    size, label smoothing or class weights, so it can be compared between runs.
 
     Args:
         outputs: ``(N, 1)`` probability of the second class, or ``(N, classes)``; values 0 to 1.
         labels: Class numbers, ``(N,)``.
-        classes: How many classes there are.
+        classes: Number of classes.
     """
     probabilities = class_probabilities(outputs, classes, dtype=np.float64)
     loss = float(np.mean(cross_entropy(labels, probabilities)))
-    guesses = (probabilities[:, 1] > 0.5).astype(np.int64) if classes == 2 else probabilities.argmax(axis=1)
-    confusion = np.bincount(labels * classes + guesses, minlength=classes * classes).reshape(classes, classes)
-    return {"val_loss": loss, "val_accuracy": float(np.mean(guesses == labels))}, confusion
+    predicted = (probabilities[:, 1] > 0.5).astype(np.int64) if classes == 2 else probabilities.argmax(axis=1)
+    confusion = np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    return {"val_loss": loss, "val_accuracy": float(np.mean(predicted == labels))}, confusion
 
 
 @contextlib.contextmanager
 def averaged(model: Any) -> Iterator[None]:
-    """Let the moving averages stand for the weights inside the block, where the optimizer keeps some."""
+    """Use the moving averages as the weights inside the block, where the optimizer keeps them."""
     optimizer = model.optimizer
     if not optimizer.use_ema:
         yield
@@ -77,7 +77,7 @@ def averaged(model: Any) -> Iterator[None]:
     variables, averages = optimizer._trainable_variables, optimizer._model_variables_moving_average
     own = [keras.ops.convert_to_numpy(variable.value) for variable in variables]
     for variable, average in zip(variables, averages, strict=True):
-        # A copy: on JAX two variables would share one buffer, and predict() gives its buffers away.
+        # A copy: on JAX two variables would share one buffer, and predict() donates its buffers.
         variable.assign(keras.ops.convert_to_numpy(average.value))
     try:
         yield

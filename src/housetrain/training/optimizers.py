@@ -1,7 +1,7 @@
-"""Optimizers: a recipe's optimizer and learning-rate schedule, as Keras takes them.
+"""Optimizers: a recipe's optimizer and learning-rate schedule for Keras.
 
 In: a `Recipe`, the steps of an epoch. Out: a built-in Keras optimizer, `FusedAdam` or `ConvMuon`.
-Does not know: the model, the images, the loop. Imported only where a model is trained.
+It does not know the model, the images or the loop, and is imported only where a model is trained.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import keras  # noqa: TID253 - classes need their bases; only session.py imports this module, inside train()
+import keras  # noqa: TID253 - classes need their bases; imported only inside train()
 from keras import ops  # noqa: TID253
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # keras carries no types
     """Adam (Kingma & Ba 2015, arXiv:1412.6980) whose update is one pass over the weights on TensorFlow.
 
-    Keras composes the update of about a dozen operations, each a pass over all weights and both moments; TensorFlow has
-    the whole of it as one kernel, ``ResourceApplyAdam``, with the same formula. On other backends, with ``amsgrad`` and
-    for sparse gradients it is Keras' own update.
+    Keras composes the update from about a dozen operations, each a pass over all weights and both moments; TensorFlow
+    has one kernel with the same formula, ``ResourceApplyAdam``. On other backends, with ``amsgrad`` and for sparse
+    gradients this is Keras' own update.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -53,14 +53,14 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # keras carries n
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """A learning rate that follows the step: linear warm-up, then flat, half a cosine, or up and down.
+    """A learning rate that depends on the step: linear warm-up, then constant, half a cosine, or up and down.
 
     Args:
         kind: ``"constant"``, ``"cosine"`` (Loshchilov & Hutter 2017, arXiv:1608.03983) or ``"one-cycle"`` (Smith and
-            Topin 2018, arXiv:1708.07120, with cosine ways up and down as in fast.ai).
+            Topin 2018, arXiv:1708.07120, with cosine annealing up and down as in fast.ai).
         peak: The largest rate.
         steps: Steps of the whole training.
-        warmup: Steps of the rise. One-cycle rises over 30 % of the steps where this is 0.
+        warmup: Steps of the rise. If 0, one-cycle rises over 30 % of the steps.
     """
 
     def __init__(self, kind: str, *, peak: float, steps: int, warmup: int = 0) -> None:
@@ -70,13 +70,13 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
     def __call__(self, step: Any) -> Any:
         """Return the rate of ``step``, counted from 0, as a float32 scalar."""
         step = ops.cast(step, "float32")
-        # The first step already learns, the last of the warm-up is at the peak.
-        risen = ops.minimum((step + 1) / max(1, self.warmup), 1.0)
+        # The first step has a rate above 0; the last of the warm-up is at the peak.
+        rise = ops.minimum((step + 1) / max(1, self.warmup), 1.0)
         if self.kind == "one-cycle":
-            risen = 0.04 + 0.96 * 0.5 * (1 - ops.cos(math.pi * risen))
-        gone = ops.clip((step - self.warmup) / max(1, self.steps - self.warmup), 0.0, 1.0)
-        fallen = 1.0 if self.kind == "constant" else 0.5 * (1 + ops.cos(math.pi * gone))
-        return self.peak * ops.where(step < self.warmup, risen, fallen)
+            rise = 0.04 + 0.96 * 0.5 * (1 - ops.cos(math.pi * rise))
+        progress = ops.clip((step - self.warmup) / max(1, self.steps - self.warmup), 0.0, 1.0)
+        decay = 1.0 if self.kind == "constant" else 0.5 * (1 + ops.cos(math.pi * progress))
+        return self.peak * ops.where(step < self.warmup, rise, decay)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
@@ -88,7 +88,7 @@ def optimizer_of(recipe: Recipe, *, steps_per_epoch: int) -> Any:
 
     Args:
         recipe: Optimizer, learning rate, schedule, warm-up, weight decay and moving average.
-        steps_per_epoch: Batches an epoch; the schedule runs over ``recipe.epochs`` of them.
+        steps_per_epoch: Batches per epoch; the schedule runs over ``recipe.epochs`` of them.
     """
     rate: Any = recipe.learning_rate
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
@@ -104,7 +104,7 @@ def optimizer_of(recipe: Recipe, *, steps_per_epoch: int) -> Any:
         from housetrain.training.muon import ConvMuon
 
         return ConvMuon(momentum=0.9, adam_beta_2=0.99, adam_weight_decay=common["weight_decay"], **common)
-    return FusedAdam(**common)  # adamw is adam with weight decay apart from the gradient, as Keras does it for both
+    return FusedAdam(**common)  # in Keras adamw is adam with decoupled weight decay
 
 
 def exempt_from_decay(optimizer: Any, model: Any) -> None:

@@ -1,7 +1,7 @@
-"""Precision and determinism: how the machine computes.
+"""Numeric precision and determinism.
 
 In: a `Recipe`, the machine. Out: the compute type of the layers; bit-equal results where they are asked for.
-Does not know: models. Weights, loss and the output stay float32 whatever is chosen here.
+It does not know models. Weights, loss and the output are float32 in any case.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def auto_precision() -> Literal["float32", "bfloat16"]:
 
 
 def make_deterministic(recipe: Recipe) -> None:
-    """Seed what draws numbers, and where the recipe asks for it, forbid operations whose sums depend on timing.
+    """Seed the random generators and, with ``recipe.deterministic``, disable operations whose sums depend on timing.
 
-    TensorFlow has no way back from its deterministic mode: it stays for the rest of the process, and only costs speed.
-    Python's and numpy's own generators are left as they were.
+    TensorFlow cannot leave its deterministic mode: it stays on for the rest of the process, and only costs speed.
+    Python's and numpy's global generators keep their state.
     """
     import keras
 

@@ -15,6 +15,8 @@ from housetrain.errors import DiskFull
 from housetrain.system import store
 from housetrain.system.events import Callback, Stage, State
 
+_FACTS = ("phase", "epoch", "epochs", "loss", "accuracy", "images_per_s", "eta_s")
+
 
 class ProgressFile(Callback):
     """Keeps ``progress.json`` up to date: phase, step, steps, loss, accuracy, images_per_s, eta_s, pid, time, ...
@@ -36,7 +38,8 @@ class ProgressFile(Callback):
 
     def progress(self, stage: Stage, done: int, total: int, **facts: Any) -> None:
         """Write how far the stage is."""
-        self._last = {"phase": stage, **facts, "step": done, "steps": total}
+        plain = {name: value for name, value in facts.items() if name in _FACTS}
+        self._last = {"phase": stage, **plain, "step": done, "steps": total}
         self._write()
 
     def end(self, stage: Stage, state: State = "complete", **facts: Any) -> None:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from housetrain.errors import HousetrainError, IncompleteError, one_line
 from housetrain.system import store
 from housetrain.system.lock import Lock
+from housetrain.training.history import unit_of
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
@@ -41,7 +42,7 @@ class History(list[dict[str, Any]]):
     """One row per epoch, as a list of plain dicts."""
 
     def to_frame(self) -> Any:
-        """Return the rows as a ``pandas.DataFrame`` with the epoch as its index.
+        """Return the rows as a ``pandas.DataFrame`` with the epoch, or the step of a path, as its index.
 
         Raises:
             HousetrainError: pandas is not installed.
@@ -55,7 +56,7 @@ class History(list[dict[str, Any]]):
                 "History.to_frame needs pandas, which is not installed", do="pip install pandas"
             ) from error
         frame = pandas.DataFrame(list(self))
-        return frame.set_index("epoch") if "epoch" in frame else frame
+        return frame.set_index(unit_of(self)) if len(self) else frame
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,12 +95,17 @@ class Run:
         return cls(folder)
 
     # ------------------------------------------------------------------------------------- same run or another
-    def matches(self, recipe: Recipe, prepared: Prepared) -> bool:
+    def matches(self, recipe: Recipe, prepared: Prepared, *, own_model: str = "") -> bool:
         """Return whether this is a run of ``recipe`` on these prepared images, finished or not.
 
         The only decision of this kind: resuming, choosing a run folder and refusing another run's folder all use it.
+
+        Args:
+            recipe: The settings.
+            prepared: The images.
+            own_model: Hash of the architecture of a Keras model given to `train`; empty for the recipe's model.
         """
-        return not differences(self, recipe, prepared)
+        return not differences(self, recipe, prepared, own_model=own_model)
 
     # ------------------------------------------------------------------------------------- what was asked for
     @property
@@ -139,7 +145,11 @@ class Run:
     # ------------------------------------------------------------------------------------- what happened
     @property
     def history(self) -> History:
-        """One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, lr, seconds, images_per_s."""
+        """One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, lr, seconds, images_per_s.
+
+        The logistic head of a pretrained model has a row per regularization strength instead: step (from 1), l2, loss,
+        accuracy, val_loss, val_accuracy, iterations, seconds, images_per_s.
+        """
         return History(store.read_lines(self.folder / "history.jsonl"))
 
     @property
@@ -232,7 +242,7 @@ class Run:
         return self.folder / "checkpoints"
 
 
-def differences(run: Run, recipe: Recipe, prepared: Prepared) -> list[str]:
+def differences(run: Run, recipe: Recipe, prepared: Prepared, *, own_model: str = "") -> list[str]:
     """Return how a run differs from one of ``recipe`` on these images, a phrase each; empty for the same run.
 
     A setting that the run's recipe lacks, because an earlier version wrote it, has its default.
@@ -241,7 +251,9 @@ def differences(run: Run, recipe: Recipe, prepared: Prepared) -> list[str]:
 
     try:
         kept = store.plain(Recipe.from_json(run.recipe_json).to_json())
-        data = run.input_json.get("data") if (run.folder / "input.json").exists() else prepared.fingerprint
+        begun = (run.folder / "input.json").exists()
+        data = run.input_json.get("data") if begun else prepared.fingerprint
+        model = run.input_json.get("own_model", "") if begun else own_model
     except (OSError, ValueError, HousetrainError) as error:
         return [f"its files cannot be read ({one_line(str(error))})"]
     asked = store.plain(recipe.to_json())
@@ -250,4 +262,5 @@ def differences(run: Run, recipe: Recipe, prepared: Prepared) -> list[str]:
         for name in sorted(kept.keys() | asked.keys())
         if kept.get(name) != asked.get(name)
     ]
-    return [*found, "the prepared images differ"] if data != prepared.fingerprint else found
+    found += ["the prepared images differ"] if data != prepared.fingerprint else []
+    return [*found, "the architecture of your own model differs"] if model != own_model else found

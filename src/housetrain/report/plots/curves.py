@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from housetrain.report.plots.frame import Frame, padded, percent
 from housetrain.report.plots.svg import text_width, ticks
 from housetrain.system.text import format_count, format_percent
-from housetrain.training.overfitting import overfitting_in_words
+from housetrain.training.history import Unit, unit_of
+from housetrain.training.overfitting import overfitting_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -25,13 +26,14 @@ _FEW_POINTS = 40  # with so few epochs the points are drawn large
 
 @dataclass(frozen=True)
 class Curves:
-    """A training, epoch by epoch. A value that is not a number is ``None``.
+    """A training, epoch by epoch or along a regularization path. A value that is not a number is ``None``.
 
     Attributes:
-        epochs: From 1.
+        epochs: From 1; the steps of a path.
         loss, val_loss, accuracy, val_accuracy: One value per epoch; accuracies in [0, 1].
         best: The epoch whose weights are kept, ``None`` before the first has ended.
         overfitting: The epoch at which overfitting begins, ``None`` if it does not.
+        unit: What ``epochs`` counts: ``"epoch"``, or ``"step"`` of a regularization path.
     """
 
     epochs: tuple[int, ...]
@@ -41,6 +43,7 @@ class Curves:
     val_accuracy: tuple[float | None, ...]
     best: int | None
     overfitting: int | None
+    unit: Unit = "epoch"
 
     def at(self, name: str, epoch: int) -> float | None:
         """Return the value of the series ``name`` at ``epoch``."""
@@ -58,7 +61,8 @@ def curve_table(
         best: The epoch whose weights are kept; by default that of the lowest validation loss.
         overfitting: The epoch at which overfitting begins, as `housetrain.training.overfitting.overfitting` finds it.
     """
-    epochs = tuple(int(row.get("epoch", number)) for number, row in enumerate(history, 1))
+    unit = unit_of(history)
+    epochs = tuple(int(row.get(unit, number)) for number, row in enumerate(history, 1))
     series = {
         name: tuple(None if row.get(name) is None else float(row[name]) for row in history)
         for name in ("loss", "val_loss", "accuracy", "val_accuracy")
@@ -66,7 +70,7 @@ def curve_table(
     if best not in epochs:
         losses = [(value, epoch) for value, epoch in zip(series["val_loss"], epochs, strict=True) if value is not None]
         best = min(losses)[1] if losses else None
-    return Curves(epochs, best=best, overfitting=overfitting if overfitting in epochs else None, **series)
+    return Curves(epochs, best=best, overfitting=overfitting if overfitting in epochs else None, unit=unit, **series)
 
 
 def describe_training(curves: Curves, history: Sequence[Mapping[str, Any]]) -> str:
@@ -75,11 +79,13 @@ def describe_training(curves: Curves, history: Sequence[Mapping[str, Any]]) -> s
         return "No epoch is finished yet."
     loss, accuracy = curves.at("val_loss", curves.best), curves.at("val_accuracy", curves.best)
     text = f"{format_count(len(curves.epochs), 'epoch')}; best epoch {curves.best}, whose weights are kept"
+    if curves.unit == "step":
+        text = f"{format_count(len(curves.epochs), 'regularization strength')}; step {curves.best} is kept"
     if loss is not None and accuracy is not None:
         text += f" (validation loss {loss:.4f}, validation accuracy {format_percent(accuracy)})"
-    if found := overfitting_in_words(history):
+    if found := overfitting_text(history):
         return f"{text}. {found}"
-    if len(curves.epochs) > 2 and curves.best == curves.epochs[-1]:
+    if curves.unit == "epoch" and len(curves.epochs) > 2 and curves.best == curves.epochs[-1]:
         return f"{text}. The last epoch is the best: training longer may improve the model."
     return f"{text}."
 
@@ -106,18 +112,19 @@ def draw_curves(curves: Curves, name: Literal["loss", "accuracy"], *, epochs: in
         if end - start > 68:
             drawing.text(end - 6, frame.top + 15, "overfitting", "overfit-name", anchor="end")
     frame.draw_y_axis(percent if name == "accuracy" else "{:g}".format)
-    frame.draw_x_axis("epoch", [tick for tick in ticks(first, last, count=8) if tick == int(tick)])
+    frame.draw_x_axis(curves.unit, [tick for tick in ticks(first, last, count=8) if tick == int(tick)])
     if curves.best is not None:
         drawing.line(frame.x(curves.best), frame.top, frame.x(curves.best), frame.bottom, "best-line")
     for style, values in (("training", training), ("validation", validation)):
-        _draw_series(frame, curves.epochs, values, style=style, name=name)
+        _draw_series(frame, curves, values, style=style, name=name)
     if curves.best is not None and (value := curves.at(f"val_{name}", curves.best)) is not None:
         drawing.circle(frame.x(curves.best), frame.y(value), 5.5, "ring validation")
-        _draw_best(frame, curves, f"{_value(name, value)} at epoch {curves.best}", name)
+        _draw_best(frame, curves, f"{_value(name, value)} at {curves.unit} {curves.best}", name)
     return drawing.markup()
 
 
-def _draw_series(frame: Frame, epochs: Sequence[int], values: Sequence[float | None], *, style: str, name: str) -> None:
+def _draw_series(frame: Frame, curves: Curves, values: Sequence[float | None], *, style: str, name: str) -> None:
+    epochs = curves.epochs
     points = [
         None if value is None else (frame.x(epoch), frame.y(value)) for epoch, value in zip(epochs, values, strict=True)
     ]
@@ -125,7 +132,7 @@ def _draw_series(frame: Frame, epochs: Sequence[int], values: Sequence[float | N
     radius = 2.2 if len(points) <= _FEW_POINTS else 1.2
     for epoch, value, point in zip(epochs, values, points, strict=True):
         if point is not None and value is not None:
-            tip = f"{style}, epoch {epoch}: {_value(name, value)}"
+            tip = f"{style}, {curves.unit} {epoch}: {_value(name, value)}"
             frame.drawing.circle(*point, radius, f"dot {style}", tip=tip)
 
 
@@ -150,9 +157,9 @@ def _value(name: str, value: float) -> str:
 
 
 def _label(curves: Curves, name: str) -> str:
-    text = f"{name.capitalize()} over {len(curves.epochs)} epochs."
+    text = f"{name.capitalize()} over {len(curves.epochs)} {curves.unit}s."
     if curves.best is not None and (value := curves.at(f"val_{name}", curves.best)) is not None:
-        text += f" Validation {name} {_value(name, value)} at the best epoch, {curves.best}."
+        text += f" Validation {name} {_value(name, value)} at the best {curves.unit}, {curves.best}."
     if curves.overfitting is not None:
         text += f" Overfitting begins at epoch {curves.overfitting}."
     return text

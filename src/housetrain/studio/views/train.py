@@ -24,7 +24,7 @@ from housetrain.studio.views import Page
 from housetrain.studio.widgets import plain, readable
 from housetrain.system import store
 from housetrain.system.text import format_duration
-from housetrain.training.overfitting import overfitting, overfitting_in_words
+from housetrain.training.overfitting import overfitting, overfitting_text
 from housetrain.training.run import Run
 
 PAGE = Page("Train", icon="model_training", position=20)
@@ -225,15 +225,19 @@ def _panel(run: Run, state: str) -> None:
         else ("time", format_duration(took) if took else "–", "Training time."),
     )
     if history:
-        table = curve_table(history, best=result.get("best_epoch"), overfitting=overfitting(history))
+        table = curve_table(
+            history, best=result.get("best_epoch", result.get("best_step")), overfitting=overfitting(history)
+        )
         one, two = st.columns(2)
         names: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
         for place, name in zip((one, two), names, strict=True):
             with place:
                 st.markdown(f"**{name.capitalize()}**")
-                drawing = draw_curves(table, name, epochs=int(recipe["epochs"]) if state == "running" else 0)
+                drawing = draw_curves(
+                    table, name, epochs=int(recipe["epochs"]) if state == "running" and table.unit == "epoch" else 0
+                )
                 plot.show(drawing, key=f"curves-{name}-{run.folder.name}", legend=LEGEND)
-        if words := overfitting_in_words(history):
+        if words := overfitting_text(history):
             st.warning(plain(words), icon=":material/trending_up:")
     elif state == "running":
         st.caption("The curves appear after the first epoch.")
@@ -244,18 +248,26 @@ def _status(run: Run, state: str, progress: dict[str, Any], history: list[dict[s
     job = jobs.newest(Settings.of().jobs, target=run.folder, verb="train")
     if state == "running":
         epoch, step, steps = progress.get("epoch", 1), progress.get("step") or 0, progress.get("steps") or 0
-        share = (len(history) + (step / steps if steps else 0.0)) / epochs
-        words = {"train": f"batch {step:,} of {steps:,}", "validate": "validating"}
-        now = words.get(str(progress.get("phase")), "starting")
-        st.progress(min(1.0, share), text=f"Epoch {epoch} of {epochs}, {now}")
+        phase, share = str(progress.get("phase")), step / steps if steps else 0.0
+        if phase == "features":
+            st.progress(min(1.0, share), text=f"Computing features, {step:,} of {steps:,}")
+        elif phase == "path":
+            st.progress(min(1.0, share), text=f"Regularization strength {step} of {steps}")
+        else:
+            words = {"train": f"batch {step:,} of {steps:,}", "validate": "validating"}
+            text = f"Epoch {epoch} of {epochs}, {words.get(phase, 'starting')}"
+            st.progress(min(1.0, (len(history) + share) / epochs), text=text)
         _stopping(run)
     elif job is not None and job.active:
         st.progress(0.0, text="Starting …")
     elif state == "complete":
         result = run.result or {}
         text = f"Finished: {result.get('epochs_run', len(history))} of {epochs} epochs"
+        if "steps_run" in result:
+            text = f"Finished: {result['steps_run']} regularization strengths"
         text += f", {result['reason']}" if result.get("reason") not in (None, "all epochs") else ""
         best = f". The weights of the best epoch ({result['best_epoch']}) are kept." if "best_epoch" in result else "."
+        best = f". The best L2 penalty is {result['l2']:g}." if "l2" in result else best
         st.success(plain(text + best), icon=":material/check_circle:")
     elif state == "failed":
         st.error(plain(f"Training failed: {run.failure}. The last good weights are kept."))

@@ -1,0 +1,73 @@
+"""The whole workflow: what it checks before it starts, where it writes, what it reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from events_of import Event, Listener
+from prepared_digits import digits
+
+import housetrain as ht
+from housetrain import workflow
+from housetrain.errors import RecipeError
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return ht.sample("digits", tmp_path / "images")
+
+
+def test_contradictions_are_found_before_the_images_are_read(tmp_path: Path) -> None:
+    missing = tmp_path / "no such folder"
+    with pytest.raises(RecipeError, match="Settings replace those of the preset"):
+        workflow.run(missing, recipe=ht.Recipe.of("mlp"), settings={"epochs": 2})
+    with pytest.raises(RecipeError, match="Settings replace those of the preset"):
+        workflow.run(missing, sweep=ht.Grid(), settings={"epochs": 2})
+    with pytest.raises(RecipeError, match="20x20 images allow 2 convolutions"):
+        workflow.run(missing, recipe=ht.Recipe.of("cnn", conv=4, image_size=20))
+    recipes = [ht.Recipe.of("cnn", image_size=30), ht.Recipe.of("cnn", image_size=40)]
+    with pytest.raises(RecipeError, match="same images"):
+        workflow.run(missing, sweep=recipes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_reports_its_stages_in_order(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    events: list[Event] = []
+    recipe = ht.Recipe.of("mlp", epochs=1)
+    outcome = workflow.run(images, recipe=recipe, callbacks=[Listener(events.append)])
+    begun = [event["stage"] for event in events if event["event"] == "begin"]
+    assert [stage for stage in begun if stage in ("scan", "prepare", "train")] == ["scan", "prepare", "train"]
+    ended = [(event["stage"], event["state"]) for event in events if event["event"] == "end"]
+    assert [stage for stage, _ in ended] == begun and {state for _, state in ended} == {"complete"}
+    assert outcome.run.folder == Path("runs/images") and outcome.report.is_file() and outcome.bundle.is_dir()
+    assert outcome.to_json()["result"]["epochs_run"] == 1
+    notes = [event["text"] for event in events if event["event"] == "note"]
+    assert any(note.startswith("Prepared 1,2") and "validation" in note for note in notes)
+    again = workflow.run(images, recipe=recipe)
+    assert again.run.folder == outcome.run.folder and again.evaluation.opened == 1
+
+
+def test_folders_are_numbered_until_one_is_free_or_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays = digits(tmp_path / "arrays", classes=2, most=60)
+    recipes = [ht.Recipe.of("mlp", epochs=1), ht.Recipe.of("mlp", epochs=2)]
+    for recipe, name in zip(recipes, ("pets", "pets-2"), strict=True):
+        folder = workflow.free_run_folder(Path("data/pets"), arrays, recipe)
+        assert folder == Path("runs") / name
+        ht.train(arrays, recipe, folder)
+    assert [workflow.free_run_folder(Path("data/pets"), arrays, recipe).name for recipe in recipes] == [
+        "pets",
+        "pets-2",
+    ]
+
+
+def test_counts_are_one_line(tmp_path: Path) -> None:
+    arrays = digits(tmp_path / "arrays", classes=2, most=60)
+    counts = arrays.counts()
+    text = workflow.counts_text(arrays.split)
+    assert text.startswith(
+        f"{sum(counts['train'].values())} train (0 {counts['train']['0']}, 1 {counts['train']['1']}), "
+    )
+    assert "\n" not in text

@@ -1,0 +1,105 @@
+"""Features: computed once, kept durably, never mixed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras  # noqa: TID253
+import numpy as np
+import pytest
+from prepared_digits import digits
+
+from housetrain.data.prepare import Prepared
+from housetrain.models.augmented_views import View
+from housetrain.training.features import Base, FeatureStore, features_of
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return digits(tmp_path_factory.mktemp("few"), classes=2, most=120)
+
+
+def base_of(few: Prepared, *, scale: float = 1.0, **changes: Any) -> Base:
+    """Features: the mean of each image's four quarters, times ``scale``."""
+    image = keras.Input((8, 8, 1), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(scale, name="scale")(image)
+    x = keras.layers.AveragePooling2D(4, name="base_pool")(x)
+    x = keras.layers.Flatten(name="base_flatten")(x)
+    x = keras.layers.Dense(4, use_bias=False, kernel_initializer="identity", name="base_dense")(x)
+    whole = keras.Model(image, keras.layers.Dense(1, activation="sigmoid", name="probability")(x))
+    whole.get_layer("base_dense").set_weights([scale * np.eye(4, dtype=np.float32)])
+    options = {"spec": few.spec, "decoder": {"a": "1"}, "precision": "float32"} | changes
+    return Base(whole, "tiny", sample=np.asarray(few.train.images[:4]), **options)
+
+
+def quarters(images: np.ndarray) -> np.ndarray:
+    return images[..., 0].reshape(-1, 2, 4, 2, 4).mean(axis=(2, 4)).reshape(-1, 4)
+
+
+def test_rows_come_in_the_order_of_images_then_views(few: Prepared, tmp_path: Path) -> None:
+    counts: list[tuple[int, int]] = []
+    view = View(1, 0, flip="horizontal", shift=0.0, rotate=0.0, zoom=0.0, stretch=0.0, contrast=0.0)
+    found = features_of(
+        base_of(few), few.train, tmp_path, views=[view], progress=lambda done, total: counts.append((done, total))
+    )
+    count = len(few.train)
+    assert found.rows.shape == (2 * count, 4) and found.rows.dtype == np.float16
+    expected = quarters(np.asarray(few.train.images))
+    assert found.rows[:count] == pytest.approx(expected, rel=2e-3, abs=0.1)
+    mirrored = expected.reshape(-1, 2, 2)[:, :, ::-1].reshape(-1, 4)
+    views = found.rows[count:].astype(np.float32)
+    either = np.minimum(np.abs(views - expected).max(axis=1), np.abs(views - mirrored).max(axis=1))
+    assert either.max() < 1.0, "a view shows the image or its mirror image"
+    assert found.computed == 2 * count and counts[-1] == (2 * count, 2 * count)
+    again = features_of(base_of(few), few.train, tmp_path)
+    assert again.computed == 0 and np.array_equal(again.rows, found.rows[:count])
+    assert (again.engine, again.precision) == (found.engine, "float32")
+
+
+def test_another_base_size_or_decoder_has_a_folder_of_its_own(few: Prepared, tmp_path: Path) -> None:
+    larger = dataclasses.replace(few.spec, height=16, width=16)
+    bases = [base_of(few), base_of(few, scale=2.0), base_of(few, decoder={"a": "2"}), base_of(few, spec=larger)]
+    assert len({base.folder(tmp_path) for base in bases}) == len(bases)
+    assert base_of(few).folder(tmp_path) == bases[0].folder(tmp_path)
+
+
+def test_rows_of_another_precision_are_not_mixed(tmp_path: Path) -> None:
+    class Engine:
+        def __init__(self, precision: str) -> None:
+            self.name, self.precision = f"engine in {precision}", precision
+
+    key = b"k" * 16
+    with FeatureStore(tmp_path / "store", {"model": "m"}, 2) as kept:
+        kept.computed_by(Engine("fp32"))  # type: ignore[arg-type]
+        kept.append([key], np.ones((1, 2)))
+    with FeatureStore(tmp_path / "store", {"model": "m"}, 2) as kept:
+        kept.computed_by(Engine("fp32"))  # type: ignore[arg-type]
+        assert key in kept and kept.engine == {"name": "engine in fp32", "precision": "float32"}
+        kept.computed_by(Engine("bf16"))  # type: ignore[arg-type]
+        assert key not in kept and len(kept) == 0
+    with FeatureStore(tmp_path / "store", {"model": "m"}, 2) as kept:
+        assert len(kept) == 0 and kept.engine["precision"] == "bfloat16"
+
+
+def test_what_a_kill_leaves_is_a_shorter_store(tmp_path: Path) -> None:
+    class Engine:
+        name, precision = "engine", "fp32"
+
+    keys = [bytes([number]) * 16 for number in range(3)]
+    with FeatureStore(tmp_path, {"model": "m"}, 2) as kept:
+        kept.computed_by(Engine())  # type: ignore[arg-type]
+        kept.append(keys, np.arange(6.0).reshape(3, 2))
+    with (tmp_path / "rows.f16").open("ab") as file:
+        file.write(b"half")
+    keys_file = tmp_path / "keys.bin"
+    keys_file.write_bytes(keys_file.read_bytes()[:-5])
+    with FeatureStore(tmp_path, {"model": "m"}, 2) as kept:
+        assert len(kept) == 2 and keys[2] not in kept
+        assert kept.rows(keys[:2]).tolist() == [[0.0, 1.0], [2.0, 3.0]]
+        kept.append(keys[2:], np.array([[1e9, -1e9]]))
+        assert kept.rows(keys[2:]).tolist() == [[65504.0, -65504.0]], "no infinity"
+    keys_file.write_bytes(keys[0] * 3)  # a key twice: not written by this class
+    with FeatureStore(tmp_path, {"model": "m"}, 2) as kept:
+        assert len(kept) == 0
