@@ -168,3 +168,21 @@ def test_readme_names_only_verbs_and_makes_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert targets >= {"run", "test"}
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+def test_a_grid_is_enough_to_run_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cv2
+    import numpy as np
+
+    monkeypatch.chdir(tmp_path)
+    chance = np.random.default_rng(0)
+    for name, low in (("bright", 120), ("dark", 0)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(20):
+            image = cv2.resize(chance.integers(low, low + 130, (6, 6, 3), dtype=np.uint8), (40, 40))
+            cv2.imwrite(str(tmp_path / "images" / name / f"{number}.png"), image)
+    grid = ht.Grid(conv=(1, 2), nodes=(4,), dense=(0,), epochs=2)
+    outcome = ht.run("images", "sweep", sweep=grid, workers=1)
+    assert outcome.leaderboard is not None and {row.name for row in outcome.leaderboard.rows} == set(grid.recipes())
+    assert outcome.run == outcome.leaderboard.best_run and outcome.evaluation.opened == 1
+    assert outcome.report.is_file() and (tmp_path / "sweep" / "sweep.json").is_file()

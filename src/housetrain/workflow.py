@@ -269,7 +269,7 @@ def finetune(
         IncompleteError: The run is not finished, or its images are gone.
         RecipeError: Its model is not a pretrained one, or the settings cannot be trained.
     """
-    from housetrain.evaluation.evaluate import prepared_of
+    from housetrain.training.run_data import prepared_of
     from housetrain.training.train import train
 
     run = source if isinstance(source, Run) else Run.open(Path(source))

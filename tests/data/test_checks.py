@@ -250,3 +250,8 @@ def test_a_catalog_without_usable_images_is_checked(tmp_path: Path) -> None:
         (tmp_path / label).mkdir()
         (tmp_path / label / "1.jpg").write_bytes(b"<html>")
     assert {one.kind for one in check(scan(tmp_path))} == {"unreadable", "few-images"}
+
+
+def test_many_small_classes_are_one_line(tmp_path: Path) -> None:
+    found = kinds(make(tmp_path, {f"class {n}": 3 for n in range(30)}))
+    assert "30 classes have fewer than 30 images" in found["few-images"].message

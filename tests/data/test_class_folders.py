@@ -199,3 +199,7 @@ def test_a_class_with_sites_beside_a_plain_class_is_used(tmp_path: Path) -> None
 def test_options_that_contradict_each_other_are_refused(options: LabelOptions) -> None:
     with pytest.raises(RecipeError):
         LabelSource.of(options)
+
+
+def test_classes_are_in_natural_order(tmp_path: Path) -> None:
+    assert walk(fill(tmp_path, *(str(number) for number in range(12)))).classes == tuple(map(str, range(12)))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from housetrain.training.run import Run
     from housetrain.workflow import Outcome
 
+_MOST_CLASSES = 20  # named in one line
+
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console for results (standard output) or messages (standard error)."""
@@ -73,7 +75,9 @@ def fail(text: str) -> None:
 def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
     """Print the results of a check: class counts, then one row per finding."""
     counts = catalog.counts()
-    listed = ", ".join(f"{label} {count:,}" for label, count in counts.items())
+    listed = ", ".join(f"{label} {count:,}" for label, count in list(counts.items())[:_MOST_CLASSES])
+    if len(counts) > _MOST_CLASSES:
+        listed += f" and {len(counts) - _MOST_CLASSES:,} more classes"
     out(f"{len(catalog.images):,} images, {sum(counts.values()):,} usable: {listed}")
     if catalog.ignored:
         out("Ignored: " + ", ".join(f"{count} {name}" for name, count in catalog.ignored.items()))

@@ -27,6 +27,9 @@ from housetrain.system.events import Callbacks
 app = typer.Typer()
 _PreparedArg = Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")]
 _RunArg = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+_Prepared = Annotated[
+    Path | None, typer.Option("--prepared", help="Folder of the run's arrays; by default where they are found.")
+]
 _FROM_PREPARED = ("image_size", "color_mode", "resize", "balance")  # fixed when the images were prepared
 
 
@@ -171,6 +174,7 @@ def finetune(
     flags: dict[str, Any],
     layers: Annotated[int, typer.Option(help="Number of the model's last layers to train.", min=1)] = 30,
     output: Annotated[Path | None, typer.Option(help="The new run folder; by default RUN-finetuned.")] = None,
+    prepared: _Prepared = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -184,7 +188,9 @@ def finetune(
     from housetrain.cli import terminal
 
     before = ht.Run.open(run)
-    tuned = workflow.finetune(before, output, layers=layers, callbacks=callbacks_for(quiet=quiet), **flags)
+    arrays = ht.Prepared.open(prepared) if prepared else None
+    callbacks = callbacks_for(quiet=quiet)
+    tuned = workflow.finetune(before, output, layers=layers, prepared=arrays, callbacks=callbacks, **flags)
     if json_:
         terminal.print_run(tuned)
     else:
@@ -192,13 +198,14 @@ def finetune(
 
 
 @app.command(epilog="Example:  housetrain evaluate runs/PetImages")
-def evaluate(run: _RunArg, json_: Json = False) -> None:
+def evaluate(run: _RunArg, prepared: _Prepared = None, json_: Json = False) -> None:
     """Test a finished run on the held-out test split. Every use of the test split is counted."""
     import housetrain as ht
     from housetrain.cli import terminal
 
     opened = ht.Run.open(run)
-    result = ht.evaluate(opened, callbacks=callbacks_for(quiet=False))
+    arrays = ht.Prepared.open(prepared) if prepared else None
+    result = ht.evaluate(opened, prepared=arrays, callbacks=callbacks_for(quiet=False))
     report = ht.write_report(opened, evaluation=result)
     if json_:
         terminal.print_json({key: value for key, value in result.to_json().items() if key != "rows"})

@@ -24,13 +24,13 @@ from typing import Any, Unpack
 
 from housetrain.data.archive import is_archive, unpacked
 from housetrain.data.class_folders import Entry, LayoutNote, Tree, walk, walk_splits
-from housetrain.data.image_metadata import small_gray
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import write_atomic
 from housetrain.system.notebook import html_table
+from housetrain.system.text import natural_key
 
 VERSION = 3
 """Version of the saved catalog: raise it whenever a field changes, or what is measured."""
@@ -98,6 +98,7 @@ class Catalog:
     def companions(self) -> dict[str, str]:
         """Path -> kind of masks, thumbnails and the like that belong to an image: see `housetrain.data.companions`."""
         from housetrain.data.companions import companions
+        from housetrain.data.image_metadata import small_gray
 
         if self.label_source.get("keep_companions"):
             return {}
@@ -107,6 +108,7 @@ class Catalog:
     def near_duplicates(self) -> tuple[tuple[ImageRecord, ...], ...]:
         """Groups of images that look the same though their files differ; searched once and kept with the catalog."""
         from housetrain.data.duplicates import near_groups
+        from housetrain.data.image_metadata import small_gray
 
         return tuple(map(tuple, near_groups(self.usable, partial(small_gray, self.root))))
 
@@ -280,7 +282,7 @@ def _catalog(root: Path, tree: Tree, rows: list[ImageRecord], *, source: LabelSo
     classes = {image.label for image in images}
     return Catalog(
         root,
-        tuple(sorted(classes)),
+        tuple(sorted(classes, key=natural_key)),
         tuple(images),
         dict(sorted(ignored.items())),
         tuple(name for name in tree.classes if name not in classes),

@@ -40,6 +40,7 @@ LEAST = 3
 """Usable images in a class: with fewer there is none for each of train, validation and test."""
 
 _IMBALANCED, _VERY_IMBALANCED = 1.5, 5.0  # largest class / smallest class
+_SUMMED = 20  # classes from which one line stands for all
 _ORDER = {"test": 0, "validation": 1, "train": 2}
 
 
@@ -220,7 +221,16 @@ def _empty_class(catalog: Catalog) -> Iterator[Noticed]:
     do=f"add images: with fewer than {FEW} the test result of this class is mostly chance",
 )
 def _few_images(catalog: Catalog) -> Iterator[Noticed]:
-    for label, count in catalog.counts().items():
+    few = {label: count for label, count in catalog.counts().items() if count < FEW}
+    if len(few) > _SUMMED:
+        fewest = sorted(few, key=few.__getitem__)[:5]
+        shown = ", ".join(f"{label} {few[label]:,}" for label in fewest)
+        yield Noticed(
+            f"{len(few):,} classes have fewer than {FEW} images that can be used (fewest: {shown})",
+            severity="error" if min(few.values()) < LEAST else "warning",
+        )
+        return
+    for label, count in few.items():
         if count < LEAST:
             yield Noticed(
                 f"the class {label} has {count_images(count)} that can be used",
@@ -228,7 +238,7 @@ def _few_images(catalog: Catalog) -> Iterator[Noticed]:
                 do=f"add images: at least {LEAST} are needed, one each for train, validation and test, and {FEW} or "
                 "more for a useful result",
             )
-        elif count < FEW:
+        else:
             yield Noticed(f"the class {label} has only {count_images(count)} that can be used")
 
 

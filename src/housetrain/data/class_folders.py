@@ -25,6 +25,7 @@ from housetrain.data.label_table import SUFFIXES, Labels, LabelTable
 from housetrain.data.split_names import split_of
 from housetrain.errors import DecodeError, FolderError
 from housetrain.system.regular_files import check_regular, why_unreadable
+from housetrain.system.text import natural_key
 
 OUTSIDE = "files outside the class folders"
 SEEN = "linked folders seen already"
@@ -114,7 +115,7 @@ def walk_splits(root: Path, dirs: dict[str, Path], source: LabelSource) -> Tree:
             tree.entries.extend(_files(root, (*parts, label), tree, label=label, split=split))
     if not any(entry.split == "train" for entry in tree.entries):
         raise FolderError("The training folder holds no class folders", folder=str(dirs["train"]))
-    tree.classes = tuple(sorted(classes))
+    tree.classes = tuple(sorted(classes, key=natural_key))
     _set_level(
         tree, source, above=0, roots={split: folder.absolute().relative_to(root) for split, folder in dirs.items()}
     )
@@ -146,7 +147,7 @@ def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
             counts = Counter(entry.label for entry in tree.entries)
             inside = {label: set(folder_layout.folders(root / label)) for label in tops}
             folder_layout.refuse_examples(root, counts, inside)
-    tree.classes = tuple(sorted(classes))
+    tree.classes = tuple(sorted(classes, key=natural_key))
     _set_level(tree, source, above=1 if splits.of else 0)
 
 
@@ -173,7 +174,10 @@ def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, 
             tree.entries = [*rest, *part.entries]
             tree.notes += [note for note in part.notes if note not in tree.notes]
         tree.classes = tuple(
-            sorted({entry.label for entry in tree.entries} | set(tree.classes if not source.class_level else ()))
+            sorted(
+                {entry.label for entry in tree.entries} | set(tree.classes if not source.class_level else ()),
+                key=natural_key,
+            )
         )
         return
     level = source.class_level
@@ -182,7 +186,7 @@ def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, 
             [entry.path for entry in tree.entries], None if level == "leaf" else level, above=above
         )
         tree.entries = [entry._replace(label=labels[entry.path]) for entry in tree.entries if entry.path in labels]
-        tree.classes = tuple(sorted(set(labels.values())))
+        tree.classes = tuple(sorted(set(labels.values()), key=natural_key))
         return
     levels = folder_layout.levels_of((entry.path for entry in tree.entries), above=above)
     if levels is None or level == 1:
@@ -239,7 +243,7 @@ def _labeled_elsewhere(root: Path, source: LabelSource, tree: Tree) -> None:
     if found.split:  # a row without a split is trained on
         tree.entries = [entry._replace(split=entry.split or "train") for entry in tree.entries]
     tree.ready_made = by_folder or bool(found.split)
-    tree.classes = tuple(sorted(set(found.of.values())))
+    tree.classes = tuple(sorted(set(found.of.values()), key=natural_key))
     without = tree.ignored[UNLABELED]
     if without or found.absent:
         tree.notes.append(

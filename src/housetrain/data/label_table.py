@@ -21,6 +21,7 @@ from housetrain.data.image_index import ImageIndex
 from housetrain.data.split_names import split_of
 from housetrain.data.table_cells import as_number, class_names, decode_text, json_cells, text_cells
 from housetrain.errors import FolderError
+from housetrain.system.text import natural_key
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".dat", ".jsonl", ".ndjson", ".json"})
 """Suffixes of files that may be tables of labels."""
@@ -168,7 +169,7 @@ class LabelTable:
                 continue
             name = self.header[number] if self.header else ""
             shown = tuple(value for value, _ in counts.most_common(4))
-            found.append(Column(number + 1, name, tuple(sorted(shown, key=_natural)), len(counts)))
+            found.append(Column(number + 1, name, tuple(sorted(shown, key=natural_key)), len(counts)))
         return tuple(sorted(found, key=lambda column: (_preference(column.name), column.number)))
 
     @cached_property
@@ -349,7 +350,3 @@ def _preference(name: str) -> int:
         if lowered == wanted or wanted in re.split(r"[^a-z]+", lowered):
             return place
     return len(LABEL_NAMES)
-
-
-def _natural(text: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]

@@ -19,6 +19,7 @@ from housetrain.data.assign import assign, position
 from housetrain.data.split_groups import duplicate_groups
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest, SplitName
 from housetrain.errors import FolderError, RecipeError
+from housetrain.system.text import natural_key
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -81,7 +82,7 @@ def split(
     images = [image for image in catalog.usable if image.path not in left_out]
     _check_classes(catalog, images)
     rows = _rows(images, duplicate_groups(catalog), options=options, ready_made=catalog.ready_made)
-    classes = sorted({row.label for row in rows})
+    classes = sorted({row.label for row in rows}, key=natural_key)
     _check_rows(rows, classes, ready_made=catalog.ready_made)
     if balance == "trim":
         rows = _trim(rows, seed=seed, left_out=left_out)
@@ -162,7 +163,7 @@ def _left_out(catalog: Catalog, findings: Iterable[Finding]) -> dict[str, str]:
 
 def _check_classes(catalog: Catalog, images: Sequence[ImageRecord]) -> None:
     counts = Counter(image.label for image in images)
-    names = sorted({*catalog.classes, *catalog.empty_classes, *counts})
+    names = sorted({*catalog.classes, *catalog.empty_classes, *counts}, key=natural_key)
     problems = [f"class {name!r} has no usable image" for name in names if not counts[name]]
     problems += [
         f"class {name!r} has only {counts[name]} usable, too few for train, validation and test"

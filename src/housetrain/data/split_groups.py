@@ -10,13 +10,13 @@ the file names, which is the order of the frames: only the frames beside a cut a
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from housetrain.data.split_manifest import SPLITS
+from housetrain.system.text import natural_key
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -76,8 +76,7 @@ def cut_chains(catalog: Catalog) -> list[Cut]:
 
 def in_sequence(group: Sequence[ImageRecord]) -> list[ImageRecord]:
     """Return images in the order of their paths, numbers by value: ``2.jpg`` before ``10.jpg``."""
-    return sorted(group, key=lambda image: [(part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-                                            for part in re.split(r"(\d+)", image.path)])  # fmt: skip
+    return sorted(group, key=lambda image: natural_key(image.path))
 
 
 def _parts(ordered: Sequence[ImageRecord]) -> list[Sequence[ImageRecord]]:

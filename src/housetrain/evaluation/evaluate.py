@@ -24,6 +24,7 @@ from housetrain.evaluation.evaluation import Baseline, ClassScores, Evaluation, 
 from housetrain.system import store
 from housetrain.system.events import Callback, Callbacks
 from housetrain.training.run import Run
+from housetrain.training.run_data import prepared_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -145,6 +146,10 @@ def evaluate(
     from housetrain.inference.predictor import Predictor
 
     run = Run.open(run) if isinstance(run, Path | str) else run
+    if run.complete and prepared is None and not again:  # a kept result needs no images
+        kept = _kept(run, run.model_sha256, str(run.input_json.get("data")))
+        if kept is not None:
+            return kept
     prepared = _images_of(run, prepared)
     model_sha256 = run.model_sha256
     if not again and (kept := _kept(run, model_sha256, prepared.fingerprint)) is not None:
@@ -218,23 +223,6 @@ def _evaluate_images(predictor: Predictor, prepared: Prepared, events: Callbacks
         raise
     events.end("evaluate")
     return result
-
-
-def prepared_of(run: Run) -> Prepared:
-    """Return the prepared images that a run was trained on.
-
-    Raises:
-        IncompleteError: They are missing, or the run does not record where they are.
-        CorruptError: They were changed.
-    """
-    from housetrain.data.prepare import Prepared
-
-    place = run.input_json.get("prepared")
-    if not place:
-        raise IncompleteError(
-            "The run does not record where its prepared images are", do="pass them as prepared=", run=str(run.folder)
-        )
-    return Prepared.open(Path(place))
 
 
 def _kept(run: Run, model_sha256: str, data: str) -> Evaluation | None:

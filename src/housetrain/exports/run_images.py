@@ -6,7 +6,6 @@ In: a run, a split. Out: uint8 images with their labels, spread evenly over the 
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from housetrain.errors import DecodeError, HousetrainError, IncompleteError
 from housetrain.inference.engine import Images
 from housetrain.training.run import Run
+from housetrain.training.run_data import prepared_of
 
 if TYPE_CHECKING:
     from housetrain.data.split_manifest import SplitName
@@ -34,9 +34,7 @@ def images_of(run: Run, split: SplitName, wanted: list[int]) -> tuple[Images, st
 
 
 def _prepared_images(run: Run, split: SplitName, wanted: list[int]) -> Images:
-    from housetrain.data.prepare import Prepared
-
-    prepared = Prepared.open(Path(run.input_json.get("prepared") or run.folder))
+    prepared = prepared_of(run)
     same = prepared.spec == run.spec and prepared.arrays(split).sha256 == tuple(
         row.sha256 for row in run.split.of(split)
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError
-from housetrain.evaluation.evaluate import FOLDER, prepared_of
+from housetrain.evaluation.evaluate import FOLDER
 from housetrain.evaluation.evaluation import Evaluation
 from housetrain.models.layers import total
 from housetrain.models.saved_layers import read_layers
@@ -33,6 +33,7 @@ from housetrain.system import store
 from housetrain.system.text import format_list
 from housetrain.training.overfitting import overfitting
 from housetrain.training.run import Run
+from housetrain.training.run_data import prepared_of
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog

@@ -14,12 +14,12 @@ import numpy as np
 
 from housetrain.errors import IncompleteError, SourceChanged
 from housetrain.evaluation import statistics
-from housetrain.evaluation.evaluate import prepared_of
 from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.results import RunResult
 from housetrain.system.text import format_bytes, format_duration, format_number, format_percent
 from housetrain.training.history import number_of, unit_of
 from housetrain.training.run import Run
+from housetrain.training.run_data import prepared_of
 
 DOUBT = 0.05
 """Significance level: with a larger p-value neither run is called better."""

@@ -5,12 +5,18 @@ In: numbers, names. Out: plain text; nothing here is escaped. It does not know w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from housetrain.errors import one_line
 
 MISSING = "–"
 """Stands for a value that does not exist."""
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Return a sort key that puts numbers by their value: ``2`` before ``10``, ``class 9`` before ``class 10``."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def format_percent(share: float | None, digits: int = 1) -> str:
