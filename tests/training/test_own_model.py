@@ -69,7 +69,7 @@ def test_branches_float_inputs_and_flexible_sizes_go_through_all_stages(
     run = ht.train(arrays, RECIPE.but(epochs=3), tmp_path / "run", model=residual(classes, dtype=dtype, size=size))
     evaluation = ht.evaluate(run, prepared=arrays)
     assert evaluation.n == len(arrays.test)
-    bundle = ht.export_bundle(run)
+    bundle = ht.export(run).folder
     assert ht.Predictor.load(bundle).predict(np.asarray(arrays.test.images[0])).top
 
 
