@@ -7,12 +7,12 @@ from pathlib import Path
 
 from housetrain.errors import DiskFull
 from housetrain.system import store
-from housetrain.training.progress import ProgressFile
+from housetrain.training.progress import RunProgressFile
 
 
 def test_the_progress_file_follows(tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
-    file = ProgressFile(path)
+    file = RunProgressFile(path)
 
     def written() -> dict[str, object]:
         value = json.loads(path.read_text())
@@ -36,14 +36,14 @@ def test_the_progress_file_follows(tmp_path: Path) -> None:
 
 
 def test_work_that_stops_early_is_written_down(tmp_path: Path) -> None:
-    file = ProgressFile(tmp_path / "progress.json")
+    file = RunProgressFile(tmp_path / "progress.json")
     file.progress("features", 5, 10)
     file.end("features", "stopped", reason="Ctrl-C")
     assert store.read_json(tmp_path / "progress.json")["phase"] == "stopped"
 
 
 def test_a_full_disk_does_not_stop_the_work_and_the_file_follows_again(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    file = ProgressFile(tmp_path / "progress.json")
+    file = RunProgressFile(tmp_path / "progress.json")
 
     def full(*_: object, **__: object) -> None:
         raise DiskFull("The disk is full")

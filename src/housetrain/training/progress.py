@@ -18,7 +18,7 @@ from housetrain.system.events import Callback, Stage, State
 _FACTS = ("phase", "epoch", "epochs", "loss", "accuracy", "images_per_s", "eta_s")
 
 
-class ProgressFile(Callback):
+class RunProgressFile(Callback):
     """Keeps ``progress.json`` up to date: phase, step, steps, loss, accuracy, images_per_s, eta_s, pid, time, ...
 
     A full disk does not stop the training here; the history and the checkpoints report it themselves.

@@ -26,7 +26,7 @@ from housetrain.system.events import Callback, Callbacks
 from housetrain.system.lock import Lock
 from housetrain.training.clock import Clock
 from housetrain.training.interrupt import Signals
-from housetrain.training.progress import ProgressFile
+from housetrain.training.progress import RunProgressFile
 from housetrain.training.run import Run, differences
 from housetrain.training.tensorboard import TensorBoard
 from housetrain.training.trainer import Strategy, Trainer
@@ -95,7 +95,7 @@ def train(
         listeners, keras_callbacks = _sorted(callbacks)
         strategy = _strategy_of(recipe, prepared, run, own=bool(own), callbacks=keras_callbacks)
         board = TensorBoard(run.folder / "tb", recipe=recipe, classes=prepared.classes, samples=samples(prepared))
-        events = Callbacks([ProgressFile(run.folder / "progress.json"), board, *listeners])
+        events = Callbacks([RunProgressFile(run.folder / "progress.json"), board, *listeners])
         clock = Clock(start, recipe.time_limit_s)
         Trainer(run, recipe, strategy, callbacks=events, signals=signals, clock=clock, until=until).train()
     return run
