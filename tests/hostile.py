@@ -178,18 +178,20 @@ GOOD = {
 }
 """Name -> builder of a file that must be used."""
 
+LIMIT = " is read up to 100 million; save it smaller or as JPEG"
+LIMIT_JPEG = " is read up to 1000 million; save it smaller"
 BAD = {
     "zero bytes.jpg": (lambda: b"", "empty file"),
     "page.jpg": (lambda: HTML, "not an image (HTML)"),
     "note.png": (lambda: TEXT, "not an image (text)"),
     "crc.png": (lambda: bad_crc_png(photo(seed=30)), "damaged (wrong checksum of IDAT)"),
     "fake end.jpg": (lambda: with_fake_end(jpeg(seed=31), 0.6), "damaged (premature end of data segment)"),
-    "bomb.png": (lambda: huge("PNG"), "too many pixels (60000x60000)"),
-    "bomb.gif": (lambda: huge("GIF"), "too many pixels (60000x60000)"),
-    "bomb.jpg": (lambda: huge("JPEG"), "too many pixels (60000x60000)"),
-    "bomb.tif": (lambda: huge("TIFF"), "too many pixels (60000x60000)"),
-    "bomb.bmp": (lambda: huge("BMP"), "too many pixels (60000x60000)"),
-    "bomb.webp": (lambda: huge("WEBP", 16384, 16384), "too many pixels (16384x16384)"),
+    "bomb.png": (lambda: huge("PNG"), "too many pixels (60000x60000): PNG" + LIMIT),
+    "bomb.gif": (lambda: huge("GIF"), "too many pixels (60000x60000): GIF" + LIMIT),
+    "bomb.jpg": (lambda: huge("JPEG"), "too many pixels (60000x60000): JPEG" + LIMIT_JPEG),
+    "bomb.tif": (lambda: huge("TIFF"), "too many pixels (60000x60000): TIFF" + LIMIT),
+    "bomb.bmp": (lambda: huge("BMP"), "too many pixels (60000x60000): BMP" + LIMIT),
+    "bomb.webp": (lambda: huge("WEBP", 16384, 16384), "too many pixels (16384x16384): WEBP" + LIMIT),
     "document.jpg": (lambda: b"%PDF-1.7\n" + bytes(600), "not a supported image (PDF)"),
     "zeros.jpg": (lambda: bytes(5000), "not an image (only zero bytes)"),
     **{

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,9 @@ from images.decoding import far, refused
 from images.odd_files import lossless_jpeg
 from PIL import Image  # noqa: TID253
 
+from housetrain.data.catalog import scan
 from housetrain.errors import DecodeError
+from housetrain.images import decode_jpeg
 from housetrain.images.decode import decode, examine, load_image, probe
 from housetrain.images.input_spec import InputSpec
 
@@ -107,3 +112,65 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     began = time.perf_counter()
     assert refused(data[:at] + data[at:-2] * 2000 + b"\xff\xd9").startswith("too many scans")
     assert time.perf_counter() - began < 5
+
+
+# ---------------------------------------------------------------------------------------------- above the pixel limit
+
+_SIZE = (9000, 12000)
+
+_GREW = """
+import resource, sys
+from housetrain.images.decode import load_image
+from housetrain.images.input_spec import InputSpec
+load_image(sys.argv[1], InputSpec(96, 96))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+load_image(sys.argv[2], InputSpec(96, 96))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def phone_photo() -> bytes:
+    """108 megapixels: the blocks of a small image, 150 times as large."""
+    small = np.kron(photo(60, 80, seed=21)[:, :, 0], np.ones((10, 10), np.uint8))
+    large = np.kron(small, np.ones((15, 15), np.uint8))[:, :, np.newaxis]
+    assert large.shape[:2] == _SIZE
+    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(large), quality=80, colorspace="GRAY")
+    return data
+
+
+def test_a_photo_of_108_megapixels_is_read_small(phone_photo: bytes, tmp_path: Path) -> None:
+    small = photo(60, 80, seed=21)[:, :, :1]
+    for spec in (InputSpec(60, 80), InputSpec(60, 80, "rgb")):
+        assert far(load_image(phone_photo, spec)[:, :, :1], small) < 4
+    assert decode(phone_photo).shape == (4500, 6000, 3)
+    for name in ("a/1.jpg", "b/2.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(phone_photo if name == "a/1.jpg" else jpeg(seed=22))
+    record = scan(tmp_path, cache=False).images[0]
+    assert record.usable and (record.header.height, record.header.width) == _SIZE
+    command = [sys.executable, "-c", _GREW, str(tmp_path / "b/2.jpg"), str(tmp_path / "a/1.jpg")]
+    grew = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert int(grew) < 48 << 10  # KiB: the file and 1/64 of the pixels
+
+
+def test_a_cut_photo_of_108_megapixels_is_truncated_at_every_scale(phone_photo: bytes) -> None:
+    cut = phone_photo[: len(phone_photo) * 4 // 5]
+    assert {verdict(cut), verdict(cut, at_least=(64, 64)), verdict(cut, color_mode="grayscale")} == {"truncated"}
+
+
+def test_the_memory_of_a_large_progressive_jpeg_is_limited() -> None:
+    for options, megapixels in (({"subsampling": 0}, 100), ({"subsampling": 2}, 200)):
+        data = bytearray(jpeg(64, 64, progressive=True, **options))
+        at = data.index(b"\xff\xc2")
+        data[at + 5 : at + 9] = (20_000).to_bytes(2, "big") * 2
+        reason = "too many pixels (20000x20000): progressive JPEG is read up to {} million; save it smaller"
+        assert refused(bytes(data)) == reason.format(megapixels)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+def test_the_decoder_of_rare_layouts_is_scaled_too(scale: int) -> None:
+    data = jpeg(101, 130, seed=23)
+    pixels = decode_jpeg._by_pillow(data, decode_jpeg.read_header(data), "rgb", scale)
+    assert pixels.shape == (-(-101 // scale), -(-130 // scale), 3)
+    assert far(pixels, decode(data, max_pixels=pixels.size // 3)) < 2

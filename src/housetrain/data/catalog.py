@@ -32,7 +32,7 @@ from housetrain.system.files import write_atomic
 from housetrain.system.notebook import html_table
 from housetrain.system.text import natural_key
 
-VERSION = 3
+VERSION = 4
 """Version of the saved catalog: raise it whenever a field changes, or what is measured."""
 
 FOREIGN = frozenset(

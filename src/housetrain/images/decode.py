@@ -35,7 +35,7 @@ from housetrain.images.decode_pillow import (
 from housetrain.images.decode_tiff import read_layout
 from housetrain.images.input_spec import ColorMode, InputSpec
 from housetrain.images.pixel_ops import Pixels, to_rgb, turn
-from housetrain.images.sniff import JPEG_START, Header, outline, sniff
+from housetrain.images.sniff import JPEG_START, Header, outline, sniff, too_many_pixels
 from housetrain.system.regular_files import MAX_BYTES as MAX_BYTES
 from housetrain.system.regular_files import read_bytes as read_bytes
 
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 100_000_000
-"""The most pixels that an image may have: 300 MB as RGB, and five times the largest photos of phones."""
+"""The most pixels that are decoded: 300 MB as RGB. A larger JPEG is decoded at 1/2 to 1/8 of its size, see
+`housetrain.images.decode_jpeg`; a larger image of another format is refused."""
 
 PIXELS = 3
 """Raised whenever `load_image` returns other numbers for a file than before: prepared arrays are then decoded again."""
@@ -99,7 +100,8 @@ def decode(
             frames is used; 16-bit values are scaled, never clipped; CMYK and palettes become RGB.
         color_mode: ``"grayscale"`` or ``"rgb"``.
         background: RGB, each 0 to 255, shown through transparent pixels.
-        max_pixels: The most pixels that are decoded; checked in the header before memory is allocated.
+        max_pixels: The most pixels that are decoded; checked in the header before memory is allocated. A larger JPEG
+            is decoded at 1/2, 1/4 or 1/8.
         at_least: Height and width in pixels, upright, that the result must reach: a larger JPEG is then decoded at
             1/8, 1/4 or 1/2 where that is enough. ``None``: full size.
 
@@ -140,10 +142,9 @@ def examine(
     format_ = sniff(data)
     if format_ == "JPEG":
         jpeg = read_header(data)
-        _check_pixels(jpeg.width, jpeg.height, max_pixels)
         if at_least and jpeg.orientation >= 5:
             at_least = at_least[1], at_least[0]
-        pixels, oddity = decode_jpeg(data, jpeg, color_mode=color_mode, at_least=at_least)
+        pixels, oddity = decode_jpeg(data, jpeg, color_mode=color_mode, max_pixels=max_pixels, at_least=at_least)
         return Examined(_jpeg_header(jpeg), turn(pixels, jpeg.orientation), oddity)
     other = _other(data, format_, max_pixels=max_pixels, frames=frames, background=background)
     return Examined(other.header, to_rgb(other.pixels, color_mode), other.oddity)
@@ -206,7 +207,7 @@ def load_image(
     if isinstance(source, np.ndarray):
         pixels = pixels_of_array(source, background)
     else:
-        _check_pixels(source.width, source.height, MAX_PIXELS)
+        _check_pixels(source.width, source.height, source.format or "Pillow image", MAX_PIXELS)
         pixels = pixels_of(source, background)
         orientation = source.getexif().get(274, 1)  # after decoding: Pillow turns TIFFs then, and forgets the tag
         pixels = turn(pixels, orientation if orientation in range(1, 9) else 1)
@@ -259,9 +260,9 @@ def _resized(image: Pixels, height: int, width: int, how: int) -> Pixels:
     return np.asarray(resized, dtype=np.uint8).reshape(height, width, image.shape[2])
 
 
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+def _check_pixels(width: int, height: int, format_: str, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise DecodeError(f"too many pixels ({width}x{height})")
+        raise too_many_pixels(width, height, format_, max_pixels)
 
 
 def _jpeg_header(jpeg: JpegHeader) -> Header:
@@ -276,7 +277,7 @@ def _other(
     layout = read_layout(data) if format_ == "TIFF" else None
     shape = layout or outline(data, format_)
     if shape and max_pixels is not None:
-        _check_pixels(shape.width, shape.height, max_pixels)
+        _check_pixels(shape.width, shape.height, format_, max_pixels)
     if layout and max_pixels is not None:
         layout.check_supported()
     if layout and layout.by_opencv:
@@ -295,7 +296,7 @@ def _other(
             width, height = height, width
         mode, pixels = image.mode, _NOTHING
         if max_pixels is not None:
-            _check_pixels(width, height, max_pixels)
+            _check_pixels(width, height, format_, max_pixels)
             if format_ == "PNG":
                 check_rows(image, data)
             pixels = pixels_of(image, background, layout)

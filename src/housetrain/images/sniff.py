@@ -109,6 +109,12 @@ def sniff(data: bytes) -> str:
     raise DecodeError(_what_else(data))
 
 
+def too_many_pixels(width: int, height: int, what: str, most: int) -> DecodeError:
+    """Return the error for an image of more than ``most`` pixels; ``what`` is its format."""
+    smaller = "save it smaller" if "JPEG" in what else "save it smaller or as JPEG"
+    return DecodeError(f"too many pixels ({width}x{height}): {what} is read up to {most / 1e6:g} million; {smaller}")
+
+
 def _what_else(data: bytes) -> str:
     if not data:
         return "empty file"
