@@ -20,7 +20,8 @@ from housetrain.models import backbones
 from housetrain.models.build import build
 from housetrain.models.recipe import Recipe
 from housetrain.system import store
-from housetrain.training import features, logistic
+from housetrain.training import features, head_fit, logistic
+from housetrain.training.batches import Examples
 from housetrain.training.interrupt import Interrupted, Signals
 from housetrain.training.run import Run
 from housetrain.training.train import train
@@ -176,6 +177,44 @@ def test_a_regularization_path_has_steps_not_epochs(digits: Prepared, weights: P
     assert reported == rows
     begin = next(event for event in events if event["event"] == "begin" and event["stage"] == "train")
     assert "epochs" not in begin and begin["steps"] == len(logistic.STRENGTHS)
+
+
+@pytest.mark.parametrize("end", ["weak", "strong"])
+def test_the_path_continues_where_the_best_strength_is_outside_the_usual_range(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    if end == "weak":  # separable without noise: less regularization is always better
+        rows = rng.normal(size=(3000, 3)).astype(np.float16)
+        labels, count = (rows.astype(np.float32).sum(axis=1) > 0).astype(np.int64), 2000
+    else:  # one weak signal, 3000 times: the penalty is shared by all copies
+        labels, count = rng.integers(0, 2, 400), 40
+        signal = rng.normal(size=(400, 1)) + 0.3 * (labels[:, None] - 0.5)
+        rows = signal.repeat(3000, axis=1).astype(np.float16)
+    image = keras.Input((rows.shape[1],))
+    whole = keras.Model(image, keras.layers.Dense(1, activation="sigmoid", name="probability")(image))
+    frozen = head_fit.Frozen(
+        whole, Examples(rows[:count], labels[:count]), Examples(rows[count:], labels[count:]), "float32", {}
+    )
+    monkeypatch.setattr(head_fit, "frozen_features", lambda *_: frozen)
+    events: list[Event] = []
+    arrays = prepared_digits.digits(tmp_path / "arrays", classes=2, most=60, balance="none", enlarged=4)
+    run = train(arrays, Recipe.of(NET), tmp_path / "run", callbacks=[Listener(events.append)])
+    strengths, result = [row["l2"] for row in run.history], run.result
+    assert result is not None and result["reason"] == head_fit.CHOSEN
+    best = min(run.history, key=lambda row: row["val_loss"])
+    assert (result["l2"], result["best_step"]) == (best["l2"], best["step"])
+    assert len(set(strengths)) == len(strengths)
+    assert any(strength > best["l2"] for strength in strengths)
+    if end == "weak":
+        assert best["l2"] < logistic.STRENGTHS[-1] and strengths == sorted(strengths, reverse=True)
+    else:
+        assert best["l2"] > logistic.STRENGTHS[0]
+        assert sum(strength < best["l2"] for strength in strengths) >= 2
+    steps = [event for event in events if event["event"] == "progress" and "row" in event]
+    assert all(event["done"] <= event["total"] for event in steps)
+    kernel, _ = keras.models.load_model(run.model_path).get_layer("probability").get_weights()
+    assert np.isfinite(kernel).all() and np.abs(kernel).max() > 0
 
 
 def test_a_time_limit_ends_the_path(digits: Prepared, weights: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 CHOSEN = "the best regularization is found"
 TIME_LIMIT = "time limit"
-_WORSE = 2  # strengths that may be worse than the best before the path ends: the loss is nearly convex along it
+_WORSE = 2  # weaker strengths that are fitted after the best: the loss is nearly convex along the path
 _TICK_S = 0.5
 
 
@@ -76,11 +76,12 @@ class HeadFit:
         self.recipe, self.prepared = recipe, prepared
         self.head: logistic.Head | None = None
         self._best_outputs: np.ndarray | None = None
+        self._steps = 0
 
     @property
     def total(self) -> int:
-        """See `Strategy.total`."""
-        return len(logistic.STRENGTHS)
+        """See `Strategy.total`. It grows where the best strength lies outside the usual range."""
+        return max(len(logistic.STRENGTHS), self._steps)
 
     def prepare(self, trainer: Trainer, found: Checkpoint | None) -> Any:
         """See `Strategy.prepare`. There are no checkpoints: the features are kept, and the fit takes seconds."""
@@ -106,23 +107,26 @@ class HeadFit:
         if targets.ndim == 1:
             targets = np.eye(len(self.prepared.classes), dtype=np.float32)[labels]
         shares = None if self._weights is None else self._weights[labels]
-        start = time.monotonic()
-        for head in logistic.path(rows, targets, weights=shares, check=trainer.signals.check):
-            seconds = time.monotonic() - start
-            row, confusion = self._score(head, trainer.history)
-            row |= {
-                "iterations": head.iterations,
-                "seconds": round(time.monotonic() - start, 3),
-                "images_per_s": round(len(labels) * max(1, head.iterations) / max(seconds, 1e-6), 1),
-            }
-            trainer.keep(row, confusion=confusion)
-            if trainer.reason:
-                return
+        for strengths in (logistic.STRENGTHS + logistic.WEAKER, logistic.STRONGER):
             start = time.monotonic()
+            for head in logistic.path(rows, targets, weights=shares, strengths=strengths, check=trainer.signals.check):
+                seconds = time.monotonic() - start
+                row, confusion = self._score(head, trainer.history)
+                row |= {
+                    "iterations": head.iterations,
+                    "seconds": round(time.monotonic() - start, 3),
+                    "images_per_s": round(len(labels) * max(1, head.iterations) / max(seconds, 1e-6), 1),
+                }
+                trainer.keep(row, confusion=confusion)
+                if trainer.reason:
+                    return
+                if strengths is not logistic.STRONGER and _weaker_is_worse(trainer.history):
+                    break
+                start = time.monotonic()
 
     def reason(self, history: HistoryFile, clock: Clock) -> str:
         """See `Strategy.reason`."""
-        if history.waited >= _WORSE or len(history) == self.total:
+        if _weaker_is_worse(history) and _stronger_is_worse(history):
             return CHOSEN
         return TIME_LIMIT if clock.is_over else ""
 
@@ -155,14 +159,32 @@ class HeadFit:
             )
         if history.best is None or numbers["val_loss"] < history.best["val_loss"]:
             self.head, self._best_outputs = head, outputs
+        self._steps = len(history) + 1
         row = {
-            "step": len(history) + 1,
+            "step": self._steps,
             "l2": head.strength,
             "loss": fitted["val_loss"],
             "accuracy": fitted["val_accuracy"],
             **numbers,
         }
         return row, confusion
+
+
+def _weaker_is_worse(history: HistoryFile) -> bool:
+    """Return whether enough strengths below the best one were fitted, or none is left."""
+    weaker = [row["l2"] for row in history.rows if row["l2"] < _best_strength(history)]
+    return len(weaker) >= _WORSE or any(row["l2"] == logistic.WEAKER[-1] for row in history.rows)
+
+
+def _stronger_is_worse(history: HistoryFile) -> bool:
+    """Return whether a strength above the best one was fitted, or none is left."""
+    best = _best_strength(history)
+    return best == logistic.STRONGER[-1] or any(row["l2"] > best for row in history.rows)
+
+
+def _best_strength(history: HistoryFile) -> float:
+    assert history.best is not None  # called after a row was kept
+    return float(history.best["l2"])
 
 
 def dense_material(recipe: Recipe, prepared: Prepared, trainer: Trainer, precision: str) -> Material:

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 
 STRENGTHS = tuple(float(f"{digit}e{power}") for power in range(2, -7, -1) for digit in (3, 1))
 """L2 penalties on standardized features, relative to the mean loss per image, from strong (300) to weak (1e-6)."""
+WEAKER = (3e-7, 1e-7, 3e-8, 1e-8, 3e-9, 1e-9)
+"""Penalties that follow where the loss still improves at the weak end: large separable sets."""
+STRONGER = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)
+"""Penalties that follow where the strongest is the best: many redundant features, few images."""
 _BLOCK_BYTES = 64 << 20
 _ITERATIONS = 200
 _TOLERANCE = 1e-5
@@ -59,7 +63,7 @@ def path(
         features: float16 or float32 (N, D).
         targets: float32 (N, 1), the probability of the second class; or (N, outputs), rows summing to 1.
         weights: Weight of each image, float32 (N,), mean 1; all 1 by default.
-        strengths: L2 penalties, strong to weak.
+        strengths: L2 penalties, in the order of the fits.
         check: Called in each iteration; it may raise to stop.
     """
     from scipy.optimize import minimize
