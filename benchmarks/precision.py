@@ -55,7 +55,7 @@ def compare(prepared: Prepared, folder: Path, *, epochs: int, seeds: int) -> int
     grid = Grid(conv=(2, 3), nodes=(32,), dense=(0, 1), precision=PRECISIONS, epochs=epochs, seeds=seeds)
     board = sweep(prepared, grid, folder)
     rows = {row.name: row for row in board.rows}
-    print(f"{len(prepared.labels('train'))} train images, {epochs} epochs, {seeds} seeds; best validation loss")
+    print(f"{len(prepared.train)} train images, {epochs} epochs, {seeds} seeds; best validation loss")
     good = True
     for cell in sorted({name.partition("-precision")[0] for name in rows}):
         both = [rows[f"{cell}-precision-{precision}"] for precision in PRECISIONS]

@@ -184,5 +184,5 @@ def test_a_grid_is_enough_to_run_a_sweep(tmp_path: Path, monkeypatch: pytest.Mon
     grid = ht.Grid(conv=(1, 2), nodes=(4,), dense=(0,), epochs=2)
     outcome = ht.run("images", "sweep", sweep=grid, workers=1)
     assert outcome.leaderboard is not None and {row.name for row in outcome.leaderboard.rows} == set(grid.recipes())
-    assert outcome.run == outcome.leaderboard.best_run and outcome.evaluation.opened == 1
+    assert outcome.run == outcome.leaderboard.best_run and outcome.evaluation.opening.count == 1
     assert outcome.report.is_file() and (tmp_path / "sweep" / "sweep.json").is_file()

@@ -16,8 +16,6 @@ BANNED = re.compile(
     r"|it is not shown|what was taken for what|who (?:learns|steers|judges)",
     re.IGNORECASE,
 )
-NOT_YET = {"training"}
-"""Packages whose texts still have to be edited."""
 TEXTS = sorted(
     path
     for path in (
@@ -29,7 +27,6 @@ TEXTS = sorted(
         *ROOT.glob("*.md"),
     )
     if path.suffix in {".py", ".md", ".j2", ".css", ".js"}
-    and not NOT_YET.intersection(path.relative_to(ROOT).parts[2:3] if path.is_relative_to(ROOT / "src") else ())
 )
 
 

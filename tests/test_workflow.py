@@ -46,7 +46,7 @@ def test_a_run_reports_its_stages_in_order(images: Path, tmp_path: Path, monkeyp
     notes = [event["text"] for event in events if event["event"] == "note"]
     assert any(note.startswith("Prepared 1,2") and "validation" in note for note in notes)
     again = workflow.run(images, recipe=recipe)
-    assert again.run.folder == outcome.run.folder and again.evaluation.opened == 1
+    assert again.run.folder == outcome.run.folder and again.evaluation.opening.count == 1
 
 
 def test_folders_are_numbered_until_one_is_free_or_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

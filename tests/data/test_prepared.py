@@ -133,4 +133,4 @@ def test_only_the_evaluation_reads_the_test_images(tmp_path: Path) -> None:
     ht.write_report(after)
     assert not (after.folder / "evaluations.jsonl").exists(), "the test split is still unopened"
     assert ht.evaluate(after, prepared=prepared).accuracy < tested.accuracy
-    assert [ht.evaluate(run, prepared=prepared).opened for run in (before, after)] == [1, 1]
+    assert [ht.evaluate(run, prepared=prepared).opening.count for run in (before, after)] == [1, 1]

@@ -42,7 +42,7 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
 
 def test_an_epoch_shows_every_image_once_with_its_own_target(prepared: Prepared) -> None:
     feed = feed_of(prepared, batch_size=32, seed=3)
-    images, labels = np.array(prepared.images("train")), prepared.labels("train")
+    images, labels = np.array(prepared.train.images), prepared.train.labels
     assert feed.count % 32, "the test needs a partial batch"
     for epoch in (0, 1):
         steps = epoch_of(feed, epoch)
@@ -67,8 +67,8 @@ def test_validation_comes_in_its_own_order_in_large_batches(prepared: Prepared) 
     feed = feed_of(prepared, batch_size=8, seed=0)
     steps = [np.array(step) for step in feed.validation]
     assert len(steps) == 1
-    assert np.array_equal(np.concatenate(steps), prepared.images("validation"))
-    assert np.array_equal(feed.labels, prepared.labels("validation"))
+    assert np.array_equal(np.concatenate(steps), prepared.validation.images)
+    assert np.array_equal(feed.labels, prepared.validation.labels)
 
 
 def test_the_map_itself_is_the_tensor_and_its_pages_can_be_given_back(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_class_weights_make_classes_count_alike() -> None:
 def test_weights_go_with_their_images_and_only_where_asked(tmp_path: Path, prepared: Prepared) -> None:
     uneven = prepared_of(np.zeros((300, 8, 8, 1), np.uint8), [0] * 200 + [1] * 100, ["a", "b"], tmp_path)
     feed = feed_of(uneven, batch_size=32, seed=0)
-    weights = class_weights(uneven.labels("train"), 2)
+    weights = class_weights(uneven.train.labels, 2)
     assert weights is not None
     for _, targets, sample_weights in epoch_of(feed, 0):
         assert np.array_equal(sample_weights, weights[targets[:, 0].astype(int)])

@@ -98,8 +98,8 @@ def test_images_grow_while_it_trains_and_a_pause_changes_nothing(
 
 def test_the_time_limit_ends_an_epoch_early_and_the_run_is_complete(few: Prepared, tmp_path: Path) -> None:
     many = prepared_of(
-        np.repeat(np.array(few.images("train")), 40, axis=0),
-        np.repeat(few.labels("train"), 40).tolist(),
+        np.repeat(np.array(few.train.images), 40, axis=0),
+        np.repeat(few.train.labels, 40).tolist(),
         few.classes,
         tmp_path / "many",
     )
@@ -119,7 +119,7 @@ def test_the_step_is_traced_once_not_once_an_epoch(
     traced = []
     step = keras.Model.train_step
     monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traced.append(1) or step(self, data))
-    assert len(few.labels("train")) % 16, "the test needs a partial batch"
+    assert len(few.train.labels) % 16, "the test needs a partial batch"
     fit(few, tmp_path / "run", epochs=4, batch_size=16)
     assert 1 <= len(traced) <= 2
 

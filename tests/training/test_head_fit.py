@@ -78,14 +78,14 @@ def test_the_saved_model_is_base_and_head_in_one(
     settings = {"learning_rate": 0.01, "batch_size": 16} if head == "dense" else {}
     recipe = Recipe.of(NET, weights=str(weights), head=head, precision="float32", **settings)
     run = train(digits, recipe, tmp_path / "run")
-    assert sum(counted) == len(digits.labels("train")) + len(digits.labels("validation"))
+    assert sum(counted) == len(digits.train.labels) + len(digits.validation.labels)
     result = run.result
     assert result is not None and result["val_accuracy"] > 0.6, "even untrained convolutions tell digits apart"
     assert result["parameters"] > 2_900_000 and result["engine"]
 
     whole = keras.models.load_model(run.model_path)
     assert whole.input.dtype == "uint8" and whole.input_shape == (None, 32, 32, 1)
-    images = np.asarray(digits.images("validation"))
+    images = np.asarray(digits.validation.images)
     base = keras.Model(whole.input, whole.get_layer("probability").input)
     kernel, bias = whole.get_layer("probability").get_weights()
     logits = np.asarray(base(images)) @ kernel + bias
@@ -102,8 +102,8 @@ def test_the_saved_model_is_base_and_head_in_one(
     assert np.asarray(base(images)) == pytest.approx(np.asarray(expected), abs=1e-4)
 
     evaluation = evaluate(run, prepared=digits)
-    truth = digits.labels("test")
-    by_keras = whole.predict(np.asarray(digits.images("test")), verbose=0)
+    truth = digits.test.labels
+    by_keras = whole.predict(np.asarray(digits.test.images), verbose=0)
     assert evaluation.n == len(truth) and evaluation.opening is not None and evaluation.opening.count == 1
     assert evaluation.correct == int((by_keras.argmax(axis=1) == truth).sum())
 
@@ -116,7 +116,7 @@ def test_features_are_computed_once_and_another_head_takes_no_time(
     train(digits, Recipe.of(NET, weights=str(weights), label_smoothing=0.1), tmp_path / "two")
     assert sum(counted) == first
     train(digits, Recipe.of(NET, weights=str(weights), views=2), tmp_path / "three")
-    assert sum(counted) == first + 2 * len(digits.labels("train")), "only the views are new"
+    assert sum(counted) == first + 2 * len(digits.train.labels), "only the views are new"
     folders = list((digits.folder / "features").iterdir())
     assert len(folders) == 1 and store.read_json(folders[0] / "about.json")["model"] == NET
 
@@ -279,7 +279,7 @@ def test_weights_that_are_not_there_or_of_another_net_are_one_line(
 ) -> None:
     with pytest.raises(ModelError, match=r"The weights file does not exist.*--weights"):
         train(digits, Recipe.of(NET, weights=str(tmp_path / "none.weights.h5")), tmp_path / "a")
-    with pytest.raises(ModelError, match=r"do not fit.*ResNet50"):
+    with pytest.raises(ModelError, match=r"do not match the model.*ResNet50"):
         train(digits, Recipe.of("resnet50", weights=str(weights)), tmp_path / "b")
     with pytest.raises(RecipeError, match="no pretrained weights"):
         Recipe.of("cnn", weights="imagenet")
@@ -318,9 +318,9 @@ def test_fine_tuning_moves_the_top_and_no_statistic_of_batch_norm(
     result, rows = tuned.result, tuned.history
     assert result is not None and len(rows) == 2
     assert result["val_loss"] == min(row["val_loss"] for row in rows)
-    by_keras = after.predict(np.asarray(digits.images("validation")), verbose=0)
+    by_keras = after.predict(np.asarray(digits.validation.images), verbose=0)
     assert np.load(tuned.folder / "validation.npy") == pytest.approx(by_keras, abs=1e-3)
-    assert evaluate(tuned, prepared=digits).n == len(digits.labels("test"))
+    assert evaluate(tuned, prepared=digits).n == len(digits.test.labels)
 
 
 def test_only_pretrained_runs_are_fine_tuned(tmp_path: Path) -> None:

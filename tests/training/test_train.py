@@ -98,7 +98,7 @@ def test_two_classes_of_uneven_size_are_weighed(tmp_path: Path) -> None:
 
     plain = replace(prepared, split=replace(prepared.split, options={"balance": "none"}), fingerprint="another")
     unweighed = fit(plain, tmp_path / "unweighed", **settings)
-    images = np.array(prepared.images("test"))
+    images = np.array(prepared.test.images)
     means = [
         float(keras.models.load_model(one.model_path).predict(images, verbose=0).mean()) for one in (run, unweighed)
     ]
@@ -136,8 +136,8 @@ def test_a_complete_run_says_everything_in_plain_files(few: Prepared, tmp_path: 
     model = keras.models.load_model(run.model_path, safe_mode=True)
     assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
     assert not model.compiled
-    outputs = model.predict(np.array(few.images("validation")), verbose=0)
-    assert np.mean(outputs.argmax(axis=1) == few.labels("validation")) == pytest.approx(best["val_accuracy"], abs=0.05)
+    outputs = model.predict(np.array(few.validation.images), verbose=0)
+    assert np.mean(outputs.argmax(axis=1) == few.validation.labels) == pytest.approx(best["val_accuracy"], abs=0.05)
 
 
 def test_the_model_is_the_best_epoch_not_the_last(few: Prepared, tmp_path: Path) -> None:

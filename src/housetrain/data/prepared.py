@@ -166,22 +166,6 @@ class Prepared:
         start, stop = bounds(self.split)[place : place + 2]
         return SplitArrays(name, self.classes, self.split.rows[start:stop], self.file, start)
 
-    def images(self, name: SplitName) -> np.memmap[Any, np.dtype[np.uint8]]:
-        """Return the images of a split."""
-        return self.arrays(name).images
-
-    def labels(self, name: SplitName) -> np.ndarray:
-        """Return the labels of a split."""
-        return self.arrays(name).labels
-
-    def paths(self, name: SplitName) -> tuple[str, ...]:
-        """Return the paths of a split."""
-        return self.arrays(name).paths
-
-    def sha256(self, name: SplitName) -> tuple[str, ...]:
-        """Return the sha256 of each file of a split."""
-        return self.arrays(name).sha256
-
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many images each split has of each class."""
         return self.split.counts()
