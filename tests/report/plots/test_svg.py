@@ -46,3 +46,9 @@ def test_a_long_name_keeps_its_begin_and_its_end(text: str, room: float) -> None
 
 def test_a_legend_escapes_its_texts() -> None:
     assert "<script>" not in svg.legend([("one", HOSTILE)])
+
+
+def test_a_name_that_just_fits_is_not_shortened() -> None:
+    for name in ("cats", "dogs", "golden retriever", "x" * 37):
+        for size in (7.0, 9.35, 12.0, 12.5):
+            assert svg.shorten(name, svg.text_width(name, size=size), size=size) == name

@@ -19,7 +19,7 @@ from housetrain.training.overfitting import overfitting_text
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-LEGEND = (("training line", "training images"), ("validation line", "validation images"), ("best", "best epoch"))
+LEGEND = (("training line", "training images"), ("validation line", "validation images"), ("best", "best, kept"))
 """(CSS classes, text) of the legend."""
 _FEW_POINTS = 40  # with so few epochs the points are drawn large
 

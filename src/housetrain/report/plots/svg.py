@@ -130,7 +130,7 @@ def clean(text: str) -> str:
 def shorten(text: str, room: float, *, size: float = 12) -> str:
     """Return ``text`` with its middle cut out where it would be wider than ``room`` at this font size."""
     text = one_line(text)
-    letters = max(3, int(room / (size * GLYPH)))
+    letters = max(3, int(room / (size * GLYPH) + 0.01))  # a room of exactly the text's width is enough
     if len(text) <= letters:
         return text
     tail = (letters - 1) // 3
