@@ -111,7 +111,7 @@ class Comparison:
         pairs: list[tuple[str, Any]] = [
             ("validation loss", lambda side: format_number(side.val_loss, 4)),
             ("validation accuracy", lambda side: format_percent(side.val_accuracy)),
-            ("best epoch", lambda side: f"{side.best_epoch} of {side.epochs}"),
+            ("epoch (or strength) kept", lambda side: f"{side.best_epoch} of {side.epochs}"),
             ("parameters", lambda side: format_number(side.parameters)),
             ("training time", lambda side: format_duration(side.seconds)),
             ("images/s", lambda side: format_number(side.images_per_s, 0)),

@@ -15,6 +15,7 @@ from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.trial import Trial
 from housetrain.system import store
+from housetrain.training.history import unit_of
 from housetrain.training.run import Run
 
 if TYPE_CHECKING:
@@ -165,7 +166,9 @@ class TrialResult(NamedTuple):
         """Read the run folder of a trial."""
         run = sweep.run(trial.name)
         state, reason = _state_of(run, sweep.dropped.get(trial.name))
-        planned = int(trial.recipe["epochs"])
+        history = run.history
+        # a regularization path has no planned length: it ends where its best strength is found
+        planned = len(history) if history and unit_of(history) == "step" else int(trial.recipe["epochs"])
         read = RunResult.read(run, planned=planned, parameters=trial.parameters, flops=trial.flops)
         return cls(trial, state, reason, read)
 
