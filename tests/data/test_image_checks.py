@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from data.checked_folders import SIDE, image, kinds, make
-from hostile import animated, cmyk_jpeg, encode, jpeg, photo
+from hostile import animated, cmyk_jpeg, encode, jpeg, photo, png16
 from PIL import Image  # noqa: TID253
 
 from housetrain.data.catalog import scan
@@ -102,3 +102,31 @@ def test_print_colors_need_print(tmp_path: Path) -> None:
     gray = Image.fromarray(photo(SIDE, SIDE, 500)).convert("L")
     gray.save(make(tmp_path) / "Cat" / "gray.jpg")
     assert kinds(tmp_path) == {}
+
+
+def deep(seed: int, *, bits: int = 12) -> bytes:
+    """A photo of 16 bits that uses only some of them."""
+    return png16(photo(SIDE, SIDE, seed)[:, :, 0].astype(np.uint16) << bits - 8)
+
+
+def test_16_bit_images_that_use_12_bits_are_one_note(tmp_path: Path) -> None:
+    make(tmp_path)
+    for number in range(4):
+        (tmp_path / "Cat" / f"x-ray {number}.png").write_bytes(deep(500 + number))
+    catalog = scan(tmp_path)
+    assert catalog.white == 4095
+    (one,) = check(catalog)
+    assert (one.kind, one.severity, one.leaves_out) == ("bit-depth", "note", ())
+    assert one.message.startswith("these 16-bit images use 12 bits (4 images, values up to 4,0")
+    assert one.message.endswith("4,095 becomes white")
+
+
+def test_12_bits_among_images_of_16_bits_are_a_warning(tmp_path: Path) -> None:
+    make(tmp_path)
+    for number in range(4):
+        (tmp_path / "Cat" / f"scan {number}.png").write_bytes(deep(500 + number, bits=16 if number else 12))
+    catalog = scan(tmp_path)
+    assert catalog.white == 65535
+    (one,) = check(catalog)
+    assert (one.kind, one.severity, one.paths) == ("bit-depth", "warning", ("Cat/scan 0.png",))
+    assert one.message == "1 of 4 16-bit images uses at most 12 bits, others use more"

@@ -729,3 +729,38 @@ def test_25_000_images_are_found_again_in_a_second(tmp_path: Path) -> None:
             times.append(time.perf_counter() - began)
         fastest[type(source).__name__] = min(times)
     assert max(fastest.values()) < 1.0, fastest
+
+
+def draw_deep(path: Path, seed: int, *, bits: int = 12) -> None:
+    """Write a 16-bit image that uses only some of its bits."""
+    noise = np.random.default_rng(seed).integers(0, 2**bits, (9, 8), dtype=np.uint16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = cv2.resize(noise, (60 + seed % 17, 60), interpolation=cv2.INTER_LINEAR)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+
+
+def test_12_bits_in_16_are_spread_by_one_rule_that_predicting_follows(tmp_path: Path) -> None:
+    for number in range(40):
+        draw_deep(tmp_path / "in" / ("Cat", "Dog")[number % 2] / f"{number}.png", number)
+    prepared = prepare(tmp_path / "in", tmp_path / "out", image_size=30)
+    assert prepared.spec == InputSpec(30, 30, white=4095)
+    images = np.load(prepared.file)
+    assert images.max() > 200 and len(np.unique(images)) > 100
+    for row, image in zip(prepared.split.rows, images, strict=True):
+        assert np.array_equal(load_image(prepared.split.root / row.path, prepared.spec), image)
+    again = prepare(split(scan(tmp_path / "in")), tmp_path / "out", image_size=30)
+    assert again.fingerprint == prepared.fingerprint and again.spec == prepared.spec
+    # images of all 16 bits beside them: the one rule is that of the largest value, and every row is decoded again
+    draw_deep(tmp_path / "in" / "Cat" / "16.tif", 99, bits=16)
+    mixed = prepare(tmp_path / "in", tmp_path / "out", image_size=30)
+    assert mixed.spec == InputSpec(30, 30)
+    for row, image in zip(mixed.split.rows, np.load(mixed.file), strict=True):
+        assert np.array_equal(load_image(mixed.split.root / row.path, mixed.spec), image)
+        assert row.path.endswith("16.tif") or image.max() <= 16
+
+
+def test_a_given_white_is_kept(tmp_path: Path) -> None:
+    for number in range(40):
+        draw_deep(tmp_path / "in" / ("Cat", "Dog")[number % 2] / f"{number}.png", number)
+    spec = InputSpec(30, 30, white=16383)
+    assert prepare(tmp_path / "in", tmp_path / "out", spec=spec).spec == spec

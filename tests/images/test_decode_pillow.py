@@ -77,6 +77,69 @@ def test_16_bit_with_alpha() -> None:
     assert (decode(png16(clear, color_type=6), background=(1, 2, 3)) == (1, 2, 3)).all()
 
 
+RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+RIGHT = np.rint(RAMP / 4095 * 255)
+
+
+@pytest.mark.parametrize("white", [4095, None], ids=["of the folder", "its own"])
+@pytest.mark.parametrize("build", [png16, tiff, lambda values: tiff(values.astype(np.int32))])
+def test_12_bits_in_16_become_all_grays(build: Callable[[Any], bytes], white: int | None) -> None:
+    seen = examine(build(RAMP), color_mode="grayscale", white=white)
+    assert np.array_equal(seen.pixels[:, :, 0], RIGHT) and seen.peak == 4095
+    assert len(np.unique(decode(build(RAMP)))) <= 17
+
+
+@pytest.mark.parametrize("white", [4095, None], ids=["of the folder", "its own"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda rgb: png16(rgb, color_type=2),
+        lambda rgb: png16(np.dstack((rgb, np.full_like(RAMP, 65535))), color_type=6),
+        tiff,
+    ],
+    ids=["PNG", "PNG with alpha", "TIFF"],
+)
+def test_12_bits_of_color_in_16(build: Callable[[Any], bytes], white: int | None) -> None:
+    values = np.dstack((RAMP, RAMP[::-1], RAMP[:, ::-1]))
+    seen = examine(build(values), white=white)
+    assert np.array_equal(seen.pixels, np.rint(values / 4095 * 255)) and seen.peak == 4095
+
+
+@pytest.mark.parametrize("options", [{}, {"flip": True}], ids=["little-endian", "big-endian"])
+def test_12_bits_of_color_in_an_uncompressed_tiff(options: dict[str, bool]) -> None:
+    values = np.dstack((RAMP, RAMP[::-1], RAMP[:, ::-1]))
+    order = ">" if options else "<"
+    tags = [(256, 64), (257, 64), (258, 16), (259, 1), (262, 2), (273, 8), (277, 3), (278, 64), (279, values.nbytes)]
+    body = values.astype(f"{order}u2").tobytes()
+    head = (b"MM" if options else b"II") + struct.pack(f"{order}HI", 42, 8 + len(body))
+    entries = b""
+    for tag, value in tags:
+        if tag == 258:
+            entries += struct.pack(f"{order}HHII", tag, 3, 3, 8 + len(body) + 2 + 12 * len(tags) + 4)
+        else:
+            entries += struct.pack(f"{order}HHII", tag, 4, 1, value)
+    directory = struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + struct.pack(f"{order}3H", 16, 16, 16)
+    seen = examine(head + body + directory, white=None)
+    assert np.array_equal(seen.pixels, np.rint(values / 4095 * 255)) and seen.peak == 4095
+
+
+def test_values_above_white_are_white_and_other_images_do_not_change() -> None:
+    brighter = np.full((4, 4), 9000, np.uint16)
+    assert (decode(png16(brighter), white=4095) == 255).all()
+    for data in (png16(DEEP), encode(photo(seed=6), "PNG"), encode(photo(seed=6), "JPEG"), tiff(DEEP / np.float32(9))):
+        seen = examine(data, white=None)
+        assert np.array_equal(seen.pixels, decode(data)) and seen.peak == (65535 if data == png16(DEEP) else 0)
+    assert np.array_equal(decode(encode(photo(seed=6), "PNG"), white=4095), photo(seed=6))
+
+
+def test_arrays_and_pillow_images_of_12_bits() -> None:
+    spec = InputSpec(64, 64, white=4095)
+    for source in (RAMP, Image.fromarray(RAMP), png16(RAMP)):
+        assert np.array_equal(load_image(source, spec)[:, :, 0], RIGHT)
+    with_alpha = np.dstack((RAMP, np.full_like(RAMP, 65535)))
+    assert np.array_equal(load_image(with_alpha, spec)[:, :, 0], RIGHT)
+
+
 def test_16_bit_with_a_transparent_gray() -> None:
     values = DEEP.copy()
     values[:10] = 4000

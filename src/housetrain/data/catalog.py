@@ -27,12 +27,13 @@ from housetrain.data.class_folders import Entry, LayoutNote, Tree, walk, walk_sp
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
+from housetrain.images.input_spec import white_of
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import write_atomic
 from housetrain.system.notebook import html_table
 from housetrain.system.text import natural_key
 
-VERSION = 4
+VERSION = 5
 """Version of the saved catalog: raise it whenever a field changes, or what is measured."""
 
 FOREIGN = frozenset(
@@ -111,6 +112,11 @@ class Catalog:
         from housetrain.data.image_metadata import small_gray
 
         return tuple(map(tuple, near_groups(self.usable, partial(small_gray, self.root))))
+
+    @cached_property
+    def white(self) -> int:
+        """The value of 16-bit images that becomes 255, one for all: see `housetrain.InputSpec`."""
+        return white_of(max((image.peak for image in self.usable), default=0))
 
     @property
     def source_folders(self) -> tuple[Path, ...]:

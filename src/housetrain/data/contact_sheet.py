@@ -177,7 +177,16 @@ def _draw(
                     left + position_in_row * (layout.card_width + GAP),
                     top + HEADING + row * (layout.card_height + GAP),
                 )
-                _draw_sample(sheet, corner, catalog.root, image, layout=layout, color_mode=color_mode, resize=resize)
+                _draw_sample(
+                    sheet,
+                    corner,
+                    catalog.root,
+                    image,
+                    layout=layout,
+                    color_mode=color_mode,
+                    resize=resize,
+                    white=catalog.white,
+                )
             top += layout.class_height(len(chosen[name]))
             number += 1
     return sheet
@@ -223,6 +232,7 @@ def _draw_sample(
     layout: _Layout,
     color_mode: ColorMode,
     resize: Resize,
+    white: int,
 ) -> None:
     left, top = corner
     _rounded_rectangle(
@@ -231,9 +241,9 @@ def _draw_sample(
     views, captions = [], []
     try:
         data = read_bytes(root / image.path)
-        views.append(fit(decode(data, at_least=(layout.cell, layout.cell)), layout.cell))
+        views.append(fit(decode(data, at_least=(layout.cell, layout.cell), white=None), layout.cell))
         for size in layout.sizes:
-            spec = InputSpec(height=size, width=size, color_mode=color_mode, resize=resize)
+            spec = InputSpec(height=size, width=size, color_mode=color_mode, resize=resize, white=white)
             views.append(fit(load_image(data, spec), layout.cell))
             captions.append(f"{size}×{size}")
     except DecodeError as error:  # the file changed after the scan

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from housetrain.data.duplicates import LEAST_SIDE
 from housetrain.data.findings import Noticed, count_files, count_images, finding_kind, grouped
+from housetrain.images.input_spec import WHITE, white_of
 from housetrain.images.sniff import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ SMALL = 0.25
 USUAL = 0.2
 """Where more than this share of all images is dark (or uniform, blurry, elongated), that is normal for the data: one
 line says so, and no image is named."""
+
+_TWELVE_BITS = 4095  # X-rays and most cameras; in true 16 bits, an image that is this dark has 16 gray levels left
 
 _EXTRA_DATA = "spare bytes"
 
@@ -139,6 +142,37 @@ def _animated(catalog: Catalog) -> Iterator[Noticed]:
         [[image for image in catalog.usable if image.header.frames > 1]],
         message=lambda group: f"{count_files(len(group))} with several frames or pages; the first is used",
         detail=lambda one, _: f"{one.header.frames} frames",
+    )
+
+
+@finding_kind(
+    "bit-depth",
+    "16-bit images that use fewer bits",
+    severity="note",
+    do="nothing to do: preparing and predicting scale all 16-bit images by this value",
+)
+def _bit_depth(catalog: Catalog) -> Iterator[Noticed]:
+    deep = [image for image in catalog.usable if image.peak]
+    if catalog.white < WHITE:
+        bits, peak = catalog.white.bit_length(), max(image.peak for image in deep)
+        yield Noticed(
+            f"these 16-bit images use {bits} bits ({count_images(len(deep))}, values up to {peak:,}): "
+            f"{catalog.white:,} becomes white"
+        )
+        return
+    yield from (
+        found._replace(
+            severity="warning",
+            do="save all images with the same range of values: one rule scales all of them, so these become very dark",
+        )
+        for found in grouped(
+            [[image for image in deep if white_of(image.peak) <= _TWELVE_BITS]],
+            message=lambda group: (
+                f"{len(group):,} of {len(deep):,} 16-bit images {'uses' if len(group) == 1 else 'use'} "
+                "at most 12 bits, others use more"
+            ),
+            detail=lambda one, _: f"16 bits, of which {white_of(one.peak).bit_length()} are used",
+        )
     )
 
 

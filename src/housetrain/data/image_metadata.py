@@ -21,7 +21,7 @@ import numpy as np
 from housetrain.data.class_folders import Entry
 from housetrain.data.image_record import Brightness, Hashes, ImageRecord
 from housetrain.errors import DecodeError
-from housetrain.images.decode import examine, probe, read_bytes
+from housetrain.images.decode import decode, examine, probe, read_bytes
 from housetrain.images.pixel_ops import Pixels
 from housetrain.images.sniff import Header
 from housetrain.system.process_pool import Failed, map_in_workers
@@ -48,7 +48,7 @@ class Examine:
         sha256 = hashlib.sha256(data).hexdigest()
         path, label, split, stamp, _ = entry
         try:
-            seen = examine(data, color_mode="grayscale", at_least=(THUMBNAIL, THUMBNAIL))
+            seen = examine(data, color_mode="grayscale", at_least=(THUMBNAIL, THUMBNAIL), white=None)
         except DecodeError as error:
             return ImageRecord(path, label, split, stamp, sha256, _header_if_any(data), reason=error.reason)
         thumbnail = cv2.resize(seen.pixels, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
@@ -59,7 +59,9 @@ class Examine:
             sharpness=round(float(cv2.Laplacian(gray, cv2.CV_32F).var()), 1),
         )
         hashes = Hashes(perceptual_hash(gray), difference_hash(gray))
-        return ImageRecord(path, label, split, stamp, sha256, seen.header, hashes, brightness, oddity=seen.oddity)
+        return ImageRecord(
+            path, label, split, stamp, sha256, seen.header, hashes, brightness, oddity=seen.oddity, peak=seen.peak
+        )
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ class SmallGray:
 
     def __call__(self, path: str) -> Pixels:
         """Return uint8 ``(side, side)``."""
-        seen = examine(read_bytes(self.root / path), color_mode="grayscale", at_least=(self.side, self.side))
-        gray = cv2.resize(seen.pixels, (self.side, self.side), interpolation=cv2.INTER_AREA)
+        data = read_bytes(self.root / path)
+        seen = decode(data, color_mode="grayscale", at_least=(self.side, self.side), white=None)
+        gray = cv2.resize(seen, (self.side, self.side), interpolation=cv2.INTER_AREA)
         return np.asarray(gray, dtype=np.uint8)
 
 

@@ -57,6 +57,7 @@ class ImageRecord:
         brightness: Brightness and sharpness.
         reason: Why the image cannot be used; ``""`` when it can.
         oddity: A harmless defect of the file, or ``""``.
+        peak: The largest value of a 16-bit image, or an upper limit that needs as many bits; 0 for other images.
     """
 
     path: str
@@ -69,6 +70,7 @@ class ImageRecord:
     brightness: Brightness = _NO_BRIGHTNESS
     reason: str = ""
     oddity: str = ""
+    peak: int = 0
 
     @property
     def usable(self) -> bool:
@@ -76,7 +78,7 @@ class ImageRecord:
         return not self.reason
 
 
-_OWN = ("path", "label", "split", "sha256", "reason", "oddity")
+_OWN = ("path", "label", "split", "sha256", "reason", "oddity", "peak")
 _GROUPS: dict[str, Any] = {"stamp": FileStamp, "header": Header, "hashes": Hashes, "brightness": Brightness}
 
 

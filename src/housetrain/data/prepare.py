@@ -16,6 +16,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Unpack, overload
@@ -29,7 +30,7 @@ from housetrain.data.split import split as divide
 from housetrain.data.split_manifest import Row, SplitManifest
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError, RecipeError, SourceChanged
 from housetrain.images import decode
-from housetrain.images.input_spec import ColorMode, InputSpec, Resize
+from housetrain.images.input_spec import WHITE, ColorMode, InputSpec, Resize
 from housetrain.system.events import Callback, Callbacks
 
 _NAMED = 5  # file names that fit a one-line message
@@ -56,7 +57,8 @@ def prepare(
     Args:
         source: A split, or the folder of images, which is then scanned, checked and split first.
         folder: Where to write; `default_prepared_folder` by default.
-        spec: The model input, instead of the next four arguments.
+        spec: The model input, instead of the next four arguments. Its ``white`` becomes that of the folder, where it is
+            not given.
         image_size: Height and width in pixels, or one number for both.
         color_mode: ``"grayscale"`` (1 channel) or ``"rgb"`` (3).
         resize: ``"stretch"`` to the size, ``"pad"`` with the background, or ``"crop"`` the center.
@@ -90,12 +92,17 @@ def prepare(
     if folder is not None:
         refuse_inside(root, folder)
     catalog = scan(root, workers=workers, callbacks=callbacks)
+    spec = _with_white(spec, catalog.white)
     asked = complete_options(**options)
     target = folder or _default_folder(root, spec, options=asked)
     key = _request_key(catalog.fingerprint, root=root, spec=spec, options=asked)
     if (manifest := cached(target, "catalog", key)) is not None:
         return Prepared.of_manifest(target, manifest)
     return _prepare_split(divide(catalog, **options), target, spec=spec, workers=workers, callbacks=callbacks)
+
+
+def _with_white(spec: InputSpec, white: int) -> InputSpec:
+    return replace(spec, white=white) if spec.white == WHITE else spec
 
 
 def default_prepared_folder(root: Path, spec: InputSpec, split: SplitManifest) -> Path:
@@ -137,6 +144,7 @@ def _prepare_split(
     workers: int | None,
     callbacks: Sequence[Callback],
 ) -> Prepared:
+    spec = _with_white(spec, split.options.get("white", WHITE))
     target = default_prepared_folder(split.root, spec, split) if folder is None else Path(folder)
     for images in split.source_folders:
         refuse_inside(images, target)

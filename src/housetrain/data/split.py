@@ -19,6 +19,7 @@ from housetrain.data.assign import assign, position
 from housetrain.data.split_groups import duplicate_groups
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest, SplitName
 from housetrain.errors import FolderError, RecipeError
+from housetrain.images.input_spec import WHITE
 from housetrain.system.text import natural_key
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def split(
         **options,
         "ready_made": catalog.ready_made,
         **({"labels": catalog.label_source} if catalog.label_source else {}),
+        **({"white": catalog.white} if catalog.white != WHITE else {}),
         # Only the default findings follow from the catalog; with others the rows must be compared instead.
         "catalog": catalog.fingerprint if findings is None else "",
     }

@@ -62,7 +62,8 @@ class SplitManifest:
         classes: Names of the classes, sorted; a label's index is its place here.
         rows: Train, then validation, then test; inside a split ordered by content hash, which mixes the classes.
         left_out: Images in no split, with the reason, ordered by path.
-        options: seed, validation, test, test_per_class, balance, ready_made, and the catalog's fingerprint.
+        options: seed, validation, test, test_per_class, balance, ready_made, and the catalog's fingerprint; labels
+            and white (see `housetrain.InputSpec`) where they are not the defaults.
         fingerprint: 64 hex digits over classes, rows and options; equal splits have equal fingerprints.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from housetrain.images.input_spec import InputSpec
+from housetrain.images.input_spec import WHITE, InputSpec
 from housetrain.inference.formats import format_named
 from housetrain.inference.model_format import ModelFormat
 
@@ -84,11 +84,12 @@ def _without_housetrain(name: str, file_format: ModelFormat, spec: InputSpec, cl
         "best = int(np.argmax(probabilities))",
         'print(classes[best], f"{probabilities[best]:.1%}")',
     ]
+    deep = "" if spec.white == WHITE else f" (multiply the values of 16-bit images by 255 / {spec.white} first)"
     return f"""\
 ## Use it without housetrain
 
 {file_format.title} is enough. Scaling is part of the model. Rotate the image upright, resize it to
-{spec.width} x {spec.height} by area averaging, and pass it as bytes from 0 to 255:
+{spec.width} x {spec.height} by area averaging, and pass it as bytes from 0 to 255{deep}:
 
 ```python
 import json

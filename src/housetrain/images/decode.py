@@ -12,8 +12,9 @@ Color profiles are not applied: a classifier sees the stored numbers, as in othe
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from housetrain.images.decode_jpeg import JpegHeader, decode_jpeg, read_header
 from housetrain.images.decode_pillow import (
     check_rows,
     frames_of,
+    low_bytes,
     open_image,
     orientation_of,
     pixels_of,
@@ -33,7 +35,7 @@ from housetrain.images.decode_pillow import (
     tiff_by_opencv,
 )
 from housetrain.images.decode_tiff import read_layout
-from housetrain.images.input_spec import ColorMode, InputSpec
+from housetrain.images.input_spec import WHITE, ColorMode, InputSpec
 from housetrain.images.pixel_ops import Pixels, to_rgb, turn
 from housetrain.images.sniff import JPEG_START, Header, outline, sniff, too_many_pixels
 from housetrain.system.regular_files import MAX_BYTES as MAX_BYTES
@@ -60,11 +62,13 @@ class Examined:
         header: The header of the file.
         pixels: uint8 ``(height, width, 1 or 3)``, upright.
         oddity: Harmless defects of the file, or ``""``.
+        peak: The largest value of a 16-bit image, or an upper limit that needs as many bits; 0 for other images.
     """
 
     header: Header
     pixels: Pixels
     oddity: str
+    peak: int = 0
 
 
 def probe(data: bytes) -> Header:
@@ -92,6 +96,7 @@ def decode(
     background: tuple[int, int, int] = (255, 255, 255),
     max_pixels: int = MAX_PIXELS,
     at_least: tuple[int, int] | None = None,
+    white: int | None = WHITE,
 ) -> Pixels:
     """Decode a whole image strictly: a corrupt image is an error, not gray stripes.
 
@@ -104,6 +109,8 @@ def decode(
             is decoded at 1/2, 1/4 or 1/8.
         at_least: Height and width in pixels, upright, that the result must reach: a larger JPEG is then decoded at
             1/8, 1/4 or 1/2 where that is enough. ``None``: full size.
+        white: The value of a 16-bit image that becomes 255; ``None``: that of the bits that it uses, see
+            `housetrain.images.input_spec.white_of`.
 
     Returns:
         uint8 ``(height, width, 1 or 3)``, upright (EXIF orientation is applied).
@@ -113,7 +120,13 @@ def decode(
             ``damaged (...)``, ``too many pixels (60000x60000)``, ...
     """
     return examine(
-        data, color_mode=color_mode, background=background, max_pixels=max_pixels, at_least=at_least, frames=False
+        data,
+        color_mode=color_mode,
+        background=background,
+        max_pixels=max_pixels,
+        at_least=at_least,
+        white=white,
+        frames=False,
     ).pixels
 
 
@@ -124,6 +137,7 @@ def examine(
     background: tuple[int, int, int] = (255, 255, 255),
     max_pixels: int = MAX_PIXELS,
     at_least: tuple[int, int] | None = None,
+    white: int | None = WHITE,
     frames: bool = True,
 ) -> Examined:
     """Decode as `decode` does, and keep the header and harmless defects.
@@ -134,6 +148,7 @@ def examine(
         background: As for :func:`decode`.
         max_pixels: As for :func:`decode`.
         at_least: As for :func:`decode`.
+        white: As for :func:`decode`.
         frames: Whether to count the frames, which reads the whole file in some formats; otherwise the number is 1.
 
     Raises:
@@ -146,8 +161,8 @@ def examine(
             at_least = at_least[1], at_least[0]
         pixels, oddity = decode_jpeg(data, jpeg, color_mode=color_mode, max_pixels=max_pixels, at_least=at_least)
         return Examined(_jpeg_header(jpeg), turn(pixels, jpeg.orientation), oddity)
-    other = _other(data, format_, max_pixels=max_pixels, frames=frames, background=background)
-    return Examined(other.header, to_rgb(other.pixels, color_mode), other.oddity)
+    other = _other(data, format_, max_pixels=max_pixels, frames=frames, background=background, white=white)
+    return replace(other, pixels=to_rgb(other.pixels, color_mode))
 
 
 def fit(image: Pixels, spec: InputSpec) -> Pixels:
@@ -203,12 +218,12 @@ def load_image(
             raise DecodeError(error.reason, path=str(source)) from error
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _load_bytes(bytes(source), spec)
-    background = spec.background if spec else (255, 255, 255)
+    background, white = (spec.background, spec.white) if spec else ((255, 255, 255), WHITE)
     if isinstance(source, np.ndarray):
-        pixels = pixels_of_array(source, background)
+        pixels = pixels_of_array(source, background, white)
     else:
         _check_pixels(source.width, source.height, source.format or "Pillow image", MAX_PIXELS)
-        pixels = pixels_of(source, background)
+        pixels, _ = pixels_of(source, background, white=white)
         orientation = source.getexif().get(274, 1)  # after decoding: Pillow turns TIFFs then, and forgets the tag
         pixels = turn(pixels, orientation if orientation in range(1, 9) else 1)
     return fit(pixels, spec) if spec else to_rgb(pixels, "rgb")
@@ -221,7 +236,8 @@ def _load_bytes(data: bytes, spec: InputSpec | None) -> Pixels:
     if spec.resize != "stretch" and data[:3] == JPEG_START:  # only the JPEG decoder uses it
         header = probe(data)
         at_least = _scaled(header.height, header.width, spec)
-    return fit(decode(data, color_mode=spec.color_mode, background=spec.background, at_least=at_least), spec)
+    options: dict[str, Any] = {"color_mode": spec.color_mode, "background": spec.background, "white": spec.white}
+    return fit(decode(data, at_least=at_least, **options), spec)
 
 
 def _scaled(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
@@ -271,7 +287,13 @@ def _jpeg_header(jpeg: JpegHeader) -> Header:
 
 
 def _other(
-    data: bytes, format_: str, *, max_pixels: int | None, frames: bool, background: tuple[int, int, int] = (0, 0, 0)
+    data: bytes,
+    format_: str,
+    *,
+    max_pixels: int | None,
+    frames: bool,
+    background: tuple[int, int, int] = (0, 0, 0),
+    white: int | None = WHITE,
 ) -> Examined:
     """Decode an image that is not a JPEG. With ``max_pixels=None`` only read its header; the pixels are then empty."""
     layout = read_layout(data) if format_ == "TIFF" else None
@@ -294,15 +316,16 @@ def _other(
         width, height = image.size
         if orientation >= 5 and format_ != "TIFF":  # Pillow gives a TIFF's size as turned, and turns it itself
             width, height = height, width
-        mode, pixels = image.mode, _NOTHING
+        mode, pixels, peak = image.mode, _NOTHING, 0
         if max_pixels is not None:
             _check_pixels(width, height, format_, max_pixels)
-            if format_ == "PNG":
-                check_rows(image, data)
-            pixels = pixels_of(image, background, layout)
+            with low_bytes(image, data) or contextlib.nullcontext() as low:
+                if format_ == "PNG":
+                    check_rows(image, data)
+                pixels, peak = pixels_of(image, background, layout, white=white, low=low)
             pixels = pixels if format_ == "TIFF" else turn(pixels, orientation)
         count, oddity = frames_of(image) if frames else (1, "")
-        return Examined(Header(format_, width, height, mode, count, orientation), pixels, oddity)
+        return Examined(Header(format_, width, height, mode, count, orientation), pixels, oddity, peak)
 
 
 _NOTHING = np.empty((0, 0, 1), dtype=np.uint8)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import io
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ import numpy.typing as npt
 
 from housetrain.errors import DecodeError
 from housetrain.images.decode_tiff import TiffLayout
-from housetrain.images.pixel_ops import Pixels, composite, to_uint8
+from housetrain.images.input_spec import WHITE, white_of
+from housetrain.images.pixel_ops import Pixels, composite, peak_of, to_uint8
 from housetrain.images.sniff import exif_orientation, has_all_rows, without_metadata
 
 if TYPE_CHECKING:
@@ -115,16 +117,54 @@ def frames_of(image: Image) -> tuple[int, str]:
         return 1, "a later frame is damaged"
 
 
-def pixels_of(image: Image, background: tuple[int, int, int], layout: TiffLayout | None = None) -> Pixels:
+def low_bytes(image: ImageFile, data: bytes) -> ImageFile | None:
+    """Open an image of 16 bits a color so that it decodes to the low bytes: Pillow keeps only the high ones of colors.
+
+    Args:
+        image: The opened image, not decoded yet.
+        data: The whole file.
+
+    Returns:
+        The image, or ``None`` where it is not RGB of 16 bits, with or without alpha.
+    """
+    color, _, order = _raw_mode(image).partition(";16")
+    if color not in ("RGB", "RGBA") or order not in ("B", "L", "N") or "transparency" in image.info:
+        return None
+    big = order == "B" or (order == "N" and sys.byteorder == "big")
+    mode = f"{color};16{'L' if big else 'B'}"
+    low = open_image(data, str(image.format))
+    low.tile = [
+        tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode) for tile in low.tile
+    ]
+    return low
+
+
+def _raw_mode(image: ImageFile) -> str:
+    """Return how the first tile of an image that is not decoded yet stores its pixels, as Pillow names it."""
+    args: Any = image.tile[0].args if image.tile else ""
+    return str(args[0]) if isinstance(args, tuple) and args else str(args)
+
+
+def pixels_of(
+    image: Image,
+    background: tuple[int, int, int],
+    layout: TiffLayout | None = None,
+    *,
+    white: int | None = WHITE,
+    low: ImageFile | None = None,
+) -> tuple[Pixels, int]:
     """Decode the first frame of an opened image.
 
     Args:
         image: Any Pillow image.
         background: RGB, each 0 to 255, shown through transparent pixels.
         layout: How the file stores the pixels, where it is a TIFF.
+        white: The value of a 16-bit image that becomes 255; ``None``: that of the bits that it uses.
+        low: What `low_bytes` returned for the file.
 
     Returns:
-        uint8 ``(height, width, 1 or 3)`` as stored; only for TIFFs the orientation is already applied.
+        uint8 ``(height, width, 1 or 3)`` as stored (only for TIFFs the orientation is already applied), and the largest
+        value of a 16-bit image or an upper limit that needs as many bits; 0 for other images.
 
     Raises:
         DecodeError: ``truncated``, ``damaged (...)`` or ``needs too much memory``.
@@ -133,28 +173,42 @@ def pixels_of(image: Image, background: tuple[int, int, int], layout: TiffLayout
         mode = image.mode
         if mode == "F" or mode.startswith("I"):
             values = layout.values(image) if layout else np.asarray(image)
-            pixels, clear = _with_channel(to_uint8(values)), image.info.get("transparency")
+            peak, clear = peak_of(values), image.info.get("transparency")
+            pixels = _with_channel(to_uint8(values, white or white_of(peak)))
             if clear is None:
-                return pixels
-            return composite(pixels, np.where(values == clear, np.uint8(0), np.uint8(255)), background)
-        if mode in ("LA", "La"):
-            both = np.asarray(image if mode == "LA" else image.convert("LA"))
-            return composite(both[:, :, :1], both[:, :, 1], background)
-        if mode in ("RGBA", "RGBa", "PA") or "transparency" in image.info:
-            four = np.asarray(image if mode == "RGBA" else image.convert("RGBA"))
-            return composite(four[:, :, :3], four[:, :, 3], background)
-        if mode in ("1", "L"):
-            return _with_channel(np.asarray(image if mode == "L" else image.convert("L")))
-        return np.asarray(image if mode == "RGB" else image.convert("RGB"))
+                return pixels, peak
+            return composite(pixels, np.where(values == clear, np.uint8(0), np.uint8(255)), background), peak
+        if low is not None:
+            four = np.asarray(image)
+            colors, peak = four[:, :, :3], int(four[:, :, :3].max()) << 8 | 255
+            if (white or white_of(peak)) < WHITE:
+                values = colors.astype(np.uint16) << 8 | np.asarray(low)[:, :, :3]
+                colors = to_uint8(values, white or white_of(peak))
+            return (composite(colors, four[:, :, 3], background) if mode == "RGBA" else colors), peak
+        return _pixels_of_bytes(image, background), 0
 
 
-def pixels_of_array(array: npt.NDArray[Any], background: tuple[int, int, int]) -> Pixels:
+def _pixels_of_bytes(image: Image, background: tuple[int, int, int]) -> Pixels:
+    mode = image.mode
+    if mode in ("LA", "La"):
+        both = np.asarray(image if mode == "LA" else image.convert("LA"))
+        return composite(both[:, :, :1], both[:, :, 1], background)
+    if mode in ("RGBA", "RGBa", "PA") or "transparency" in image.info:
+        four = np.asarray(image if mode == "RGBA" else image.convert("RGBA"))
+        return composite(four[:, :, :3], four[:, :, 3], background)
+    if mode in ("1", "L"):
+        return _with_channel(np.asarray(image if mode == "L" else image.convert("L")))
+    return np.asarray(image if mode == "RGB" else image.convert("RGB"))
+
+
+def pixels_of_array(array: npt.NDArray[Any], background: tuple[int, int, int], white: int = WHITE) -> Pixels:
     """Convert an array to pixels: grayscale or RGB, with or without alpha.
 
     Args:
         array: ``(height, width)`` or ``(height, width, 1 to 4)``: gray, gray and alpha, RGB, RGB and alpha; uint8,
             uint16, bool, other integers or floats, scaled by `housetrain.images.pixel_ops.to_uint8`.
         background: RGB, each 0 to 255, shown through transparent pixels.
+        white: The value of 16-bit colors that becomes 255.
 
     Returns:
         uint8 ``(height, width, 1 or 3)``.
@@ -166,10 +220,9 @@ def pixels_of_array(array: npt.NDArray[Any], background: tuple[int, int, int]) -
         array = array[:, :, np.newaxis]
     if array.ndim != 3 or not 1 <= array.shape[2] <= 4 or not array.size or array.dtype.kind not in "buif":
         raise DecodeError(f"not an image (array of shape {array.shape}, {array.dtype})")
-    pixels = to_uint8(array)
     if array.shape[2] in (2, 4):
-        return composite(pixels[:, :, :-1], pixels[:, :, -1], background)
-    return pixels
+        return composite(to_uint8(array[:, :, :-1], white), to_uint8(array)[:, :, -1], background)
+    return to_uint8(array, white)
 
 
 def tiff_by_opencv(data: bytes, layout: TiffLayout) -> Pixels:

@@ -14,7 +14,11 @@ from housetrain.errors import DataError
 ColorMode = Literal["grayscale", "rgb"]
 Resize = Literal["stretch", "pad", "crop"]
 
+WHITE = 65535
+"""The value that is white in a 16-bit image which uses all of its bits."""
+
 _MAX_SIDE = 4096
+_WHITES = {255, 511, 1023, 2047, 4095, 8191, 16383, WHITE}
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,9 @@ class InputSpec:
         resize: ``"stretch"``: resize to the exact size, ignoring the aspect ratio; ``"pad"``: fit inside and fill the
             rest with the background; ``"crop"``: scale the short side, then crop the center.
         background: RGB, each 0 to 255: replaces transparent pixels and fills the border of ``"pad"``.
+        white: The value of a 16-bit image that becomes 255; larger ones do, too. 65535, or what 8 to 14 bits hold:
+            X-rays, microscopes and thermal cameras store 10 to 14 bits in 16. `housetrain.prepare` replaces 65535 by
+            the value that fits the folder (`housetrain.Catalog.white`).
 
     Raises:
         DataError: A value is out of range. The message lists all of them.
@@ -38,6 +45,7 @@ class InputSpec:
     color_mode: ColorMode = "grayscale"
     resize: Resize = "stretch"
     background: tuple[int, int, int] = (255, 255, 255)
+    white: int = WHITE
 
     def __post_init__(self) -> None:
         wrong: dict[str, Any] = {}
@@ -56,11 +64,13 @@ class InputSpec:
             or not all(isinstance(value, int) and 0 <= value <= 255 for value in background)
         ):
             wrong["background"] = background
+        if not isinstance(self.white, int) or self.white not in _WHITES:
+            wrong["white"] = self.white
         if wrong:
             raise DataError(
                 "Invalid input spec",
                 expected=f"height and width 1 to {_MAX_SIDE}, color_mode grayscale or rgb, resize stretch, pad or "
-                "crop, background three integers 0 to 255",
+                f"crop, background three integers 0 to 255, white one of {', '.join(map(str, sorted(_WHITES)))}",
                 **wrong,
             )
 
@@ -75,8 +85,11 @@ class InputSpec:
         return self.height, self.width, self.channels
 
     def to_json(self) -> dict[str, Any]:
-        """Return the spec as values that JSON can hold."""
-        return {**asdict(self), "background": list(self.background)}
+        """Return the spec as values that JSON can hold, without ``white`` where that is 65535."""
+        value = {**asdict(self), "background": list(self.background)}
+        if self.white == WHITE:
+            del value["white"]
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> InputSpec:
@@ -86,6 +99,12 @@ class InputSpec:
             DataError: A key is missing or unknown, or a value is out of range.
         """
         known = {"height", "width", "color_mode", "resize", "background"}
-        if set(value) != known:
+        if set(value) - {"white"} != known:
             raise DataError("Not an input spec", expected=", ".join(sorted(known)), keys=sorted(value))
         return cls(**{**value, "background": tuple(value["background"])})
+
+
+def white_of(peak: int) -> int:
+    """Return the value that is white where ``peak`` is the largest one: all ones in 8 to 14 bits, else 65535."""
+    bits = max(8, peak.bit_length())
+    return 2**bits - 1 if peak and bits <= 14 else WHITE

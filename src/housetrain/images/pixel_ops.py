@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from housetrain.images.input_spec import WHITE
+
 Pixels = npt.NDArray[np.uint8]
 
 _GRAY = np.array([4899, 9617, 1868], dtype=np.uint32)  # ITU-R BT.601 weights 0.299, 0.587, 0.114 as 14-bit integers
@@ -62,15 +64,25 @@ def composite(pixels: Pixels, alpha: Pixels, background: tuple[int, int, int]) -
     return mixed
 
 
-def to_uint8(values: npt.NDArray[np.generic]) -> Pixels:
-    """Scale any numbers to 0..255: nothing is clipped, so a 16-bit image does not turn white.
+def peak_of(values: npt.NDArray[np.generic]) -> int:
+    """Return the largest of integers from 0 to 65535 of more than 8 bits; 0 for other numbers."""
+    if values.dtype.kind not in "iu" or values.dtype.itemsize == 1 or not values.size:
+        return 0
+    low, high = int(values.min()), int(values.max())
+    return high if low >= 0 and high <= WHITE else 0
 
-    16-bit integers are divided by 257 (65535 becomes 255). Wider integers and floats have no standard white, so their
-    range decides: 0 to 1 (floats), 0 to 255 and 0 to 65535 are scaled as such; any other range is stretched from its
-    minimum to its maximum. NaN becomes black.
+
+def to_uint8(values: npt.NDArray[np.generic], white: int = WHITE) -> Pixels:
+    """Scale any numbers to 0..255.
+
+    16-bit integers are divided by ``white / 255``: by 257 where they use all bits, so nothing is clipped. Wider
+    integers and floats have no standard white, so their range decides: 0 to 1 (floats), 0 to 255 and 0 to 65535 are
+    scaled as such, integers up to 65535 by a smaller ``white`` as those of 16 bits; any other range is stretched from
+    its minimum to its maximum. NaN becomes black.
 
     Args:
         values: An array of bool, integers or floats of any shape.
+        white: The integer that becomes 255; larger ones do, too.
 
     Returns:
         uint8 of the same shape.
@@ -79,6 +91,9 @@ def to_uint8(values: npt.NDArray[np.generic]) -> Pixels:
         return values.astype(np.uint8, copy=False)
     if values.dtype == np.bool_:
         return np.where(values, np.uint8(255), np.uint8(0))
+    if white < WHITE and peak_of(values):
+        clipped = np.minimum(values, white).astype(np.uint32)
+        return np.asarray((clipped * 255 + white // 2) // white, dtype=np.uint8)
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return ((values.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)  # exactly rounded v / 257
     real = values.astype(np.float64)
@@ -91,7 +106,7 @@ def to_uint8(values: npt.NDArray[np.generic]) -> Pixels:
         scaled = real * 255
     elif low >= 0 and high <= 255:
         scaled = real
-    elif low >= 0 and values.dtype.kind in "iu" and high <= 65535:
+    elif low >= 0 and values.dtype.kind in "iu" and high <= WHITE:
         scaled = real / 257
     else:
         scaled = (real - low) * (255 / (high - low)) if high > low else np.zeros_like(real)

@@ -30,7 +30,7 @@ def thumbnail(source: Path | bytes, side: int) -> Pixels:
         DecodeError: It cannot be read.
     """
     data = source if isinstance(source, bytes) else read_bytes(source)
-    return shrink(decode(data, at_least=(side, side)), side)
+    return shrink(decode(data, at_least=(side, side), white=None), side)
 
 
 def shrink(image: Pixels, side: int) -> Pixels:

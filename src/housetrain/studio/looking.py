@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import streamlit as st
@@ -21,7 +21,7 @@ from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import DecodeError
 from housetrain.images import decode
 from housetrain.images.encode import data_uri, encode
-from housetrain.images.input_spec import InputSpec
+from housetrain.images.input_spec import WHITE, InputSpec
 from housetrain.images.thumbnail import thumbnail as thumbnail_of
 from housetrain.studio import jobs
 from housetrain.studio.jobs import Job
@@ -97,6 +97,8 @@ def samples(found: Look, spec: InputSpec, *, per_class: int, seed: int, classes:
     """Return samples of each class, each as the original and as the model input."""
     chosen = contact_sheet.samples_of(found.catalog, per_class=per_class, seed=seed)
     allowed = places()
+    if spec.white == WHITE:
+        spec = replace(spec, white=found.catalog.white)
     return {
         name: [before_after(found.catalog.root / image.path, spec, allowed) for image in images]
         for name, images in list(chosen.items())[:classes]
