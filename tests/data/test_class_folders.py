@@ -6,19 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from data.trees import fill
 
 from housetrain.data.class_folders import Tree, walk
 from housetrain.data.label_source import LabelOptions, LabelSource
 from housetrain.errors import FolderError, RecipeError
-
-
-def fill(root: Path, *folders: str, count: int = 6, form: str = "{n:03d}.png") -> Path:
-    """Make folders of files: `walk` opens none of them."""
-    for folder in folders:
-        (root / folder).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            (root / folder / form.format(n=number)).write_bytes(b"x")
-    return root
 
 
 def counts(tree: Tree) -> dict[tuple[str, str | None], int]:
@@ -129,24 +121,6 @@ def test_images_without_a_row_are_counted(tmp_path: Path) -> None:
     assert len(tree.entries) == 8
     assert "2 images have no label" in tree.notes[0].message
     assert "1 rows name no image" in tree.notes[0].message
-
-
-def test_pascal_voc_yolo_and_coco_are_named(tmp_path: Path) -> None:
-    voc = fill(tmp_path / "voc", "JPEGImages", "ImageSets/Main")
-    (voc / "Annotations").mkdir()
-    (voc / "Annotations" / "000.xml").write_text("<annotation><object><bndbox></bndbox></object></annotation>")
-    yolo = fill(tmp_path / "yolo", "images/train")
-    (yolo / "labels" / "train").mkdir(parents=True)
-    (yolo / "labels" / "train" / "000.txt").write_text("0 0.5 0.5 0.1 0.2\n")
-    roboflow = fill(tmp_path / "roboflow", "train/images", "valid/images")
-    (roboflow / "train" / "labels").mkdir()
-    (roboflow / "train" / "labels" / "000.txt").write_text("2 0.5 0.5 0.1 0.2\n")
-    coco = fill(tmp_path / "coco", "images")
-    (coco / "annotations").mkdir()
-    (coco / "annotations" / "instances.json").write_text('{"images": [], "annotations": [{"bbox": [0, 0, 1, 1]}]}')
-    for root, name in ((voc, "Pascal VOC"), (yolo, "YOLO"), (roboflow, "YOLO"), (coco, "COCO")):
-        with pytest.raises(FolderError, match=rf"object-detection data \({name}"):
-            walk(root)
 
 
 def test_images_and_masks_are_segmentation_data(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -93,14 +93,6 @@ def test_test_per_class_is_exactly_the_lowest(groups: dict[str, str]) -> None:
         assert {row.path for row in one.of("test") if row.label == label} == {path for _, path in ranked[:15]}
     counts = one.counts()
     assert counts["validation"]["Cat"] / 385 == pytest.approx(0.15, abs=0.05)
-
-
-def test_test_per_class_is_exact_with_near_duplicates(groups: dict[str, str]) -> None:
-    images = folder({"a": 200, "b": 200})
-    for number in range(0, 120, 4):
-        for one in range(4):
-            groups[f"a/{number + one}.jpg"] = f"burst{number}"
-    assert split(images, findings=(), test_per_class=15).counts()["test"] == {"a": 15, "b": 15}
 
 
 def test_test_per_class_needs_images_for_the_rest() -> None:
@@ -232,24 +224,6 @@ def test_a_class_of_one_film_is_cut_in_the_order_of_its_frames(groups: dict[str,
         assert changes <= 9, "frames beside each other are spread over the splits"
 
 
-def test_a_large_group_does_not_take_its_class_to_one_side(groups: dict[str, str]) -> None:
-    groups.update({f"b/{n}.jpg": "burst" for n in range(24)})
-    for seed in range(20):
-        counts = split(folder({"a": 60, "b": 60}), findings=(), seed=seed).counts()
-        assert counts["test"]["b"] == counts["validation"]["b"] == 9
-        rows = split(folder({"a": 60, "b": 60}), findings=(), seed=seed).rows
-        assert len({row.split for row in rows if row.label == "b" and int(row.path[2:-4]) < 24}) == 1
-
-
-@pytest.mark.parametrize("count", [20, 40, 100, 199])
-def test_small_classes_have_their_share_to_within_one_image(count: int) -> None:
-    for seed in range(10):
-        counts = split(folder({"a": count, "b": count}), findings=(), seed=seed).counts()
-        for name in ("test", "validation"):
-            for label in ("a", "b"):
-                assert abs(counts[name][label] - 0.15 * count) <= 1
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -263,11 +237,3 @@ def test_small_classes_have_their_share_to_within_one_image(count: int) -> None:
 def test_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="Invalid split options"):
         split(folder({"a": 30, "b": 30}), findings=(), **options)
-
-
-# ---------------------------------------------------------------------------------------------- the file
-
-
-def test_position_is_even() -> None:
-    counts = Counter(int(position(0, str(number)) * 10) for number in range(20_000))
-    assert min(counts.values()) > 1800 and max(counts.values()) < 2200
