@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,36 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_results import quick, random_evaluation
 from sklearn.metrics import precision_recall_fscore_support  # noqa: TID253
 
 from housetrain.data.prepare import Prepared
 from housetrain.data.split_manifest import SplitManifest
-from housetrain.errors import CorruptError, DataError, IncompleteError, ModelError, SourceChanged
-from housetrain.evaluation.evaluate import Evaluation, Opening, evaluate, evaluate_probabilities
+from housetrain.errors import DataError, IncompleteError, ModelError, SourceChanged
+from housetrain.evaluation.evaluate import Evaluation, evaluate
 from housetrain.inference.predictor import Predictor
 from housetrain.system import store
 from housetrain.system.events import Callback
 from housetrain.training.run import Run
-
-HOSTILE = ("<script>", 'a"b,c', "line\nfeed", "re\rturn", "caf\udce9", "'; drop --")
-
-
-def quick(labels: Any, probabilities: Any, classes: Any = ("cat", "dog"), **more: Any) -> Evaluation:
-    paths = [f"{index}.jpg" for index in range(len(labels))]
-    return evaluate_probabilities(labels, probabilities, classes, paths=paths, sha256=["0"] * len(paths), **more)
-
-
-def random_evaluation(
-    classes: tuple[str, ...], n: int = 300, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, Evaluation]:
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, len(classes), n)
-    probabilities = random.dirichlet(np.full(len(classes), 0.4), n)
-    paths = [f"{classes[label]}/{index}.jpg" for index, label in enumerate(labels)]
-    result = evaluate_probabilities(
-        labels, probabilities, classes, paths=paths, sha256=[f"{index:064x}" for index in range(n)]
-    )
-    return labels, probabilities, result
 
 
 def test_an_evaluation_by_hand() -> None:
@@ -78,14 +58,6 @@ def test_scores_of_each_class_are_those_of_scikit_learn(classes: int) -> None:
     assert np.array(result.confusion).sum(1).tolist() == np.bincount(labels, minlength=classes).tolist()
 
 
-def test_a_score_without_a_denominator_is_none_and_plain_json() -> None:
-    result = quick([0, 0, 1], [[0.9, 0.1, 0], [0.8, 0.2, 0], [0.7, 0.3, 0]], ("a", "b", "c"))
-    assert result.per_class["b"].precision is None and result.per_class["b"].recall == 0.0
-    assert result.per_class["c"].f1 is None and result.per_class["c"].f1_interval is None
-    json.dumps(result.to_json(), allow_nan=False)
-    assert result.macro_recall == 0.5
-
-
 def test_the_baseline_is_the_best_that_one_class_can_do_on_these_images() -> None:
     given = [[0.9, 0.1]] * 4
     assert quick([1, 1, 1, 0], given).baseline.label == "dog"
@@ -100,23 +72,6 @@ def test_chance_alone_does_not_pass_for_skill_where_a_class_is_rare_in_the_test(
     assert 8 / 92 < result.accuracy < 13 / 92
     assert result.accuracy_interval[0] > 2 / 92, "against guessing 0 it would pass"
     assert not result.beats_baseline
-
-
-def test_what_learned_beats_guessing_and_what_guesses_does_not() -> None:
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 2, 400)
-    knows = np.where(random.uniform(size=400) < 0.9, labels, 1 - labels)
-    guesses = random.integers(0, 2, 400)
-
-    def answers(called: np.ndarray) -> np.ndarray:
-        return np.eye(2)[called] * 0.8 + 0.1
-
-    good, poor = quick(labels, answers(knows)), quick(labels, answers(guesses))
-    assert good.beats_baseline and "Not significantly" not in good.summary()
-    assert not poor.beats_baseline and "Not significantly better than always predicting" in poor.summary()
-    share = f"{good.accuracy * 100:.1f} %"
-    assert good.summary().startswith(f"Test accuracy {share} ({good.correct} of 400 unseen images; 95 % interval ")
-    assert poor.summary().count("(") == poor.summary().count(")") == 1
 
 
 @pytest.mark.parametrize(
@@ -148,27 +103,6 @@ def test_what_does_not_fit_together_is_refused() -> None:
     for labels, classes in (([2], ("a", "b")), ([0], ("a", "a"))):
         with pytest.raises(ValueError, match="distinct classes"):
             quick(labels, [[0.5, 0.5]], classes)
-
-
-def test_saved_and_loaded_it_is_the_same_whatever_the_names(tmp_path: Path) -> None:
-    labels, probabilities, _ = random_evaluation(HOSTILE, 60)
-    paths = [f"{HOSTILE[label]}/{HOSTILE[index % 6]}{index}.jpg" for index, label in enumerate(labels)]
-    result = evaluate_probabilities(labels, probabilities, HOSTILE, paths=paths, sha256=["ab"] * 60)
-    result = dataclasses.replace(result, opening=Opening(2, 1, "w", "d", "now"))
-    result.save(tmp_path / "evaluation")
-    assert Evaluation.load(tmp_path / "evaluation") == result
-    result.save(tmp_path / "evaluation")  # once more, over the old one
-    assert Evaluation.load(tmp_path / "evaluation") == result
-
-
-def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(IncompleteError):
-        Evaluation.load(tmp_path / "evaluation")
-    quick([0], [[0.9, 0.1]]).save(tmp_path / "evaluation")
-    rows = tmp_path / "evaluation" / "predictions.csv"
-    rows.write_text(rows.read_text().replace("cat", "dog"))
-    with pytest.raises(CorruptError):
-        Evaluation.load(tmp_path / "evaluation")
 
 
 # ------------------------------------------------------------------------------------------------- a run's test
@@ -303,12 +237,3 @@ def test_evaluating_imports_nothing_heavy_until_it_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_a_notebook_shows_the_result_and_each_class() -> None:
-    found = evaluate_probabilities(
-        [0, 0, 1], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], ("cat", "<dog>"), paths=["a", "b", "c"], sha256=["", "", ""]
-    )
-    assert repr(found).startswith("Evaluation(accuracy=0.6667, loss=") and ", n=3, " in repr(found)
-    html = found._repr_html_()
-    assert "Test accuracy 66.7%" in html and "<td>&lt;dog&gt;</td><td>1</td><td>0.5</td><td>1</td>" in html

@@ -1,0 +1,144 @@
+"""The value of a test result: derived numbers, sentences, files."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up_results import made_up, quick, random_evaluation
+
+from housetrain.errors import CorruptError, IncompleteError
+from housetrain.evaluation.evaluate import evaluate_probabilities
+from housetrain.evaluation.evaluation import MISTAKES, ClassScores, Evaluation, Opening
+from housetrain.system import store
+
+HOSTILE = ("<script>", 'a"b,c', "line\nfeed", "re\rturn", "caf\udce9", "'; drop --")
+
+
+# ------------------------------------------------------------------------------------------------- scores
+def test_scores_follow_from_three_counts() -> None:
+    scores = ClassScores.of(6, support=10, predicted=8)
+    assert (scores.precision, scores.recall, scores.f1) == (0.75, 0.6, pytest.approx(2 * 0.75 * 0.6 / 1.35))
+    assert scores.recall_interval is not None and scores.recall_interval == pytest.approx((0.3127, 0.8318), abs=1e-4)
+    assert ClassScores.from_json(json.loads(json.dumps(dataclasses.asdict(scores)))) == scores
+    missed = ClassScores.of(0, support=10, predicted=0)
+    assert (missed.precision, missed.recall, missed.f1) == (None, 0.0, 0.0)
+    absent = ClassScores.of(0, support=0, predicted=0)
+    assert {*dataclasses.asdict(absent).values()} == {0, None}
+    assert ClassScores.from_json(dataclasses.asdict(absent)) == absent
+
+
+def test_a_score_without_a_denominator_is_none_and_plain_json() -> None:
+    result = quick([0, 0, 1], [[0.9, 0.1, 0], [0.8, 0.2, 0], [0.7, 0.3, 0]], ("a", "b", "c"))
+    assert result.per_class["b"].precision is None and result.per_class["b"].recall == 0.0
+    assert result.per_class["c"].f1 is None and result.per_class["c"].f1_interval is None
+    json.dumps(result.to_json(), allow_nan=False)
+    assert result.macro_recall == 0.5
+
+
+def test_means_leave_out_a_class_that_never_occurs() -> None:
+    result = made_up(80, 20, classes=("cat", "dog", "absent"))
+    assert result.macro_recall == result.macro_f1 == pytest.approx(0.8)
+    assert result.per_class["absent"].support == 0 and result.confusion[2] == (0, 0, 0)
+
+
+# ------------------------------------------------------------------------------------------------- sentences
+def test_what_learned_beats_guessing_and_what_guesses_does_not() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 400)
+    knows = np.where(random.uniform(size=400) < 0.9, labels, 1 - labels)
+    guesses = random.integers(0, 2, 400)
+
+    def answers(called: np.ndarray) -> np.ndarray:
+        return np.eye(2)[called] * 0.8 + 0.1
+
+    good, poor = quick(labels, answers(knows)), quick(labels, answers(guesses))
+    assert good.beats_baseline and "Not significantly" not in good.summary()
+    assert not poor.beats_baseline and "Not significantly better than always predicting" in poor.summary()
+    share = f"{good.accuracy * 100:.1f} %"
+    assert good.summary().startswith(f"Test accuracy {share} ({good.correct} of 400 unseen images; 95 % interval ")
+    assert poor.summary().count("(") == poor.summary().count(")") == 1
+
+
+def test_the_summary_is_one_line_whatever_the_class_is_called() -> None:
+    poor = quick([0, 0, 1], [[0.1, 0.9]] * 3, ("line\nfeed", "b. c"))
+    assert poor.summary() == (
+        "Test accuracy 33.3 % (1 of 3 unseen images; 95 % interval 6.1–79.2 %; majority-class baseline 66.7 %). "
+        "Not significantly better than always predicting “line\\nfeed”."
+    )
+
+
+def test_a_notebook_shows_the_result_and_each_class() -> None:
+    found = evaluate_probabilities(
+        [0, 0, 1], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], ("cat", "<dog>"), paths=["a", "b", "c"], sha256=["", "", ""]
+    )
+    assert repr(found).startswith("Evaluation(accuracy=0.6667, loss=") and ", n=3, " in repr(found)
+    html = found._repr_html_()
+    assert "Test accuracy 66.7%" in html and "<td>&lt;dog&gt;</td><td>1</td><td>0.5</td><td>1</td>" in html
+
+
+# ------------------------------------------------------------------------------------------------- mistakes
+def test_only_the_most_confident_mistakes_are_kept(tmp_path: Path) -> None:
+    wrong = MISTAKES + 15
+    sure = np.linspace(0.6, 0.99, wrong)
+    result = quick([0] * wrong, np.stack([1 - sure, sure], 1))
+    assert len(result.mistakes) == MISTAKES and len(result.rows) == wrong
+    assert [row.path for row in result.mistakes[:2]] == [f"{wrong - 1}.jpg", f"{wrong - 2}.jpg"]
+    result.save(tmp_path / "evaluation")
+    assert len(store.read_json(tmp_path / "evaluation" / "evaluation.json")["mistakes"]) == MISTAKES
+    assert len(Evaluation.load(tmp_path / "evaluation").rows) == wrong
+
+
+def test_equally_confident_mistakes_are_in_the_order_of_their_paths() -> None:
+    result = evaluate_probabilities(
+        [0, 0, 0], [[0.1, 0.9]] * 3, ("a", "b"), paths=["z.jpg", "x.jpg", "y.jpg"], sha256=[""] * 3
+    )
+    assert [row.path for row in result.mistakes] == ["x.jpg", "y.jpg", "z.jpg"]
+
+
+# ------------------------------------------------------------------------------------------------- files
+def test_saved_and_loaded_it_is_the_same_whatever_the_names(tmp_path: Path) -> None:
+    labels, probabilities, _ = random_evaluation(HOSTILE, 60)
+    paths = [f"{HOSTILE[label]}/{HOSTILE[index % 6]}{index}.jpg" for index, label in enumerate(labels)]
+    result = evaluate_probabilities(labels, probabilities, HOSTILE, paths=paths, sha256=["ab"] * 60)
+    result = dataclasses.replace(result, opening=Opening(2, 1, "w", "d", "now"))
+    result.save(tmp_path / "evaluation")
+    assert Evaluation.load(tmp_path / "evaluation") == result
+    result.save(tmp_path / "evaluation")  # once more, over the old one
+    assert Evaluation.load(tmp_path / "evaluation") == result
+
+
+def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteError):
+        Evaluation.load(tmp_path / "evaluation")
+    quick([0], [[0.9, 0.1]]).save(tmp_path / "evaluation")
+    rows = tmp_path / "evaluation" / "predictions.csv"
+    rows.write_text(rows.read_text().replace("cat", "dog"))
+    with pytest.raises(CorruptError):
+        Evaluation.load(tmp_path / "evaluation")
+
+
+def test_json_and_csv_say_the_same_as_the_value(tmp_path: Path) -> None:
+    _, probabilities, result = random_evaluation(tuple("abcdefg"), 80)
+    result.save(tmp_path / "evaluation")
+    value = store.read_json(tmp_path / "evaluation" / "evaluation.json")
+    for name in ("n", "correct", "accuracy", "ece", "macro_f1", "macro_recall", "beats_baseline"):
+        assert value[name] == getattr(result, name), name
+    assert "rows" not in value and value["top_k"].keys() == {"3", "5"}
+    with (tmp_path / "evaluation" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["p(c)"]) for row in rows] == pytest.approx(probabilities[:, 2].tolist())
+    assert sum(row["label"] == row["predicted"] for row in rows) == result.correct
+
+
+def test_an_evaluation_of_another_version_says_to_evaluate_again(tmp_path: Path) -> None:
+    result = quick([0], [[0.9, 0.1]])
+    with store.commit_folder(tmp_path, "evaluation") as inside:
+        store.write_json_atomic(inside / "evaluation.json", {**result.to_json(), "per_class": {"cat": {"hits": 1}}})
+        (inside / "predictions.csv").write_text("path\n")
+    with pytest.raises(CorruptError, match=r"Another version of housetrain.*run housetrain evaluate RUN again"):
+        Evaluation.load(tmp_path / "evaluation")
