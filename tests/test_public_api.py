@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("tensorflow", "keras", "jax", "torch")
 NAMES = set(
     """
-    BatchResult Benchmark Callback Catalog Comparison Diagnosis Evaluation Explained Exported Finding Grid History
-    HousetrainError InputSpec Leaderboard Outcome Prediction Predictor Prepared ProgressBar Recipe Run SplitArrays
-    SplitManifest benchmark board check classify compare doctor evaluate explain export finetune
+    BatchResult Benchmark Callback Catalog Comparison Diagnosis Embedded Evaluation Explained Exported Finding Grid
+    History HousetrainError InputSpec Leaderboard Outcome Prediction Predictor Prepared ProgressBar Recipe Run
+    SplitArrays SplitManifest benchmark board check classify compare doctor embed evaluate explain export finetune
     leaderboard load_image predict predict_into prepare run sample scan show split sweep train write_report
     """.split()  # noqa: SIM905 - a page of quotes is harder to read
 )

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from housetrain.inference.batch_predict import BatchResult as BatchResult
     from housetrain.inference.batch_predict import predict_into as predict_into
     from housetrain.inference.classify import classify as classify
+    from housetrain.inference.embed import Embedded as Embedded
+    from housetrain.inference.embed import embed as embed
     from housetrain.inference.prediction import Prediction as Prediction
     from housetrain.inference.predictor import Predictor as Predictor
     from housetrain.inference.predictor import predict as predict
@@ -91,6 +93,7 @@ _HOME = {
     "images.input_spec": ("InputSpec",),
     "inference.batch_predict": ("BatchResult", "predict_into"),
     "inference.classify": ("classify",),
+    "inference.embed": ("Embedded", "embed"),
     "inference.prediction": ("Prediction",),
     "inference.predictor": ("Predictor", "predict"),
     "models.recipe": ("Recipe",),

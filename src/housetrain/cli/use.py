@@ -1,4 +1,4 @@
-"""The verbs that use a trained model: predict, export, benchmark, explain, classify. See `housetrain.cli`."""
+"""The verbs that use a trained model: predict, export, benchmark, explain, classify, embed. See `housetrain.cli`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from housetrain.cli.options import Json, Quiet, RunArg, Workers, one_of
+from housetrain.cli.options import ImageSize, Json, Quiet, RunArg, Workers, one_of
 
 app = typer.Typer()
 _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
@@ -187,4 +187,46 @@ def classify(
 
     results = classify_images(images, model, weights=weights, top=top)
     if terminal.predictions(results, top=top, as_json=json_):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example:  housetrain embed PetImages --output features.npz")
+def embed(
+    folder: Annotated[Path, typer.Argument(help="Class folders, or any folder of images.", metavar="FOLDER")],
+    output: Annotated[Path, typer.Option(help="The .npz file to write.")] = Path("features.npz"),
+    backbone: Annotated[
+        str, typer.Option(help="Pretrained model, such as efficientnet-lite0 or xception.")
+    ] = "efficientnet-lite0",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="imagenet (installed, or downloaded once), or a weights file without the top.",
+            metavar="imagenet|PATH",
+        ),
+    ] = "imagenet",
+    image_size: ImageSize = None,
+    workers: Workers = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compute the features of all images of a folder with a pretrained model.
+
+    Writes a .npz file with features (float32), paths, and labels (the first folder of each path).
+    """
+    from housetrain.cli import terminal
+    from housetrain.cli.progress_bar import callbacks_for
+    from housetrain.inference.embed import embed as embed_folder
+
+    found = embed_folder(
+        folder, output, backbone, weights=weights, image_size=image_size, workers=workers,
+        callbacks=callbacks_for(quiet=quiet),
+    )  # fmt: skip
+    if json_:
+        count, width = found.features.shape
+        terminal.print_json({"output": str(output), "images": count, "features": width, "failed": found.failed})
+    else:
+        for path, reason in found.failed.items():
+            terminal.out(f"{path}: {reason}")
+        terminal.out(found.summary())
+    if found.failed:
         raise typer.Exit(1)
