@@ -19,10 +19,8 @@ from housetrain.data.checks import check
 from housetrain.data.findings import Finding
 from housetrain.data.split_manifest import LeftOut, Row, SplitManifest
 from housetrain.evaluation.evaluation import Opening
-from housetrain.images.input_spec import InputSpec
 from housetrain.report import report
 from housetrain.report.report import write_report
-from housetrain.report.thumbnails import Album
 from housetrain.system import store
 from housetrain.training.run import Run
 
@@ -253,15 +251,3 @@ def test_the_page_of_eight_thousand_images_of_a_hundred_classes_is_small(tmp_pat
     page = Page(path.read_text())
     assert page.elements["img"] > 50
     assert "and 2,800 more" in page.text
-
-
-def test_a_image_that_changed_is_not_shown(tmp_path: Path) -> None:
-    [file] = write_images(tmp_path / "p", ("cats",), per_class=1)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    album = Album(tmp_path / "p", InputSpec(height=12, width=12))
-    shown = album.thumbnail("cats/0.png", digest)
-    assert shown.image and shown.seen and (shown.width, shown.height) == (24, 24)
-    file.write_bytes(write_images(tmp_path / "q", ("a", "b"), per_class=1)[1].read_bytes())
-    assert album.thumbnail("cats/0.png", digest) is shown, "made once"
-    changed = Album(tmp_path / "p", InputSpec(height=12, width=12)).thumbnail("cats/0.png", digest)
-    assert (changed.image, changed.reason) == (None, "changed since")

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sweep_by_hand import answers, labels, write_sweep
 
-from housetrain.report.plots.sweep_plots import best_curves, factors
 from housetrain.report.sweep_report import section_of, write_leaderboard
 from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.system import store
@@ -30,20 +29,6 @@ def board(tmp_path: Path) -> Leaderboard:
     }
     cells["<b>&"] = {"recipe": {"nodes": 16}, "failed": "the loss is <not> a number"}
     return leaderboard(write_sweep(tmp_path / "s", cells, infeasible={"9-conv": "too many"}))
-
-
-def test_factors_are_main_effects_the_largest_first(board: Leaderboard) -> None:
-    found = factors(board.ranked)
-    assert [factor.name for factor in found] == ["nodes", "dense"]
-    assert found[0].best == 128 and found[0].levels == (32, 64, 128)
-    assert found[0].effect > 0.1 and found[1].effect == pytest.approx(0.0, abs=1e-9)
-
-
-def test_curves_are_those_of_the_rows(board: Leaderboard) -> None:
-    histories = {row.name: board.run_of(row).history for row in board.ranked}
-    curves = best_curves(board.ranked[:5], histories)
-    assert [curve.rank for curve in curves] == [1, 2, 3, 4, 5]
-    assert curves[0].losses[-1] == board.best.val_loss and len(curves[0].losses) == 3
 
 
 def test_the_page_is_self_contained_and_agrees_with_the_leaderboard(board: Leaderboard) -> None:
