@@ -85,10 +85,20 @@ def prepare(
         if options:
             raise RecipeError("Options of the split are given with a split", do="give them to split()", **options)
         return _prepare_split(source, folder, spec=spec, workers=workers, callbacks=callbacks)
+    return _prepare_folder(Path(source), folder, spec=spec, workers=workers, callbacks=callbacks, options=options)
 
+
+def _prepare_folder(
+    root: Path,
+    folder: Path | None,
+    *,
+    spec: InputSpec,
+    workers: int | None,
+    callbacks: Sequence[Callback],
+    options: SplitOptions,
+) -> Prepared:
     from housetrain.data.catalog import scan
 
-    root = Path(source)
     if folder is not None:
         refuse_inside(root, folder)
     catalog = scan(root, workers=workers, callbacks=callbacks)
