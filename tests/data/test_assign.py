@@ -106,6 +106,13 @@ def test_each_split_of_a_class_of_three_has_one_image() -> None:
         assert shares(where, "a") == {"test": 1, "validation": 1, "train": 1}
 
 
+def test_each_split_of_a_class_of_three_large_groups_has_one() -> None:
+    groups = {f"a/{n}.jpg": f"film{n // 10}" for n in range(30)}
+    for seed in range(20):
+        where, _ = places({"a": 30, "b": 60}, groups, seed=seed)
+        assert shares(where, "a") == {"test": 10, "validation": 10, "train": 10}
+
+
 def test_a_class_of_one_group_is_in_one_split() -> None:
     where, _ = places({"a": 30, "b": 60}, {f"a/{n}.jpg": "film" for n in range(30)})
     assert len(shares(where, "a")) == 1 and set(shares(where, "b")) == {"test", "validation", "train"}
@@ -124,6 +131,12 @@ def test_test_per_class_is_exact_with_groups() -> None:
     assert problems == []
     assert shares(where, "a")["test"] == shares(where, "b")["test"] == 15
     assert all(len({where[path] for path in groups if groups[path] == group}) == 1 for group in groups.values())
+
+
+def test_what_an_exact_test_leaves_is_in_both_other_splits() -> None:
+    for seed in range(20):
+        where, problems = places({"a": 17, "b": 100}, per_class=15, seed=seed)
+        assert problems == [] and shares(where, "a") == {"test": 15, "validation": 1, "train": 1}
 
 
 def test_a_group_of_two_classes_is_never_in_a_test_of_exact_size() -> None:

@@ -53,8 +53,8 @@ def test_an_undefined_value_is_an_error_and_the_old_page_stays(tmp_path: Path) -
     path = page.write_page(tmp_path / "page.html", TEMPLATE, shown())
     before = path.read_bytes()
     context = shown()
-    del context["explain"]["shown"][0]["left"]
-    with pytest.raises(jinja2.UndefinedError, match="left"):
+    del context["explain"]["shown"][0]["image"]
+    with pytest.raises(jinja2.UndefinedError, match="'image'"):
         page.write_page(path, TEMPLATE, context)
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["page.html"]
 
