@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps  # noqa: TID253
 
-from housetrain.errors import ModelError
+from housetrain.errors import ModelError, RecipeError
 from housetrain.images import decode
 from housetrain.images.input_spec import InputSpec
 from housetrain.models.backbones import BACKBONES
@@ -18,8 +18,10 @@ from housetrain.models.imagenet import imagenet_classes
 from housetrain.models.pretrained_weights import Tensors, is_available, load_pretrained, weight_packages
 
 keras = pytest.importorskip("keras")
+from housetrain.evaluation.saliency import grad_cam  # noqa: E402
 from housetrain.models import efficientnet_lite  # noqa: E402
 from housetrain.models.backbone_weights import lite_model  # noqa: E402
+from housetrain.models.backbones import base_layers  # noqa: E402
 from housetrain.models.build import build  # noqa: E402
 from housetrain.models.recipe import Recipe  # noqa: E402
 
@@ -70,6 +72,33 @@ def fitted(path: Path, side: int) -> np.ndarray:
 def pattern(height: int, width: int) -> np.ndarray:
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
     return ((x * x * 4 + y * y * 5 + x * y + 40 * c * (x + y)) // 64 % 256).astype(np.uint8)
+
+
+def test_several_stages_are_their_means_and_maxima_side_by_side() -> None:
+    spec = InputSpec(height=64, width=64, color_mode="rgb")
+    recipe = Recipe.of(LITE0, weights="none", stages=6)
+    model = build(recipe, spec=spec, classes=("a", "b", "c"))
+    merged = base_layers(model)[-1]
+    assert merged.name == efficientnet_lite.SIDE_BY_SIDE and merged.output.shape == (None, 4048)
+    ends = ["block3_2_add", "block4_3_add", "block5_3_add", "block6_4_add", "block7_1_project_bn", "top_relu6"]
+    image = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    *maps, found = keras.Model(model.input, [*(model.get_layer(end).output for end in ends), merged.output])(image)
+    maps = [np.asarray(one) for one in maps]
+    expected = np.concatenate([part for one in maps for part in (one.mean(axis=(1, 2)), one.max(axis=(1, 2)))], axis=1)
+    assert np.asarray(found) == pytest.approx(expected, abs=1e-5)
+    one = build(recipe.but(stages=1), spec=spec, classes=("a", "b", "c"))
+    assert [layer.name for layer in base_layers(one)][-1] == "top_pool"
+    assert np.array_equal(one.get_layer("stem_conv").get_weights()[0], model.get_layer("stem_conv").get_weights()[0])
+    with pytest.raises(RecipeError, match="stages: the model 'xception' does not use it"):
+        Recipe.of("xception", stages=2)
+
+    heat = grad_cam(model, image[0], 1)
+    assert heat is not None and heat.shape == (2, 2)
+    kernel = model.get_layer("probability").get_weights()[0][:, 1].astype(np.float64)
+    top = maps[-1][0].astype(np.float64)
+    shares = (kernel[-2560:-1280] + kernel[-1280:]) / 4  # mean over four pixels of the gradient of mean and maximum
+    by_hand = np.maximum((top * shares).sum(axis=-1), 0)
+    assert heat == pytest.approx(by_hand / by_hand.max() if by_hand.max() > 0 else by_hand, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)

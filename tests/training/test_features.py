@@ -12,7 +12,7 @@ import pytest
 from prepared_digits import digits
 
 from housetrain.data.prepare import Prepared
-from housetrain.models.augmented_views import View
+from housetrain.models.augmented_views import View, changed
 from housetrain.training.features import Base, FeatureStore, features_of
 
 
@@ -49,13 +49,21 @@ def test_rows_come_in_the_order_of_images_then_views(few: Prepared, tmp_path: Pa
     expected = quarters(np.asarray(few.train.images))
     assert found.rows[:count] == pytest.approx(expected, rel=2e-3, abs=0.1)
     mirrored = expected.reshape(-1, 2, 2)[:, :, ::-1].reshape(-1, 4)
-    views = found.rows[count:].astype(np.float32)
-    either = np.minimum(np.abs(views - expected).max(axis=1), np.abs(views - mirrored).max(axis=1))
-    assert either.max() < 1.0, "a view shows the image or its mirror image"
+    assert found.rows[count:] == pytest.approx(mirrored, rel=2e-3, abs=0.1), "with flips alone: all are mirrored"
     assert found.computed == 2 * count and counts[-1] == (2 * count, 2 * count)
     again = features_of(base_of(few), few.train, tmp_path)
     assert again.computed == 0 and np.array_equal(again.rows, found.rows[:count])
     assert (again.engine, again.precision) == (found.engine, "float32")
+
+
+def test_flips_alone_are_all_mirror_images_in_turn() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(2, 6, 1)
+    amounts = dict.fromkeys(("shift", "rotate", "zoom", "stretch", "contrast"), 0.0)
+    shown = [changed(image, View(number, 0, flip="both", **amounts), "a") for number in range(4)]
+    flipped = [image, image[:, ::-1], image[::-1], image[::-1, ::-1]]
+    assert all(np.array_equal(one, other) for one, other in zip(shown, flipped, strict=True))
+    drawn = [changed(image, View(number, 0, flip="both", **amounts | {"shift": 1e-9}), "a") for number in range(20)]
+    assert {one.tobytes() for one in drawn} == {one.tobytes() for one in flipped}, "with another amount: at random"
 
 
 def test_another_base_size_or_decoder_has_a_folder_of_its_own(few: Prepared, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ not know how they are drawn, nor runs. It works with every Keras backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from housetrain.errors import ModelError
 from housetrain.images.pixel_ops import Pixels
+from housetrain.models.efficientnet_lite import SIDE_BY_SIDE
 from housetrain.system.backend import load_keras
 
 Array = NDArray[np.float32]
@@ -63,9 +64,10 @@ def grad_cam(model: Any, image: Pixels, index: int) -> Array | None:
         return None
     keras = load_keras("explaining a model")
     final, activation = _final(model)
+    beside = _beside(model, layer)
     try:
-        below = keras.Model(model.input, layer.output)
-        above = keras.Model(layer.output, final.input if activation else final.output)
+        below = keras.Model(model.input, [layer.output, *beside])
+        above = keras.Model([layer.output, *beside], final.input if activation else final.output)
     except ValueError as error:
         raise ModelError(
             "The model's output does not depend on its last feature map alone",
@@ -79,12 +81,22 @@ def grad_cam(model: Any, image: Pixels, index: int) -> Array | None:
             return values[0, 0] if index == 1 else -values[0, 0]
         return values[0, index]
 
-    maps = keras.ops.convert_to_numpy(below(image[None], training=False)).astype(np.float32)
-    gradient = _gradient(keras, above, score, maps)
+    found = below(image[None], training=False)
+    found = found if isinstance(found, list | tuple) else [found]
+    maps, *others = [keras.ops.convert_to_numpy(one).astype(np.float32) for one in found]
+    gradient = _gradient(keras, above, score, maps, others)
     weights = gradient.mean(axis=(1, 2), keepdims=True)
     heat = np.maximum((maps * weights).sum(axis=-1)[0], 0)
     top = float(heat.max())
     return np.asarray(heat / top if top > 0 else heat, np.float32)
+
+
+def _beside(model: Any, layer: Any) -> list[Any]:
+    """Return the tensors that reach the output beside a feature map: the pooled features of earlier stages."""
+    merged = next((one for one in model.layers if one.name == SIDE_BY_SIDE), None)
+    if merged is None:
+        return []
+    return [one for one in merged.input if one._keras_history.operation.input is not layer.output]
 
 
 def last_map(model: Any) -> Any | None:
@@ -180,16 +192,24 @@ def _final(model: Any) -> tuple[Any, bool]:
     return final, _is_dense(final) or named in ("softmax", "sigmoid") or type(final).__name__ == "Softmax"
 
 
-def _gradient(keras: Any, above: Any, score: Callable[[Any], Any], maps: Array) -> Array:
-    """Return the gradient of a score with respect to feature maps, on the backend in use."""
-    backend = keras.backend.backend()
+def _gradient(keras: Any, above: Any, score: Callable[[Any], Any], maps: Array, others: Sequence[Array]) -> Array:
+    """Return the gradient of a score with respect to feature maps, on the backend in use.
+
+    Args:
+        keras: The library.
+        above: Takes the maps and ``others``.
+        score: Takes its output.
+        maps: (1, height, width, channels).
+        others: The other inputs, which are constant.
+    """
+    backend, others = keras.backend.backend(), [keras.ops.convert_to_tensor(one) for one in others]
     if backend == "tensorflow":
         import tensorflow
 
         given = tensorflow.convert_to_tensor(maps)
         with tensorflow.GradientTape() as tape:
             tape.watch(given)
-            value = score(above(given, training=False))
+            value = score(above([given, *others], training=False))
         return np.asarray(tape.gradient(value, given))
     if backend == "jax":
         import jax
@@ -198,11 +218,11 @@ def _gradient(keras: Any, above: Any, score: Callable[[Any], Any], maps: Array) 
         fixed = [variable.value for variable in above.non_trainable_variables]
 
         def value_of(given: Any) -> Any:
-            return score(above.stateless_call(trainable, fixed, given, training=False)[0])
+            return score(above.stateless_call(trainable, fixed, [given, *others], training=False)[0])
 
         return np.asarray(jax.grad(value_of)(maps))
     if backend == "torch":
         given = keras.ops.convert_to_tensor(maps).detach().requires_grad_(True)
-        score(above(given, training=False)).backward()
+        score(above([given, *others], training=False)).backward()
         return np.asarray(given.grad.detach().cpu())
     raise ModelError("This backend computes no gradients", expected="tensorflow, jax or torch", backend=backend)

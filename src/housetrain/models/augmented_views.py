@@ -38,6 +38,11 @@ class View(NamedTuple):
     stretch: float
     contrast: float
 
+    @property
+    def only_flips(self) -> bool:
+        """Whether views are mirror images and nothing else: then they are all of them in turn, not drawn at random."""
+        return self.flip != "none" and not any((self.shift, self.rotate, self.zoom, self.stretch, self.contrast))
+
 
 def changed(image: NDArray[np.uint8], view: View | None, sha256: str) -> NDArray[np.uint8]:
     """Return the image as ``view`` shows it; the image itself for ``None``.
@@ -49,6 +54,9 @@ def changed(image: NDArray[np.uint8], view: View | None, sha256: str) -> NDArray
     """
     if view is None:
         return np.asarray(image)
+    if view.only_flips:
+        columns, rows = -1 if view.number & 1 else 1, -1 if view.flip == "both" and view.number & 2 else 1
+        return np.ascontiguousarray(image[::rows, ::columns])
     import cv2
 
     digest = hashlib.sha256(f"{sha256} {view.seed} {view.number}".encode()).digest()

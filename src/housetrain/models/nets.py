@@ -215,7 +215,7 @@ def _transfer(graph: Graph, x: Layer, recipe: Recipe) -> Layer:
     if x.shape[-1] == 1:
         x = graph.add("Concatenate", (x, x, x), name="three_channels")
     if isinstance(backbone.source, Lite):
-        x = efficientnet_lite.features_of(graph, x, recipe.model)
+        x = efficientnet_lite.features_of(graph, x, recipe.model, stages=recipe.stages)
     else:
         title, parameters = backbone.source.function, backbone.source.parameters + 12 * (backbone.means is not None)
         known = {"title": title, "features": backbone.source.features, "parameters": parameters}
@@ -231,7 +231,7 @@ def _transfer_preset(backbone: Backbone) -> Preset:
         backbone.image_size,
         "rgb",
         {"weights": IMAGENET, "epochs": 20, "patience": 5, **augmentation},
-        uses=("weights", "head", "views", "unfreeze"),
+        uses=("weights", "head", "views", "unfreeze", *(("stages",) if isinstance(backbone.source, Lite) else ())),
         smallest=backbone.smallest,
         scale=backbone.scale,
         offset=backbone.offset,

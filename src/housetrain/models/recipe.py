@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from housetrain.errors import RecipeError
 from housetrain.models.backbones import BACKBONES, NONE
+from housetrain.models.efficientnet_lite import MOST_STAGES
 from housetrain.models.nets import PRESETS, unused_settings
 
 
@@ -58,7 +59,15 @@ class Recipe(BaseModel):
         0,
         ge=0,
         le=1000,
-        description="On frozen features: number of augmented views of each training image besides the image itself.",
+        description="On frozen features: number of augmented views of each training image besides the image itself. "
+        "Where flip is the only augmentation, views=1 (horizontal) and views=3 (both) are all mirror images.",
+    )
+    stages: int = Field(
+        1,
+        ge=1,
+        le=MOST_STAGES,
+        description="EfficientNet-Lite only: the head gets the mean of the last layer (1), or mean and maximum of this "
+        "many of the last stages side by side.",
     )
     unfreeze: int = Field(
         0, ge=0, description="Pretrained models only: train this many of the last layers as well (fine-tuning)."

@@ -306,4 +306,5 @@ class _Computation:
 def _key(sha256: str, view: View | None) -> bytes:
     if view is None:
         return bytes.fromhex(sha256)[:_KEY]
-    return hashlib.sha256(f"{sha256} {view!r}".encode()).digest()[:_KEY]
+    kind = "flip " if view.only_flips else ""  # earlier versions drew these at random, under the plain key
+    return hashlib.sha256(f"{sha256} {kind}{view!r}".encode()).digest()[:_KEY]
