@@ -20,6 +20,14 @@ def test_the_facts_are_plain_json(tmp_path: Path) -> None:
     assert json.loads(json.dumps(facts))["cores"] == facts["cores"] >= 1
     assert 0 < facts["memory_free_bytes"] <= facts["memory_bytes"]
     assert facts["versions"]["numpy"]
+    assert {"JPEG", "PNG", "TIFF"} <= set(facts["formats"])
+
+
+def test_heic_is_listed_where_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "version", lambda name: "1.0")
+    assert "HEIC" in doctor(tmp_path).formats
+    monkeypatch.setattr(diagnosis, "PACKAGES", ("numpy",))
+    assert "HEIC" not in doctor(tmp_path).formats and "pip install 'housetrain[heic]'" in remarks(tmp_path, "note")
 
 
 def test_no_backend_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

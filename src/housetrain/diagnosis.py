@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from housetrain import kernels
+from housetrain.images.sniff import FORMATS
 from housetrain.system.machine import cores, cpu_flags, free_memory_bytes, gpus, memory_bytes, processor
 from housetrain.training.precision import auto_precision
 
 PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "tensorboard", "numpy",
     "opencv-python-headless", "simplejpeg", "pillow", "scikit-learn", "openvino", "onnxruntime", "optuna",
-    "streamlit",
+    "streamlit", "pillow-heif",
 )  # fmt: skip
 BACKENDS = ("tensorflow", "jax", "torch")
 _INSTRUCTIONS = (
@@ -66,6 +67,7 @@ class Diagnosis:
         memory_free_bytes: Memory available now.
         disk_free_bytes: Free bytes where runs are written (the working folder).
         gpus: Names of the NVIDIA devices the driver lists.
+        formats: The image formats that are read.
         remarks: What will be slow or fail, and why.
     """
 
@@ -80,6 +82,7 @@ class Diagnosis:
     memory_free_bytes: int
     disk_free_bytes: int
     gpus: tuple[str, ...]
+    formats: tuple[str, ...]
     remarks: tuple[Remark, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -108,6 +111,7 @@ def doctor(folder: Path | str | None = None) -> Diagnosis:
         "memory_free_bytes": free_memory_bytes(),
         "disk_free_bytes": shutil.disk_usage(folder).free,
         "gpus": gpus(),
+        "formats": tuple(name for name in FORMATS if name != "HEIC" or "pillow-heif" in versions),
     }
     return Diagnosis(**facts, remarks=tuple(_remarks(facts, folder)))
 
@@ -155,6 +159,8 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
             "pip install 'housetrain[tensorflow]'")  # fmt: skip
     if auto_precision() == "bfloat16":
         say("note", "Training uses bfloat16, which this processor supports; --set precision=float32 disables it")
+    if "HEIC" not in facts["formats"]:
+        say("note", "HEIC photos of phones are not read", "pip install 'housetrain[heic]'")
     if facts["cores"] == 1:
         say("warning", "Only one processor core: decoding and training alternate")
     return found

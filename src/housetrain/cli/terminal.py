@@ -263,6 +263,7 @@ def diagnosis(found: Diagnosis) -> None:
         ("disk", f"{found.disk_free_bytes / 2**30:.1f} GiB free here"),
         ("GPU", ", ".join(found.gpus) or "none"),
         ("Keras backend", found.backend or "none"),
+        ("image formats", ", ".join(found.formats)),
         *found.versions.items(),
     ]
     table("", ("", ""), rows)

@@ -28,6 +28,7 @@ from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
 from housetrain.images.input_spec import white_of
+from housetrain.images.unsupported import NEEDS_HEIC
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import write_atomic
 from housetrain.system.notebook import html_table
@@ -326,7 +327,7 @@ def _known(entry: Entry, known: dict[str, ImageRecord]) -> ImageRecord | None:
     if entry.problem:
         return _unreadable(entry, entry.problem)
     one = known.get(entry.path)
-    if one is None or one.stamp != entry.stamp:
+    if one is None or one.stamp != entry.stamp or one.reason == NEEDS_HEIC:  # the extra may be installed by now
         return None
     if (one.label, one.split) != (entry.label, entry.split):  # a test folder was added: train is not a class any more
         return replace(one, label=entry.label, split=entry.split)

@@ -15,6 +15,7 @@ from housetrain.data.duplicates import LEAST_SIDE
 from housetrain.data.findings import Noticed, count_files, count_images, finding_kind, grouped
 from housetrain.images.input_spec import WHITE, white_of
 from housetrain.images.sniff import EXTENSIONS
+from housetrain.images.unsupported import conversion
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -55,7 +56,7 @@ _EXTRA_DATA = "spare bytes"
 def _unreadable(catalog: Catalog) -> Iterator[Noticed]:
     by_reason: defaultdict[str, list[ImageRecord]] = defaultdict(list)
     for image in catalog.images:
-        if not image.usable and image.path not in catalog.companions:
+        if not image.usable and image.path not in catalog.companions and not conversion(image.reason):
             by_reason[image.reason].append(image)
     return grouped(
         [by_reason[reason] for reason in sorted(by_reason)],
@@ -64,6 +65,27 @@ def _unreadable(catalog: Catalog) -> Iterator[Noticed]:
         detail=lambda one, _: one.reason,
         leaves_out=lambda group: group,
     )
+
+
+@finding_kind(
+    "unsupported",
+    "Images of formats that are not read",
+    severity="error",
+    do="convert the file; until then training excludes it",
+)
+def _unsupported(catalog: Catalog) -> Iterator[Noticed]:
+    by_way_out: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    for image in catalog.images:
+        if not image.usable and image.path not in catalog.companions and (do := conversion(image.reason)):
+            by_way_out[do].append(image)
+    for do in sorted(by_way_out):
+        found = grouped(
+            [by_way_out[do]],
+            message=lambda group: f"{count_files(len(group))} cannot be used as it is: {group[0].reason}",
+            detail=lambda one, _: one.reason,
+            leaves_out=lambda group: group,
+        )
+        yield from (one._replace(do=f"{do}; until then training excludes it") for one in found)
 
 
 @finding_kind(

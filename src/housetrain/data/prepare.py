@@ -57,8 +57,7 @@ def prepare(
     Args:
         source: A split, or the folder of images, which is then scanned, checked and split first.
         folder: Where to write; `default_prepared_folder` by default.
-        spec: The model input, instead of the next four arguments. Its ``white`` becomes that of the folder, where it is
-            not given.
+        spec: The model input, instead of the next four arguments. A ``white`` not given is that of the folder.
         image_size: Height and width in pixels, or one number for both.
         color_mode: ``"grayscale"`` (1 channel) or ``"rgb"`` (3).
         resize: ``"stretch"`` to the size, ``"pad"`` with the background, or ``"crop"`` the center.
@@ -288,4 +287,5 @@ def _libraries() -> dict[str, str]:
         except PackageNotFoundError:
             return ""
 
-    return {name: one(name) for name in ("opencv-python-headless", "pillow", "simplejpeg")}
+    found = {name: one(name) for name in ("opencv-python-headless", "pillow", "simplejpeg", "pillow-heif")}
+    return {name: number for name, number in found.items() if number or name != "pillow-heif"}  # it is optional

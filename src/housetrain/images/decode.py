@@ -101,8 +101,8 @@ def decode(
     """Decode a whole image strictly: a corrupt image is an error, not gray stripes.
 
     Args:
-        data: The whole file: JPEG, PNG, GIF, BMP, TIFF, WebP or AVIF; its name does not matter. The first of several
-            frames is used; 16-bit values are scaled, never clipped; CMYK and palettes become RGB.
+        data: The whole file, of one of `housetrain.images.sniff.FORMATS`; its name does not matter. The first of
+            several frames is used; 16-bit values are scaled; CMYK and palettes become RGB.
         color_mode: ``"grayscale"`` or ``"rgb"``.
         background: RGB, each 0 to 255, shown through transparent pixels.
         max_pixels: The most pixels that are decoded; checked in the header before memory is allocated. A larger JPEG

@@ -1,4 +1,4 @@
-"""PNG, GIF, BMP, TIFF, WebP and AVIF -> uint8 pixels, through Pillow (and OpenCV for the TIFFs it has no mode for).
+"""PNG, GIF, BMP, TIFF, WebP, AVIF and HEIC -> uint8 pixels, through Pillow, and OpenCV for some TIFFs.
 
 In: bytes of a known format, or Pillow images and arrays. Out: uint8 pixels, grayscale or RGB, composited over a
 background. It does not know JPEG, files, or the model input. Pillow is imported when first needed: most folders hold
@@ -26,18 +26,20 @@ from housetrain.images.decode_tiff import TiffLayout
 from housetrain.images.input_spec import WHITE, white_of
 from housetrain.images.pixel_ops import Pixels, composite, peak_of, to_uint8
 from housetrain.images.sniff import exif_orientation, has_all_rows, without_metadata
+from housetrain.images.unsupported import NEEDS_HEIC, UNSUPPORTED
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
 _PLUGINS = {
-    "PNG": ("PngImagePlugin", "PngImageFile"),
-    "GIF": ("GifImagePlugin", "GifImageFile"),
-    "BMP": ("BmpImagePlugin", "BmpImageFile"),
-    "TIFF": ("TiffImagePlugin", "TiffImageFile"),
-    "WEBP": ("WebPImagePlugin", "WebPImageFile"),
-    "AVIF": ("AvifImagePlugin", "AvifImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIC": ("pillow_heif", "HeifImageFile"),
 }
 
 
@@ -74,7 +76,10 @@ def open_image(data: bytes, format_: str) -> ImageFile:
     if format_ == "PNG":
         data = without_metadata(data)
     with failures_named():
-        plugin = getattr(importlib.import_module(f"PIL.{module}"), name)
+        try:
+            plugin = getattr(importlib.import_module(module), name)
+        except ImportError as error:
+            raise DecodeError(NEEDS_HEIC if format_ == "HEIC" else f"{UNSUPPORTED} ({format_})") from error
         image: ImageFile = plugin(io.BytesIO(data))
         if format_ == "PNG" and isinstance(clear := image.info.get("transparency"), int):
             # Pillow scales grays of 2 and 4 bits to 8, but not the gray that is transparent
@@ -98,7 +103,7 @@ def check_rows(image: Image, data: bytes) -> None:
 
 def orientation_of(image: Image) -> int:
     """Return EXIF tag 274 of an opened image, 1 to 8, without decoding it."""
-    if image.format == "AVIF":  # it has rotation boxes of its own, which Pillow adds to the EXIF orientation
+    if image.format in ("AVIF", "HEIF"):  # they have rotation boxes of their own; the rest is in the EXIF orientation
         found = image.getexif().get(274, 1)
         return found if found in range(1, 9) else 1
     return exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from housetrain.errors import DecodeError
 from housetrain.images.sniff import tiff_tags, valid_orientation
+from housetrain.images.unsupported import UNSUPPORTED
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,7 +68,7 @@ class TiffLayout:
     def check_supported(self) -> None:
         """Raise `DecodeError` for a layout that would give wrong pixels."""
         if self.preview:
-            raise DecodeError("not a supported image (camera RAW, or its first page is a preview)")
+            raise DecodeError(f"{UNSUPPORTED} (camera RAW, or its first page is a preview)")
         sixteen = self.kind == "unsigned" and self.bits == 16
         separate = self.planar and self.samples > 1
         unsupported = (

@@ -15,10 +15,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from housetrain.errors import DecodeError
+from housetrain.images.unsupported import UNSUPPORTED, name_of
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC")
+"""The formats that are read; HEIC where the package pillow-heif is installed."""
 
 JPEG_START = b"\xff\xd8\xff"
+
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # brands (ISO/IEC 23008-12, annex B)
 
 EXTENSIONS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
@@ -28,32 +32,16 @@ EXTENSIONS = {
     "TIFF": (".tif", ".tiff"),
     "WEBP": (".webp",),
     "AVIF": (".avif", ".avifs"),
+    "HEIC": (".heic", ".heif", ".hif"),
 }
 """File name extensions of each format, in lower case; the most common one first."""
-
-_OTHERS = (  # other files that are common in image folders; they are named, never opened
-    (b"%PDF", "PDF"),
-    (b"8BPS", "Photoshop"),
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\0\0\x01\0", "ICO"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"\x1f\x8b", "gzip"),
-    (b"Rar!", "RAR"),
-    (b"7z\xbc\xaf", "7z"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\x93NUMPY", "NumPy array"),
-    (b"\x89HDF", "HDF5"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Office document"),
-)
 
 
 class Header(NamedTuple):
     """What a file says about its image before anything is decoded.
 
     Args:
-        format: ``JPEG``, ``PNG``, ``GIF``, ``BMP``, ``TIFF``, ``WEBP`` or ``AVIF``; ``""`` if unknown.
+        format: One of :data:`FORMATS`; ``""`` if unknown.
         width: Pixels, after the EXIF orientation is applied.
         height: Pixels, after the EXIF orientation is applied.
         mode: Pillow's name of the stored color mode: ``L``, ``RGB``, ``CMYK``, ``P``, ``RGBA``, ``I;16``, ...
@@ -98,12 +86,16 @@ def sniff(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        if data[8:10] == b"CR":  # Canon CR2: its first page is a preview that does not say so
+            raise DecodeError(f"{UNSUPPORTED} (camera RAW)")
         return "TIFF"
     if data[4:8] == b"ftyp":
         brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(_big_endian(data[:4]), 512), 4))}
         if brands & {b"avif", b"avis"}:
             return "AVIF"
-        raise DecodeError(f"not a supported image ({'HEIC' if brands & {b'heic', b'heix', b'mif1'} else 'video'})")
+        if brands & _HEIC:
+            return "HEIC"
+        raise DecodeError(f"{UNSUPPORTED} ({'camera RAW' if b'crx ' in brands else 'video'})")
     if data[:2] == b"BM" and len(data) >= 18 and data[15:18] == b"\0\0\0":  # header size: 12 to 124 bytes
         return "BMP"
     raise DecodeError(_what_else(data))
@@ -120,14 +112,13 @@ def _what_else(data: bytes) -> str:
         return "empty file"
     if not data.strip(b"\0"):
         return "not an image (only zero bytes)"
-    for start, name in _OTHERS:
-        if data.startswith(start):
-            return f"not a supported image ({name})"
+    if name := name_of(data):
+        return f"{UNSUPPORTED} ({name})"
     start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in start:
         return "not an image (HTML)"
     if b"<svg" in start:
-        return "not a supported image (SVG)"
+        return f"{UNSUPPORTED} (SVG)"
     if start.startswith(b"<?xml"):
         return "not an image (XML)"
     for start_of_known in (b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"II*", b"MM\0", b"BM"):
@@ -153,7 +144,7 @@ def outline(data: bytes, format_: str) -> Outline | None:
     Raises:
         DecodeError: ``truncated`` or ``damaged (...)``.
     """
-    walk = {"PNG": _png, "GIF": _gif, "WEBP": _webp, "AVIF": _avif}.get(format_)
+    walk = {"PNG": _png, "GIF": _gif, "WEBP": _webp, "AVIF": _boxes, "HEIC": _boxes}.get(format_)
     return walk(data) if walk else None
 
 
@@ -290,7 +281,7 @@ def _webp(data: bytes) -> Outline:
     raise DecodeError("damaged (unknown WebP chunk)")
 
 
-def _avif(data: bytes) -> None:
+def _boxes(data: bytes) -> None:
     """Check the outermost boxes: one that ends beyond the file is truncated. Only the decoder knows the size."""
     position = 0
     while position + 8 <= len(data):

@@ -89,7 +89,7 @@ def _finding(finding: Mapping[str, Any], album: Album, *, at_most: int) -> dict[
     paths = finding["paths"][:at_most]
     details = [*finding.get("details", ()), *[""] * len(paths)]
     # Do not decode an unreadable image again: a file that made a decoder hang makes it hang here.
-    hidden = finding["kind"] == "unreadable"
+    hidden = finding["kind"] in ("unreadable", "unsupported")
     return {
         "message": finding["message"],
         "thumbnails": [

@@ -1,0 +1,94 @@
+"""Formats that are not read: their names by content, and how to convert them.
+
+In: the first bytes of a file, or the reason why one cannot be used. Out: names and commands. It opens no file, and it
+does not know the formats that are read.
+
+An unsupported file is intact: nothing is wrong with it, and a conversion makes it usable. A corrupt one is not.
+"""
+
+from __future__ import annotations
+
+UNSUPPORTED = "not a supported image"
+
+NEEDS_HEIC = f"{UNSUPPORTED} (HEIC; the extra housetrain[heic] reads it)"
+"""The reason why a HEIC file cannot be used where pillow-heif is not installed."""
+
+_STARTS = (  # files that are common in image folders; they are named, never opened
+    (b"%PDF", "PDF"),
+    (b"8BPS", "Photoshop"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\x01\0", "ICO"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"\x1f\x8b", "gzip"),
+    (b"Rar!", "RAR"),
+    (b"7z\xbc\xaf", "7z"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\x93NUMPY", "NumPy array"),
+    (b"\x89HDF", "HDF5"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Office document"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"SIMPLE  =", "FITS"),
+    (b"FUJIFILMCCD-RAW", "camera RAW"),
+    (b"FOVb", "camera RAW"),
+    (b"IIRO", "camera RAW"),
+    (b"IIRS", "camera RAW"),
+    (b"IIU\0", "camera RAW"),
+    (b"II\x1a\0\0\0HEAPCCDR", "camera RAW"),
+    *((b"P%d%c" % (kind, space), "PNM") for kind in range(1, 8) for space in b" \n\r\t#"),
+)
+
+_CONVERSIONS = {  # how a reason begins, or what is in its parentheses -> what to do
+    "HEIC": "pip install 'housetrain[heic]' and check again, or convert each: heif-convert photo.heic photo.jpg",
+    "camera RAW": "export the photos as JPEG with the program of the camera, or: darktable-cli photo.nef photo.jpg",
+    "Photoshop": "export it as PNG, or: magick 'image.psd[0]' image.png",
+    "JPEG 2000": "convert it: opj_decompress -i image.jp2 -o image.png",
+    "JPEG XL": "convert it: djxl image.jxl image.png",
+    "SVG": "convert it: rsvg-convert image.svg -o image.png",
+    "ICO": "convert it: magick 'image.ico[0]' image.png",
+    "PDF": "convert its pages: pdftoppm -png document.pdf page",
+    "DICOM": "convert it, keeping all gray levels: dcmj2pnm +on2 image.dcm image.png",
+    "FITS": "convert it: magick image.fits image.png",
+    "OpenEXR": "convert it: magick image.exr image.png",
+    "Radiance HDR": "convert it: magick image.hdr image.png",
+    "PNM": "convert it: magick image.ppm image.png",
+    "video": "take images out of it: ffmpeg -i clip.mp4 -vf fps=1 frame-%04d.png",
+    "NumPy array": "save each image as PNG, or pass the arrays to housetrain.Prepared.from_arrays",
+    "HDF5": "save each image as PNG, or pass the arrays to housetrain.Prepared.from_arrays",
+    "ZIP": "unpack it",
+    "gzip": "unpack it",
+    "RAR": "unpack it",
+    "7z": "unpack it",
+    "Office document": "save the images in it as PNG",
+    "unsupported TIFF": "convert it: magick image.tif image.png",
+    "unsupported JPEG": "convert it: magick image.jpg image.png",
+    "too many pixels": "make it smaller: magick image.png -resize 50% image.jpg",
+    "too many scans": "write it again: jpegtran -copy all image.jpg > new.jpg",
+    "needs too much memory": "make it smaller: magick image.png -resize 50% image.jpg",
+}
+
+
+def name_of(data: bytes) -> str:
+    """Return the name of a format that is not read, or ``""``.
+
+    Args:
+        data: A whole file, or at least its first 512 bytes.
+    """
+    if data[128:132] == b"DICM":
+        return "DICOM"
+    return next((name for start, name in _STARTS if data.startswith(start)), "")
+
+
+def conversion(reason: str) -> str:
+    """Return what makes an intact file usable, or ``""`` where the file is corrupt or not an image.
+
+    Args:
+        reason: Why a file cannot be used: `housetrain.errors.DecodeError.reason`.
+    """
+    if not reason.startswith((UNSUPPORTED, "unsupported", "too many", "needs too much")):
+        return ""
+    words = reason.removeprefix(UNSUPPORTED).lstrip(" (")
+    known = (do for start, do in _CONVERSIONS.items() if words.startswith(start))
+    return next(known, "save it as PNG or JPEG")
