@@ -159,6 +159,11 @@ def test_a_cut_photo_of_108_megapixels_is_truncated_at_every_scale(phone_photo: 
     assert {verdict(cut), verdict(cut, at_least=(64, 64)), verdict(cut, color_mode="grayscale")} == {"truncated"}
 
 
+def test_a_scan_header_without_content_is_an_error() -> None:
+    data = jpeg(64, 64)
+    assert refused(data[: data.index(b"\xff\xda")] + b"\xff\xda\0\2")
+
+
 def test_the_memory_of_a_large_progressive_jpeg_is_limited() -> None:
     for options, megapixels in (({"subsampling": 0}, 100), ({"subsampling": 2}, 200)):
         data = bytearray(jpeg(64, 64, progressive=True, **options))

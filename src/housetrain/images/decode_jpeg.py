@@ -116,7 +116,7 @@ def read_header(data: bytes) -> JpegHeader:
     """
     segments = [(0, 2)]
     frame: tuple[int, int, int, int] | None = None
-    sampling, in_scan = b"", 0
+    sampling, in_scan = b"", b""
     orientation, jfif_at, adobe_at = 0, 0, 0
     for marker, start, end in _segments(data):
         segments.append((start, end))
@@ -125,7 +125,7 @@ def read_header(data: bytes) -> JpegHeader:
             frame = marker, *struct.unpack_from(">HHB", data, body + 1)
             sampling = data[body + 7 : end : 3]
         elif marker == _SOS:
-            in_scan = data[body]
+            in_scan = data[body : min(body + 1, end)]
         elif marker == 0xE1 and not orientation and data.startswith(b"Exif\0\0", body):
             orientation = exif_orientation(data[body + 6 : end])
         elif marker == 0xE0 and not jfif_at and length >= 16 and data.startswith(b"JFIF\0", body):
@@ -147,7 +147,7 @@ def read_header(data: bytes) -> JpegHeader:
         segments=tuple(segments),
         jfif_at=jfif_at,
         adobe_at=adobe_at,
-        one_scan=process not in _PROGRESSIVE and in_scan == components,
+        one_scan=process not in _PROGRESSIVE and in_scan == bytes((components,)),
     )
 
 
