@@ -117,8 +117,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(bundle: Path, name: str) 
     manifest = store.read_json(bundle / store.MANIFEST)
     manifest["files"][name] = {"bytes": 1, "sha256": "0" * 64}
     store.write_json_atomic(bundle / store.MANIFEST, manifest)
-    assert not verify.is_inside(name)
-    with pytest.raises(CorruptError, match="leaves the folder"):
+    with pytest.raises(CorruptError, match=r"leads out of its folder|not one that housetrain writes"):
         verify.read_bundle(bundle)
 
 

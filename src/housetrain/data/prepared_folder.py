@@ -26,8 +26,9 @@ from housetrain.data import npy_writer
 from housetrain.data.split_manifest import SPLITS, LeftOut, SplitManifest
 from housetrain.errors import CorruptError, FolderError, IncompleteError
 from housetrain.images.input_spec import InputSpec
-from housetrain.system.files import disk_errors, is_temporary, replace_durably, write_atomic
+from housetrain.system.files import disk_errors, inside, is_temporary, replace_durably, write_atomic
 from housetrain.system.lock import Lock
+from housetrain.system.store import read_json
 
 MANIFEST = "prepared.json"
 """Written last: where it is, the folder is complete."""
@@ -216,22 +217,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = read_json(path)
         if not isinstance(manifest, dict) or manifest["format"] != FORMAT:
             raise ValueError("another format")
         for name in ("images", "split"):
-            # The names come from a file: none may lead out of the folder.
-            if Path(manifest[name]["file"]).name != manifest[name]["file"]:
-                raise ValueError("a file outside of the folder")
+            inside(folder, manifest[name]["file"])
         return manifest
-    except (FileNotFoundError, NotADirectoryError):
+    except IncompleteError:
         raise IncompleteError(
             "There are no prepared images in this folder",
             expected=f"the file {MANIFEST}",
             do="run housetrain prepare",
             folder=folder,
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (CorruptError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(
             f"{MANIFEST} cannot be read", do="delete the folder and prepare again", folder=folder, cause=str(error)
         ) from error

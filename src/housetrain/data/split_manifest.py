@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from housetrain.data.label_source import source_folders
 from housetrain.errors import CorruptError, IncompleteError
-from housetrain.system.files import write_atomic
+from housetrain.system.files import is_relative, write_atomic
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -173,7 +173,9 @@ class SplitManifest:
             )
             left_out = tuple(LeftOut(*one) for one in plain["left_out"])
             fingerprint, options, root = plain["fingerprint"], plain["options"], Path(plain["root"])
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            if bad := [path for path in (*columns["path"], *(one.path for one in left_out)) if not is_relative(path)]:
+                raise ValueError(f"{bad[0]!r} is not below the folder of images")
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise CorruptError(
                 "The list of the split cannot be read", do="prepare again", path=name, cause=str(error)
             ) from error

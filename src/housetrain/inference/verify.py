@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from housetrain.inference.formats import FORMATS
 from housetrain.inference.model_format import ModelFormat
 from housetrain.models.outputs import class_probabilities
 from housetrain.system import store
+from housetrain.system.files import inside
 
 if TYPE_CHECKING:
     from housetrain.data.split_manifest import SplitManifest
@@ -261,24 +262,11 @@ def _manifest(folder: Path) -> dict[str, tuple[int, str]]:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptError("The bundle's manifest is not complete", do=_AGAIN, path=str(folder)) from error
     for name in files:
-        if not is_inside(name):
-            raise CorruptError("A name in the bundle's manifest leaves the folder", path=str(folder), name=name)
-        if (folder / name).is_symlink():
+        if not name.isprintable() or "\\" in name or ":" in name or name != PurePosixPath(name).as_posix():
+            raise CorruptError("A name in the bundle's manifest is not one that housetrain writes", name=name)
+        if inside(folder, name).is_symlink():
             raise CorruptError("A file of the bundle is a link", do=_AGAIN, path=str(folder), name=name)
     return files
-
-
-def is_inside(name: str) -> bool:
-    """Return whether ``name`` is a plain relative path that stays inside the folder it is joined to."""
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    return (
-        bool(posix.parts)
-        and not (posix.is_absolute() or windows.drive or windows.root)
-        and "\\" not in name
-        and ".." not in posix.parts
-        and name == posix.as_posix()
-        and name.isprintable()
-    )
 
 
 def _checked_bytes(folder: Path, name: str, facts: tuple[int, str]) -> bytes:

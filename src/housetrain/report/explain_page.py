@@ -16,6 +16,7 @@ from housetrain.errors import CorruptError, IncompleteError
 from housetrain.images.encode import data_uri
 from housetrain.report import page
 from housetrain.system import store
+from housetrain.system.files import inside
 
 if TYPE_CHECKING:
     from housetrain.training.run import Run
@@ -26,6 +27,7 @@ PAGE = "explained.html"
 KEPT = 24
 """Images whose explanations a folder keeps."""
 _ON_REPORT = 12
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def add_entries(target: Path, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -34,15 +36,21 @@ def add_entries(target: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     kept = [*entries, *(old for old in _entries(target) if old.get("folder") not in new)]
     store.write_json_atomic(target / INDEX, {"layout_version": 1, "images": kept[:KEPT]})
     for old in kept[KEPT:]:
-        if re.fullmatch(r"[A-Za-z0-9_-]+-[0-9a-f]{8}", str(old.get("folder"))):
-            shutil.rmtree(target / str(old["folder"]), ignore_errors=True)
+        if re.fullmatch(r"[A-Za-z0-9_-]+-[0-9a-f]{8}", str(old["folder"])):
+            shutil.rmtree(inside(target, old["folder"]), ignore_errors=True)
 
 
 def _entries(target: Path) -> list[dict[str, Any]]:
+    """Return the entries of the index, none if it is damaged or leads out of the folder."""
     try:
-        return [dict(one) for one in store.read_json(target / INDEX)["images"]]
-    except (IncompleteError, CorruptError, KeyError, TypeError, ValueError):
+        found = [dict(one) for one in store.read_json(target / INDEX)["images"]]
+        for one in found:
+            folder = inside(target, one["folder"])
+            for layer in one["layers"]:
+                inside(folder, layer["file"])
+    except (IncompleteError, CorruptError, KeyError, TypeError, ValueError, AttributeError):
         return []
+    return found
 
 
 def section_of(run: Run) -> dict[str, Any] | None:
@@ -51,7 +59,11 @@ def section_of(run: Run) -> dict[str, Any] | None:
         model_sha256 = run.model_sha256
     except IncompleteError:
         return None
-    return section(run.folder / FOLDER, model_sha256=model_sha256, most=_ON_REPORT, strips=1)
+    try:
+        target = inside(run.folder, FOLDER)
+    except CorruptError:  # a link: what it leads to is not the run's
+        return None
+    return section(target, model_sha256=model_sha256, most=_ON_REPORT, strips=1)
 
 
 def section(
@@ -67,24 +79,26 @@ def section(
     """
     shown: list[dict[str, Any]] = []
     for entry in _entries(target):
-        folder = target / str(entry.get("folder"))
+        folder = target / entry["folder"]
         if model_sha256 not in (None, entry.get("model_sha256")) or not (folder / "occlusion.png").is_file():
             continue
-        images = {name: _address(folder / f"{name}.png") for name in ("image", "grad-cam", "occlusion")}
+        images = {name: _address(folder, f"{name}.png") for name in ("image", "grad-cam", "occlusion")}
         layers = []
         if len(shown) < strips:
-            layers = [{**layer, "image": _address(folder / layer["file"])} for layer in entry["layers"]]
+            layers = [{**layer, "image": _address(folder, layer["file"])} for layer in entry["layers"]]
         shown.append({**entry, "images": images, "layers": [layer for layer in layers if layer["image"]]})
         if len(shown) == most:
             break
-    return {"shown": shown, "filters": _address(target / "filters.png")} if shown else None
+    return {"shown": shown, "filters": _address(target, "filters.png")} if shown else None
 
 
-def _address(path: Path) -> str | None:
+def _address(folder: Path, name: str) -> str | None:
+    """Return a PNG of the folder as a ``data:`` URI, ``None`` if there is none. Other files are not shown."""
     try:
-        return data_uri(path.read_bytes())
-    except OSError:
+        data = inside(folder, name).read_bytes()
+    except (OSError, CorruptError):
         return None
+    return data_uri(data) if data.startswith(_PNG) else None
 
 
 def write_page(run: Run, target: Path) -> Path:

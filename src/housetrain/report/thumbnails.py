@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from housetrain.data.split_manifest import SPLITS
-from housetrain.errors import DecodeError, HousetrainError
+from housetrain.errors import CorruptError, DecodeError, HousetrainError
+from housetrain.system.files import inside, is_relative
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ class Album:
     def __init__(self, root: Path, spec: InputSpec, *, prepared: Prepared | None = None, room: int = ROOM) -> None:
         self.root, self.spec, self.prepared, self.room = root, spec, prepared, room
         self._made: dict[tuple[str, str], Thumbnail] = {}
-        self._place: dict[str, tuple[SplitName, int]] | None = None
+        self._rows: dict[str, tuple[SplitName, int]] | None = None
 
     def thumbnail(self, path: str, sha256: str = "") -> Thumbnail:
         """Return the thumbnail of an image.
@@ -88,7 +89,7 @@ class Album:
 
         seen = self._from_arrays(sha256)
         try:
-            data = decode.read_bytes(self.root / path)
+            data = decode.read_bytes(self._place_of(path, sha256))
             if sha256 and hashlib.sha256(data).hexdigest() != sha256:
                 raise DecodeError("changed since")
             small = thumbnail(data, SIDE)
@@ -100,19 +101,26 @@ class Album:
             small = seen
         return Thumbnail(path, _encode(small), _encode(seen), width=small.shape[1], height=small.shape[0])
 
+    def _place_of(self, path: str, sha256: str) -> Path:
+        """Return where an image is. An image whose content is known may lie behind a link, as users arrange them."""
+        try:
+            return self.root / path if sha256 and is_relative(path) else inside(self.root, path)
+        except CorruptError as error:
+            raise DecodeError("outside of the folder of the images") from error
+
     def _from_arrays(self, sha256: str) -> NDArray[np.uint8] | None:
         if self.prepared is None or not sha256:
             return None
         try:
-            if self._place is None:
-                self._place = {
+            if self._rows is None:
+                self._rows = {
                     digest: (name, row)
                     for name in SPLITS
                     for row, digest in enumerate(self.prepared.arrays(name).sha256)
                 }
-            if sha256 not in self._place:
+            if sha256 not in self._rows:
                 return None
-            name, row = self._place[sha256]
+            name, row = self._rows[sha256]
             image: NDArray[np.uint8] = self.prepared.arrays(name).images[row]
         except (HousetrainError, OSError, ValueError):
             self.prepared = None  # the arrays were deleted meanwhile

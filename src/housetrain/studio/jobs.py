@@ -173,7 +173,7 @@ def start(jobs: Path, words: Sequence[str | Path], *, target: Path | None = None
     environment |= {PROGRESS_FILE: str(folder / "progress.json"), "COLUMNS": "400", "PYTHONUNBUFFERED": "1"}
     with disk_errors(folder), (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "housetrain.studio.job", str(folder), *plain],
+            [sys.executable, "-P", "-m", "housetrain.studio.job", str(folder), *plain],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

@@ -147,7 +147,7 @@ def command(*, address: str, port: int, browser: bool, origin: str | None = None
         ]
         hosts += [str(parts.hostname)] if hosts else []
     flags += [f"--server.allowedHosts={host}" for host in hosts]
-    return [sys.executable, "-m", "housetrain.studio.server", "run", str(page), *flags]
+    return [sys.executable, "-P", "-m", "housetrain.studio.server", "run", str(page), *flags]
 
 
 def launch(

@@ -231,7 +231,8 @@ class _Driver:
 # ------------------------------------------------------------------------------------------------- after
 def _finish(sweep: SweepFolder) -> Leaderboard:
     """Remove the checkpoints of dropped trials and write the leaderboard, which marks the sweep as complete."""
-    for name in sweep.dropped:
+    own = {trial.name for trial in sweep.trials()}
+    for name in own & sweep.dropped.keys():
         shutil.rmtree(sweep.run(name).checkpoints, ignore_errors=True)
     board = leaderboard(sweep.path)
     value = {**board.to_json(), "complete": True}

@@ -20,13 +20,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from housetrain.errors import IncompleteError
-from housetrain.sweeps.trial import Trial
+from housetrain.errors import CorruptError, IncompleteError
+from housetrain.sweeps.trial import Trial, check_name
 from housetrain.system import store
+from housetrain.system.files import inside
 from housetrain.training.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_REQUEST = {"trials": list, "search": dict, "validation": dict, "images": int}
+"""What a request holds at least, and its types."""
 
 
 class SweepFolder:
@@ -45,6 +50,7 @@ class SweepFolder:
 
         Raises:
             IncompleteError: It is not a sweep folder.
+            CorruptError: It does not describe a sweep.
         """
         if not (self.path / "sweep.json").is_file():
             raise IncompleteError(
@@ -52,7 +58,12 @@ class SweepFolder:
                 expected="a folder with sweep.json, as `housetrain sweep` writes it",
                 folder=str(self.path),
             )
-        return dict(store.read_json(self.path / "sweep.json"))
+        found = store.read_json(self.path / "sweep.json")
+        if not isinstance(found, dict) or any(not isinstance(found.get(name), kind) for name, kind in _REQUEST.items()):
+            raise CorruptError(
+                "sweep.json does not describe a sweep", do="start another sweep", path=str(self.path / "sweep.json")
+            )
+        return found
 
     @property
     def complete(self) -> bool:
@@ -76,8 +87,13 @@ class SweepFolder:
 
     # ------------------------------------------------------------------------------------- its trials
     def run(self, name: str) -> Run:
-        """Return the run of a trial, started or not."""
-        return Run(self.path / "trials" / name)
+        """Return the run of a trial, started or not.
+
+        Raises:
+            CorruptError: The name or a link leads out of the sweep folder.
+        """
+        check_name(name)
+        return Run(inside(self.path, f"trials/{name}"))
 
     def finished(self, name: str) -> bool:
         """Return whether a trial needs no more training: it is complete, failed or stopped early."""
@@ -98,9 +114,19 @@ class SweepFolder:
 
     @functools.cached_property
     def dropped(self) -> dict[str, str]:
-        """Trial name -> why it was stopped early."""
-        decisions = store.read_lines(self.path / "decisions.jsonl")
-        return {name: str(line["reason"]) for line in decisions for name in line["dropped"]}
+        """Trial name -> why it was stopped early.
+
+        Raises:
+            CorruptError: A decision cannot be read, or names something else than a trial.
+        """
+        path = self.path / "decisions.jsonl"
+        try:
+            found = {name: str(line["reason"]) for line in store.read_lines(path) for name in line["dropped"]}
+        except (KeyError, TypeError) as error:
+            raise CorruptError("The early stops of the sweep cannot be read", path=str(path)) from error
+        for name in found:
+            check_name(name)
+        return found
 
     def drop(self, epochs: int, names: Iterable[str], *, kept: Sequence[str] = ()) -> None:
         """Record that trials stop early after ``epochs`` epochs because others were better."""

@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from housetrain.errors import HousetrainError, SourceChanged, one_line
+from housetrain.errors import CorruptError, HousetrainError, SourceChanged, one_line
 from housetrain.system import store
+from housetrain.system.files import is_relative
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
@@ -70,12 +71,33 @@ class Trial(NamedTuple):
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Trial:
-        """Return the trial that `to_json` wrote; further keys are ignored."""
-        return cls(**{name: value[name] for name in cls._fields if name in value})
+        """Return the trial that `to_json` wrote; further keys are ignored.
+
+        Raises:
+            CorruptError: It is not what `to_json` writes.
+        """
+        try:
+            found = cls(**{name: value[name] for name in cls._fields if name in value})
+            if not (isinstance(found.group, str) and isinstance(found.recipe, dict)):
+                raise TypeError("group or recipe")
+        except (KeyError, TypeError) as error:
+            raise CorruptError("A trial of the sweep cannot be read", do="start another sweep", trial=value) from error
+        check_name(found.name)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return what a sweep folder keeps of the trial, JSON-plain."""
         return {name: value for name, value in self._asdict().items() if value not in (None, "")}
+
+
+def check_name(name: object) -> None:
+    """Refuse a trial's name that is no plain folder name: it comes out of a file.
+
+    Raises:
+        CorruptError: It is none.
+    """
+    if not isinstance(name, str) or not is_relative(name) or Path(name).name != name or "\\" in name:
+        raise CorruptError("The name of a trial is not the name of a folder", do="start another sweep", name=name)
 
 
 def run_trial(request: TrialRequest) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Atomic files: a reader sees the old content or the new, never a part; and a full disk is one clear line.
+"""Atomic files, and names that come out of files.
+
+A reader sees the old content or the new, never a part; a full disk is one clear line; no name that a file holds leads
+out of its folder.
 
 In: paths and bytes. Out: files, or `DiskFull` with the path, the bytes needed and the bytes free. Does not know: what
 is written.
@@ -9,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
+import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from housetrain.errors import DiskFull
+from housetrain.errors import CorruptError, DiskFull
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -69,6 +74,74 @@ def _disk_full(path: Path, bytes_needed: int | None, code: int) -> DiskFull:
     )
 
 
+# ------------------------------------------------------------------------------------------------- names from files
+def inside(root: Path, name: object) -> Path:
+    """Join a name that comes out of a file to the folder that it belongs to. The path need not exist.
+
+    Args:
+        root: The folder. It may itself be behind a link.
+        name: What the file holds: a relative POSIX path.
+
+    Raises:
+        CorruptError: It is no relative path, has a part ``..``, leads out of the folder by a link, or is neither a
+            regular file nor a folder.
+    """
+    if not is_relative(name):
+        raise CorruptError("A name in a file leads out of its folder", folder=str(root), name=name)
+    path = root / str(name)
+    real, real_root = os.path.realpath(path), os.path.realpath(root)
+    if os.path.commonpath([real, real_root]) != real_root:
+        raise CorruptError("A link leads out of its folder", do="remove the link", folder=str(root), name=name)
+    try:
+        mode = Path(real).stat().st_mode
+    except OSError:
+        return path
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise CorruptError("A name in a file is neither a file nor a folder", folder=str(root), name=name)
+    return path
+
+
+def is_relative(name: object) -> bool:
+    """Return whether ``name`` is a relative path without ``..`` on every system. It may hold a backslash elsewhere."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        return False
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    rooted = posix.is_absolute() or (os.name == "nt" and bool(windows.drive or windows.root))
+    parts = windows.parts if os.name == "nt" else posix.parts
+    return bool(parts) and not rooted and ".." not in parts
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse to write into a folder that holds links, or what is neither a file nor a folder, at any depth.
+
+    A run or sweep from somebody else could lead what is written or deleted there to another place.
+
+    Raises:
+        CorruptError: It holds such an entry.
+    """
+    waiting = [os.fspath(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                found = list(entries)
+        except OSError:  # missing, or removed meanwhile: what is written there reports it
+            continue
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            elif entry.is_symlink() or not _is_file(entry):
+                kind = "a link" if entry.is_symlink() else "an entry that is neither a file nor a folder"
+                raise CorruptError(
+                    f"The folder holds {kind}, so nothing is written into it",
+                    do="remove it, or work on a copy",
+                    path=entry.path,
+                )
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) or not os.path.lexists(entry.path)  # it was removed meanwhile
+
+
 # ------------------------------------------------------------------------------------------------- files
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write ``path`` so that a reader sees the old content or the new, never a part, even after a power cut.
@@ -83,7 +156,8 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """
     temporary = temporary_beside(path)
     try:
-        temporary.write_bytes(data)
+        with temporary.open("xb") as file:  # never through a link
+            file.write(data)
         if durable:
             replace_durably(temporary, path)
         else:
@@ -94,8 +168,8 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a hidden name in the same folder, for a file that will be renamed to ``path``."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    """Return a hidden, unpredictable name in the same folder, for a file that will be renamed to ``path``."""
+    return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{path.suffix}")
 
 
 def is_temporary(name: str) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 
 from housetrain.errors import RunLocked
 from housetrain.system import store
+from housetrain.system.files import refuse_links
 from housetrain.system.machine import born, process_alive
 
 _PATIENCE_S = 0.2  # a reader that asks whether the run is alive holds the lock for some microseconds
@@ -48,6 +49,7 @@ class Lock:
     Raises:
         RunLocked: On entering: another process holds it. Names its pid, host and since when.
         DiskFull: On entering: the folder cannot be written.
+        CorruptError: On entering: the folder holds links; see `housetrain.system.files.refuse_links`.
     """
 
     def __init__(self, folder: Path, *, file: str = ".lock", wait: bool = False) -> None:
@@ -60,6 +62,9 @@ class Lock:
         with store.disk_errors(place), contextlib.ExitStack() as stack:
             self.folder.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+            if self._file == ".lock":  # the folder is the package's own
+                refuse_links(self.folder)
+                flags |= getattr(os, "O_NOFOLLOW", 0)
             self._handle = os.open(self.folder / self._file, flags, 0o666)
             stack.callback(os.close, self._handle)
             self._acquire(place)

@@ -191,10 +191,10 @@ class Worker:
 
                 return _Fork(serve)
             passed = {"slot": file.fileno(), "lifeline": lifeline[0]}
-            setup = json.dumps({"path": sys.path, **passed, **options}, default=str)
+            setup = json.dumps({"path": _import_path(), **passed, **options}, default=str)
             self.channel.put(pickle.dumps(function, protocol=pickle.HIGHEST_PROTOCOL))
             return subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, setup],
+                [sys.executable, "-P", "-c", _COMMAND, setup],
                 stdin=items,
                 stdout=results,
                 stderr=self._log,
@@ -289,6 +289,16 @@ def _become_a_child(log: IO[bytes], lifeline: tuple[int, int], others: tuple[int
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+
+def _import_path() -> list[str]:
+    """Return this process's import path without the working folder, which may hold files of strangers.
+
+    The working folder stays where this package itself is imported from it.
+    """
+    package = os.path.realpath(Path(__file__).parents[2])
+    work = os.path.realpath(".")
+    return [entry for entry in sys.path if (place := os.path.realpath(entry or ".")) != work or place == package]
 
 
 def _environment() -> dict[str, str]:

@@ -19,17 +19,19 @@ import math
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from housetrain.errors import CorruptError, IncompleteError
+from housetrain.errors import CorruptError, DecodeError, IncompleteError
 from housetrain.system.files import disk_errors as disk_errors
 from housetrain.system.files import ensure_room as ensure_room
-from housetrain.system.files import fsync_file, fsync_folder, write_atomic
+from housetrain.system.files import fsync_file, fsync_folder, inside, write_atomic
 from housetrain.system.files import replace_durably as replace_durably
 from housetrain.system.files import temporary_beside as temporary_beside
 from housetrain.system.machine import process_alive
+from housetrain.system.regular_files import read_bytes
 
 MANIFEST = "manifest.json"
 _active: set[str] = set()  # temporary folders of this very process that are still being written
@@ -88,17 +90,46 @@ def read_json(path: Path) -> Any:
 
     Raises:
         IncompleteError: There is no such file.
-        CorruptError: It is not JSON.
+        CorruptError: It is not JSON, or not a regular file.
+    """
+    data = _read(path)
+    if data is None:
+        raise IncompleteError(f"{path.name} is missing", do="point at a folder that housetrain wrote", path=str(path))
+    return parse_json(data, path)
+
+
+def parse_json(data: bytes | str, path: Path | str) -> Any:
+    """Return the value of JSON text that was read from the file ``path``.
+
+    Raises:
+        CorruptError: It is not JSON, or nested too deeply.
     """
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise IncompleteError(
-            f"{path.name} is missing", do="point at a folder that housetrain wrote", path=str(path)
-        ) from error
-    except (ValueError, UnicodeDecodeError) as error:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
         raise CorruptError(
-            f"{path.name} is not JSON", do="restore it, or create the folder again", path=str(path)
+            f"{Path(path).name} is {'nested too deeply' if deep else 'not JSON'}",
+            do="restore it, or create the folder again",
+            path=str(path),
+        ) from error
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the content of a regular file, ``None`` if it is missing."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return read_bytes(path)
+    except DecodeError as error:
+        if error.reason == "file not found":  # removed meanwhile
+            return None
+        raise CorruptError(
+            f"{path.name} cannot be read: {error.reason}",
+            do="restore it, or create the folder again",
+            path=str(path),
         ) from error
 
 
@@ -112,7 +143,7 @@ def append_line(path: Path, value: Mapping[str, Any], *, durable: bool = True) -
     line = encode(value, indent=None)
     with disk_errors(path, bytes_needed=len(line)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
+        handle = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             _cut_torn_tail(handle)
             start = os.lseek(handle, 0, os.SEEK_END)
@@ -125,22 +156,41 @@ def append_line(path: Path, value: Mapping[str, Any], *, durable: bool = True) -
             os.close(handle)
 
 
+def open_own(path: Path, flags: int) -> int:
+    """Return a descriptor of a regular file, which is not opened through a link.
+
+    Raises:
+        CorruptError: It is a link, or not a regular file.
+        OSError: It cannot be opened.
+    """
+    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise CorruptError("A file is a link or a FIFO", do="remove it", path=str(path)) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise CorruptError("A file is not a regular file", do="remove it", path=str(path))
+    return handle
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSON-lines file; none if it is missing; an incomplete last line is skipped.
 
     Raises:
         CorruptError: A line that is not the last is not a JSON object.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    data = _read(path)
+    if data is None:
         return []
     complete = data[: data.rfind(b"\n") + 1].splitlines()
     values = []
     for number, line in enumerate(complete, 1):
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorruptError(
                 f"Line {number} of {path.name} is not JSON", do="remove that line", path=str(path)
             ) from error
@@ -158,9 +208,9 @@ def keep_lines(path: Path, count: int) -> None:
     Raises:
         DiskFull: It cannot be written.
     """
-    if not path.exists():
+    data = _read(path)
+    if data is None:
         return
-    data = path.read_bytes()
     end = 0
     for _ in range(count):
         newline = data.find(b"\n", end)
@@ -168,7 +218,7 @@ def keep_lines(path: Path, count: int) -> None:
             break
         end = newline + 1
     if end < len(data):
-        with disk_errors(path), path.open("r+b") as file:
+        with disk_errors(path), open(open_own(path, os.O_RDWR), "r+b") as file:
             file.truncate(end)
             os.fsync(file.fileno())
 
@@ -253,7 +303,7 @@ def verify_folder(folder: Path) -> None:
     except (IncompleteError, CorruptError, KeyError, TypeError, ValueError) as error:
         raise CorruptError("A folder has no readable manifest", path=str(folder)) from error
     for name, facts in files.items():
-        path = folder / name
+        path = inside(folder, name)
         if not path.is_file():
             raise CorruptError(f"{name} is missing", do="restore it, or create the folder again", path=str(folder))
         if path.stat().st_size != facts["bytes"] or file_sha256(path) != facts["sha256"]:

@@ -41,7 +41,7 @@ def board_command(folder: Path | str, *, port: int = 6006) -> list[str]:
             folder=str(folder),
         )
     logs = folder / "tb" if (folder / "tb").is_dir() else folder
-    return [sys.executable, "-c", _BOARD, f"--logdir={logs}", "--host=127.0.0.1", f"--port={port}"]
+    return [sys.executable, "-P", "-c", _BOARD, f"--logdir={logs}", "--host=127.0.0.1", f"--port={port}"]
 
 
 def board(folder: Path | str, *, port: int = 6006) -> None:

@@ -215,6 +215,6 @@ def _zipped(bundle: str, when: str) -> bytes:
     buffer = io.BytesIO()
     folder = Path(bundle)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+        for path in sorted(item for item in folder.rglob("*") if item.is_file() and not item.is_symlink()):
             archive.write(path, f"{folder.parent.name}-bundle/{path.relative_to(folder).as_posix()}")
     return buffer.getvalue()
