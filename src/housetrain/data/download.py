@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import os
 import shutil
 import stat
 import time
@@ -25,6 +26,7 @@ from urllib.parse import urlsplit
 from housetrain.errors import DownloadError
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import disk_errors, replace_durably
+from housetrain.system.store import open_own
 
 _ATTEMPTS = 4
 _TIMEOUT_S = 30.0
@@ -112,7 +114,8 @@ def _resume(remote: RemoteFile, part: Path, events: Callbacks) -> None:
     with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
         resumed = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
         done = have if resumed else 0  # a server without range support sends everything
-        with part.open("ab" if resumed else "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if resumed else os.O_TRUNC)
+        with os.fdopen(open_own(part, flags), "ab" if resumed else "wb") as file:
             while block := answer.read(_BLOCK):
                 done += len(block)
                 if done > remote.bytes:
@@ -219,7 +222,8 @@ def _unpack(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> N
     with disk_errors(target, bytes_needed=member.file_size):
         try:
             # zipfile reads no more than the size in the directory and checks the CRC at the end.
-            with bundle.open(member) as source, part.open("wb") as file:
+            handle = open_own(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with bundle.open(member) as source, os.fdopen(handle, "wb") as file:
                 shutil.copyfileobj(source, file, _BLOCK)
             part.replace(target)
         finally:

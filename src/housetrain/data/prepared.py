@@ -20,6 +20,7 @@ from housetrain.data.prepared_folder import bounds, read_listing, read_manifest
 from housetrain.data.split_manifest import SPLITS, Row, SplitManifest, SplitName
 from housetrain.errors import CorruptError
 from housetrain.images.input_spec import InputSpec
+from housetrain.system.arrays import load_npy
 from housetrain.system.backend import load_tensorflow
 from housetrain.system.notebook import html_table
 
@@ -54,7 +55,7 @@ class SplitArrays:
     @property
     def images(self) -> np.memmap[Any, np.dtype[np.uint8]]:
         """The images: read-only ``(N, height, width, channels)`` uint8 in [0, 255], mapped, not loaded."""
-        everything = np.load(self.file, mmap_mode="r")
+        everything = load_npy(self.file, mmap_mode="r")
         return everything[self.start : self.start + len(self.rows)]  # type: ignore[no-any-return]
 
     @functools.cached_property

@@ -23,6 +23,7 @@ from housetrain.evaluation import metrics
 from housetrain.evaluation.evaluation import Baseline, ClassScores, Evaluation, ImageResult, Opening
 from housetrain.system import store
 from housetrain.system.events import Callback, Callbacks
+from housetrain.system.files import refuse_links
 from housetrain.training.run import Run
 from housetrain.training.run_data import prepared_of
 
@@ -141,6 +142,7 @@ def evaluate(
         SourceChanged: The prepared images are no longer those the run was trained on.
         DataError: The test split is empty.
         ModelError: The model does not load or does not return probabilities.
+        CorruptError: The run holds links, which could lead elsewhere what is written.
         DiskFull: The result cannot be kept.
     """
     from housetrain.inference.predictor import Predictor
@@ -150,6 +152,7 @@ def evaluate(
         kept = _kept(run, run.model_sha256, str(run.input_json.get("data")))
         if kept is not None:
             return kept
+    refuse_links(run.folder)
     prepared = _images_of(run, prepared)
     model_sha256 = run.model_sha256
     if not again and (kept := _kept(run, model_sha256, prepared.fingerprint)) is not None:

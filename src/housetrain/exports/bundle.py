@@ -37,6 +37,7 @@ from housetrain.inference.fastest import LARGE, keras_engine, serving_precision
 from housetrain.inference.formats import FORMATS, format_named
 from housetrain.inference.model_format import TOLERANCES, ModelFormat
 from housetrain.system import store
+from housetrain.system.files import refuse_links
 from housetrain.training.run import Run
 
 CALIBRATION_IMAGES = 300
@@ -103,6 +104,7 @@ def export(
 
     Raises:
         IncompleteError: The run has no model yet.
+        CorruptError: The run holds links, which could lead elsewhere what is written.
         ModelError: The format is unknown, the model is refused, the conversion failed or differs too much from Keras,
             or ``folder`` holds something else than a bundle.
         MissingExtra: A library is not installed.
@@ -114,6 +116,7 @@ def export(
     elif precision != "fp32":
         raise ModelError("A precision was given without a format", do="choose a format, too", precision=precision)
     run = run if isinstance(run, Run) else Run.open(Path(run))
+    refuse_links(run.folder)
     if file_format is None:
         return _export_bundle(run, Path(folder) if folder is not None else run.folder / "bundle")
     target = Path(folder) if folder is not None else run.folder / "exports" / f"{format}-{precision}"

@@ -28,6 +28,7 @@ from housetrain.images.thumbnail import fit, thumbnail
 from housetrain.report import explain_page, heat
 from housetrain.report.report import write_report
 from housetrain.system import store
+from housetrain.system.files import refuse_links
 from housetrain.system.text import format_percent
 from housetrain.training.run import Run
 
@@ -141,16 +142,18 @@ def explain(
         DecodeError: An image cannot be read.
         ModelError: The class is not one of the model's.
         IncompleteError: The run has no model yet.
+        CorruptError: The folder holds links, which could lead elsewhere what is written.
         DiskFull: The images cannot be written.
     """
     from housetrain.inference.predictor import Predictor
 
     run = run if isinstance(run, Run) else Run.open(Path(run))
+    target = Path(folder) if folder is not None else run.folder / explain_page.FOLDER
+    refuse_links(run.folder if folder is None else target)
     if name is not None and name not in run.classes:
         raise ModelError("The model has no such class", expected=", ".join(run.classes[:20]), name=name)
     model = getattr(Predictor.load(run, engine="keras").engine, "model", None)
     predictor = Predictor.load(run)  # what `predict` uses, and fast enough for the hundred images of an occlusion map
-    target = Path(folder) if folder is not None else run.folder / explain_page.FOLDER
     with store.disk_errors(target):
         target.mkdir(parents=True, exist_ok=True)
         filters = saliency.first_filters(model)

@@ -30,6 +30,7 @@ from housetrain.report.plots import bars, calibration, confusion, curves, diagra
 from housetrain.report.provenance import provenance, usage
 from housetrain.report.thumbnails import Album
 from housetrain.system import store
+from housetrain.system.files import refuse_links
 from housetrain.system.text import format_list
 from housetrain.training.overfitting import overfitting
 from housetrain.training.run import Run
@@ -68,9 +69,11 @@ def write_report(
         The path of the report.
 
     Raises:
+        CorruptError: The run holds links, which could lead elsewhere what is written.
         DiskFull: It cannot be written; an earlier report is intact.
     """
     run = Run.open(run) if isinstance(run, Path | str) else run
+    refuse_links(run.folder)
     facts = _kept_facts(run, catalog, findings)
     if evaluation is None:
         evaluation = _evaluation_of(run)

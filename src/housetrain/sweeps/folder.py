@@ -80,10 +80,10 @@ class SweepFolder:
 
     def labels(self) -> np.ndarray | None:
         """Return the class indices of the validation images, int ``(n,)``; ``None`` before they are written."""
-        import numpy as np
+        from housetrain.system.arrays import load_npy
 
         path = self.path / "labels.npy"
-        return np.load(path, allow_pickle=False) if path.is_file() else None
+        return load_npy(path) if path.is_file() else None
 
     # ------------------------------------------------------------------------------------- its trials
     def run(self, name: str) -> Run:

@@ -49,8 +49,8 @@ def read_bytes(path: Path) -> bytes:
         raise DecodeError("file not found") from error
 
 
-def check_regular(status: os.stat_result) -> int:
-    """Return the size in bytes of a regular file; anything else is a :class:`DecodeError`."""
+def check_regular(status: os.stat_result, *, most: int | None = MAX_BYTES) -> int:
+    """Return the size in bytes of a regular file of up to ``most``; anything else is a :class:`DecodeError`."""
     kinds = {
         stat.S_IFIFO: "FIFO",
         stat.S_IFSOCK: "socket",
@@ -60,8 +60,8 @@ def check_regular(status: os.stat_result) -> int:
     }
     if not stat.S_ISREG(status.st_mode):
         raise DecodeError(f"not a file ({kinds.get(stat.S_IFMT(status.st_mode), 'special')})")
-    if status.st_size > MAX_BYTES:
-        raise DecodeError(f"file too large (over {MAX_BYTES >> 20} MiB)")
+    if most is not None and status.st_size > most:
+        raise DecodeError(f"file too large (over {most >> 20} MiB)")
     return status.st_size
 
 

@@ -226,12 +226,11 @@ class Run:
 
         ``None`` where the run did not keep them, or kept them for another number of images.
         """
-        import numpy as np
-
         from housetrain.models.outputs import class_probabilities
+        from housetrain.system.arrays import load_npy
 
         try:
-            outputs = np.load(self.folder / "validation.npy", allow_pickle=False)
+            outputs = load_npy(self.folder / "validation.npy")
             return class_probabilities(outputs, len(self.classes)) if len(outputs) == images else None
         except (OSError, ValueError, EOFError, HousetrainError):
             return None
