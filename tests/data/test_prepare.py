@@ -364,7 +364,7 @@ def test_a_manifest_cannot_point_elsewhere(tmp_path: Path, root: Path) -> None:
     manifest = json.loads(path.read_text())
     manifest["images"]["file"] = "../secret.npy"
     path.write_text(json.dumps(manifest))
-    with pytest.raises(CorruptError, match="outside of the folder"):
+    with pytest.raises(CorruptError, match="leads out of its folder"):
         Prepared.open(tmp_path / "out")
 
 

@@ -61,8 +61,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, 
 
 
 def out(text: str) -> None:
-    """Print a line of results on standard output."""
-    sys.stdout.write(text + "\n")
+    """Print lines of results on standard output. Other control characters, of a name for example, are escaped."""
+    lines = text.split("\n")
+    sys.stdout.write("\n".join("\t".join(map(one_line, line.split("\t"))) for line in lines) + "\n")
 
 
 def fail(text: str) -> None:

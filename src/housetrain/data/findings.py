@@ -6,13 +6,13 @@ in `housetrain.data.checks` and `housetrain.data.image_checks`: one entry there 
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from housetrain.system.csv_rows import write_row
 from housetrain.system.files import disk_errors, write_atomic
 
 if TYPE_CHECKING:
@@ -138,20 +138,20 @@ def write_findings(findings: Iterable[Finding], path: str | Path) -> None:
     """Write findings as a table, one row per image, for a spreadsheet.
 
     Columns: kind, severity, path, left_out (yes or no), reason, do. File names that are not valid text are written as
-    their bytes.
+    their bytes. A text that a spreadsheet would run has an apostrophe in front.
 
     Args:
         findings: What `housetrain.check` returned.
         path: The CSV file to write; it appears whole or not at all.
     """
     table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(("kind", "severity", "path", "left_out", "reason", "do"))
+    write_row(table, ("kind", "severity", "path", "left_out", "reason", "do"), end="\r\n")
     for one in findings:
         left_out = set(one.leaves_out)
         reasons = one.details or (one.message,) * max(1, len(one.paths))
         for name, reason in zip(one.paths or ("",), reasons, strict=True):
-            writer.writerow((one.kind, one.severity, name, "yes" if name in left_out else "no", reason, one.do))
+            cells = (one.kind, one.severity, name, "yes" if name in left_out else "no", reason, one.do)
+            write_row(table, cells, end="\r\n")
     data = table.getvalue().encode("utf-8", "surrogateescape")
     with disk_errors(Path(path), bytes_needed=len(data)):
         write_atomic(Path(path), data)

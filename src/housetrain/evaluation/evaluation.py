@@ -6,7 +6,6 @@ from.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from housetrain.errors import CorruptError, IncompleteError, one_line
 from housetrain.evaluation import metrics
 from housetrain.evaluation.metrics import CalibrationBin, Interval
 from housetrain.system import store
+from housetrain.system.csv_rows import read_rows, write_row
 from housetrain.system.notebook import html_table
 from housetrain.system.text import format_interval, format_percent
 
@@ -306,15 +306,15 @@ def _write_rows(path: Path, classes: Sequence[str], rows: Sequence[ImageResult])
     header = ["path", "label", "predicted", "probability", "sha256", *(f"p({name})" for name in classes)]
     # A file name is bytes; surrogateescape writes back the bytes it was read from.
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file)  # its \r\n line ends make it quote a \r in a name
-        writer.writerow(header)
+        write_row(file, header, end="\r\n")
         for row in rows:
-            writer.writerow([row.path, row.label, row.predicted, row.probability, row.sha256, *row.probabilities])
+            cells = [row.path, row.label, row.predicted, row.probability, row.sha256, *row.probabilities]
+            write_row(file, cells, end="\r\n")
 
 
 def _read_rows(path: Path) -> list[ImageResult]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        lines = csv.reader(file)
+        lines = read_rows(file)
         next(lines)
         return [
             ImageResult(where, digest, label, predicted, float(probability), tuple(map(float, all_of_them)))

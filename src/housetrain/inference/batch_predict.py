@@ -10,7 +10,6 @@ call then cuts an incomplete last row and continues with the images that have no
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import io
 import json
@@ -28,6 +27,7 @@ from housetrain.errors import StoreError
 from housetrain.inference.prediction import Prediction
 from housetrain.inference.predictor import BATCH, Predictor
 from housetrain.system import files, store
+from housetrain.system.csv_rows import read_rows, write_row
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.lock import Lock
 
@@ -198,11 +198,11 @@ class _Rows:
             return
         next(rows, None)
         for row in rows:
-            yield next(csv.reader(io.StringIO(row.decode("utf-8", "surrogateescape"), newline="")))[0]
+            yield next(read_rows(io.StringIO(row.decode("utf-8", "surrogateescape"), newline="")))[0]
 
     def _line(self, cells: list[str]) -> bytes:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
+        write_row(text, cells)
         return text.getvalue().encode("utf-8", "surrogateescape")
 
 

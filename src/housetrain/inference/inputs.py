@@ -124,19 +124,22 @@ class Listing:
 
     A folder refers to every file below it, sorted by name, except what `scan` ignores too (``Thumbs.db``, hidden
     files and the like). An existing name is taken literally, so ``cat[1].jpg`` needs no quoting; ``**`` in a pattern
-    descends into folders. Of a million files in many folders, only the names of one folder are in memory.
+    descends into folders. A photo that is gone stays in the list, so that its reason is reported beside the others.
+    Of a million files in many folders, only the names of one folder are in memory.
 
     Args:
         paths: Photos, folders, patterns.
 
     Raises:
-        FolderError: One of them matches nothing. An unreadable folder is reported when it is reached.
+        FolderError: All of them are gone, or a folder or pattern matches nothing. An unreadable folder is reported
+            when it is reached.
     """
 
     def __init__(self, paths: Iterable[Path | str]) -> None:
         self.paths = [Path(given) for given in paths]
-        for path in self.paths:
-            if next(_below(path), None) is None:
+        gone = [path for path in self.paths if next(_below(path), None) is None]
+        for path in gone:
+            if path.is_dir() or len(gone) == len(self.paths) or glob.has_magic(str(path)):
                 raise FolderError(
                     "The folder holds no images" if path.is_dir() else "No such image, folder or pattern",
                     expected="photos, folders of photos, or patterns like 'holiday/*.jpg'",
@@ -150,7 +153,7 @@ class Listing:
             return
         seen: set[Path] = set()
         for path in self.paths:
-            for found in _below(path):
+            for found in itertools.chain(_below(path), [path] if _is_gone(path) else ()):
                 if found not in seen:
                     seen.add(found)
                     yield found
@@ -158,6 +161,10 @@ class Listing:
     def at_least(self, count: int) -> bool:
         """Return whether there are at least ``count`` files, without listing them all."""
         return next(itertools.islice(self, count - 1, None), None) is not None
+
+
+def _is_gone(path: Path) -> bool:
+    return not (os.path.lexists(path) or glob.has_magic(str(path)))
 
 
 def _below(given: Path) -> Iterator[Path]:

@@ -58,11 +58,10 @@ class SweepFolder:
                 expected="a folder with sweep.json, as `housetrain sweep` writes it",
                 folder=str(self.path),
             )
-        found = store.read_json(self.path / "sweep.json")
+        path = self.path / "sweep.json"
+        found = store.read_json(path)
         if not isinstance(found, dict) or any(not isinstance(found.get(name), kind) for name, kind in _REQUEST.items()):
-            raise CorruptError(
-                "sweep.json does not describe a sweep", do="start another sweep", path=str(self.path / "sweep.json")
-            )
+            raise CorruptError("The file does not describe a sweep", do="start another sweep", path=str(path))
         return found
 
     @property

@@ -6,7 +6,6 @@ know how trials are chosen or trained, and needs no Keras. A running sweep may b
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from housetrain.evaluation import statistics
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.results import COLUMNS, FINISHED, Row, TrialGroup, TrialResult, differing_in
 from housetrain.sweeps.trial import Trial
+from housetrain.system.csv_rows import write_row
 from housetrain.system.notebook import html_table
 from housetrain.training.history import number_of
 from housetrain.training.run import Run
@@ -179,11 +179,10 @@ class Leaderboard:
         """Return one line a row, the settings that differ as columns of their own."""
         names = list(dict.fromkeys(name for row in self.rows for name in row.settings))
         buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow([*COLUMNS, *names])
+        write_row(buffer, [*COLUMNS, *names])
         for row in self.rows:
             values = [getattr(row, name) for name in COLUMNS]
-            writer.writerow(["" if v is None else v for v in (*values, *(row.settings.get(name) for name in names))])
+            write_row(buffer, [*values, *(row.settings.get(name) for name in names)])
         return buffer.getvalue()
 
 

@@ -114,7 +114,7 @@ def is_relative(name: object) -> bool:
 def refuse_links(folder: Path) -> None:
     """Refuse to write into a folder that holds links, or what is neither a file nor a folder, at any depth.
 
-    A run or sweep from somebody else could lead what is written or deleted there to another place.
+    A run or sweep from elsewhere could lead what is written or deleted there to another place.
 
     Raises:
         CorruptError: It holds such an entry.

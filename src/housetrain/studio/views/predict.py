@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import csv
 import hashlib
 import io
 import time
@@ -20,6 +19,7 @@ from housetrain.studio import desk, jobs, looking, plot, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.views import Page
 from housetrain.studio.widgets import Tile, plain, readable
+from housetrain.system.csv_rows import write_row
 from housetrain.training.run import Run
 
 PAGE = Page("Predict", icon="image_search", position=50)
@@ -221,9 +221,10 @@ def _tile(answer: dict[str, Any]) -> Tile:
 
 def _csv(run: Run, answers: list[dict[str, Any]]) -> bytes:
     table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(["image", "label", "probability", "margin", "seen_in_training", "error"])
+    columns = ["image", "label", "probability", "margin", "seen_in_training", "error"]
+    write_row(table, columns, end="\r\n")
     for one in answers:
         numbers = ["", ""] if one.get("error") else [f"{one['probability']:.6f}", f"{one['margin']:.6f}"]
-        writer.writerow([one["name"], one.get("label") or "", *numbers, one.get("seen") or "", one.get("error") or ""])
+        cells = [one["name"], one.get("label") or "", *numbers, one.get("seen") or "", one.get("error") or ""]
+        write_row(table, cells, end="\r\n")
     return table.getvalue().encode("utf-8", "surrogateescape")
