@@ -120,7 +120,7 @@ def test_images_without_a_row_are_counted(tmp_path: Path) -> None:
     tree = walk(root, LabelSource(labels="labels.csv"))
     assert len(tree.entries) == 8
     assert "2 images have no label" in tree.notes[0].message
-    assert "1 rows name no image" in tree.notes[0].message
+    assert "1 row of the table name no image" in tree.notes[0].message
 
 
 def test_images_and_masks_are_segmentation_data(tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ COCO = json.dumps({"images": [], "annotations": [{"bbox": [0, 0, 1, 1]}]})
 @pytest.mark.parametrize(
     ("annotation", "content", "folders", "said"),
     [
-        ("Annotations/000.xml", VOC, ("JPEGImages", "ImageSets/Main"), "Pascal VOC: 1 annotations with boxes"),
-        ("labels/train/000.txt", "0 0.5 0.5 0.1 0.2\n", ("images/train",), "YOLO: 1 files of boxes"),
-        ("train/labels/000.txt", "2 0.5 0.5 0.1 0.2\n\n", ("train/images", "valid/images"), "YOLO: 1 files of boxes"),
-        ("labels/000.txt", "0 0.1 0.1 0.2 0.1 0.2 0.2\n", ("images",), "YOLO: 1 files of boxes"),
+        ("Annotations/000.xml", VOC, ("JPEGImages", "ImageSets/Main"), "Pascal VOC: 1 annotation with boxes"),
+        ("labels/train/000.txt", "0 0.5 0.5 0.1 0.2\n", ("images/train",), "YOLO: 1 file of boxes"),
+        ("train/labels/000.txt", "2 0.5 0.5 0.1 0.2\n\n", ("train/images", "valid/images"), "YOLO: 1 file of boxes"),
+        ("labels/000.txt", "0 0.1 0.1 0.2 0.1 0.2 0.2\n", ("images",), "YOLO: 1 file of boxes"),
         ("annotations/instances.json", COCO, ("images",), "COCO: instances.json holds boxes"),
     ],
 )

@@ -25,7 +25,7 @@ from housetrain.data.label_table import SUFFIXES, Labels, LabelTable
 from housetrain.data.split_names import split_of
 from housetrain.errors import DecodeError, FolderError
 from housetrain.system.regular_files import check_regular, why_unreadable
-from housetrain.system.text import natural_key
+from housetrain.system.text import format_count, natural_key
 
 OUTSIDE = "files outside the class folders"
 SEEN = "linked folders seen already"
@@ -250,7 +250,7 @@ def _labeled_elsewhere(root: Path, source: LabelSource, tree: Tree) -> None:
             LayoutNote(
                 "label-table",
                 f"{found.source} label {len(tree.entries):,} images; {without:,} images have no label and are not used"
-                + (f", {found.absent:,} rows name no image" if found.absent else ""),
+                + (f", {format_count(found.absent, 'row')} of the table name no image" if found.absent else ""),
                 "nothing needs doing if that is meant",
             )
         )

@@ -20,6 +20,7 @@ from housetrain.data.label_table import MAX_BYTES, SUFFIXES, LabelTable
 from housetrain.data.split_names import Named, split_of
 from housetrain.errors import FolderError
 from housetrain.images.sniff import EXTENSIONS
+from housetrain.system.text import format_count
 
 MASK_WORDS = frozenset(
     (
@@ -333,7 +334,7 @@ def _pascal_voc(root: Path, tops: Sequence[str]) -> str:
             files = [entry for entry in _entries(root / top) if entry.name.lower().endswith(".xml")]
             boxes = [entry for entry in files[:_LOOK] if b"<bndbox" in _head(Path(entry.path), 1 << 16)]
             if boxes:
-                return f"Pascal VOC: {len(files):,} annotations with boxes"
+                return f"Pascal VOC: {format_count(len(files), 'annotation')} with boxes"
     return ""
 
 
@@ -347,7 +348,7 @@ def _yolo(root: Path) -> str:
             line for entry in texts[:_LOOK] for line in _head(Path(entry.path), 1 << 14).splitlines() if line.strip()
         ]
         if lines and all(re.fullmatch(rb"\d+(\s+-?[\d.eE+-]+){4,}", line.strip()) for line in lines):
-            return f"YOLO: {len(texts):,} files of boxes"
+            return f"YOLO: {format_count(len(texts), 'file')} of boxes"
     return ""
 
 
