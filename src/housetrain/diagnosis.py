@@ -67,7 +67,6 @@ class Diagnosis:
         memory_free_bytes: Memory available now.
         disk_free_bytes: Free bytes where runs are written (the working folder).
         gpus: Names of the NVIDIA devices the driver lists.
-        formats: The image formats that are read.
         remarks: What will be slow or fail, and why.
     """
 
@@ -82,12 +81,16 @@ class Diagnosis:
     memory_free_bytes: int
     disk_free_bytes: int
     gpus: tuple[str, ...]
-    formats: tuple[str, ...]
     remarks: tuple[Remark, ...]
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The image formats that are read."""
+        return tuple(name for name in FORMATS if name != "HEIC" or "pillow-heif" in self.versions)
 
     def to_json(self) -> dict[str, Any]:
         """Return the diagnosis as plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"formats": self.formats}
 
 
 def doctor(folder: Path | str | None = None) -> Diagnosis:
@@ -111,7 +114,6 @@ def doctor(folder: Path | str | None = None) -> Diagnosis:
         "memory_free_bytes": free_memory_bytes(),
         "disk_free_bytes": shutil.disk_usage(folder).free,
         "gpus": gpus(),
-        "formats": tuple(name for name in FORMATS if name != "HEIC" or "pillow-heif" in versions),
     }
     return Diagnosis(**facts, remarks=tuple(_remarks(facts, folder)))
 
@@ -159,7 +161,7 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
             "pip install 'housetrain[tensorflow]'")  # fmt: skip
     if auto_precision() == "bfloat16":
         say("note", "Training uses bfloat16, which this processor supports; --set precision=float32 disables it")
-    if "HEIC" not in facts["formats"]:
+    if "pillow-heif" not in facts["versions"]:
         say("note", "HEIC photos of phones are not read", "pip install 'housetrain[heic]'")
     if facts["cores"] == 1:
         say("warning", "Only one processor core: decoding and training alternate")
