@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -103,6 +104,19 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_the_shell_completes_verbs_and_models(typed: str, offered: set[str]) -> None:
     done = run(_HOUSETRAIN_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
     assert offered <= set(done.stdout.split()), done.stderr
+
+
+def test_sigterm_ends_any_verb_with_143(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import housetrain
+
+    def stopped(*args: object, **options: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(housetrain, "scan", stopped)
+    code, _, err = call("check", folder_of(tmp_path / "images", cats=2, dogs=2))
+    assert code == 143
+    assert "rerun the same command to resume" in err
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_ctrl_c_says_how_to_resume(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

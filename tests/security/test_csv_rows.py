@@ -75,7 +75,7 @@ def test_no_control_character_reaches_the_terminal(tiny: Tiny, housetrain: House
     (images / "dogs" / f"{evil} damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
     (images / evil / f"{evil} twice.png").write_bytes((images / "dogs" / "1.png").read_bytes())
     calls = [
-        ("check", images), ("split", images, "--output", "split.json"), ("predict", tiny.run, images),
+        ("check", images), ("show", images, "--output", "sheet.png"), ("predict", tiny.run, images),
         ("prepare", images, "--image-size", 12, "--output", evil), ("check", images / "no" / evil),
         ("predict", tiny.run, "gone" + evil), ("run", images, "--model", evil), ("leaderboard", images),
     ]  # fmt: skip

@@ -22,7 +22,7 @@ app = typer.Typer(
     help="From a folder of labeled images to an image classifier you can trust, on your own machine.",
     epilog="Start here:  housetrain run PetImages   (class folders inside: PetImages/Cat, PetImages/Dog).  "
     "Exit codes:  0 success; 1 findings, unreadable images or a failed training; 2 a usage or input error; "
-    "130 interrupted.",
+    "130 interrupted by Ctrl-C; 143 by SIGTERM.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # Rich help takes 0.15 s of imports more; plain help prints at once
@@ -58,24 +58,26 @@ def _only(verb: list[str]) -> typer.Typer:
 def main() -> NoReturn:
     """Run the command line: an error becomes one line and an exit code."""
     from housetrain.errors import HousetrainError
+    from housetrain.training import interrupt
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's start-up messages
     streams.prepare()
     code = 0
     try:
-        with streams.guarded():
+        with streams.guarded(), interrupt.on_sigterm():
             _run(sys.argv[1:])
     except typer.Exit as left:
         code = left.exit_code
     except SystemExit as left:  # how Typer ends
         code = 0 if isinstance(left.__context__, BrokenPipeError) else int(left.code or 0)
+        code = 128 + interrupt.number_of(left) if code == 130 else code
     except HousetrainError as error:
         code = _fail(str(error), error.exit_code)
     except BrokenPipeError:
         code = 0
-    except KeyboardInterrupt:
-        code = 130
-    if code == 130:
+    except KeyboardInterrupt as stopped:
+        code = 128 + interrupt.number_of(stopped)
+    if code in (130, 143):
         _fail("Interrupted. Completed work is kept; rerun the same command to resume.", code)
     sys.exit(code)
 

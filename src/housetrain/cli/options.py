@@ -285,7 +285,7 @@ def _choice(text: str) -> Any:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text.strip()  # not JSON: a plain string, which the recipe validates
 
 
@@ -293,8 +293,8 @@ def _read_json(file: Path) -> dict[str, Any]:
     from housetrain.errors import RecipeError
 
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(file.read_text(encoding="utf-8"))  # the user's own choice, which may be a pipe
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(
             "The recipe file cannot be read", expected="JSON such as RUN/recipe.json", file=str(file), error=error
         ) from None

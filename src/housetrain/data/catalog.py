@@ -347,7 +347,7 @@ def _load(store: Path) -> dict[str, ImageRecord]:
         return {image.path: image for image in from_columns(value["images"])}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         warnings.warn(f"The saved catalog cannot be used: {store}: {error}", stacklevel=3)
         return {}
 

@@ -23,9 +23,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from housetrain.data.download import RemoteFile, fetch, plan_unzip, unzip
-from housetrain.errors import DownloadError, FolderError, RecipeError
+from housetrain.errors import DownloadError, FolderError, RecipeError, StoreError
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import disk_errors, write_atomic
+from housetrain.system.store import read_json
 
 SampleName = Literal["digits", "fashion-mnist", "mnist", "cats-vs-dogs"]
 NAMES: tuple[SampleName, ...] = get_args(SampleName)
@@ -288,8 +289,8 @@ def _marked(dest: Path, name: str, total: int) -> Iterator[None]:
 
 def _read_mark(dest: Path) -> dict[str, Any]:
     try:
-        mark = json.loads((dest / MARK).read_bytes())
-    except (OSError, ValueError):
+        mark = read_json(dest / MARK)
+    except StoreError:
         return {}
     return mark if isinstance(mark, dict) else {}
 

@@ -5,7 +5,6 @@ In: a run, its exported models. Out: plain values. Does not know: how the models
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -81,7 +80,7 @@ def _reproducible(row: Parity) -> dict[str, Any]:
 def _saved_by(model: Path) -> tuple[str, str | None]:
     """Return the version of Keras that saved the model, and when: at the end of its best epoch."""
     with zipfile.ZipFile(model) as archive:
-        facts = json.loads(archive.read("metadata.json"))
+        facts = store.parse_json(archive.read("metadata.json"), model)
     when = facts.get("date_saved")
     return str(facts.get("keras_version", "unknown")), str(when).replace("@", "T") if when else None
 

@@ -133,7 +133,8 @@ def _of_checked_bundle(folder: Path, engine: str | None) -> OpenedModel:
 
 
 def _of_run(folder: Path, engine: str | None) -> OpenedModel:
-    model, made_with = store.read_json(folder / "input.json"), store.read_json(folder / "recipe.json")
+    model = store.read_object(folder / "input.json", "spec", "classes")
+    made_with = store.read_object(folder / "recipe.json")
     spec, classes = InputSpec.from_json(model["spec"]), tuple(model["classes"])
     file = model_file(folder)
     # Imported here: predicting with a bundle needs neither.

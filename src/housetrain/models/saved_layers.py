@@ -29,7 +29,7 @@ def read_layers(path: Path) -> tuple[Layer, ...]:
                 return ()
             config = json.loads(archive.read("config.json"))
         return _layers(config)
-    except (OSError, KeyError, IndexError, TypeError, ValueError, zipfile.BadZipFile):
+    except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile):
         return ()  # the model of a future Keras must not cost the whole report
 
 

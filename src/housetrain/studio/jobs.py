@@ -16,7 +16,6 @@ ended.json     its exit code; missing = it runs, or was killed
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -85,7 +84,7 @@ class Job:
             code = int(ended["code"])
             # `check` exits with 1 where it found something; that is no failure
             fine = code == 0 or (self.verb == "check" and code == 1)
-            return "done" if fine else "stopped" if code == 130 else "failed"
+            return "done" if fine else "stopped" if code in (130, 143) else "failed"
         process = self._note("process.json")
         if process is None:
             return "starting" if time.time() - self.started < _STARTS_S else "killed"
@@ -142,8 +141,8 @@ class Job:
 
     def _note(self, name: str) -> dict[str, Any] | None:
         try:
-            value = json.loads((self.folder / name).read_bytes())
-        except (OSError, ValueError):
+            value = store.read_json(self.folder / name)
+        except StoreError:
             return None
         return value if isinstance(value, dict) else None
 

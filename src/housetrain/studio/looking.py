@@ -7,7 +7,6 @@ itself never scans: a malicious image can only crash the scanning process.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from housetrain.studio.places import Places
 from housetrain.studio.settings import Settings
 from housetrain.studio.shelf import stamp
 from housetrain.studio.widgets import Tile, readable
+from housetrain.system import store
 
 _SIDE = 168
 _PIXELS_BELOW = 120
@@ -73,7 +73,7 @@ def _file(folder: Path) -> Path:
 
 @st.cache_resource(max_entries=3, show_spinner=False)
 def _look(file: str, when: str, job: str) -> Look:
-    catalog = Catalog.from_json(json.loads(Path(file).read_bytes()))
+    catalog = Catalog.from_json(store.read_json(Path(file)))
     from housetrain.data.checks import check
 
     return Look(catalog, check(catalog), f"{file}/{when}")

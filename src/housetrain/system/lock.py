@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import socket
@@ -22,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from housetrain.errors import RunLocked
+from housetrain.errors import RunLocked, StoreError
 from housetrain.system import store
 from housetrain.system.files import refuse_links
 from housetrain.system.machine import born, process_alive
@@ -160,7 +159,7 @@ def _note(folder: Path, file: str) -> Path:
 
 def _read(note: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(note.read_bytes())
-    except (OSError, ValueError):
+        value = store.read_json(note)
+    except StoreError:
         return None
     return value if isinstance(value, dict) else None

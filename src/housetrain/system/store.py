@@ -98,6 +98,24 @@ def read_json(path: Path) -> Any:
     return parse_json(data, path)
 
 
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """Return the value of a JSON file that holds an object with at least these keys.
+
+    Raises:
+        IncompleteError: There is no such file.
+        CorruptError: It holds something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or not value.keys() >= set(keys):
+        raise CorruptError(
+            f"{path.name} is not what housetrain writes",
+            expected="a JSON object" + (f" with {', '.join(keys)}" if keys else ""),
+            do="restore it, or create the folder again",
+            path=str(path),
+        )
+    return value
+
+
 def parse_json(data: bytes | str, path: Path | str) -> Any:
     """Return the value of JSON text that was read from the file ``path``.
 

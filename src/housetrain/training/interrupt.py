@@ -5,8 +5,10 @@ In: signals. Out: `Interrupted`, raised where it is safe. It does not know what 
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,7 +16,7 @@ from typing import Any
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM stopped the training after a finished step. Everything finished is kept.
 
-    A `KeyboardInterrupt`, so that a command line exits with 130 and no ``except Exception`` swallows it.
+    A `KeyboardInterrupt`, so that a command line exits with 130 or 143 and no ``except Exception`` swallows it.
 
     Args:
         number: The signal.
@@ -23,6 +25,33 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         self.number = number
         super().__init__("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
+
+
+def number_of(error: BaseException | None) -> int:
+    """Return the signal behind an interruption that a library turned into another error; SIGINT if it is unknown."""
+    while error is not None:
+        if isinstance(error, Interrupted):
+            return error.number
+        error = error.__cause__ or error.__context__
+    return signal.SIGINT
+
+
+@contextlib.contextmanager
+def on_sigterm() -> Iterator[None]:
+    """A context in which SIGTERM raises `Interrupted`, so that what is half done is cleaned up as after Ctrl-C."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Signals:

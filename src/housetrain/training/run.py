@@ -116,17 +116,17 @@ class Run:
     @functools.cached_property
     def recipe_json(self) -> dict[str, Any]:
         """The settings, as ``Recipe`` wrote them."""
-        return dict(store.read_json(self.folder / "recipe.json"))
+        return store.read_object(self.folder / "recipe.json")
 
     @functools.cached_property
     def input_json(self) -> dict[str, Any]:
         """The model input: ``spec``, ``classes``, ``data`` (the arrays' fingerprint), ``decoder``, ``counts``."""
-        return dict(store.read_json(self.folder / "input.json"))
+        return store.read_object(self.folder / "input.json")
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the model's outputs."""
-        return tuple(self.input_json["classes"])
+        return tuple(store.read_object(self.folder / "input.json", "spec", "classes")["classes"])
 
     @property
     def spec(self) -> InputSpec:
@@ -156,13 +156,13 @@ class Run:
     def progress(self) -> dict[str, Any] | None:
         """Progress of a running training, or where it stopped: epoch, step, steps, loss, images_per_s, eta_s."""
         path = self.folder / "progress.json"
-        return dict(store.read_json(path)) if path.is_file() else None
+        return store.read_object(path) if path.is_file() else None
 
     @property
     def result(self) -> dict[str, Any] | None:
         """The result of a complete run, else ``None``: best_epoch, val_loss, val_accuracy, seconds, parameters, ..."""
         path = self.folder / "result.json"
-        return dict(store.read_json(path)) if path.is_file() else None
+        return store.read_object(path) if path.is_file() else None
 
     @property
     def complete(self) -> bool:
@@ -173,7 +173,7 @@ class Run:
     def failure(self) -> str | None:
         """Why training stopped by itself (a loss that is not a number), or ``None``."""
         path = self.folder / "failed.json"
-        return str(store.read_json(path)["reason"]) if path.is_file() else None
+        return str(store.read_object(path, "reason")["reason"]) if path.is_file() else None
 
     @property
     def state(self) -> State:

@@ -21,12 +21,14 @@ import numpy as np
 from housetrain.errors import ModelError
 from housetrain.inference.engine import Images, LoadedModel, Port, Precision
 from housetrain.inference.model_format import ModelFormat
+from housetrain.models.saved_layers import read_layers
 from housetrain.system.backend import load_keras
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _MAX_DESCRIPTION_BYTES = 16 << 20
 _MAX_WEIGHTS_BYTES = 4 << 30
 _MAX_RATIO = 100  # Keras stores its members uncompressed
+_MAX_WEIGHTS_RATIO = 10  # trained weights hardly compress
 _AGAIN = "export the run again"
 
 _LAYERS = """
@@ -73,7 +75,7 @@ def check(path: Path, trusted: bool = False) -> None:
             _check_members(archive, path)
             if not trusted and (bad := archive.testzip()) is not None:
                 raise ModelError(f"The model file is damaged: {bad}", do=_AGAIN, path=str(path))
-            description = archive.read("config.json")
+            description, weights = archive.read("config.json"), archive.getinfo("model.weights.h5").file_size
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise ModelError(
             f"This is not a complete .keras file: {error}",
@@ -93,6 +95,15 @@ def check(path: Path, trusted: bool = False) -> None:
             expected="only built-in Keras layers, which cannot run code of their own when loaded",
             do="rebuild it from built-in layers, or load it with Keras yourself if you trust who made it",
             path=str(path),
+        )
+    parameters = sum(layer.parameters or 0 for layer in read_layers(path))
+    if parameters > weights:  # Keras would allocate them before it notices; a parameter has at least one byte
+        raise ModelError(
+            "The model is refused: it describes more parameters than its file holds",
+            do=_AGAIN,
+            path=str(path),
+            parameters=parameters,
+            weights_bytes=weights,
         )
 
 
@@ -135,8 +146,9 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
             path=str(path),
         )
     for info in archive.infolist():
-        limit = _MAX_WEIGHTS_BYTES if info.filename.endswith(".h5") else _MAX_DESCRIPTION_BYTES
-        if info.flag_bits & 1 or info.file_size > limit or info.file_size > _MAX_RATIO * (info.compress_size + 1024):
+        weights = info.filename.endswith(".h5")
+        limit, ratio = (_MAX_WEIGHTS_BYTES, _MAX_WEIGHTS_RATIO) if weights else (_MAX_DESCRIPTION_BYTES, _MAX_RATIO)
+        if info.flag_bits & 1 or info.file_size > limit or info.file_size > ratio * (info.compress_size + 1024):
             raise ModelError(
                 f"The model file is refused: its {info.filename} is encrypted, too large, or expands too much",
                 path=str(path),
