@@ -150,7 +150,7 @@ def test_a_killed_main_job_goes_on_and_ends_the_same(few_photos: Path, tmp_path:
     outcome = json.loads(done.stdout)
     epochs = [json.loads(line)["epoch"] for line in history.read_text().splitlines()]
     assert epochs == list(range(1, 41))
-    assert Path(outcome["report"]).exists() and outcome["evaluation"]["opened"] == 1
+    assert Path(outcome["report"]).exists() and outcome["evaluation"]["opening"]["count"] == 1
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def _prepare(page: Page, server: Server) -> None:
     page.goto(server.url)
     page.get_by_text("Findings").wait_for(timeout=SLOW)  # every image has been decoded once
     assert "8,004" in words(page)
-    page.get_by_text("Unreadable: 3").click()
+    page.get_by_text("Corrupt or unreadable images: 3").click()
     page.get_by_text("not an image (HTML)").first.wait_for(timeout=SLOW)
     press(page, "Prepare")
     page.get_by_text("Ready:").wait_for(timeout=SLOW)

@@ -14,7 +14,7 @@ from typing import Any
 from housetrain.errors import IncompleteError
 from housetrain.exports.parity import Parity
 from housetrain.inference import abstain, verify
-from housetrain.system import store
+from housetrain.system import json_text, store
 from housetrain.training.run import Run
 
 _METRICS = ("n", "accuracy", "accuracy_interval", "loss", "auc", "ece")
@@ -80,7 +80,7 @@ def _reproducible(row: Parity) -> dict[str, Any]:
 def _saved_by(model: Path) -> tuple[str, str | None]:
     """Return the version of Keras that saved the model, and when: at the end of its best epoch."""
     with zipfile.ZipFile(model) as archive:
-        facts = store.parse_json(archive.read("metadata.json"), model)
+        facts = json_text.parse_json(archive.read("metadata.json"), model)
     when = facts.get("date_saved")
     return str(facts.get("keras_version", "unknown")), str(when).replace("@", "T") if when else None
 

@@ -24,7 +24,7 @@ from housetrain.inference.engine import Engine, Images, Precision, Probabilities
 from housetrain.inference.formats import FORMATS
 from housetrain.inference.model_format import ModelFormat
 from housetrain.models.outputs import class_probabilities
-from housetrain.system import store
+from housetrain.system import json_text, store
 from housetrain.system.arrays import load_npz
 from housetrain.system.files import inside
 
@@ -286,7 +286,7 @@ def _checked_bytes(folder: Path, name: str, facts: tuple[int, str]) -> bytes:
 
 def _about(data: bytes, folder: Path) -> dict[str, Any]:
     try:
-        about = store.parse_json(data, ABOUT)
+        about = json_text.parse_json(data, ABOUT)
         version = int(about["layout_version"])
         classes = about["classes"]
         if version != LAYOUT_VERSION:

@@ -27,7 +27,7 @@ from housetrain.images.pixel_ops import Pixels
 from housetrain.images.thumbnail import fit, thumbnail
 from housetrain.report import explain_page, heat
 from housetrain.report.report import write_report
-from housetrain.system import store
+from housetrain.system import json_text, store
 from housetrain.system.files import refuse_links
 from housetrain.system.text import format_percent
 from housetrain.training.run import Run
@@ -107,7 +107,7 @@ class Explained:
         return {
             "folder": str(self.folder),
             "page": str(self.page),
-            "images": [store.plain(asdict(one)) for one in self.images],
+            "images": [json_text.plain(asdict(one)) for one in self.images],
         }
 
     def lines(self) -> list[str]:

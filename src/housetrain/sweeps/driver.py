@@ -29,7 +29,7 @@ from housetrain.sweeps.plan import Plan, Request, free_folder, plan, refuse_othe
 from housetrain.sweeps.search import All, Assignment, Halving, Search
 from housetrain.sweeps.status import look, work
 from housetrain.sweeps.trial import Trial, fail
-from housetrain.system import store
+from housetrain.system import json_text, store
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.lock import Lock
 
@@ -237,6 +237,6 @@ def _finish(sweep: SweepFolder) -> Leaderboard:
     board = leaderboard(sweep.path)
     value = {**board.to_json(), "complete": True}
     path = sweep.path / "leaderboard.json"
-    if not path.exists() or store.read_json(path) != store.plain(value):
+    if not path.exists() or store.read_json(path) != json_text.plain(value):
         store.write_json_atomic(path, value)
     return replace(board, complete=True)

@@ -17,7 +17,7 @@ from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.optuna_search import check_space, space_to_json
 from housetrain.sweeps.trial import Trial
-from housetrain.system import store
+from housetrain.system import json_text
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
@@ -70,7 +70,7 @@ def plan(
         fixed = {"model": "cnn", **(fixed or {})}
         check_space(space, fixed)
         kind = {"kind": "optuna", "count": trials, "seed": seed, "halving": halving, "first": first}
-        asked = {**kind, "space": space_to_json(space), "fixed": store.plain(fixed)}
+        asked = {**kind, "space": space_to_json(space), "fixed": json_text.plain(fixed)}
         return Plan({}, {}, asked, dict(space), fixed)
     named = _named(Grid() if recipes is None else recipes)
     if not named:
@@ -127,7 +127,7 @@ def request(asked: Plan, prepared: Prepared) -> Request:
             "majority": classes[majority],
             "share": float((labels == majority).mean()) if len(labels) else 0.0,
         },
-        "search": store.plain(asked.search),
+        "search": json_text.plain(asked.search),
         "trials": [trial.to_json() for trial in trials],
     }
     return Request(trials, value)
@@ -151,7 +151,7 @@ def _settings(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = {}
     for trial in trials:
         try:
-            found[str(trial["name"])] = store.plain(Recipe.from_json(trial["recipe"]).to_json())
+            found[str(trial["name"])] = json_text.plain(Recipe.from_json(trial["recipe"]).to_json())
         except RecipeError:  # of a version that has other settings
             found[str(trial["name"])] = trial["recipe"]
     return found

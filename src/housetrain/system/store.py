@@ -15,7 +15,6 @@ import errno
 import functools
 import hashlib
 import json
-import math
 import os
 import shutil
 import socket
@@ -30,37 +29,12 @@ from housetrain.system.files import ensure_room as ensure_room
 from housetrain.system.files import fsync_file, fsync_folder, inside, write_atomic
 from housetrain.system.files import replace_durably as replace_durably
 from housetrain.system.files import temporary_beside as temporary_beside
+from housetrain.system.json_text import encode, parse_json
 from housetrain.system.machine import process_alive
 from housetrain.system.regular_files import read_bytes
 
 MANIFEST = "manifest.json"
 _active: set[str] = set()  # temporary folders of this very process that are still being written
-
-
-# ------------------------------------------------------------------------------------------------- values
-def plain(value: Any) -> Any:
-    """Return ``value`` as JSON-plain: numpy scalars unpacked, paths as text, NaN and infinity as ``None``.
-
-    ``NaN`` is not JSON: a browser refuses a whole file because of one.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):  # numpy arrays and scalars, without importing numpy
-        return plain(value.tolist())
-    return str(value)
-
-
-def encode(value: Any, *, indent: int | None = 2) -> bytes:
-    """Return ``value`` as ASCII JSON with a final newline."""
-    return (json.dumps(plain(value), indent=indent, allow_nan=False) + "\n").encode("ascii")
 
 
 # ------------------------------------------------------------------------------------------------- files
@@ -114,23 +88,6 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
             path=str(path),
         )
     return value
-
-
-def parse_json(data: bytes | str, path: Path | str) -> Any:
-    """Return the value of JSON text that was read from the file ``path``.
-
-    Raises:
-        CorruptError: It is not JSON, or nested too deeply.
-    """
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        deep = isinstance(error, RecursionError)
-        raise CorruptError(
-            f"{Path(path).name} is {'nested too deeply' if deep else 'not JSON'}",
-            do="restore it, or create the folder again",
-            path=str(path),
-        ) from error
 
 
 def _read(path: Path) -> bytes | None:

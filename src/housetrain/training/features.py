@@ -32,7 +32,7 @@ from housetrain.inference.fastest import DTYPES, FeaturePrecision, batch_of, fas
 from housetrain.models.augmented_views import View, changed
 from housetrain.models.backbone_weights import fingerprint
 from housetrain.models.backbones import base_layers
-from housetrain.system import store
+from housetrain.system import json_text, store
 from housetrain.system.lock import Lock
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Base:
 
     def folder(self, prepared: Path) -> Path:
         """Return where the features of the images in the folder ``prepared`` are kept."""
-        digest = hashlib.sha256(store.encode(self.about)).hexdigest()[:16]
+        digest = hashlib.sha256(json_text.encode(self.about)).hexdigest()[:16]
         return prepared / "features" / f"{self.name}-{digest}"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from housetrain.system import store
+from housetrain.system import json_text, store
 
 Unit = Literal["epoch", "step"]
 Row = dict[str, Any]
@@ -52,7 +52,7 @@ class HistoryFile:
     def restore(self, rows: Sequence[Row]) -> None:
         """Start from ``rows``, and remove from the file what comes after them: it will be trained again."""
         self.rows = list(rows)
-        kept = b"".join(store.encode(row, indent=None) for row in self.rows)
+        kept = b"".join(json_text.encode(row, indent=None) for row in self.rows)
         if (self.path.read_bytes() if self.path.exists() else b"") != kept:
             store.write_bytes_atomic(self.path, kept)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.errors import HousetrainError, IncompleteError, one_line
-from housetrain.system import store
+from housetrain.system import json_text, store
 from housetrain.system.lock import Lock
 from housetrain.training.history import unit_of
 
@@ -133,7 +133,7 @@ class Run:
         """Size, color and resize rule of the model's input."""
         from housetrain.images.input_spec import InputSpec
 
-        return InputSpec.from_json(self.input_json["spec"])
+        return InputSpec.from_json(store.read_object(self.folder / "input.json", "spec")["spec"])
 
     @property
     def split(self) -> SplitManifest:
@@ -249,13 +249,13 @@ def differences(run: Run, recipe: Recipe, prepared: Prepared, *, own_model: str 
     from housetrain.models.recipe import Recipe
 
     try:
-        kept = store.plain(Recipe.from_json(run.recipe_json).to_json())
+        kept = json_text.plain(Recipe.from_json(run.recipe_json).to_json())
         begun = (run.folder / "input.json").exists()
         data = run.input_json.get("data") if begun else prepared.fingerprint
         model = run.input_json.get("own_model", "") if begun else own_model
     except (OSError, ValueError, HousetrainError) as error:
         return [f"its files cannot be read ({one_line(str(error))})"]
-    asked = store.plain(recipe.to_json())
+    asked = json_text.plain(recipe.to_json())
     found = [
         f"{name} is {kept.get(name)!r} there and {asked.get(name)!r} here"
         for name in sorted(kept.keys() | asked.keys())
