@@ -66,11 +66,11 @@ if TYPE_CHECKING:
     from housetrain.sweeps.leaderboard import leaderboard as leaderboard
     from housetrain.system.events import Callback as Callback
     from housetrain.training.board import board as board
+    from housetrain.training.finetune import finetune as finetune
     from housetrain.training.run import History as History
     from housetrain.training.run import Run as Run
     from housetrain.training.train import train as train
     from housetrain.workflow import Outcome as Outcome
-    from housetrain.workflow import finetune as finetune
     from housetrain.workflow import run as run
 
 _HOME = {
@@ -106,8 +106,9 @@ _HOME = {
     "system.events": ("Callback",),
     "training.run": ("History", "Run"),
     "training.board": ("board",),
+    "training.finetune": ("finetune",),
     "training.train": ("train",),
-    "workflow": ("Outcome", "finetune", "run"),
+    "workflow": ("Outcome", "run"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - derived from the table above, the one place that lists the names

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
-from housetrain.errors import IncompleteError, RecipeError
+from housetrain.errors import RecipeError
 from housetrain.models.recipe import Recipe
 from housetrain.system.events import Callback, Callbacks
-from housetrain.training.run import Run
+from housetrain.training.run import STAGES_FILE, Run
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -26,19 +26,13 @@ if TYPE_CHECKING:
     from housetrain.data.split import SplitOptions
     from housetrain.data.split_manifest import SplitManifest
     from housetrain.evaluation.evaluate import Evaluation
+    from housetrain.images.input_spec import InputSpec
     from housetrain.sweeps.grid import Grid
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.plan import Plan
+    from housetrain.training.ladder import Selected, StageRow
 
-_FINETUNING: dict[str, Any] = {
-    "views": 0,
-    "epochs": 5,
-    "optimizer": "adam",
-    "learning_rate": 1e-5,
-    "schedule": "constant",
-    "warmup_epochs": 0.0,
-    "weight_decay": 0.0,
-}
+_STAGES = 6  # of a backbone, side by side: 4,048 features of EfficientNet-Lite0
 
 
 @dataclass(frozen=True)
@@ -53,6 +47,7 @@ class Outcome:
     report: Path
     bundle: Path
     leaderboard: Leaderboard | None = None
+    stages: tuple[StageRow, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the paths and the test result, JSON-plain."""
@@ -64,6 +59,7 @@ class Outcome:
             "findings": len(self.findings),
             "left_out": len(self.prepared.split.left_out),
             "result": self.run.result,
+            "stages": [asdict(row) for row in self.stages],
             "leaderboard": self.leaderboard.to_json() if self.leaderboard else None,
             "evaluation": {key: value for key, value in self.evaluation.to_json().items() if key != "rows"},
         }
@@ -91,8 +87,8 @@ def run(
         folder: Class folders of images: ``folder/<class>/**/image``. Only read.
         output: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
             this run.
-        recipe: What to train; by default a preset that suits the images. Its image size, color mode and balance decide
-            how images are prepared.
+        recipe: What to train; by default what suits the images. Photographs: pretrained features in two ways, with
+            ``time_limit_s`` in the settings also fine-tuning and training from scratch; validation loss selects.
         settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
         sweep: Train these recipes, such as ``Grid()``, and continue with the one of the lowest validation loss;
             ``output`` is then the sweep folder. See `housetrain.sweep`.
@@ -110,6 +106,7 @@ def run(
         HousetrainError: Any other error of the tree in `housetrain.errors`.
     """
     from housetrain.data.output import refuse_inside
+    from housetrain.models.choose import SCRATCH, suited
 
     request = _Request.of(recipe, settings, sweep)
     for target in (output, prepared):
@@ -121,6 +118,10 @@ def run(
         label_options=label_options,
     )  # fmt: skip
     chosen = request.suited(catalog, Callbacks(callbacks))
+    if request.in_stages(chosen):
+        scratch = suited(request.presets[SCRATCH], catalog)
+        best = _selected(manifest, chosen, scratch, output, prepared, workers=workers, callbacks=callbacks)
+        return replace(_finished(best.run, None, best.prepared, catalog, findings, callbacks), stages=best.rows)
     arrays = _prepared(manifest, chosen, prepared, workers=workers, callbacks=callbacks)
     trained, board = _trained(arrays, chosen, request.plan, manifest, output, workers=workers, callbacks=callbacks)
     return _finished(trained, board, arrays, catalog, findings, callbacks)
@@ -178,6 +179,52 @@ class _Request(NamedTuple):
             recipe, why = choose(self.presets, catalog)
             events.note(f"Model {recipe.model}: {why}")
         return suited(recipe, catalog)
+
+    def in_stages(self, chosen: Recipe) -> bool:
+        """Return whether several ways to train are tried: the images, not the settings, chose the pretrained one."""
+        return len(self.presets) > 1 and chosen.frozen and chosen.head == "logistic"
+
+
+def _selected(
+    manifest: SplitManifest,
+    first: Recipe,
+    scratch: Recipe,
+    output: Path | str | None,
+    folder: Path | str | None,
+    *,
+    workers: int | None,
+    callbacks: Sequence[Callback],
+) -> Selected:
+    """Train in stages, cheap ones first, and return the run with the lowest validation loss."""
+    from housetrain.models.choose import spec_of
+    from housetrain.training.finetune import finetuned_recipe
+    from housetrain.training.ladder import Stage, climb, holds
+
+    limit, first, scratch = first.time_limit_s, first.but(time_limit_s=None), scratch.but(time_limit_s=None)
+    request = {"first": first.to_json(), "data": manifest.fingerprint, "time_limit_s": limit}
+    arrays: dict[InputSpec, Prepared] = {}
+
+    def prepare(recipe: Recipe) -> Prepared:
+        spec = spec_of(recipe)
+        if spec not in arrays:
+            target = None if folder is None else Path(folder)
+            if target is not None and spec != spec_of(first):
+                target = target.with_name(f"{target.name}-{spec.height}x{spec.width}-{spec.color_mode}")
+            arrays[spec] = _prepared(manifest, recipe, target, workers=workers, callbacks=callbacks)
+        return arrays[spec]
+
+    def tuned(best: Run | None) -> Recipe:
+        assert best is not None  # not the first stage
+        return finetuned_recipe(best)
+
+    stages = (
+        Stage("pretrained", lambda _: first, cheap=True),
+        Stage("several-stages", lambda _: first.but(stages=_STAGES), cheap=True),
+        Stage("fine-tuned", tuned),
+        Stage("from-scratch", lambda _: scratch, rescue=True),
+    )
+    target = Path(output) if output else _free_folder(manifest.root, lambda found: holds(found, request))
+    return climb(target, stages, prepare, request=request, time_limit_s=limit, callbacks=callbacks)
 
 
 def _prepared(
@@ -241,59 +288,6 @@ def _finished(
     return Outcome(catalog, findings, arrays, run, evaluation, report, bundle, board)
 
 
-def finetune(
-    source: Run | Path | str,
-    output: Path | str | None = None,
-    *,
-    layers: int = 30,
-    prepared: Prepared | None = None,
-    callbacks: Sequence[Callback] = (),
-    **settings: Any,
-) -> Run:
-    """Train the last layers of a pretrained run's base as well, with a small learning rate, into a new run.
-
-    Batch normalization stays in inference mode: it keeps the statistics and scales of its pretraining.
-
-    Args:
-        source: A complete run of a pretrained model.
-        output: The new run folder; ``<run>-finetuned`` by default.
-        layers: How many of the base's last layers are trained, as `keras.Model.layers` counts them.
-        prepared: The images; by default those of the run.
-        callbacks: Follow the training, such as `housetrain.ProgressBar`.
-        **settings: Recipe fields that differ: by default 5 epochs of Adam at a learning rate of 1e-5.
-
-    Returns:
-        The new complete run; its ``model.keras`` is that of the best epoch by validation loss.
-
-    Raises:
-        IncompleteError: The run is not finished, or its images are gone.
-        RecipeError: Its model is not a pretrained one, or the settings cannot be trained.
-    """
-    from housetrain.training.run_data import prepared_of
-    from housetrain.training.train import train
-
-    run = source if isinstance(source, Run) else Run.open(Path(source))
-    recipe = Recipe.from_json(run.recipe_json)
-    if not recipe.pretrained:
-        raise RecipeError(
-            "Only a run of a pretrained model can be fine-tuned",
-            expected="a run of `housetrain run --model xception` or another pretrained model",
-            run=str(run.folder),
-            model=recipe.model,
-        )
-    if not run.complete:
-        raise IncompleteError(
-            "The run is not finished", do="let it finish first: run the same command again", run=str(run.folder)
-        )
-    tuned = recipe.but(
-        **_FINETUNING
-        | {"weights": str(run.model_path.absolute()), "unfreeze": layers, "head": Recipe.of(recipe.model).head}
-        | settings
-    )
-    folder = Path(output) if output is not None else run.folder.with_name(f"{run.name}-finetuned")
-    return train(prepared or prepared_of(run), tuned, folder, callbacks=callbacks)
-
-
 def first_recipe(sweep: Plan) -> Recipe:
     """Return the recipe whose size, color and balance decide how the images of a sweep are prepared.
 
@@ -311,11 +305,19 @@ def first_recipe(sweep: Plan) -> Recipe:
 
 def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
     """Return the folder of the run of this recipe and these images if there is one, else a free ``runs/<name>[-N]``."""
+
+    def matches(folder: Path) -> bool:
+        return not (folder / STAGES_FILE).exists() and Run(folder).matches(recipe, prepared)
+
+    return _free_folder(source, matches)
+
+
+def _free_folder(source: Path, matches: Callable[[Path], bool]) -> Path:
     name = Path(os.path.realpath(source)).name or "images"
     number = 1
     while True:
         folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists() or not any(folder.iterdir()) or Run(folder).matches(recipe, prepared):
+        if not folder.exists() or not any(folder.iterdir()) or matches(folder):
             return folder
         number += 1
 

@@ -22,10 +22,10 @@ from housetrain.models.recipe import Recipe
 from housetrain.system import store
 from housetrain.training import features, head_fit, logistic
 from housetrain.training.batches import Examples
+from housetrain.training.finetune import finetune
 from housetrain.training.interrupt import Interrupted, Signals
 from housetrain.training.run import Run
 from housetrain.training.train import train
-from housetrain.workflow import finetune
 
 NET = "mobilenetv3-large"
 

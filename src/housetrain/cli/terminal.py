@@ -105,6 +105,20 @@ def outcome(found: Outcome) -> None:
     """Print the test result of `housetrain run` and the paths of its outputs."""
     if found.leaderboard is not None:
         leaderboard(found.leaderboard)
+    if found.stages:
+        columns = ("stage", "seconds", "val_loss", "val_accuracy", "gain", "")
+        rows = [
+            (
+                row.name,
+                f"{row.seconds:.0f}",
+                f"{row.val_loss:.4f}",
+                f"{row.val_accuracy:.1%}",
+                f"{row.gain:+.4f} ± {row.gain_error:.4f}" if number else "",
+                "selected" if row.best else "",
+            )
+            for number, row in enumerate(found.stages)
+        ]
+        table("", columns, rows, right=columns[1:5])
     out("")
     out(found.evaluation.summary())
     out("")

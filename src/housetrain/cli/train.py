@@ -184,13 +184,12 @@ def finetune(
     the lowest validation loss is kept.
     """
     import housetrain as ht
-    from housetrain import workflow
     from housetrain.cli import terminal
 
     before = ht.Run.open(run)
     arrays = ht.Prepared.open(prepared) if prepared else None
     callbacks = callbacks_for(quiet=quiet)
-    tuned = workflow.finetune(before, output, layers=layers, prepared=arrays, callbacks=callbacks, **flags)
+    tuned = ht.finetune(before, output, layers=layers, prepared=arrays, callbacks=callbacks, **flags)
     if json_:
         terminal.print_run(tuned)
     else:

@@ -33,7 +33,7 @@ from housetrain.system import store
 from housetrain.system.files import refuse_links
 from housetrain.system.text import format_list
 from housetrain.training.overfitting import overfitting
-from housetrain.training.run import Run
+from housetrain.training.run import STAGES_FILE, Run
 from housetrain.training.run_data import prepared_of
 
 if TYPE_CHECKING:
@@ -151,8 +151,17 @@ def _context(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) 
         "use": usage(run, evaluation),
         "provenance": provenance(run, evaluation),
         "sweep": sweep_report.section_of(run),
+        "stages": _stages_section(run),
         "explain": explain_page.section_of(run),
     }
+
+
+def _stages_section(run: Run) -> list[dict[str, Any]] | None:
+    """Return what each way of training gave, where the run was selected among several."""
+    try:
+        return list(store.read_json(run.folder / STAGES_FILE)["rows"])
+    except (IncompleteError, CorruptError):
+        return None
 
 
 def _title(classes: Sequence[str]) -> str:
