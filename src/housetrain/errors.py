@@ -123,7 +123,7 @@ class MissingExtra(HousetrainError):
     def __init__(self, extra: str, *, need: str) -> None:
         self.extra = extra
         super().__init__(
-            f"{need} requires an optional library that is not installed",
+            f"{need[:1].upper()}{need[1:]} requires an optional library that is not installed",
             do=f"pip install 'housetrain[{extra}]'",
             extra=extra,
         )

@@ -16,6 +16,10 @@ ENVIRONMENTS: dict[str, dict[str, str | None]] = {
     "no HOME": {"HOME": None, "HOUSETRAIN_CACHE": None, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
     "HOME read-only": {"HOME": "ROOT/read-only", "HOUSETRAIN_CACHE": None},
     "HOME cannot be made, TMPDIR missing": {"HOME": "/proc/none", "HOUSETRAIN_CACHE": None, "TMPDIR": "ROOT/none"},
+    "warnings are errors, C locale": {
+        "PYTHONWARNINGS": "error", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    },
 }
 """Name -> variables, ``None`` for one that is not set. ROOT is a folder of the test."""
 # fmt: on

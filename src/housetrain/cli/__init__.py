@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -61,6 +62,7 @@ def main() -> NoReturn:
     from housetrain.training import interrupt
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's start-up messages
+    _warnings_stay_warnings()
     streams.prepare()
     code = 0
     try:
@@ -80,6 +82,15 @@ def main() -> NoReturn:
     if code in (130, 143):
         _fail("Interrupted. Completed work is kept; rerun the same command to resume.", code)
     sys.exit(code)
+
+
+def _warnings_stay_warnings() -> None:
+    """Undo ``PYTHONWARNINGS=error``, here and in children: it is meant for the user's code, and libraries warn."""
+    if any(option.startswith("error") for option in sys.warnoptions):
+        os.environ.pop("PYTHONWARNINGS", None)
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)  # as Python does without the variable
 
 
 def _fail(text: str, code: int) -> int:
