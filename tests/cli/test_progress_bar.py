@@ -15,6 +15,13 @@ from housetrain.cli.progress_bar import ProgressBar, callbacks_for
 from housetrain.system.events import TITLES, Callback, Callbacks
 from housetrain.system.progress_file import PROGRESS_FILE, ProgressFile
 
+
+@pytest.fixture(autouse=True)
+def a_terminal_with_a_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where TERM is dumb, Rich draws no bars: what is tested must not depend on who runs the tests."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 BEGIN = {
     "name": "tiny",
     "epochs": 3,

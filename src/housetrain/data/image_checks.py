@@ -169,7 +169,7 @@ def _animated(catalog: Catalog) -> Iterator[Noticed]:
 
 @finding_kind(
     "bit-depth",
-    "16-bit images that use fewer bits",
+    "Unused bits of 16-bit images",
     severity="note",
     do="nothing to do: preparing and predicting scale all 16-bit images by this value",
 )

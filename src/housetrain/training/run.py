@@ -129,7 +129,7 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the model's outputs."""
-        return tuple(store.read_object(self.folder / "input.json", "spec", "classes")["classes"])
+        return tuple(store.read_object(self.folder / "input.json", "classes")["classes"])
 
     @property
     def spec(self) -> InputSpec:
