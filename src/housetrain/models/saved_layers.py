@@ -28,8 +28,16 @@ def read_layers(path: Path) -> tuple[Layer, ...]:
             if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
                 return ()
             config = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile):
+        return ()
+    return layers_of(config)
+
+
+def layers_of(config: Any) -> tuple[Layer, ...]:
+    """Return the layers of the description in a saved model; ``()`` where it is not understood."""
+    try:
         return _layers(config)
-    except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError):
         return ()  # the model of a future Keras must not cost the whole report
 
 

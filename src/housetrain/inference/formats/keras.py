@@ -21,7 +21,7 @@ import numpy as np
 from housetrain.errors import ModelError
 from housetrain.inference.engine import Images, LoadedModel, Port, Precision
 from housetrain.inference.model_format import ModelFormat
-from housetrain.models.saved_layers import read_layers
+from housetrain.models.saved_layers import layers_of
 from housetrain.system.backend import load_keras
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
@@ -96,7 +96,7 @@ def check(path: Path, trusted: bool = False) -> None:
             do="rebuild it from built-in layers, or load it with Keras yourself if you trust who made it",
             path=str(path),
         )
-    parameters = sum(layer.parameters or 0 for layer in read_layers(path))
+    parameters = sum(layer.parameters or 0 for layer in layers_of(config))
     if parameters > weights:  # Keras would allocate them before it notices; a parameter has at least one byte
         raise ModelError(
             "The model is refused: it describes more parameters than its file holds",
