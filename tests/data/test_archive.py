@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from housetrain.data.archive import is_archive, stem_of, top_folder, unpack, unpacked
+from housetrain.data.archive import MOST_BYTES, is_archive, stem_of, top_folder, unpack, unpacked
 from housetrain.data.catalog import scan
+from housetrain.data.download import unsafe
 from housetrain.errors import FolderError
 
 
@@ -141,3 +142,15 @@ def test_wrappers_are_passed_through_down_to_the_classes(tmp_path: Path) -> None
     (tmp_path / "one" / "two" / "cat").mkdir(parents=True)
     (tmp_path / "one" / "two" / "dog").mkdir()
     assert top_folder(tmp_path) == tmp_path / "one" / "two"
+
+
+@pytest.mark.parametrize(("size", "refused"), [(5 << 30, False), (300 << 30, True)])
+def test_what_a_person_packs_may_be_larger_than_a_download(size: int, refused: bool) -> None:
+    members = [("cat/0.png", size, True)]
+    assert ("would unpack to more than 256 GiB" in unsafe(members, most_bytes=MOST_BYTES)) is refused
+
+
+def test_the_same_names_and_kinds_are_refused_in_every_archive() -> None:
+    assert unsafe([("cat/0.png", 1, True)], most_bytes=10) == ""
+    assert "leads outside" in unsafe([("cat\\..\\..\\0.png", 1, True)], most_bytes=10)
+    assert "link or a device" in unsafe([("cat/0.png", 1, False)], most_bytes=10)

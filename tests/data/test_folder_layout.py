@@ -175,3 +175,18 @@ def test_folders_and_images_are_listed_without_hidden_ones(tmp_path: Path) -> No
     assert layout.images_in(tmp_path) == ["1.png", "2.JPG"]
     assert layout.folders(tmp_path / "none") == []
     assert [layout.is_image_name(name) for name in ("x.Jpeg", "x.webp", "x.svg", "jpg")] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("place", ["detections.json", "cat/000.json", "train/000.json"])
+def test_boxes_beside_class_folders_are_no_detection_data(tmp_path: Path, place: str) -> None:
+    """Camera traps come with a file of detections; some programs write one beside each image."""
+    root = fill(tmp_path, *(("train/cat", "train/dog", "test/cat") if place.startswith("train") else ("cat", "dog")))
+    (root / place).write_text(COCO)
+    layout.refuse_other_tasks(root, layout.folders(root))
+
+
+def test_boxes_in_folders_of_splits_are_detection_data(tmp_path: Path) -> None:
+    root = fill(tmp_path, "train", "valid")
+    (root / "train" / "_annotations.coco.json").write_text(COCO)
+    with pytest.raises(FolderError, match=r"COCO: _annotations\.coco\.json holds boxes"):
+        layout.refuse_other_tasks(root, layout.folders(root))

@@ -19,17 +19,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from housetrain.data.class_folders import litter
-from housetrain.data.download import plan_unzip, unzip
+from housetrain.data.download import plan_unzip, unsafe, unzip
 from housetrain.data.folder_layout import is_image_name
 from housetrain.data.label_table import SUFFIXES
 from housetrain.errors import DownloadError, FolderError
 from housetrain.system.files import disk_errors, ensure_room
 
 _DEEPEST = 12
-_MOST_FILES = 2_000_000
-_MOST_BYTES = 256 << 30
 _BLOCK = 1 << 20
 _KEPT = SUFFIXES | {".xml", ".yaml"}  # tables of labels, and what tells detection data
+
+MOST_BYTES = 256 << 30
+"""What a person's own archive may unpack to; that there is room for it is checked as well."""
 
 Progress = Callable[[int, int], None]
 
@@ -105,7 +106,7 @@ def unpack(
 
     with _refused(name):
         if zipfile.is_zipfile(archive):
-            planned = plan_unzip(archive, target_of)
+            planned = plan_unzip(archive, target_of, most_bytes=MOST_BYTES)
             with zipfile.ZipFile(archive) as bundle:
                 total = sum(bundle.getinfo(member).file_size for member, _ in planned)
             _check([target for _, target in planned], name)
@@ -167,7 +168,10 @@ def _untar(
 ) -> None:
     with tarfile.open(archive) as bundle:
         members = bundle.getmembers()
-        _refuse_unsafe(members)
+        if problem := unsafe(
+            [(one.name, one.size, one.isfile() or one.isdir()) for one in members], most_bytes=MOST_BYTES
+        ):
+            raise DownloadError(f"The archive is refused: {problem}")
         planned = [(one, target) for one in members if one.isfile() and (target := target_of(one.name)) is not None]
         _check([target for _, target in planned], name)
         ensure_room(inside, sum(member.size for member, _ in planned))
@@ -183,22 +187,6 @@ def _untar(
                 progress(done, len(planned))
         while bundle.fileobj is not None and bundle.fileobj.read(_BLOCK):
             pass  # to the end, where the checksum of a compressed archive is compared
-
-
-def _refuse_unsafe(members: list[tarfile.TarInfo]) -> None:
-    problem = ""
-    if len(members) > _MOST_FILES:
-        problem = f"it has {len(members)} members"
-    elif sum(member.size for member in members) > _MOST_BYTES:
-        problem = f"it would unpack to more than {_MOST_BYTES >> 30} GiB"
-    for member in members:
-        path = PurePosixPath(member.name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in member.name:
-            problem = f"a name leads outside: {member.name!r}"
-        elif not (member.isfile() or member.isdir()):
-            problem = f"a member is a link or a device: {member.name!r}"
-    if problem:
-        raise DownloadError(f"The archive is refused: {problem}")
 
 
 def _kind(name: str) -> str:

@@ -32,7 +32,7 @@ _ATTEMPTS = 4
 _TIMEOUT_S = 30.0
 _BLOCK = 1 << 20
 _MOST_BYTES = 4 << 30  # unpacked: four times the largest data set here
-_MOST_FILES = 200_000
+_MOST_FILES = 2_000_000
 _MOST_RATIO = 200  # deflate reaches about 1000; a folder of images hardly 2
 
 
@@ -140,12 +140,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def plan_unzip(archive: Path, target_of: Callable[[str], Path | None]) -> list[tuple[str, Path]]:
+def plan_unzip(
+    archive: Path, target_of: Callable[[str], Path | None], *, most_bytes: int | None = None
+) -> list[tuple[str, Path]]:
     """Look through an archive that may be hostile. Nothing is unpacked.
 
     Args:
         archive: A zip file.
         target_of: Gives for a member's name the path to write, or ``None`` to leave it out.
+        most_bytes: Bytes that all members together may unpack to; by default 4 GiB, four times the largest data set.
 
     Returns:
         (member's name, path to write), in the order of the archive.
@@ -155,7 +158,13 @@ def plan_unzip(archive: Path, target_of: Callable[[str], Path | None]) -> list[t
     """
     with _opened(archive) as bundle:
         members = bundle.infolist()
-        _refuse_unsafe(archive, members)
+        problem = unsafe(
+            [(one.filename, one.file_size, _is_plain(one)) for one in members], most_bytes=most_bytes or _MOST_BYTES
+        ) or _unsafe_in_zip(members)
+        if problem:
+            raise DownloadError(
+                f"The archive is refused: {problem}", do="download it from its publisher", archive=archive
+            )
         targets = ((member.filename, target_of(member.filename)) for member in members if not member.is_dir())
         return [(name, target) for name, target in targets if target is not None]
 
@@ -189,25 +198,38 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
         ) from error
 
 
-def _refuse_unsafe(archive: Path, members: list[zipfile.ZipInfo]) -> None:
-    problem = ""
+def unsafe(members: Sequence[tuple[str, int, bool]], *, most_bytes: int) -> str:
+    """Return why an archive must not be unpacked, or ``""``.
+
+    Args:
+        members: (name, bytes, whether it is a plain file or a folder) of each member.
+        most_bytes: Bytes that all members together may unpack to.
+    """
     if len(members) > _MOST_FILES:
-        problem = f"it has {len(members)} members"
-    elif sum(member.file_size for member in members) > _MOST_BYTES:
-        problem = f"it would unpack to more than {_MOST_BYTES >> 30} GiB"
-    for member in members:
-        name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
+        return f"it has {len(members):,} members"
+    if sum(size for _, size, _ in members) > most_bytes:
+        return f"it would unpack to more than {most_bytes >> 30} GiB"
+    for name, _, plain in members:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in name:
-            problem = f"a name leads outside: {name!r}"
-        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            problem = f"a member is a link or a device: {name!r}"
-        elif member.flag_bits & 0x1:
-            problem = f"a member is encrypted: {name!r}"
-        elif member.file_size > _BLOCK and member.file_size > _MOST_RATIO * max(1, member.compress_size):
-            problem = f"a member unpacks to {member.file_size} bytes: {name!r}"
-    if problem:
-        raise DownloadError(f"The archive is refused: {problem}", do="download it from its publisher", archive=archive)
+            return f"a name leads outside: {name!r}"
+        if not plain:
+            return f"a member is a link or a device: {name!r}"
+    return ""
+
+
+def _is_plain(member: zipfile.ZipInfo) -> bool:
+    return stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+
+
+def _unsafe_in_zip(members: Iterable[zipfile.ZipInfo]) -> str:
+    """Return what only a zip can do to be refused, or ``""``."""
+    for member in members:
+        if member.flag_bits & 0x1:
+            return f"a member is encrypted: {member.filename!r}"
+        if member.file_size > _BLOCK and member.file_size > _MOST_RATIO * max(1, member.compress_size):
+            return f"a member unpacks to {member.file_size} bytes: {member.filename!r}"
+    return ""
 
 
 def _is_whole(target: Path, member: zipfile.ZipInfo) -> bool:

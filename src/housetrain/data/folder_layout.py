@@ -105,7 +105,7 @@ def refuse_other_tasks(root: Path, tops: Sequence[str]) -> None:
     Raises:
         FolderError: It is Pascal VOC, YOLO, COCO or pairs of images and masks.
     """
-    task = _pascal_voc(root, tops) or _yolo(root) or _coco(root)
+    task = _pascal_voc(root, tops) or _yolo(root) or _coco(root, tops)
     if task:
         raise FolderError(
             f"This is object-detection data ({task})",
@@ -352,14 +352,17 @@ def _yolo(root: Path) -> str:
     return ""
 
 
-def _coco(root: Path) -> str:
-    places = [root, root / "annotations", *(root / name for name in folders(root))]
-    for place in dict.fromkeys(places):
-        for entry in _entries(place):
-            if entry.name.lower().endswith(".json") and _is_file(entry):
-                head = _head(Path(entry.path), _HEAD)
-                if b'"bbox"' in head and (b'"annotations"' in head or b'"categories"' in head or b'"image_id"' in head):
-                    return f"COCO: {entry.name} holds boxes"
+def _coco(root: Path, tops: Sequence[str]) -> str:
+    """Boxes beside folders that are no classes; detections beside class folders, as of camera traps, harm nothing."""
+    beside = {top for top in tops if split_of(top) or top.lower() in MASK_WORDS | IMAGE_WORDS}
+    if len(beside) < len(tops) or any(split_of(top) and folders(root / top) for top in tops):
+        return ""
+    for place in (root, *(root / top for top in sorted(beside))):
+        files = [entry for entry in _entries(place) if entry.name.lower().endswith(".json") and _is_file(entry)]
+        for entry in files[:_LOOK]:
+            head = _head(Path(entry.path), _HEAD)
+            if b'"bbox"' in head and (b'"annotations"' in head or b'"categories"' in head or b'"image_id"' in head):
+                return f"COCO: {entry.name} holds boxes"
     return ""
 
 

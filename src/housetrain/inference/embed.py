@@ -57,20 +57,15 @@ class Embedded:
             DiskFull: It cannot be written.
         """
         path = Path(file)
-        temporary = files.temporary_beside(path)
         with files.disk_errors(path, bytes_needed=self.features.nbytes):
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with temporary.open("wb") as opened:
-                    np.savez(
-                        opened,
-                        features=self.features,
-                        paths=np.array(self.paths, dtype=np.str_),
-                        labels=np.array(self.labels, dtype=np.str_),
-                    )
-                files.replace_durably(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with files.replacing(path) as temporary, temporary.open("xb") as opened:
+                np.savez(
+                    opened,
+                    features=self.features,
+                    paths=np.array(self.paths, dtype=np.str_),
+                    labels=np.array(self.labels, dtype=np.str_),
+                )
         return Embedded(self.features, self.paths, self.labels, self.failed, path)
 
     def summary(self) -> str:

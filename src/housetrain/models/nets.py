@@ -113,10 +113,7 @@ def preset(
     epochs=3,
 )
 def _mlp(graph: Graph, x: Layer, recipe: Recipe) -> Layer:
-    x = graph.flatten(x)
-    for _ in range(recipe.dense):
-        x = graph.dense(x, recipe.nodes, activation=recipe.activation)
-    return graph.dropout(x, recipe.dropout)
+    return _dense_layers(graph, graph.flatten(x), recipe)
 
 
 @preset(
@@ -133,7 +130,10 @@ def _cnn(graph: Graph, x: Layer, recipe: Recipe) -> Layer:
         # (with the same gradient) as before it, on a quarter of the numbers.
         x = graph.pool(graph.conv(x, recipe.nodes, kernel=recipe.kernel_size, padding="valid"))
         x = graph.activation(x, recipe.activation)
-    x = graph.flatten(x)
+    return _dense_layers(graph, graph.flatten(x), recipe)
+
+
+def _dense_layers(graph: Graph, x: Layer, recipe: Recipe) -> Layer:
     for _ in range(recipe.dense):
         x = graph.dense(x, recipe.nodes, activation=recipe.activation)
     return graph.dropout(x, recipe.dropout)

@@ -167,6 +167,21 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path for a library that writes files itself; then rename it to ``path``, or leave nothing.
+
+    Raises:
+        OSError: It cannot be written; see `disk_errors`. The previous content is intact.
+    """
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        replace_durably(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def temporary_beside(path: Path) -> Path:
     """Return a hidden, unpredictable name in the same folder, for a file that will be renamed to ``path``."""
     return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{path.suffix}")

@@ -27,8 +27,7 @@ from housetrain.errors import CorruptError, DecodeError, IncompleteError
 from housetrain.system.files import disk_errors as disk_errors
 from housetrain.system.files import ensure_room as ensure_room
 from housetrain.system.files import fsync_file, fsync_folder, inside, write_atomic
-from housetrain.system.files import replace_durably as replace_durably
-from housetrain.system.files import temporary_beside as temporary_beside
+from housetrain.system.files import replacing as replacing
 from housetrain.system.json_text import encode, parse_json
 from housetrain.system.machine import process_alive
 from housetrain.system.regular_files import read_bytes

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import StoreError
+from housetrain.models.outputs import cross_entropy
 from housetrain.models.recipe import Recipe
 from housetrain.system import json_text, store
 from housetrain.system.events import Callback, Callbacks
@@ -203,8 +204,7 @@ def _losses(run: Run, prepared: Prepared) -> NDArray[np.float64]:
         raise StoreError(
             "The validation outputs of a stage are missing", do="remove its folder", folder=str(run.folder)
         )
-    losses: NDArray[np.float64] = -np.log(np.clip(found[np.arange(len(labels)), labels], 1e-7, 1.0, dtype=np.float64))
-    return losses
+    return cross_entropy(labels, found)
 
 
 def _copy(run: Run, folder: Path) -> None:

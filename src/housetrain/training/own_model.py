@@ -103,13 +103,8 @@ def save_model(model: Any, folder: Path) -> None:
     path = folder / FILE
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
-    temporary = store.temporary_beside(path)
-    with store.disk_errors(path):
-        try:
-            copy.save(temporary)
-            store.replace_durably(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with store.disk_errors(path), store.replacing(path) as temporary:
+        copy.save(temporary)
 
 
 def config_sha256(model: Any) -> str:

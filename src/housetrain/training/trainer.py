@@ -241,13 +241,8 @@ class Trainer:
         if model is None:  # stopped in the first epoch
             return
         path = self.run.folder / "model.keras"
-        temporary = store.temporary_beside(path)
-        with store.disk_errors(path):
-            try:
-                model.save(temporary)
-                store.replace_durably(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with store.disk_errors(path), store.replacing(path) as temporary:
+            model.save(temporary)
         self._model_written = time.monotonic()
 
     # ---------------------------------------------------------------------------------- events
