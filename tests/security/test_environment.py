@@ -71,12 +71,13 @@ def test_the_environment_changes_no_result(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_training_with_its_own_code(number: int, code: int, tiny: Tiny, tmp_path: Path) -> None:
-    words = ["train", tiny.prepared, "--model", "cnn", "--epochs", 10_000, "--patience", 0, "--output", "out"]
+    words = ["train", tiny.prepared, "--model", "mlp", "--epochs", 100_000, "--patience", 0, "--output", "out"]
     process = subprocess.Popen(
         [*HOUSETRAIN, *map(str, words)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     until = time.monotonic() + 100
-    while not (tmp_path / "out" / "history.jsonl").exists() and time.monotonic() < until:
+    history = tmp_path / "out" / "history.jsonl"
+    while not history.exists() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.1)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,18 @@ def test_a_missing_openvino_is_one_line_that_names_the_extra(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtra, match=r"Predicting .*requires .* pip install 'housetrain\[openvino\]'"):
         backend.load_openvino("predicting")
+
+
+def test_a_notebooks_plot_backend_that_is_not_installed_does_not_end_the_import(tmp_path: Path) -> None:
+    (tmp_path / "matplotlib").mkdir()
+    (tmp_path / "matplotlib" / "__init__.py").write_text(
+        "import os\nif 'MPLBACKEND' in os.environ:\n    raise ValueError('not a valid value for backend')\n"
+    )
+    (tmp_path / "matplotlib" / "pyplot.py").touch()
+    code = (
+        "from housetrain.system import backend; backend.load_keras('testing')\n"
+        "import os, sys; print('matplotlib' in sys.modules, os.environ['MPLBACKEND'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "MPLBACKEND": "module://not_installed.backend_inline"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout.split() == ["True", "module://not_installed.backend_inline"], done.stderr

@@ -96,7 +96,7 @@ def test_the_best_row_is_in_every_file(tmp_path: Path) -> None:
     assert "best_epoch" not in result and result["overfitting"] == ""
     assert np.load(tmp_path / "validation.npy").tolist() == [[2.0], [2.0], [2.0]]
     assert keras.models.load_model(run.model_path).get_layer("probability").get_weights()[1].tolist() == [2.0]
-    assert run.env["precision"] == "float32"
+    assert json.loads((tmp_path / "env.json").read_text())["precision"] == "float32"
 
 
 def test_events_tell_the_same_story(tmp_path: Path) -> None:

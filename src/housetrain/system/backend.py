@@ -6,7 +6,7 @@ In: what they are needed for. Out: the module, or one line that names the missin
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -42,7 +42,7 @@ def load_keras(need: str) -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, str(cores()))  # TensorFlow's default ignores the container's share of the processor
-    with without_start_up_notes():
+    with without_start_up_notes(), _without_missing_plot_backend():
         try:
             import keras
         except ModuleNotFoundError as error:
@@ -74,6 +74,25 @@ def load_tensorflow(need: str) -> ModuleType:
                 raise
             raise MissingExtra("tensorflow", need=need) from error
     return tensorflow  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _without_missing_plot_backend() -> Iterator[None]:
+    """Hide ``MPLBACKEND`` where it names a module that is not installed.
+
+    Keras imports matplotlib where it is installed, and matplotlib refuses such a backend. The variable of a notebook
+    reaches the commands that the notebook starts, in environments that lack the notebook's modules.
+    """
+    name = os.environ.get("MPLBACKEND", "")
+    module = name.removeprefix("module://")
+    if module == name or importlib.util.find_spec(module.partition(".")[0]) is not None:
+        yield
+        return
+    del os.environ["MPLBACKEND"]
+    try:
+        yield
+    finally:
+        os.environ["MPLBACKEND"] = name
 
 
 @contextlib.contextmanager
