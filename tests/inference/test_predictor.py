@@ -21,7 +21,8 @@ import pytest
 from PIL import Image  # noqa: TID253
 
 import housetrain as ht
-from housetrain.errors import DecodeError, ModelError
+from housetrain.data.class_map import ClassMap
+from housetrain.errors import DecodeError, ModelError, RecipeError
 from housetrain.images import decode
 from housetrain.images.input_spec import InputSpec
 from housetrain.inference import predictor as predicting
@@ -361,3 +362,24 @@ def test_probabilities_are_those_of_plain_keras_by_name(which: str, request: pyt
         plain = np.concatenate([1 - plain, plain], axis=1)  # one sigmoid is the second name by alphabet
     np.testing.assert_allclose(given, plain, atol=1e-6)
     assert predictor.classes == trained.prepared.classes
+
+
+def test_a_map_merges_and_drops_classes(tiny: Any) -> None:
+    image = str(tiny.images / "cats" / "0.png")
+    with Predictor.load(tiny.run) as plain:
+        before = dict(plain.predict(image).top)
+        renamed = plain.mapped(ClassMap({"cats": "feline", "unknown": "x"}))
+        assert dict(renamed.predict(image).top) == {"feline": before["cats"], "dogs": before["dogs"]}
+        assert plain.mapped(ClassMap({"unknown": "x"})) is plain
+        with pytest.raises(RecipeError, match="fewer than two"):
+            plain.mapped(ClassMap({"cats": "dogs"}))
+
+
+def test_dropped_classes_make_a_prediction_unsure(engine: Brightness) -> None:
+    mapped = Predictor(engine, SPEC, classes=CLASSES).mapped(ClassMap({"cow": ""}))
+    dark, bright = mapped.predict_many([np.full((4, 4), value, np.uint8) for value in (0, 255)], workers=0)
+    assert (dark.label, dark.unsure) == ("ant", False)
+    assert dark.probability == pytest.approx(0.875 / 0.9375)
+    assert (bright.label, bright.unsure) == ("ant", True)
+    assert bright.probability == pytest.approx(0.125 / 0.1875)
+    assert mapped.probabilities(np.zeros((3, 4, 4, 1), np.uint8)).shape == (3, 2)

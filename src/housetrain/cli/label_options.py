@@ -13,6 +13,15 @@ import typer
 from housetrain.cli.options import with_options
 from housetrain.data.label_source import LabelOptions, parse_class_level
 
+ClassMapOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--map",
+        help="Rename, merge or drop classes: CSV or JSON of from,to; an empty to drops the class.",
+        metavar="FILE",
+    ),
+]
+
 LABEL_OPTIONS: dict[str, Any] = {
     "labels": Annotated[
         str | None,
@@ -39,6 +48,7 @@ LABEL_OPTIONS: dict[str, Any] = {
         bool | None,
         typer.Option("--keep-masks", help="Also use files that look like masks or thumbnails of other images."),
     ],
+    "class_map": ClassMapOption,
 }
 """Keyword argument of `housetrain.scan` (and ``train_dir``) -> its option."""
 
@@ -56,6 +66,12 @@ def source_of(folder: Path | None, given: dict[str, Any]) -> tuple[Path, LabelOp
     train = options.pop("train_dir", None)
     if (folder is None) == (train is None):
         raise typer.BadParameter("Give either FOLDER or --train-dir.")
+    return folder or train, parsed(options)
+
+
+def parsed(given: dict[str, Any]) -> LabelOptions:
+    """Return the keyword arguments of `housetrain.scan`."""
+    options = dict(given)
     if "class_level" in options:
         options["class_level"] = parse_class_level(options["class_level"])
-    return folder or train, cast(LabelOptions, options)
+    return cast(LabelOptions, options)

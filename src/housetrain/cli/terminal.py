@@ -156,6 +156,8 @@ def print_run(run: Run) -> None:
 def evaluation(result: Evaluation) -> None:
     """Print a test result: a summary, then one row per class."""
     out(result.summary())
+    for remark in result.elsewhere.remarks() if result.elsewhere else ():
+        out(f"{remark}.")
     rows = [
         (name, *(_score(value) for value in (scores.precision, scores.recall, scores.f1)), f"{scores.support:,}")
         for name, scores in result.per_class.items()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from housetrain.cli.label_options import LABEL_OPTIONS, parsed
 from housetrain.cli.options import (
     Halving,
     Json,
@@ -20,6 +21,7 @@ from housetrain.cli.options import (
     recipe_from,
     recipe_options,
     settings_from,
+    with_options,
 )
 from housetrain.cli.progress_bar import callbacks_for
 from housetrain.system.events import Callbacks
@@ -196,15 +198,36 @@ def finetune(
         terminal.finetuned(before, tuned)
 
 
-@app.command(epilog="Example:  housetrain evaluate runs/PetImages")
-def evaluate(run: _RunArg, prepared: _Prepared = None, json_: Json = False) -> None:
-    """Test a finished run on the held-out test split. Every use of the test split is counted."""
+@app.command(
+    epilog="Examples:  housetrain evaluate runs/PetImages  ·  housetrain evaluate runs/PetImages --on photos-of-2027"
+)
+@with_options("label_options", {name: option for name, option in LABEL_OPTIONS.items() if not name.endswith("_dir")})
+def evaluate(
+    run: _RunArg,
+    *,
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            "--on",
+            help="Test on this labeled folder instead, such as next year's photos; does not use the test split.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    label_options: dict[str, Any],
+    prepared: _Prepared = None,
+    json_: Json = False,
+) -> None:
+    """Test a finished run on the held-out test split, or on another folder.
+
+    Every use of the test split is counted.
+    """
     import housetrain as ht
     from housetrain.cli import terminal
 
     opened = ht.Run.open(run)
     arrays = ht.Prepared.open(prepared) if prepared else None
-    result = ht.evaluate(opened, prepared=arrays, callbacks=callbacks_for(quiet=False))
+    options = parsed(label_options)
+    result = ht.evaluate(opened, on=on, prepared=arrays, callbacks=callbacks_for(quiet=False), **options)
     report = ht.write_report(opened, evaluation=result)
     if json_:
         terminal.print_json({key: value for key, value in result.to_json().items() if key != "rows"})

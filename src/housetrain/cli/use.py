@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from housetrain.cli.label_options import ClassMapOption
 from housetrain.cli.options import ImageSize, Json, Quiet, RunArg, Workers, one_of
 
 app = typer.Typer()
@@ -31,6 +32,7 @@ def predict(
             metavar="keras|litert|onnx|openvino",
         ),
     ] = None,
+    class_map: ClassMapOption = None,
     workers: Workers = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image, one per line.")] = False,
     quiet: Quiet = False,
@@ -49,21 +51,34 @@ def predict(
         )
     path = csv or jsonl
     if path is None:
-        results = predict_images(run, images, batch_size=batch_size, engine=engine, workers=workers)
+        results = predict_images(
+            run, images, batch_size=batch_size, engine=engine, workers=workers, class_map=class_map
+        )
         failed = terminal.predictions(results, top=top, as_json=json_)
     else:
         options = {"kind": "csv" if csv else "jsonl", "top": top, "batch_size": batch_size, "workers": workers}
-        failed = _write_predictions(path, run, images, engine=engine, json_=json_, quiet=quiet, **options)
+        failed = _write_predictions(
+            path, run, images, engine=engine, class_map=class_map, json_=json_, quiet=quiet, **options
+        )
     if failed:
         raise typer.Exit(1)
 
 
 def _write_predictions(
-    path: Path, run: Path, images: list[str], *, engine: str | None, json_: bool, quiet: bool, **options: Any
+    path: Path,
+    run: Path,
+    images: list[str],
+    *,
+    engine: str | None,
+    class_map: Path | None,
+    json_: bool,
+    quiet: bool,
+    **options: Any,
 ) -> int:
     """Write predictions to a file; return how many images could not be read."""
     from housetrain.cli import terminal
     from housetrain.cli.progress_bar import callbacks_for
+    from housetrain.data.class_map import ClassMap
     from housetrain.inference.batch_predict import predict_into
     from housetrain.inference.inputs import Listing
     from housetrain.inference.predictor import Predictor
@@ -71,7 +86,7 @@ def _write_predictions(
     listing = Listing(images)
     result = predict_into(
         path,
-        Predictor.load(run, engine=engine),
+        Predictor.load(run, engine=engine).mapped(ClassMap.of(class_map)),
         listing,
         each=terminal.print_prediction if json_ else None,
         callbacks=callbacks_for(quiet=quiet or not listing.at_least(200)),

@@ -23,7 +23,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
 from housetrain.data.archive import is_archive, unpacked
-from housetrain.data.class_folders import Entry, LayoutNote, Tree, walk, walk_splits
+from housetrain.data.class_folders import Entry, LayoutNote, Tree, entry_of, walk, walk_splits
+from housetrain.data.class_map import ClassMap
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.errors import DataError, FolderError
@@ -231,11 +232,15 @@ def _listed(folder: Path, source: LabelSource) -> tuple[Path, Tree]:
     dirs = {"train": folder, "validation": source.validation_dir, "test": source.test_dir}
     given = {split: path.absolute() for split, path in dirs.items() if path is not None}
     if len(given) == 1:
-        return folder, walk(folder, source)
-    root = Path(os.path.commonpath([os.fspath(path) for path in given.values()]))
-    if root in given.values():
-        root = root.parent
-    return root, walk_splits(root, given, source)
+        root, tree = folder, walk(folder, source)
+    else:
+        root = Path(os.path.commonpath([os.fspath(path) for path in given.values()]))
+        if root in given.values():
+            root = root.parent
+        tree = walk_splits(root, given, source)
+    if source.class_map:
+        tree.map_classes(ClassMap(source.class_map))
+    return root, tree
 
 
 def cache_folder() -> Path:
@@ -332,6 +337,24 @@ def _known(entry: Entry, known: dict[str, ImageRecord]) -> ImageRecord | None:
     if (one.label, one.split) != (entry.label, entry.split):  # a test folder was added: train is not a class any more
         return replace(one, label=entry.label, split=entry.split)
     return one
+
+
+def records_of(root: Path, paths: Sequence[str], *, callbacks: Sequence[Callback] = ()) -> list[ImageRecord]:
+    """Return the records of some files of a folder, from the saved catalog where it has them; others are decoded.
+
+    Args:
+        root: The folder.
+        paths: Relative to it; a file that is gone has a record with the reason.
+        callbacks: Receive the progress of the stage ``scan``.
+    """
+    known, events = _load(_store_of(root)), Callbacks(callbacks)
+    entries = [entry_of(root, path) for path in paths]
+    rows = [_known(entry, known) for entry in entries]
+    todo = [number for number, row in enumerate(rows) if row is None]
+    if todo:
+        with events.stage("scan", total=len(rows)):
+            _examine(root, entries, todo, rows, workers=None, events=events)
+    return [row for row in rows if row is not None]
 
 
 def _store_of(root: Path) -> Path:

@@ -297,6 +297,11 @@ def _label_table(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("label-table", catalog)
 
 
+@finding_kind("class-map", "Renamed, merged or dropped classes", severity="note", do="check the map of classes")
+def _class_map(catalog: Catalog) -> Iterator[Noticed]:
+    return _layout("class-map", catalog)
+
+
 @finding_kind(
     "companion",
     "Files that belong to other images",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from housetrain.data import folder_layout
+from housetrain.data.class_map import ClassMap
 from housetrain.data.image_record import FileStamp
 from housetrain.data.label_from_name import labels_from_names
 from housetrain.data.label_source import LabelSource
@@ -25,12 +26,13 @@ from housetrain.data.label_table import SUFFIXES, Labels, LabelTable
 from housetrain.data.split_names import split_of
 from housetrain.errors import DecodeError, FolderError
 from housetrain.system.regular_files import check_regular, why_unreadable
-from housetrain.system.text import format_count, natural_key
+from housetrain.system.text import format_count, format_list, natural_key
 
 OUTSIDE = "files outside the class folders"
 SEEN = "linked folders seen already"
 BESIDE = "folders beside the ready-made splits"
 UNLABELED = "images without a label"
+DROPPED = "images of dropped classes"
 
 _LITTER = {name.lower(): name for name in ("Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store", "Icon\r")}
 
@@ -70,6 +72,20 @@ class Tree:
     ignored: Counter[str] = field(default_factory=Counter)
     ready_made: bool = False
     notes: list[LayoutNote] = field(default_factory=list)
+
+    def map_classes(self, names: ClassMap) -> None:
+        """Rename, merge or drop classes, and note what that means here."""
+        before = Counter(entry.label for entry in self.entries)
+        self.entries = [entry._replace(label=to) for entry in self.entries if (to := names(entry.label))]
+        if dropped := before.total() - len(self.entries):
+            self.ignored[DROPPED] += dropped
+        classes = {*self.classes, *before}
+        self.classes = names.apply(classes)
+        said = names.summary(sorted(classes & names.names.keys(), key=natural_key)) or "changes no class"
+        absent = sorted(names.names.keys() - classes, key=natural_key)
+        also = f"; it names {format_list(absent)}, which {'is' if len(absent) == 1 else 'are'} not here" * bool(absent)
+        do = "check the spelling of the names that are not here" if absent else "nothing needs doing if that is meant"
+        self.notes.append(LayoutNote("class-map", f"the map of classes: {said} ({dropped:,} images dropped){also}", do))
 
 
 def walk(root: Path, source: LabelSource = LabelSource()) -> Tree:  # noqa: B008 - a frozen value
@@ -345,12 +361,17 @@ def _files(root: Path, parts: tuple[str, ...], tree: Tree, *, label: str, split:
         stack.extend(reversed(below))
 
 
-def _entry(entry: os.DirEntry[str], path: str, label: str, split: str | None) -> Entry:
+def entry_of(root: Path, path: str) -> Entry:
+    """Return the entry, without a label, of one file below ``root``."""
+    return _entry(root / path, path, "", None)
+
+
+def _entry(entry: os.DirEntry[str] | Path, path: str, label: str, split: str | None) -> Entry:
     try:
         status = entry.stat()
         check_regular(status)
     except OSError as error:
-        return Entry(path, label, split, problem=why_unreadable(Path(entry.path), error))
+        return Entry(path, label, split, problem=why_unreadable(Path(entry), error))
     except DecodeError as error:
         return Entry(path, label, split, problem=error.reason)
     return Entry(path, label, split, FileStamp(status.st_size, status.st_mtime_ns, status.st_ino))

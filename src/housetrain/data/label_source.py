@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+from housetrain.data.class_map import ClassMap, MapLike
 from housetrain.data.label_from_name import compiled_pattern
 from housetrain.errors import FolderError, RecipeError
 
@@ -28,6 +29,7 @@ class LabelOptions(TypedDict, total=False):
     validation_dir: str | Path | None
     test_dir: str | Path | None
     keep_companions: bool
+    class_map: MapLike | None
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class LabelSource:
         validation_dir: A folder of class folders for validation; the scanned folder is train then.
         test_dir: A folder of class folders for the test; the scanned folder is train then.
         keep_companions: Whether files that look like masks or thumbnails of other images are images all the same.
+        class_map: Names of classes -> new names: see `housetrain.data.class_map`.
     """
 
     labels: str = ""
@@ -51,6 +54,7 @@ class LabelSource:
     validation_dir: Path | None = None
     test_dir: Path | None = None
     keep_companions: bool = False
+    class_map: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, options: LabelOptions) -> LabelSource:
@@ -67,6 +71,7 @@ class LabelSource:
             _path(options.get("validation_dir")),
             _path(options.get("test_dir")),
             bool(options.get("keep_companions")),
+            ClassMap.of(options.get("class_map")).names,
         )
         problems = []
         if source.labels and source.label_from_name:

@@ -14,11 +14,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from housetrain.errors import CorruptError, DataError, IncompleteError, ModelError, SourceChanged
+from housetrain.errors import CorruptError, DataError, IncompleteError, ModelError, RecipeError, SourceChanged
 from housetrain.evaluation import metrics
 from housetrain.evaluation.evaluation import Baseline, ClassScores, Evaluation, ImageResult, Opening
 from housetrain.system import store
@@ -30,6 +30,7 @@ from housetrain.training.run_data import prepared_of
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from housetrain.data.label_source import LabelOptions
     from housetrain.data.prepare import Prepared
     from housetrain.inference.predictor import Predictor
 
@@ -117,7 +118,13 @@ def _scored(
 
 
 def evaluate(
-    run: Run | Path | str, *, prepared: Prepared | None = None, again: bool = False, callbacks: Sequence[Callback] = ()
+    run: Run | Path | str,
+    *,
+    on: Path | str | None = None,
+    prepared: Prepared | None = None,
+    again: bool = False,
+    callbacks: Sequence[Callback] = (),
+    **label_options: Unpack[LabelOptions],
 ) -> Evaluation:
     """Open the test split for a finished run, once, and keep the result in the run folder.
 
@@ -130,12 +137,17 @@ def evaluate(
 
     Args:
         run: A complete run, or its folder.
+        on: Test on this labeled folder instead, such as next year's photos, without opening the
+            test split. Copies of training images are named, and so is what differs from the training images; see
+            `Evaluation.elsewhere`.
         prepared: The images it was trained on; by default the folder recorded in the run.
         again: Open the test split even if this model was tested before.
         callbacks: Receive the progress of the stage ``evaluate``, in images.
+        **label_options: Only with ``on``: where its labels come from, if not from class folders (see `scan`), and
+            ``class_map``, which renames, merges or drops classes of the folder and of the model.
 
     Returns:
-        The `Evaluation`, also in ``RUN/evaluation/``.
+        The `Evaluation`, also in ``RUN/evaluation/``, or in ``RUN/evaluations/on-NAME/``.
 
     Raises:
         IncompleteError: The run is not finished, or its prepared images are missing.
@@ -145,9 +157,20 @@ def evaluate(
         CorruptError: The run holds links, which could lead elsewhere what is written.
         DiskFull: The result cannot be kept.
     """
+    run = Run.open(run) if isinstance(run, Path | str) else run
+    if on is not None:
+        from housetrain.evaluation.evaluate_on import evaluate_on
+
+        return evaluate_on(run, on, options=label_options, callbacks=callbacks)
+    if given := sorted(name for name, value in label_options.items() if value):
+        raise RecipeError("Options of labels are for a folder to test on", do="add on=FOLDER", options=", ".join(given))
+    return _evaluate_split(run, prepared, again=again, callbacks=callbacks)
+
+
+def _evaluate_split(run: Run, prepared: Prepared | None, *, again: bool, callbacks: Sequence[Callback]) -> Evaluation:
+    """Test a run on its test split."""
     from housetrain.inference.predictor import Predictor
 
-    run = Run.open(run) if isinstance(run, Path | str) else run
     if run.complete and prepared is None and not again:  # a kept result needs no images
         kept = _kept(run, run.model_sha256, str(run.input_json.get("data")))
         if kept is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from housetrain.errors import CorruptError, IncompleteError, one_line
 from housetrain.evaluation import metrics
+from housetrain.evaluation.elsewhere import Elsewhere
 from housetrain.evaluation.metrics import CalibrationBin, Interval
 from housetrain.system import store
 from housetrain.system.csv_rows import read_rows, write_row
@@ -149,6 +150,7 @@ class Evaluation:
         top_k: k -> share of images whose class is among the k most probable; only for more than 5 classes.
         rows: All predictions, in the order of the test split.
         opening: When the test split was opened; ``None`` for numbers that do not belong to a run.
+        elsewhere: What is known of images that are not the test split of the run, else ``None``.
     """
 
     classes: tuple[str, ...]
@@ -162,6 +164,7 @@ class Evaluation:
     top_k: dict[int, float]
     rows: tuple[ImageResult, ...] = field(repr=False)
     opening: Opening | None = None
+    elsewhere: Elsewhere | None = None
 
     def __repr__(self) -> str:
         return f"Evaluation(accuracy={self.accuracy:.4g}, loss={self.loss:.4g}, n={self.n:,}, {self.details()!r})"
@@ -217,8 +220,9 @@ class Evaluation:
     def details(self) -> str:
         """Return what stands beside the accuracy: counts, interval, baseline, and a warning where there is one."""
         baseline = f"majority-class baseline {format_percent(self.baseline.accuracy)}"
+        images = "unseen images" if self.elsewhere is None else "images"
         text = (
-            f"{self.correct:,} of {self.n:,} unseen images; 95 % interval {format_interval(self.accuracy_interval)}; "
+            f"{self.correct:,} of {self.n:,} {images}; 95 % interval {format_interval(self.accuracy_interval)}; "
             f"{baseline}"
         )
         if self.beats_baseline:
@@ -229,7 +233,8 @@ class Evaluation:
     def summary(self) -> str:
         """Return the result in one or two sentences."""
         first, stop, warning = self.details().partition(". ")
-        return f"Test accuracy {format_percent(self.accuracy)} ({first}){stop}{warning}."
+        where = "Test accuracy" if self.elsewhere is None else f"Accuracy on {one_line(self.elsewhere.folder)}:"
+        return f"{where} {format_percent(self.accuracy)} ({first}){stop}{warning}."
 
     def to_json(self) -> dict[str, Any]:
         """Return everything except ``rows`` as plain JSON, derived numbers included."""
@@ -243,6 +248,7 @@ class Evaluation:
             "per_class": {name: asdict(scores) for name, scores in self.per_class.items()},
             "bins": [asdict(one) for one in self.bins],
             "opening": asdict(self.opening) if self.opening else None,
+            "elsewhere": self.elsewhere.to_json() if self.elsewhere else None,
             "mistakes": [asdict(one) for one in self.mistakes],
         }
         return value
@@ -262,6 +268,7 @@ class Evaluation:
             top_k={int(k): share for k, share in value["top_k"].items()},
             rows=tuple(rows),
             opening=Opening(**value["opening"]) if value["opening"] else None,
+            elsewhere=Elsewhere.from_json(value["elsewhere"]) if value.get("elsewhere") else None,
         )
 
     def save(self, folder: Path | str) -> Path:

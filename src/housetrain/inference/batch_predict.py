@@ -214,6 +214,7 @@ def _identity(predictor: Predictor) -> str:
         about.get("engine"),
         list(predictor.classes),
         predictor.spec.to_json(),
+        about.get("class_map"),
     ]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from housetrain.errors import DecodeError, ModelError
+from housetrain.data.class_map import ClassMap, MapLike
+from housetrain.errors import DecodeError, ModelError, RecipeError
 from housetrain.images.input_spec import InputSpec
 from housetrain.inference.engine import (
     Engine,
@@ -46,6 +47,7 @@ def predict(
     batch_size: int = BATCH,
     engine: str | None = None,
     workers: int | None = None,
+    class_map: MapLike | None = None,
 ) -> Iterator[Prediction]:
     """Classify images with the model of a run or bundle; memory stays flat however many there are.
 
@@ -57,6 +59,7 @@ def predict(
         batch_size: Images per batch, 1 or more.
         engine: Format of the model to run, such as ``"keras"``; by default the first in the bundle that can run here.
         workers: Processes that decode images; all cores by default.
+        class_map: Renames, merges or drops classes of the model: see `Predictor.mapped`.
 
     Returns:
         An iterator over a `Prediction` per image, in order; an image that cannot be read has an `error`.
@@ -68,7 +71,7 @@ def predict(
         MissingExtra: The library that runs this kind of model is not installed.
     """
     found = inputs_of(images)
-    predictor = Predictor.load(run, engine=engine)
+    predictor = Predictor.load(run, engine=engine).mapped(ClassMap.of(class_map))
 
     def predictions() -> Iterator[Prediction]:
         with predictor:
@@ -109,6 +112,8 @@ class Predictor:
         self.about = dict(about or {})
         self.threshold = float((self.about.get("abstain") or {}).get("threshold") or 0.0)
         self._seen = seen or Seen({})
+        self._model_classes = self.classes
+        self._columns: NDArray[np.float32] | None = None  # from those to `classes`
 
     @classmethod
     def load(cls, path: Path | str | HasFolder, *, engine: str | None = None) -> Predictor:
@@ -130,6 +135,42 @@ class Predictor:
         """
         opened = open_model(path, engine=engine)
         return cls(opened.engine, opened.spec, classes=opened.classes, seen=opened.seen, about=opened.about)
+
+    def mapped(self, class_map: ClassMap) -> Predictor:
+        """Return a predictor of the same model for renamed, merged or dropped classes.
+
+        Probabilities of merged classes are added. Those of the classes that are kept are divided by their sum: they
+        answer which class it is if it is none of the dropped ones. A prediction is unsure where the sum is too small
+        for that: where the probability before the division is below the threshold, or that of the dropped classes is
+        larger.
+
+        Args:
+            class_map: Names of classes; those that the model does not know are ignored.
+
+        Raises:
+            RecipeError: Fewer than two classes are left.
+        """
+        if not class_map.names.keys() & set(self.classes):
+            return self
+        classes = class_map.apply(self.classes)
+        if len(classes) < 2:
+            raise RecipeError(
+                "The map leaves fewer than two classes of the model", expected="two or more", classes=", ".join(classes)
+            )
+        about = {**self.about, "class_map": dict(class_map.names)}
+        mapped = Predictor(self.engine, self.spec, classes=classes, seen=self._seen, about=about)
+        mapped._model_classes, mapped._columns = self.classes, class_map.columns(self.classes)
+        return mapped
+
+    def _outputs(self, raw: Probabilities) -> tuple[Probabilities, Probabilities]:
+        """Return the probability of every class, and of all kept classes together, (N, classes) and (N,)."""
+        given = class_probabilities(raw, len(self._model_classes))
+        if self._columns is None:
+            return given, np.ones(len(given), np.float32)
+        kept = given @ self._columns
+        total = kept.sum(axis=1)
+        kept[total == 0] = 1  # nothing is known of the kept classes
+        return kept / kept.sum(axis=1, keepdims=True), total
 
     def __enter__(self) -> Predictor:
         return self
@@ -163,7 +204,7 @@ class Predictor:
             )
         if len(images) == 0:
             return np.empty((0, len(self.classes)), np.float32)
-        return class_probabilities(run_in_batches(self.engine, images, batch=batch_size), len(self.classes))
+        return self._outputs(run_in_batches(self.engine, images, batch=batch_size))[0]
 
     def predict(self, image: Input, *, top: int | None = None) -> Prediction:
         """Classify one image, decoded in this process.
@@ -244,13 +285,13 @@ class Predictor:
         if not count:
             return rows
         size = min(batch_size, 1 << (count - 1).bit_length())
-        given = class_probabilities(run_padded(self.engine, np.stack(batch.images), size), len(self.classes))
+        given, kept = self._outputs(run_padded(self.engine, np.stack(batch.images), size))
         order = np.argsort(-given, axis=1, kind="stable")  # equal probabilities: the first name by alphabet
-        for (index, name, prefix), places, values in zip(batch.inputs, order, given, strict=True):
+        for (index, name, prefix), places, values, share in zip(batch.inputs, order, given, kept, strict=True):
             best, second = float(values[places[0]]), float(values[places[1]])
             listed = tuple((self.classes[place], float(values[place])) for place in places[:top])
             seen = None if prefix is None else self._seen.split_of(prefix)
-            unsure = best < self.threshold
+            unsure = bool(best * share < self.threshold or best * share < 1 - share)
             row = Prediction(name, self.classes[places[0]], best, listed, best - second, seen, unsure=unsure)
             rows.append((index, row))
         return rows

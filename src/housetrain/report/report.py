@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError
+from housetrain.evaluation.elsewhere import Elsewhere
 from housetrain.evaluation.evaluate import FOLDER
+from housetrain.evaluation.evaluate_on import FOLDER as EVALUATIONS
 from housetrain.evaluation.evaluation import Evaluation
 from housetrain.models.layers import total
 from housetrain.models.saved_layers import read_layers
@@ -57,7 +59,8 @@ def write_report(
 ) -> Path:
     """Write ``RUN/report.html``, replacing the old one in one step.
 
-    The page states what is missing: a test, findings, even a finished training.
+    The page states what is missing: a test, findings, even a finished training. The result of a test on another folder
+    has a page of its own, ``RUN/evaluations/on-NAME/report.html``.
 
     Args:
         run: The run, or its folder; it need not be finished.
@@ -74,10 +77,24 @@ def write_report(
     """
     run = Run.open(run) if isinstance(run, Path | str) else run
     refuse_links(run.folder)
+    if evaluation is not None and evaluation.elsewhere is not None:
+        return _write_elsewhere(run, evaluation, evaluation.elsewhere)
     facts = _kept_facts(run, catalog, findings)
     if evaluation is None:
         evaluation = _evaluation_of(run)
     return write_page(run.folder / NAME, "report.html.j2", _context(run, facts, evaluation))
+
+
+def _write_elsewhere(run: Run, evaluation: Evaluation, about: Elsewhere) -> Path:
+    album = Album(Path(about.folder), run.spec)
+    context = {
+        "run": run,
+        "title": _title(evaluation.classes),
+        "classes": evaluation.classes,
+        "evaluation": evaluation,
+        "test": _test_section(evaluation, album),
+    }
+    return write_page(run.folder / EVALUATIONS / about.name / NAME, "elsewhere.html.j2", context)
 
 
 def _kept_facts(run: Run, catalog: Catalog | None, findings: Sequence[Finding] | None) -> dict[str, Any]:
