@@ -283,7 +283,7 @@ def _finished(
     from housetrain.report.report import write_report
 
     evaluation = evaluate(run, prepared=arrays, callbacks=callbacks)
-    bundle = export(run).folder
+    bundle = export(run, callbacks=callbacks).folder
     report = write_report(run, catalog=catalog, findings=findings, evaluation=evaluation)
     return Outcome(catalog, findings, arrays, run, evaluation, report, bundle, board)
 

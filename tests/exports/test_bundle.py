@@ -45,6 +45,38 @@ def test_a_bundle_is_whole_and_says_what_it_is(digits: Any, bundle: Path) -> Non
     assert str(digits.run.folder.parent) not in (bundle / "bundle.json").read_text(), "no path of this machine"
 
 
+def test_an_export_tells_its_callbacks_and_reads_the_model_once(
+    digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    told: list[tuple[Any, ...]] = []
+
+    class Follow(ht.Callback):
+        def begin(self, stage: str, **facts: Any) -> None:
+            told.append(("begin", stage, facts["run"]))
+
+        def progress(self, stage: str, done: int, total: int, **facts: Any) -> None:
+            told.append((stage, done, total, facts["unit"]))
+
+        def end(self, stage: str, state: str = "complete", **facts: Any) -> None:
+            told.append(("end", stage, state))
+
+    loaded: list[str] = []
+    load = keras.models.load_model
+    monkeypatch.setattr(keras.models, "load_model", lambda path, **rest: loaded.append(str(path)) or load(path, **rest))
+    run = ht.Run.open(shutil.copytree(digits.run.folder, tmp_path / "run", ignore=lambda *_: ["bundle"]))
+    ht.evaluate(run, prepared=digits.prepared, again=True)
+    ht.export(run, tmp_path / "bundle", callbacks=[Follow()])
+    steps = [("export", done, 2, "models") for done in (1, 2)]
+    assert told == [("begin", "export", run.name), *steps, ("end", "export", "complete")]
+    assert loaded == [str(run.model_path)], "the tested model is the exported one"
+    told.clear()
+    with pytest.raises(DiskFull):
+        ht.export(run, Path("/proc/none"), callbacks=[Follow()])
+    assert told[-1] == ("end", "export", "failed")
+
+
 def test_golden_images_are_real_and_of_every_kind(digits: Any, bundle: Path) -> None:
     golden = verify.read_bundle(bundle).golden
     validation = np.asarray(digits.prepared.validation.images)

@@ -116,6 +116,7 @@ def export(
         typer.Option(help="Output folder; by default bundle/ or exports/FORMAT-PRECISION/ in the run folder."),
     ] = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Export the model, verified against the Keras model on validation images.
 
@@ -123,9 +124,12 @@ def export(
     on training images. An export whose predictions differ too much from the Keras model's is refused.
     """
     from housetrain.cli import terminal
+    from housetrain.cli.progress_bar import callbacks_for
     from housetrain.exports.bundle import export as export_run
 
-    made = export_run(run, output, format=format_, precision=one_of("precision", precision, _BITS))
+    callbacks = callbacks_for(quiet=quiet)
+    bits = one_of("precision", precision, _BITS)
+    made = export_run(run, output, format=format_, precision=bits, callbacks=callbacks)
     if json_:
         terminal.print_json(made.to_json())
         return
@@ -139,12 +143,13 @@ _BITS = ("fp32", "bf16", "fp16", "int8")
 
 
 @app.command(epilog="Example:  housetrain benchmark RUN")
-def benchmark(run: _RUN, json_: Json = False) -> None:
+def benchmark(run: _RUN, json_: Json = False, quiet: Quiet = False) -> None:
     """Compare size, speed and accuracy of the model in every format and precision available here. Keeps no files."""
     from housetrain.cli import terminal
+    from housetrain.cli.progress_bar import callbacks_for
     from housetrain.exports.bundle import benchmark as benchmark_run
 
-    found = benchmark_run(run)
+    found = benchmark_run(run, callbacks=callbacks_for(quiet=quiet))
     if json_:
         terminal.print_json(found.to_json())
         return

@@ -37,6 +37,7 @@ from housetrain.inference.fastest import LARGE, keras_engine, serving_precision
 from housetrain.inference.formats import FORMATS, format_named
 from housetrain.inference.model_format import TOLERANCES, ModelFormat
 from housetrain.system import store
+from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import refuse_links
 from housetrain.training.run import Run
 
@@ -86,6 +87,7 @@ def export(
     *,
     format: str | None = None,  # noqa: A002 - the flag's name
     precision: Precision = "fp32",
+    callbacks: Sequence[Callback] = (),
 ) -> Exported:
     """Write the model of a run as a bundle, compared with the Keras model before it appears.
 
@@ -98,6 +100,7 @@ def export(
             ``exports/FORMAT-PRECISION`` for a given format.
         format: Write this format alone: a name in `housetrain.inference.formats.FORMATS`.
         precision: One of the format's precisions; only with ``format``.
+        callbacks: Follow the work: stage ``export``, one step a model.
 
     Returns:
         The bundle's folder, and the comparison on up to 512 validation images, or on 32 for the default bundle.
@@ -118,49 +121,56 @@ def export(
     run = run if isinstance(run, Run) else Run.open(Path(run))
     refuse_links(run.folder)
     if file_format is None:
-        return _export_bundle(run, Path(folder) if folder is not None else run.folder / "bundle")
-    target = Path(folder) if folder is not None else run.folder / "exports" / f"{format}-{precision}"
+        target = Path(folder) if folder is not None else run.folder / "bundle"
+    else:
+        target = Path(folder) if folder is not None else run.folder / "exports" / f"{format}-{precision}"
     _refuse_other_folders(target)
-    source = _Source.of(run, images=IMAGES)
-    rows = _write(source, target, (file_format, precision), [])
-    return Exported(target, (source.keras_row(), *(row for row in rows if format != "keras")))
+    events = Callbacks(callbacks)
+    with events.stage("export", run=run.name, folder=str(target)):
+        source = _Source.of(run, images=_FEW if file_format is None else IMAGES)
+        if file_format is None:
+            rows = _write(source, target, (FORMATS["keras"], "fp32"), _also(source), events)
+            return Exported(target, tuple(sorted(rows, key=lambda row: row.format != "keras")))
+        rows = _write(source, target, (file_format, precision), [], events)
+        return Exported(target, (source.keras_row(), *(row for row in rows if format != "keras")))
 
 
-def _export_bundle(run: Run, target: Path) -> Exported:
-    """Write the Keras model and, where OpenVINO is installed, the same model for OpenVINO."""
-    _refuse_other_folders(target)
-    source = _Source.of(run, images=_FEW)
-    optional: list[_Wanted] = []
-    if FORMATS["openvino"].installed:
-        precision = str(run.recipe_json.get("precision", "auto"))
-        optional.append(
-            (FORMATS["openvino"], serving_precision(source.engine.model.count_params(), precision=precision))
-        )
-    rows = _write(source, target, (FORMATS["keras"], "fp32"), optional)
-    return Exported(target, tuple(sorted(rows, key=lambda row: row.format != "keras")))
+def _also(source: _Source) -> list[_Wanted]:
+    """Return what a run's own bundle holds beside the Keras model: the OpenVINO model, where OpenVINO is installed."""
+    if not FORMATS["openvino"].installed:
+        return []
+    precision = str(source.run.recipe_json.get("precision", "auto"))
+    return [(FORMATS["openvino"], serving_precision(source.engine.model.count_params(), precision=precision))]
 
 
-def benchmark(run: Run | Path | str, *, formats: Sequence[str] | None = None) -> Benchmark:
+def benchmark(
+    run: Run | Path | str, *, formats: Sequence[str] | None = None, callbacks: Sequence[Callback] = ()
+) -> Benchmark:
     """Export a run in every format and precision that this machine can write, and compare them. Keeps no files.
 
     Args:
         run: A run, or its folder.
         formats: Names of formats; all by default.
+        callbacks: Follow the work: stage ``export``, one step a model.
 
     Raises:
         IncompleteError: The run has no model yet.
         ModelError: A format is unknown, or the run's model is refused.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
-    source = _Source.of(run, images=IMAGES)
-    table, left_out = [source.keras_row()], dict[str, str]()
-    for file_format in map(format_named, FORMATS if formats is None else formats):
-        for precision in file_format.precisions if file_format.name != "keras" else ():
+    chosen = [format_named(name) for name in (FORMATS if formats is None else formats)]
+    wanted = [(one, precision) for one in chosen if one.name != "keras" for precision in one.precisions]
+    events = Callbacks(callbacks)
+    with events.stage("export", run=run.name, total=len(wanted)):
+        source = _Source.of(run, images=IMAGES)
+        table, left_out = [source.keras_row()], dict[str, str]()
+        for done, (file_format, precision) in enumerate(wanted, 1):
             try:
                 with tempfile.TemporaryDirectory(prefix="housetrain-") as scratch:
                     table.append(_make(source, Path(scratch), (file_format, precision)).row)
             except (ModelError, MissingExtra) as error:
                 left_out[f"{file_format.name} {precision}"] = error.what
+            events.progress("export", done, len(wanted), unit="models")
     return Benchmark(tuple(table), left_out)
 
 
@@ -263,7 +273,9 @@ def _make(source: _Source, folder: Path, wanted: _Wanted, *, timed: bool = True)
     return _Made(verify.ModelEntry(file_format.name, file_format.file, precision, tolerance, files), row, golden)
 
 
-def _write(source: _Source, target: Path, wanted: _Wanted, optional: Sequence[_Wanted]) -> tuple[Parity, ...]:
+def _write(
+    source: _Source, target: Path, wanted: _Wanted, optional: Sequence[_Wanted], events: Callbacks
+) -> tuple[Parity, ...]:
     """Write a bundle with the wanted model, preceded by the optional ones that can be made.
 
     The golden probabilities are those of the wanted model.
@@ -275,7 +287,8 @@ def _write(source: _Source, target: Path, wanted: _Wanted, optional: Sequence[_W
     with store.commit_folder(target.absolute().parent, target.name) as inside:
         main = _make(source, inside, wanted, timed=not optional)
         main.row.must_be_good()
-        for one in optional:
+        for done, one in enumerate(optional, 1):
+            events.progress("export", done, 1 + len(optional), unit="models")
             name, scratch = one[0].name, inside / f"making-{one[0].name}"
             scratch.mkdir()
             try:
@@ -289,6 +302,7 @@ def _write(source: _Source, target: Path, wanted: _Wanted, optional: Sequence[_W
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         made[wanted[0].name] = main
+        events.progress("export", 1 + len(optional), 1 + len(optional), unit="models")
         about = about_run(
             run,
             models=[one.entry for one in made.values()],

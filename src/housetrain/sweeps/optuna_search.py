@@ -50,14 +50,6 @@ DEFAULT_SPACE: dict[str, Any] = {
 """The default space: the tutorials' grid, and the settings that matter most for such models."""
 
 
-def space_from_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a space as `space_to_json` wrote it."""
-    return {
-        name: Range(choice["low"], choice["high"]) if isinstance(choice, Mapping) else list(choice)
-        for name, choice in value.items()
-    }
-
-
 def space_to_json(space: Mapping[str, Any]) -> dict[str, Any]:
     """Return a space as JSON-plain values."""
     return {

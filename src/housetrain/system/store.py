@@ -176,27 +176,6 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return values
 
 
-def keep_lines(path: Path, count: int) -> None:
-    """Cut a JSON-lines file, if it exists, to its first ``count`` lines. An incomplete last line is cut, too.
-
-    Raises:
-        DiskFull: It cannot be written.
-    """
-    data = _read(path)
-    if data is None:
-        return
-    end = 0
-    for _ in range(count):
-        newline = data.find(b"\n", end)
-        if newline < 0:
-            break
-        end = newline + 1
-    if end < len(data):
-        with disk_errors(path), open(open_own(path, os.O_RDWR), "r+b") as file:
-            file.truncate(end)
-            os.fsync(file.fileno())
-
-
 def _cut_torn_tail(handle: int) -> None:
     size = os.lseek(handle, 0, os.SEEK_END)
     end = size
