@@ -13,7 +13,7 @@ help:  ## show this list
 
 run: .venv/ready  ## set up, then train on the sample of handwritten digits
 	$(BIN)/housetrain sample digits sample/digits
-	$(BIN)/housetrain run sample/digits --epochs 15 --set flip=none --output runs/digits --prepared prepared/digits
+	$(BIN)/housetrain run sample/digits --output runs/digits --prepared prepared/digits
 
 test: .venv/ready-dev  ## set up, then lint, types, import rules and every quick test
 	$(MAKE) --no-print-directory lint types imports

@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from housetrain.data.split_manifest import SplitManifest
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.images.input_spec import InputSpec
+    from housetrain.models.choose import Ways
     from housetrain.sweeps.grid import Grid
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.plan import Plan
     from housetrain.training.ladder import Selected, StageRow
-
-_STAGES = 6  # of a backbone, side by side: 4,048 features of EfficientNet-Lite0
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ def run(
         folder: Class folders of images: ``folder/<class>/**/image``. Only read.
         output: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
             this run.
-        recipe: What to train; by default what suits the images. Photographs: pretrained features in two ways, with
-            ``time_limit_s`` in the settings also fine-tuning and training from scratch; validation loss selects.
+        recipe: What to train; by default what suits the images: pretrained features, training from scratch, or both
+            where it is in doubt; with ``time_limit_s`` in the settings also fine-tuning. Validation loss selects.
         settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
         sweep: Train these recipes, such as ``Grid()``, and continue with the one of the lowest validation loss;
             ``output`` is then the sweep folder. See `housetrain.sweep`.
@@ -106,7 +105,6 @@ def run(
         HousetrainError: Any other error of the tree in `housetrain.errors`.
     """
     from housetrain.data.output import refuse_inside
-    from housetrain.models.choose import SCRATCH, suited
 
     request = _Request.of(recipe, settings, sweep)
     for target in (output, prepared):
@@ -118,9 +116,8 @@ def run(
         label_options=label_options,
     )  # fmt: skip
     chosen = request.suited(catalog, Callbacks(callbacks))
-    if request.in_stages(chosen):
-        scratch = suited(request.presets[SCRATCH], catalog)
-        best = _selected(manifest, chosen, scratch, output, prepared, workers=workers, callbacks=callbacks)
+    if not isinstance(chosen, Recipe):
+        best = _selected(manifest, chosen, output, prepared, workers=workers, callbacks=callbacks)
         return replace(_finished(best.run, None, best.prepared, catalog, findings, callbacks), stages=best.rows)
     arrays = _prepared(manifest, chosen, prepared, workers=workers, callbacks=callbacks)
     trained, board = _trained(arrays, chosen, request.plan, manifest, output, workers=workers, callbacks=callbacks)
@@ -168,63 +165,51 @@ class _Request(NamedTuple):
         check_feasible(chosen, spec_of(chosen))
         return cls(chosen, presets, None)
 
-    def suited(self, catalog: Catalog, events: Callbacks) -> Recipe:
-        """Return the recipe with what it leaves open set by the images."""
-        from housetrain.models.choose import choose, suited
+    def suited(self, catalog: Catalog, events: Callbacks) -> Recipe | Ways:
+        """Return the recipe with what it leaves open set by the images; or all ways, where the images choose."""
+        from housetrain.models.choose import suited, ways_of
 
         if self.plan is not None:
             return self.recipe
-        recipe = self.recipe
-        if self.presets:
-            recipe, why = choose(self.presets, catalog)
-            events.note(f"Model {recipe.model}: {why}")
-        return suited(recipe, catalog)
-
-    def in_stages(self, chosen: Recipe) -> bool:
-        """Return whether several ways to train are tried: the images, not the settings, chose the pretrained one."""
-        return len(self.presets) > 1 and chosen.frozen and chosen.head == "logistic"
+        if not self.presets:
+            return suited(self.recipe, catalog)
+        chosen, why = ways_of(self.presets, catalog)
+        events.note(f"Model {why}")
+        return chosen
 
 
 def _selected(
     manifest: SplitManifest,
-    first: Recipe,
-    scratch: Recipe,
+    ways: Ways,
     output: Path | str | None,
     folder: Path | str | None,
     *,
     workers: int | None,
     callbacks: Sequence[Callback],
 ) -> Selected:
-    """Train in stages, cheap ones first, and return the run with the lowest validation loss."""
+    """Train in stages, and return the run with the lowest validation loss."""
     from housetrain.models.choose import spec_of
-    from housetrain.training.finetune import finetuned_recipe
-    from housetrain.training.ladder import Stage, climb, holds
+    from housetrain.system.machine import cores
+    from housetrain.training.auto_stages import stages_of
+    from housetrain.training.ladder import climb, holds
 
-    limit, first, scratch = first.time_limit_s, first.but(time_limit_s=None), scratch.but(time_limit_s=None)
-    request = {"first": first.to_json(), "data": manifest.fingerprint, "time_limit_s": limit}
+    request = {"first": ways.recipe.to_json(), "data": manifest.fingerprint, "time_limit_s": ways.time_limit_s}
     arrays: dict[InputSpec, Prepared] = {}
 
     def prepare(recipe: Recipe) -> Prepared:
         spec = spec_of(recipe)
         if spec not in arrays:
             target = None if folder is None else Path(folder)
-            if target is not None and spec != spec_of(first):
+            if target is not None and spec != spec_of(ways.recipe):
                 target = target.with_name(f"{target.name}-{spec.height}x{spec.width}-{spec.color_mode}")
             arrays[spec] = _prepared(manifest, recipe, target, workers=workers, callbacks=callbacks)
         return arrays[spec]
 
-    def tuned(best: Run | None) -> Recipe:
-        assert best is not None  # not the first stage
-        return finetuned_recipe(best)
-
-    stages = (
-        Stage("pretrained", lambda _: first, cheap=True),
-        Stage("several-stages", lambda _: first.but(stages=_STAGES), cheap=True),
-        Stage("fine-tuned", tuned),
-        Stage("from-scratch", lambda _: scratch, rescue=True),
-    )
+    stages = stages_of(ways, images=sum(manifest.counts()["train"].values()), cores=cores())
     target = Path(output) if output else _free_folder(manifest.root, lambda found: holds(found, request))
-    return climb(target, stages, prepare, request=request, time_limit_s=limit, callbacks=callbacks)
+    return climb(
+        target, stages, prepare, first=ways.recipe, request=request, time_limit_s=ways.time_limit_s, callbacks=callbacks
+    )
 
 
 def _prepared(

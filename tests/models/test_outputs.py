@@ -11,7 +11,7 @@ import pytest
 import housetrain
 from housetrain.errors import ModelError
 from housetrain.evaluation.metrics import log_loss
-from housetrain.models.outputs import class_probabilities, cross_entropy
+from housetrain.models.outputs import class_probabilities, cross_entropy, tempered
 from housetrain.training.losses import scores
 
 
@@ -51,3 +51,19 @@ def test_the_clip_stands_once_in_the_package() -> None:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value == 1e-7
     }
     assert found == {"outputs.py"}
+
+
+def test_the_temperature_undoes_how_sure_a_model_is_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(400, 3))
+    truth = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(3, p=row) for row in truth])
+    best = cross_entropy(labels, tempered(labels, truth)).mean()
+    for factor in (0.3, 3.0):
+        other = truth**factor / (truth**factor).sum(axis=1, keepdims=True)
+        found = tempered(labels, other)
+        assert cross_entropy(labels, found).mean() == pytest.approx(best, abs=1e-5)
+        assert np.array_equal(found.argmax(axis=1), truth.argmax(axis=1))
+        assert found.sum(axis=1) == pytest.approx(1)
+    certain = np.eye(3, dtype=np.float32)[labels]
+    assert 0 <= cross_entropy(labels, tempered(labels, certain)).mean() < 1e-5

@@ -121,12 +121,12 @@ def test_features_make_batches_too() -> None:
 
 
 # ------------------------------------------------------------------------------------------------- targets, weights
-def test_class_weights_make_classes_count_alike() -> None:
+def test_class_weights_are_the_square_root_of_what_makes_classes_count_alike() -> None:
     labels = np.array([0] * 90 + [1] * 10)
     weights = class_weights(labels, 2)
     assert weights is not None
-    assert np.bincount(labels, weights=weights[labels]).tolist() == pytest.approx([50, 50])
-    assert weights[labels].mean() == pytest.approx(1)
+    assert np.bincount(labels, weights=weights[labels]).tolist() == pytest.approx([75, 25])
+    assert weights[1] / weights[0] == pytest.approx(3) and weights[labels].mean() == pytest.approx(1)
     assert class_weights(np.array([0, 1, 0, 1]), 2) is None
     absent = class_weights(np.array([0, 0, 1]), 3)
     assert absent is not None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import StoreError
-from housetrain.models.outputs import cross_entropy
+from housetrain.models.outputs import cross_entropy, tempered
 from housetrain.models.recipe import Recipe
 from housetrain.system import json_text, store
 from housetrain.system.events import Callback, Callbacks
@@ -38,15 +38,15 @@ class Stage(NamedTuple):
 
     Attributes:
         name: Name of its folder.
-        recipe: Returns its recipe, given the best run so far; ``None`` for the first stage.
-        cheap: Whether it is trained without a time limit, too.
-        rescue: Whether it is trained in any case where the best run is not clearly better than the majority class.
+        recipe: Returns its recipe, given what the stages before gave.
+        wanted: Returns whether it is trained, given the same. The first stage is trained in any case.
+        whole: Whether it is trained to its end even when the time is over.
     """
 
     name: str
-    recipe: Callable[[Run | None], Recipe]
-    cheap: bool = False
-    rescue: bool = False
+    recipe: Callable[[Standing], Recipe]
+    wanted: Callable[[Standing], bool]
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class StageRow:
     Attributes:
         name: See `Stage`.
         seconds: Preparing and training.
-        val_loss: Lowest validation loss.
+        val_loss: Validation loss at the temperature that suits the validation images: label smoothing and class
+            weights change how sure a model is, and ways that differ in them are compared here.
         val_accuracy: Validation accuracy of the same weights.
         gain: How much lower the validation loss is than the best before; 0 for the first stage.
         gain_error: Standard error of ``gain``, from the differences image by image.
@@ -75,6 +76,46 @@ class StageRow:
     def improved(self) -> bool:
         """Whether the gain is larger than its standard error."""
         return self.gain > self.gain_error
+
+
+class Standing(NamedTuple):
+    """What the stages so far gave.
+
+    Attributes:
+        rows: Their rows.
+        runs: Stage name -> its run.
+        best: The run with the lowest validation loss.
+        prepared: The images of that run.
+        limit_s: Seconds for all stages together, or ``None``.
+    """
+
+    rows: tuple[StageRow, ...]
+    runs: Mapping[str, Run]
+    best: Run
+    prepared: Prepared
+    limit_s: float | None
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left; infinity without a limit."""
+        return math.inf if self.limit_s is None else self.limit_s - sum(row.seconds for row in self.rows)
+
+    @property
+    def error(self) -> float:
+        """Share of the validation images that the best run classifies wrongly."""
+        return 1 - float((self.best.result or {})["val_accuracy"])
+
+    @property
+    def mistakes(self) -> int:
+        """Number of validation images that the best run classifies wrongly."""
+        return round(self.error * len(self.prepared.validation))
+
+    def beats_majority(self, run: Run) -> bool:
+        """Return whether the validation accuracy is two standard errors above the share of the largest class."""
+        labels = self.prepared.validation.labels
+        majority = np.bincount(labels).max() / len(labels)
+        accuracy = float((run.result or {})["val_accuracy"])
+        return bool(accuracy - 2 * math.sqrt(accuracy * (1 - accuracy) / len(labels)) > majority)
 
 
 class Selected(NamedTuple):
@@ -96,20 +137,18 @@ def climb(
     stages: Sequence[Stage],
     prepare: Callable[[Recipe], Prepared],
     *,
+    first: Recipe,
     request: dict[str, Any],
     time_limit_s: float | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Selected:
-    """Train the stages in order, as long as it pays, and select the one with the lowest validation loss.
-
-    Without a time limit these are the cheap stages. With one, the next stage is trained while time is left and the
-    last one lowered the validation loss by more than its standard error. A ``rescue`` stage is also trained where the
-    best run is not clearly better than the majority class.
+    """Train the wanted stages in order, and select the one with the lowest validation loss.
 
     Args:
         folder: The run folder.
-        stages: The first one is always trained to its end.
+        stages: In the order of training. No stage is begun when the time is over, except the first.
         prepare: Returns the images for a recipe; each of the same split.
+        first: The recipe of the first stage.
         request: JSON-plain: what was asked for. Another request needs another folder.
         time_limit_s: Seconds for all stages together.
         callbacks: Follow the training.
@@ -119,34 +158,46 @@ def climb(
     """
     _claim(folder, request)
     events, rows = Callbacks(callbacks), [StageRow(**row) for row in store.read_json(folder / STAGES_FILE)["rows"]]
-    best: tuple[Run, Prepared] | None = None
-    done: list[StageRow] = []
+    standing: Standing | None = None
     for stage in stages:
         target = folder / "stages" / stage.name
-        used = sum(row.seconds for row in done)
-        if best is not None and not target.exists() and not _wanted(stage, done, best, used, time_limit_s):
+        if standing is not None and not target.exists() and (standing.left_s <= 0 or not stage.wanted(standing)):
             continue
         start = time.monotonic()
-        recipe = _recipe_of(stage, target, best, None if time_limit_s is None else time_limit_s - used)
+        recipe = first if standing is None else _recipe_of(stage, target, standing)
         prepared = prepare(recipe)
         run = train(prepared, recipe, target, callbacks=callbacks)
-        result = run.result or {}
         known = next((row.seconds for row in rows if row.name == stage.name), 0.0)
-        gain, error = (0.0, 0.0) if best is None else _gain(*best, run, prepared)
-        seconds = known or round(max(time.monotonic() - start, float(result["seconds"])), 1)
-        done.append(StageRow(stage.name, seconds, result["val_loss"], result["val_accuracy"], gain, error))
-        if best is None or gain > 0:
-            best = run, prepared
-        done = [replace(row, best=row.name == best[0].folder.name) for row in done]
+        seconds = known or round(max(time.monotonic() - start, float((run.result or {})["seconds"])), 1)
+        standing = _with(standing, stage.name, run, prepared, seconds, time_limit_s)
         if not known:  # else the file has this row and perhaps later ones
-            store.write_json_atomic(folder / STAGES_FILE, {"request": request, "rows": [asdict(row) for row in done]})
+            plain = [asdict(row) for row in standing.rows]
+            store.write_json_atomic(folder / STAGES_FILE, {"request": request, "rows": plain})
+        row = standing.rows[-1]
         events.note(
-            f"Stage {stage.name}: {seconds:.0f} s, validation loss {result['val_loss']:.4f}, "
-            f"accuracy {result['val_accuracy']:.1%}{', best so far' if done[-1].best and len(done) > 1 else ''}"
+            f"Stage {stage.name}: {seconds:.0f} s, validation loss {row.val_loss:.4f}, "
+            f"accuracy {row.val_accuracy:.1%}{', best so far' if row.best and len(standing.rows) > 1 else ''}"
         )
-    assert best is not None
-    _copy(best[0], folder)
-    return Selected(Run(folder), best[1], tuple(done))
+    assert standing is not None
+    _copy(standing.best, folder)
+    return Selected(Run(folder), standing.prepared, standing.rows)
+
+
+def _with(
+    before: Standing | None, name: str, run: Run, prepared: Prepared, seconds: float, limit_s: float | None
+) -> Standing:
+    """Return the standing after a stage."""
+    losses, accuracy = _losses(run, prepared), float((run.result or {})["val_accuracy"])
+    if before is None:
+        row = StageRow(name, seconds, float(losses.mean()), accuracy, best=True)
+        return Standing((row,), {name: run}, run, prepared, limit_s)
+    lower = _losses(before.best, before.prepared) - losses
+    gain = float(lower.mean())
+    error = float(lower.std(ddof=1) / math.sqrt(len(lower))) if len(lower) > 1 else math.inf
+    best, images = (run, prepared) if gain > 0 else (before.best, before.prepared)
+    rows = (*before.rows, StageRow(name, seconds, float(losses.mean()), accuracy, gain, error))
+    marked = tuple(replace(row, best=row.name == best.folder.name) for row in rows)
+    return Standing(marked, {**before.runs, name: run}, best, images, limit_s)
 
 
 def _claim(folder: Path, request: dict[str, Any]) -> None:
@@ -164,47 +215,25 @@ def _claim(folder: Path, request: dict[str, Any]) -> None:
     store.write_json_atomic(folder / STAGES_FILE, {"request": request, "rows": []})
 
 
-def _recipe_of(stage: Stage, target: Path, best: tuple[Run, Prepared] | None, left_s: float | None) -> Recipe:
+def _recipe_of(stage: Stage, target: Path, standing: Standing) -> Recipe:
     """Return the recipe that the stage was started with, else a new one that ends when the time is over."""
     if (target / "recipe.json").is_file():
         return Recipe.from_json(Run(target).recipe_json)
-    recipe = stage.recipe(best[0] if best else None)
-    return recipe if left_s is None or stage.cheap else recipe.but(time_limit_s=round(max(1.0, left_s), 1))
-
-
-def _wanted(
-    stage: Stage, done: Sequence[StageRow], best: tuple[Run, Prepared], used_s: float, limit_s: float | None
-) -> bool:
-    if limit_s is not None and used_s >= limit_s:
-        return False
-    if stage.rescue and not _beats_majority(*best):
-        return True
-    return stage.cheap if limit_s is None else len(done) == 1 or done[-1].improved
-
-
-def _beats_majority(run: Run, prepared: Prepared) -> bool:
-    """Return whether the validation accuracy is two standard errors above the share of the largest class."""
-    labels = prepared.validation.labels
-    majority = np.bincount(labels).max() / len(labels)
-    accuracy = float((run.result or {})["val_accuracy"])
-    return bool(accuracy - 2 * math.sqrt(accuracy * (1 - accuracy) / len(labels)) > majority)
-
-
-def _gain(before: Run, images: Prepared, after: Run, other: Prepared) -> tuple[float, float]:
-    """Return how much lower the loss of ``after`` is, and the standard error of that, over the same images."""
-    lower = _losses(before, images) - _losses(after, other)
-    return float(lower.mean()), float(lower.std(ddof=1) / math.sqrt(len(lower))) if len(lower) > 1 else math.inf
+    recipe = stage.recipe(standing)
+    if standing.limit_s is None or stage.whole:
+        return recipe
+    return recipe.but(time_limit_s=round(max(1.0, min(standing.left_s, recipe.time_limit_s or math.inf)), 1))
 
 
 def _losses(run: Run, prepared: Prepared) -> NDArray[np.float64]:
-    """Return the cross-entropy of each validation image."""
+    """Return the cross-entropy of each validation image, at the temperature that suits them all."""
     labels = prepared.validation.labels
     found = run.validation_probabilities(len(labels))
     if found is None:
         raise StoreError(
             "The validation outputs of a stage are missing", do="remove its folder", folder=str(run.folder)
         )
-    return cross_entropy(labels, found)
+    return cross_entropy(labels, tempered(labels, found))
 
 
 def _copy(run: Run, folder: Path) -> None:

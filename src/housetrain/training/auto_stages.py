@@ -1,0 +1,121 @@
+"""The stages of `run` where the images, not the settings, choose the model: which are trained, and in which order.
+
+In: a recipe for each way to train, what kind of images they are. Out: the stages for `ladder.climb`. It does not know
+the images themselves, how a stage is trained, or the test split.
+
+The kind of images decides only which way comes first. The other way is trained where the first leaves room for it, at
+the cheap end before in full. All thresholds are module constants; docs/log.md has what they were measured on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+from housetrain.models.choose import PRETRAINED, SCRATCH, SMALL, Ways
+from housetrain.models.recipe import Recipe
+from housetrain.training.finetune import finetuned_recipe
+from housetrain.training.ladder import Stage, Standing
+
+_STAGES = 6  # of a backbone, side by side: 4,048 features of EfficientNet-Lite0
+_CLEAR_ERROR, _CLEAR_MISTAKES = 0.02, 3
+"""At most this share, or this many, of the validation images wrong: no other way could be seen to be better."""
+_TRIAL_EPOCHS, _TRIAL_IMAGES = (3, 10), 16_000  # epochs of the cheap trial; images that all of them see together
+_STILL_FALLS_TO = 0.15
+"""Share of a trial's validation error that the whole training may be left with."""
+_PATIENCE, _LEAST_S = 10.0, 300.0
+"""Without a time limit: a way that is in doubt may take this many times the seconds so far, or these seconds."""
+_FINETUNE: Mapping[str, object] = {
+    "optimizer": "adamw",
+    "learning_rate": 4e-4,
+    "schedule": "cosine",
+    "weight_decay": 0.01,
+    "zoom": 0.0,
+    "rotate": 0.0,
+    "contrast": 0.0,
+}
+_FINETUNE_EPOCHS, _ALL_LAYERS = 8, 1000
+_FINETUNE_IMAGES_PER_S = 8.0  # per core, at 224 pixels: measured on AVX-512 cores, other work running beside
+
+
+def stages_of(ways: Ways, images: int, cores: int) -> tuple[Stage, ...]:
+    """Return the stages in the order of training.
+
+    Args:
+        ways: The recipes.
+        images: Number of training images.
+        cores: Of this machine: fine-tuning gets the epochs that fit into the time that is left.
+    """
+    pretrained = Stage("pretrained", lambda _: ways.pretrained, in_doubt, whole=True)
+    wide = Stage("several-stages", lambda _: ways.pretrained.but(stages=_STAGES), _pretrained_is_best, whole=True)
+    trial = Stage("scratch-trial", lambda _: _trial(ways.scratch, images), in_doubt)
+    tuned = Stage("fine-tuned", partial(_tuned, images=images, cores=cores), _wants_tuning)
+    scratch = Stage("from-scratch", partial(_in_time, ways.scratch), _is_promising)
+    small = Stage("small", lambda _: ways.recipe, in_doubt, whole=True)
+    return {
+        SMALL: (small, pretrained, wide, trial, scratch, tuned),
+        SCRATCH: (scratch._replace(whole=True), pretrained, wide, tuned),
+        PRETRAINED: (pretrained, wide, trial, tuned, scratch),
+    }[ways.first]
+
+
+def in_doubt(standing: Standing) -> bool:
+    """Return whether the best run makes enough mistakes on the validation images for another way to be better."""
+    return standing.mistakes > _CLEAR_MISTAKES and standing.error > _CLEAR_ERROR
+
+
+def _pretrained_is_best(standing: Standing) -> bool:
+    """Return whether pretrained features have the lowest validation loss so far."""
+    return standing.best.folder.name == "pretrained"
+
+
+def _wants_tuning(standing: Standing) -> bool:
+    """Return whether there is time for fine-tuning, and a pretrained model to start from that nothing else beats."""
+    return standing.left_s < math.inf and standing.best.folder.name in ("pretrained", "several-stages")
+
+
+def _tuned(standing: Standing, *, images: int, cores: int) -> Recipe:
+    """Return the recipe that trains every layer of the best run, for the epochs that fit into the time that is left."""
+    side = standing.prepared.spec.height
+    rate = _FINETUNE_IMAGES_PER_S * cores * (224 / side) ** 2
+    epochs = max(1, min(_FINETUNE_EPOCHS, int(standing.left_s * rate / images)))
+    return finetuned_recipe(standing.best, layers=_ALL_LAYERS, epochs=epochs, **_FINETUNE)
+
+
+def _trial(scratch: Recipe, images: int) -> Recipe:
+    """Return a short training from scratch, its learning rate falling to zero as in the whole one."""
+    least, most = _TRIAL_EPOCHS
+    return _with_epochs(scratch, max(least, min(most, _TRIAL_IMAGES // max(1, images))))
+
+
+def _with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Return the recipe with at most so many epochs; the warm-up keeps its share of them."""
+    epochs = min(epochs, recipe.epochs)
+    return recipe.but(epochs=epochs, warmup_epochs=round(recipe.warmup_epochs * epochs / recipe.epochs, 3))
+
+
+def _is_promising(standing: Standing) -> bool:
+    """Return whether the whole training from scratch may end better than the best run.
+
+    It may where the trial learned more than the most frequent class, and its error, reduced as much as the longer
+    training ever reduced it, is that of the best run. It also is where nothing beats the most frequent class.
+    """
+    trial = standing.runs.get("scratch-trial")
+    if not standing.beats_majority(standing.best):
+        return True
+    if trial is None or not standing.beats_majority(trial):
+        return False
+    return _STILL_FALLS_TO * (1 - float((trial.result or {})["val_accuracy"])) <= standing.error
+
+
+def _in_time(scratch: Recipe, standing: Standing) -> Recipe:
+    """Return the training from scratch with the epochs that its time allows, by the seconds of the trial's epochs."""
+    trial = standing.runs.get("scratch-trial")
+    if trial is None:
+        return scratch
+    facts = trial.result or {}
+    seconds = float(facts["seconds"]) / max(1, int(facts["epochs_run"]))
+    spent = sum(row.seconds for row in standing.rows)
+    allowed = standing.left_s if standing.limit_s is not None else max(_LEAST_S, _PATIENCE * spent)
+    return _with_epochs(scratch, max(_TRIAL_EPOCHS[1], int(allowed / seconds)))

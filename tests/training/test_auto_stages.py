@@ -1,0 +1,113 @@
+"""Which stages `run` trains where the images choose the model: decided by what the stages before gave."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from housetrain.models.choose import PRETRAINED, SCRATCH, SMALL, Ways
+from housetrain.models.recipe import Recipe
+from housetrain.training.auto_stages import in_doubt, stages_of
+from housetrain.training.ladder import Stage, StageRow, Standing
+
+LITE, BEST = Recipe.of("efficientnet-lite0"), Recipe.of("best")
+CNN = Recipe.of("cnn", conv=2)
+
+
+def a_run(name: str, accuracy: float, **result: Any) -> Any:
+    recipe = (BEST if "scratch" in name else LITE).to_json()
+    return SimpleNamespace(
+        folder=Path(name), name=name, complete=True, recipe_json=recipe, model_path=Path(name, "model.keras"),
+        result={"val_accuracy": accuracy, "seconds": 20.0, "epochs_run": 10, **result},
+    )  # fmt: skip
+
+
+def standing(*runs: Any, best: int = 0, limit_s: float | None = None, majority: float = 0.5, n: int = 400) -> Standing:
+    """What the ladder knows after ``runs``, each of 20 seconds, with ``n`` validation images of two classes."""
+    labels = (np.arange(n) >= majority * n).astype(np.int64)
+    prepared: Any = SimpleNamespace(
+        validation=SimpleNamespace(labels=labels, __len__=lambda: n), spec=SimpleNamespace(height=224)
+    )
+    prepared.validation = _Split(labels)
+    rows = tuple(StageRow(run.folder.name, 20.0, 0.1, run.result["val_accuracy"]) for run in runs)
+    return Standing(rows, {run.folder.name: run for run in runs}, runs[best], prepared, limit_s)
+
+
+class _Split:
+    def __init__(self, labels: np.ndarray) -> None:
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def stages(first: str, images: int = 2000, cores: int = 2) -> dict[str, Stage]:
+    ways = Ways(LITE, BEST, CNN if first == SMALL else None, first, None)
+    return {stage.name: stage for stage in stages_of(ways, images, cores)}
+
+
+def test_the_kind_of_images_decides_which_way_is_first_and_both_ways_are_there() -> None:
+    assert list(stages(PRETRAINED)) == ["pretrained", "several-stages", "scratch-trial", "fine-tuned", "from-scratch"]
+    assert list(stages(SCRATCH)) == ["from-scratch", "pretrained", "several-stages", "fine-tuned"]
+    assert list(stages(SMALL))[:2] == ["small", "pretrained"] and "from-scratch" in stages(SMALL)
+
+
+@pytest.mark.parametrize(("accuracy", "doubt"), [(0.99, False), (0.975, True), (0.985, False)])
+def test_another_way_is_tried_where_the_first_leaves_room(accuracy: float, doubt: bool) -> None:
+    now = standing(a_run("pretrained", accuracy))
+    assert in_doubt(now) is doubt and stages(PRETRAINED)["scratch-trial"].wanted(now) is doubt
+    assert stages(SMALL)["pretrained"].wanted(standing(a_run("small", accuracy))) is doubt
+
+
+def test_three_mistakes_of_a_few_images_are_no_doubt() -> None:
+    assert not in_doubt(standing(a_run("pretrained", 17 / 20), n=20))
+    assert in_doubt(standing(a_run("pretrained", 16 / 20), n=20))
+
+
+@pytest.mark.parametrize(
+    ("trial", "whole"),
+    [
+        (0.55, False),  # not clearly above the most frequent class
+        (0.70, False),  # 30 % of mistakes, of which 4.5 % may be left: more than 3 %
+        (0.85, True),  # 2.25 %
+    ],
+)
+def test_the_trial_decides_about_the_whole_training(trial: float, whole: bool) -> None:
+    now = standing(a_run("pretrained", 0.97), a_run("scratch-trial", trial))
+    assert stages(PRETRAINED)["from-scratch"].wanted(now) is whole
+
+
+def test_a_result_at_the_level_of_the_most_frequent_class_is_never_the_end() -> None:
+    weak = standing(a_run("pretrained", 0.73), a_run("scratch-trial", 0.72), majority=0.726)
+    assert stages(PRETRAINED)["from-scratch"].wanted(weak)
+    assert stages(SMALL)["from-scratch"].wanted(standing(a_run("small", 0.5)))
+
+
+def test_the_trial_is_short_and_the_whole_training_fits_its_time() -> None:
+    short = stages(PRETRAINED, images=2000)["scratch-trial"].recipe(standing(a_run("pretrained", 0.9)))
+    assert (short.epochs, short.warmup_epochs) == (8, pytest.approx(8 * 6 / 40))
+    assert stages(PRETRAINED, images=50_000)["scratch-trial"].recipe(standing(a_run("pretrained", 0.9))).epochs == 3
+    whole = stages(PRETRAINED)["from-scratch"]
+    both = a_run("pretrained", 0.9), a_run("scratch-trial", 0.9)
+    assert whole.recipe(standing(*both)).epochs == 40, "80 s; up to 400 s are allowed without a limit"
+    slow = a_run("scratch-trial", 0.9, seconds=200.0)  # 20 s an epoch
+    assert whole.recipe(standing(both[0], slow)).epochs == 20
+    assert whole.recipe(standing(both[0], slow, limit_s=340)).epochs == 15
+
+
+def test_fine_tuning_needs_a_time_limit_and_a_pretrained_model_that_is_the_best() -> None:
+    tuned = stages(PRETRAINED, images=400)["fine-tuned"]
+    best = a_run("pretrained", 0.98)
+    assert not tuned.wanted(standing(best)) and tuned.wanted(standing(best, limit_s=600))
+    assert not tuned.wanted(standing(best, a_run("from-scratch", 0.99), best=1, limit_s=600))
+    recipe = tuned.recipe(standing(best, limit_s=600))
+    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule, recipe.epochs) == ("adamw", 4e-4, "cosine", 8)
+    assert (recipe.flip, recipe.zoom, recipe.rotate, recipe.contrast) == ("horizontal", 0, 0, 0)
+    assert recipe.unfreeze > 500 and recipe.weights.endswith("model.keras")
+    assert tuned.recipe(standing(best, limit_s=80)).epochs < 8
+    assert math.isinf(standing(best).left_s)
