@@ -5,6 +5,7 @@ In: arrays and options. Out: bytes. Written without an image library, so that ea
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from hostile import animated, bad_crc_png, chunk, cmyk_jpeg, encode, jpeg, photo, png, png16, truncated, with_fake_end
+from images.profiles import jpeg_with_profile, profile
 from PIL import Image  # noqa: TID253
 
 Array = npt.NDArray[Any]
@@ -30,8 +32,12 @@ def tiff_of(
     orientation: int = 1,
     subfile: int = 0,
     bits: int = 0,
+    more: dict[int, tuple[str, list[int]]] | None = None,
 ) -> bytes:
-    """A TIFF of ``(height, width)`` or ``(height, width, samples)`` numbers, in one strip a plane or in tiles."""
+    """A TIFF of ``(height, width)`` or ``(height, width, samples)`` numbers, in one strip a plane or in tiles.
+
+    ``more`` are other tags, or other values: struct's letter and numbers.
+    """
     values = values[:, :, np.newaxis] if values.ndim == 2 else values
     order = ">" if big_endian else "<"
     height, width, samples = values.shape
@@ -65,8 +71,9 @@ def tiff_of(
         284: ("H", [2 if planar else 1]),
         339: ("H", [_KINDS[values.dtype.kind]] * samples),
     }
-    if samples == 4:
+    if samples in (2, 4):
         tags[338] = ("H", [2])
+    tags |= more or {}
     if tile:
         tags |= {322: ("I", [tile]), 323: ("I", [tile]), 324: ("I", []), 325: ("I", [len(body) for body in bodies])}
     else:
@@ -86,6 +93,37 @@ def tiff_of(
         entries += struct.pack(order + "HHI", tag, 3 if kind == "H" else 4, len(numbers)) + packed.ljust(4, b"\0")
     start = (b"MM\0*" if big_endian else b"II*\0") + struct.pack(order + "I", at)
     return start + content + struct.pack(order + "H", len(tags)) + entries + bytes(4) + more
+
+
+def big_tiff_of(image: Array) -> bytes:
+    """A big-endian BigTIFF of uint8 gray pixels, uncompressed."""
+    height, width = image.shape
+    tags = [
+        (256, width),
+        (257, height),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 16),
+        (277, 1),
+        (278, height),
+        (279, image.size),
+    ]
+    entries = b"".join(struct.pack(">HHQI4x", tag, 4, 1, value) for tag, value in tags)
+    start = struct.pack(">2sHHHQ", b"MM", 43, 8, 0, 16 + image.size)
+    return start + image.tobytes() + struct.pack(">Q", len(tags)) + entries + bytes(8)
+
+
+def with_larger_page_below(data: bytes, width: int) -> bytes:
+    """A little-endian TIFF whose tag 330 names a page of this width."""
+    at = data.index(struct.pack("<HHI", 330, 4, 1)) + 8
+    page = struct.pack("<HHHII", 1, 256, 4, 1, width) + bytes(4)
+    return data[:at] + struct.pack("<I", len(data)) + data[at + 4 :] + page
+
+
+def arithmetic_jpeg(*, progressive: bool = False) -> bytes:
+    """A JPEG of 48x32 pixels whose values are coded arithmetically (libjpeg-turbo 2.1 wrote it)."""
+    return base64.b64decode(_PROGRESSIVE_ARITHMETIC if progressive else _ARITHMETIC)
 
 
 def lossless_jpeg(image: Array) -> bytes:
@@ -186,6 +224,21 @@ def color_ramp(kind: str = "u1") -> Array:
     return np.stack((gray, gray[:, ::-1], np.full_like(gray, gray[0, 20])), axis=2)
 
 
+_ARITHMETIC = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNywtQFdBRkxOUlNSMj5aYV"
+    "pQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT0//yQARCAAg"
+    "ADADASIAAhEBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIRAxEAPwD/AK9rLow++mavL94DJil5tVB3cj4oUqMYanlKaAjyGPluvRpCJiHwPXzI/f"
+    "0u7mRLTZhGh3GTyU+FT7IMegMoh8+zssl4YGVY3u7WJq6SnSUMJ1jPXLB2NNBPOcgQ+v8AzYfbfugBGKji64+/1tRGLwTrgnO+IBrw/9k="
+)
+_PROGRESSIVE_ARITHMETIC = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNywtQFdBRkxOUlNSMj5aYV"
+    "pQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT0//ygARCAAg"
+    "ADADASIAAhEBAxEB/8wABgAQARD/2gAMAwEAAhADEAAAAf8AVRAEKflimFsKLDGLIYwe1zhJkK9Kucvj49uq+8Mg/8wABBAF/9oACAEBAAEFAq"
+    "PHfsNpVZ9Zk0D/zAAEEQX/2gAIAQMBAT8BF7beVAeEjPT/zAAEEQX/2gAIAQIBAT8BJkBd9fa/FVBFCDUf1YD/zAAEEAX/2gAIAQEABj8CsP/M"
+    "AAQQBf/aAAgBAQABPyHhKE7RCypAqv/aAAwDAQACAAMAAAAQx0kD95D/zAAEEQX/2gAIAQMBAT8QttD/zAAEEQX/2gAIAQIBAT8QYk1EgStJRt"
+    "YHBZ4T+2Mk5dcg/8wABBAF/9oACAEBAAE/EKY4rl2t68NiC4M2IP/Z"
+)
+
 ODD = {
     "lossless RGB.jpg": lambda: lossless_jpeg(photo(40, 60, 1)),
     "lossless gray.jpg": lambda: lossless_jpeg(photo(40, 60, 1)[:, :, 0]),
@@ -197,6 +250,11 @@ ODD = {
     "fake end.jpg": lambda: with_fake_end(jpeg(300, 400), 0.7),
     "bad profile.jpg": lambda: with_segment(jpeg(), 0xE2, b"ICC_PROFILE\0\5\2" + bytes(40)),
     "scan parameters.jpg": lambda: with_wrong_scan_parameters(jpeg()),
+    "arithmetic.jpg": arithmetic_jpeg,
+    "arithmetic progressive.jpg": lambda: arithmetic_jpeg(progressive=True),
+    "arithmetic truncated.jpg": lambda: arithmetic_jpeg()[:-40] + b"\xff\xd9",
+    "wide gamut.jpg": lambda: jpeg_with_profile(jpeg(seed=9), profile("Display P3")),
+    "XYB.jpg": lambda: jpeg_with_profile(jpeg(seed=9), profile("sRGB", called="XYB_Per")),
     "two components.jpg": lambda: _components(jpeg(), 2),
     "palette.gif": palette_gif,
     "animated.gif": animated,
@@ -206,11 +264,16 @@ ODD = {
     "two pages.tif": lambda: animated("TIFF"),
     "16 bit.png": lambda: png16(gray_ramp("u2")),
     "16 bit RGB.png": lambda: png16(color_ramp("u2"), color_type=2),
+    "16 bit with alpha.png": lambda: png16(np.dstack((gray_ramp("u2"), gray_ramp("u2"))), color_type=4),
     "rows missing.png": lambda: short_png(photo(40, 60, 4)[:, :, 0], 5),
     "rows missing interlaced.png": lambda: short_png(photo(40, 60, 4)[:, :, 0], 5, interlaced=True),
     "checksum.png": lambda: bad_crc_png(photo(seed=5)),
     "truncated.png": lambda: truncated(encode(photo(seed=6), "PNG"), 0.9),
     "large note.png": lambda: _noted(2_000_000),
+    "JPEG 2000.tif": lambda: tiff_of(color_ramp(), more={259: ("H", [34712])}),
+    "big.tif": lambda: big_tiff_of(gray_ramp()),
+    "photo.dng": lambda: tiff_of(color_ramp(), more={50706: ("I", [1])}),
+    "gray and alpha.tif": lambda: encode(np.dstack((gray_ramp(), gray_ramp())), "TIFF"),
     "1 bit.tif": lambda: tiff_of((gray_ramp() > 100).astype("u1"), bits=1),
     **{
         f"{kind} {name}{' planar' * planar}{' tiled' * bool(tile)}{' big' * big}{' zip' * compressed}.tif": (

@@ -21,10 +21,11 @@ from hostile import (
     jpeg,
     photo,
     scan_start,
+    truncated,
     with_fake_end,
 )
 from images.decoding import far, refused
-from images.odd_files import lossless_jpeg
+from images.odd_files import arithmetic_jpeg, lossless_jpeg, with_segment
 from PIL import Image  # noqa: TID253
 
 from housetrain.data.catalog import scan
@@ -75,6 +76,39 @@ def _usable(data: bytes) -> bool:
         assert error.reason in ("truncated", "empty file", "not an image") or error.reason.startswith("damaged")
         return False
     return True
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_an_arithmetic_coded_jpeg_is_read_whole_or_not_at_all(progressive: bool) -> None:
+    data = arithmetic_jpeg(progressive=progressive)
+    image = np.zeros((32, 48, 3), np.uint8)
+    rows, columns = np.indices((32, 48))
+    image[:, :, 0], image[:, :, 1], image[:, :, 2] = columns * 5, rows * 7, (columns // 8 + rows // 8) % 2 * 200 + 20
+    assert far(decode(data), image) < 25
+    assert np.array_equal(decode(data + bytes(1000)), decode(data))
+    for length in range(len(data) - 4):
+        assert not _usable(data[:length])
+    start = scan_start(data)
+    for length in range(start, len(data) - 5):
+        if progressive and length < len(data) - 12:
+            continue  # a cut between two scans cannot be told, as in any progressive file
+        cut = data[:length] + b"\xff\xd9"
+        for options in ({}, {"color_mode": "grayscale"}, {"at_least": (4, 4)}):
+            assert refused(cut, **options) == "truncated"
+
+
+def test_photos_of_phones_that_carry_more_than_a_photo() -> None:
+    """Motion photos append a film, Ultra HDR a second JPEG; XMP and MPF segments announce them."""
+    plain = jpeg(seed=40)
+    announced = with_segment(with_segment(plain, 0xE2, b"MPF\0II*\0" + bytes(60)), 0xE1, XMP)
+    film = b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + bytes(range(256)) * 40
+    for appended in (film, jpeg(30, 40, seed=41), b"\0\0SEFH" + bytes(200) + b"SEFT"):
+        seen = examine(announced + appended)
+        assert np.array_equal(seen.pixels, decode(plain)) and seen.oddity == "" and seen.header.frames == 1
+        assert refused(truncated(announced, 0.6)) == "truncated"
+
+
+XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:hdrgm='http://ns.adobe.com/hdr-gain-map/1.0/'/>"
 
 
 def verdict(data: bytes, **options: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -75,6 +76,48 @@ def test_16_bit_with_alpha() -> None:
     assert np.abs(decode(png16(values, color_type=4), color_mode="grayscale")[:, :, 0] - DEEP / 257).max() <= 1
     clear = np.dstack((DEEP, DEEP, DEEP, np.zeros_like(DEEP)))
     assert (decode(png16(clear, color_type=6), background=(1, 2, 3)) == (1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("white", [4095, None], ids=["of the folder", "its own"])
+def test_12_bits_of_gray_with_alpha_in_16(white: int | None) -> None:
+    alpha = np.full_like(RAMP, 65535)
+    alpha[:10] = 0
+    seen = examine(png16(np.dstack((RAMP, alpha)), color_type=4), color_mode="grayscale", white=white)
+    assert (seen.pixels[:10] == 255).all() and np.array_equal(seen.pixels[10:, :, 0], RIGHT[10:])
+    assert seen.peak == 4095
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_gray_of_few_bits_shows_the_background(bits: int) -> None:
+    levels = np.arange(1 << bits, dtype=np.uint8)
+    row = np.concatenate((levels, levels[: -len(levels) % (8 // bits)]))
+    packed = np.packbits(np.unpackbits(row[:, np.newaxis], axis=1)[:, 8 - bits :].ravel()).tobytes()
+    clear = len(levels) // 2
+    header = struct.pack(">IIBBBBB", len(row), 1, bits, 0, 0, 0, 0)
+    tail = chunk(b"tRNS", struct.pack(">H", clear)), chunk(b"IDAT", zlib.compress(b"\0" + packed))
+    gray = decode(png(chunk(b"IHDR", header), *tail), color_mode="grayscale", background=(77, 77, 77))[0, :, 0]
+    right = np.rint(row.astype(float) * 255 / (len(levels) - 1))
+    right[row == clear] = 77
+    assert np.array_equal(gray, right)
+
+
+def test_a_strict_warning_filter_changes_no_verdict() -> None:
+    odd = with_odd_exif(encode(photo(40, 60, 1), "TIFF"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        expected = decode(odd)
+    assert caught == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(decode(odd), expected)
+
+
+def with_odd_exif(data: bytes) -> bytes:
+    """A TIFF whose last tag points behind the end: Pillow warns of it."""
+    at = struct.unpack_from("<I", data, 4)[0]
+    count = struct.unpack_from("<H", data, at)[0]
+    entry = at + 2 + 12 * (count - 1)
+    return data[:entry] + struct.pack("<HHII", 33432, 2, 400, len(data) - 4) + data[entry + 12 :]
 
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)

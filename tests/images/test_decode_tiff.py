@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from hostile import truncated
-from images.odd_files import color_ramp, gray_ramp, tiff_of
+from images.decoding import refused
+from images.odd_files import big_tiff_of, color_ramp, gray_ramp, tiff_of, with_larger_page_below
 
 from housetrain.errors import DecodeError
 from housetrain.images.decode import decode, examine, probe
@@ -68,6 +69,52 @@ def test_one_bit_is_black_and_white() -> None:
 def test_the_preview_in_a_raw_file_is_not_the_image() -> None:
     with pytest.raises(DecodeError, match="camera RAW"):
         examine(tiff_of(color_ramp(), subfile=1))
+
+
+def test_a_raw_file_that_does_not_say_so_is_recognized() -> None:
+    sub_page = tiff_of(color_ramp(), more={330: ("I", [0])})
+    for data in (
+        tiff_of(color_ramp(), more={50706: ("I", [1])}),  # a DNG
+        tiff_of(gray_ramp(), more={262: ("H", [32803])}),  # values of the sensor
+        with_larger_page_below(sub_page, 57),
+    ):
+        assert refused(data).startswith("not a supported image (camera RAW")
+    assert decode(with_larger_page_below(sub_page, 28)).shape == (40, 56, 3)  # smaller copies for viewers
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(34712, "JPEG 2000"), (34887, "LERC"), (50001, "WebP"), (50002, "JPEG XL"), (4711, "number 4711")],
+)
+def test_a_compression_that_is_not_read_is_named(number: int, name: str) -> None:
+    for values in (color_ramp(), color_ramp("f4"), gray_ramp()):
+        assert refused(tiff_of(values, more={259: ("H", [number])})) == f"unsupported TIFF (compression: {name})"
+    assert refused(tiff_of(color_ramp("f4"), more={259: ("H", [50000])})) == "unsupported TIFF (compression: Zstandard)"
+
+
+def test_what_a_library_calls_by_number_has_words() -> None:
+    reason = refused(tiff_of(color_ramp(), more={259: ("H", [50000])}))  # not compressed this way
+    assert reason == "damaged (the pixels cannot be decoded)"
+
+
+def test_a_big_endian_big_tiff_is_unsupported() -> None:
+    assert refused(big_tiff_of(gray_ramp())) == "unsupported TIFF (8-bit unsigned, big-endian BigTIFF)"
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+def test_gray_with_alpha_is_right_or_refused(kind: str) -> None:
+    gray = gray_ramp(kind)
+    half = np.full_like(gray, 0.5 if kind == "f4" else np.iinfo(kind).max // 2)
+    used = 0
+    for options in ({}, {"planar": True}, {"compressed": True}, {"big_endian": True}):
+        try:
+            both = decode(tiff_of(np.dstack((gray, half)), **options), color_mode="grayscale", background=(0, 0, 0))
+        except DecodeError as error:
+            assert error.reason.startswith("unsupported TIFF ("), options
+            continue
+        used += 1
+        assert np.abs(both[:, :, 0].astype(int) - gray_ramp() / 2).max() <= 1, options
+    assert used == (3 if kind == "u1" else 0)
 
 
 def test_the_layout_of_both_byte_orders() -> None:

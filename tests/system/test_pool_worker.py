@@ -15,7 +15,7 @@ from jobs import Work
 
 from housetrain.system import pool_worker
 from housetrain.system.pool_child import IDLE
-from housetrain.system.pool_worker import Channel, Limits, Worker, can_fork
+from housetrain.system.pool_worker import Channel, Limits, Watch, Worker, can_fork
 
 
 @pytest.fixture
@@ -85,3 +85,39 @@ def test_a_process_with_threads_of_a_library_is_not_forked(monkeypatch: pytest.M
     assert can_fork() == (sys.platform == "linux")
     monkeypatch.setitem(sys.modules, loaded, sys)
     assert not can_fork()
+
+
+class TestWatch:
+    """Seconds count only as far as the process worked in them."""
+
+    @staticmethod
+    def watched(monkeypatch: pytest.MonkeyPatch, *, worked: float, passed: float) -> Watch:
+        monkeypatch.setattr(Watch, "_processor_s", lambda self: 5.0)
+        watch = Watch(1, (0, 1))
+        monkeypatch.setattr(Watch, "_processor_s", lambda self: 5.0 + worked)
+        watch.clock_s += passed
+        return watch
+
+    def test_a_busy_machine_is_not_the_items_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert not self.watched(monkeypatch, worked=4, passed=40).is_over(10)
+        assert self.watched(monkeypatch, worked=11, passed=40).is_over(10)
+
+    def test_threads_do_not_make_time_pass_faster(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert not self.watched(monkeypatch, worked=70, passed=9).is_over(10)
+
+    def test_what_does_not_work_at_all_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.watched(monkeypatch, worked=0, passed=61).is_over(10)
+
+    def test_another_item_starts_at_zero(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        watch = self.watched(monkeypatch, worked=11, passed=40)
+        watch.restart((1, 2))
+        assert watch.seen == (1, 2) and not watch.is_over(10)
+
+    def test_processor_time_is_that_of_the_process(self) -> None:
+        watch = Watch(os.getpid(), (0, 1))
+        until = time.process_time() + 0.15
+        while time.process_time() < until:
+            pass
+        watch.clock_s = 0.15
+        assert watch.is_over(0.1) and not watch.is_over(0.15)
+        assert not Watch(2**22 + 1, (0, 1)).is_over(0.0)

@@ -154,6 +154,25 @@ def _print_colors(catalog: Catalog) -> Iterator[Noticed]:
 
 
 @finding_kind(
+    "color-profile",
+    "Wide-gamut color profiles",
+    severity="note",
+    do="nothing to do: training and prediction convert such colors to sRGB",
+)
+def _color_profile(catalog: Catalog) -> Iterator[Noticed]:
+    named: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    for image in catalog.usable:
+        if image.profile:
+            named[image.profile].append(image)
+    return grouped(
+        [named[name] for name in sorted(named)],
+        message=lambda group: f"{count_images(len(group))} with the color profile {group[0].profile}",
+        merged=lambda n, groups: f"{n:,} images with {groups} different color profiles",
+        detail=lambda one, _: one.profile,
+    )
+
+
+@finding_kind(
     "animated",
     "Animations and multi-page files",
     severity="note",

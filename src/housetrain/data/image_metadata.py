@@ -59,9 +59,8 @@ class Examine:
             sharpness=round(float(cv2.Laplacian(gray, cv2.CV_32F).var()), 1),
         )
         hashes = Hashes(perceptual_hash(gray), difference_hash(gray))
-        return ImageRecord(
-            path, label, split, stamp, sha256, seen.header, hashes, brightness, oddity=seen.oddity, peak=seen.peak
-        )
+        own = path, label, split, stamp, sha256, seen.header, hashes, brightness, ""
+        return ImageRecord(*own, oddity=seen.oddity, peak=seen.peak, profile=seen.profile)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class ImageRecord:
         reason: Why the image cannot be used; ``""`` when it can.
         oddity: A harmless defect of the file, or ``""``.
         peak: The largest value of a 16-bit image, or an upper limit that needs as many bits; 0 for other images.
+        profile: Name of the color profile that is converted to sRGB, or ``""``.
     """
 
     path: str
@@ -71,6 +72,7 @@ class ImageRecord:
     reason: str = ""
     oddity: str = ""
     peak: int = 0
+    profile: str = ""
 
     @property
     def usable(self) -> bool:
@@ -78,7 +80,7 @@ class ImageRecord:
         return not self.reason
 
 
-_OWN = ("path", "label", "split", "sha256", "reason", "oddity", "peak")
+_OWN = ("path", "label", "split", "sha256", "reason", "oddity", "peak", "profile")
 _GROUPS: dict[str, Any] = {"stamp": FileStamp, "header": Header, "hashes": Hashes, "brightness": Brightness}
 
 

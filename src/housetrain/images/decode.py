@@ -7,7 +7,7 @@ announces 60000x60000 pixels is refused before memory is allocated, and damage t
 (A decoder that hangs or crashes ends its process: for whole folders it runs in `housetrain.system.process_pool`.)
 
 Whether an image is used, and why not, depends on its bytes alone: not on the color mode, the size or the caller.
-Color profiles are not applied: a classifier sees the stored numbers, as in other training pipelines.
+Colors of wide-gamut profiles (phones, cameras) become sRGB: see `housetrain.images.color_profile`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from housetrain.errors import DecodeError
+from housetrain.images.color_profile import conversion_of
 from housetrain.images.decode_jpeg import JpegHeader, decode_jpeg, read_header
 from housetrain.images.decode_pillow import (
     check_rows,
+    conversion_in,
     frames_of,
+    gray_and_alpha,
     low_bytes,
     open_image,
     orientation_of,
@@ -48,7 +51,7 @@ MAX_PIXELS = 100_000_000
 """The most pixels that are decoded: 300 MB as RGB. A larger JPEG is decoded at 1/2 to 1/8 of its size, see
 `housetrain.images.decode_jpeg`; a larger image of another format is refused."""
 
-PIXELS = 3
+PIXELS = 4
 """Raised whenever `load_image` returns other numbers for a file than before: prepared arrays are then decoded again."""
 
 _NEARLY = 1.05
@@ -63,12 +66,14 @@ class Examined:
         pixels: uint8 ``(height, width, 1 or 3)``, upright.
         oddity: Harmless defects of the file, or ``""``.
         peak: The largest value of a 16-bit image, or an upper limit that needs as many bits; 0 for other images.
+        profile: Name of the color profile that the pixels were converted from; ``""`` where nothing was converted.
     """
 
     header: Header
     pixels: Pixels
     oddity: str
     peak: int = 0
+    profile: str = ""
 
 
 def probe(data: bytes) -> Header:
@@ -159,8 +164,13 @@ def examine(
         jpeg = read_header(data)
         if at_least and jpeg.orientation >= 5:
             at_least = at_least[1], at_least[0]
-        pixels, oddity = decode_jpeg(data, jpeg, color_mode=color_mode, max_pixels=max_pixels, at_least=at_least)
-        return Examined(_jpeg_header(jpeg), turn(pixels, jpeg.orientation), oddity)
+        to_srgb = conversion_of(jpeg.profile) if jpeg.profile and jpeg.components == 3 else None
+        mode: ColorMode = "rgb" if to_srgb else color_mode
+        pixels, oddity = decode_jpeg(data, jpeg, color_mode=mode, max_pixels=max_pixels, at_least=at_least)
+        if to_srgb:
+            pixels = to_rgb(to_srgb(pixels), color_mode)
+        header = _jpeg_header(jpeg)
+        return Examined(header, turn(pixels, jpeg.orientation), oddity, profile=to_srgb.name if to_srgb else "")
     other = _other(data, format_, max_pixels=max_pixels, frames=frames, background=background, white=white)
     return replace(other, pixels=to_rgb(other.pixels, color_mode))
 
@@ -320,12 +330,15 @@ def _other(
         if max_pixels is not None:
             _check_pixels(width, height, format_, max_pixels)
             with low_bytes(image, data) or contextlib.nullcontext() as low:
+                both = gray_and_alpha(image, data)
                 if format_ == "PNG":
                     check_rows(image, data)
-                pixels, peak = pixels_of(image, background, layout, white=white, low=low)
+                pixels, peak = pixels_of(image, background, layout, white=white, low=low, both=both)
             pixels = pixels if format_ == "TIFF" else turn(pixels, orientation)
+        to_srgb = conversion_in(image)
         count, oddity = frames_of(image) if frames else (1, "")
-        return Examined(Header(format_, width, height, mode, count, orientation), pixels, oddity, peak)
+        header = Header(format_, width, height, mode, count, orientation)
+        return Examined(header, pixels, oddity, peak, to_srgb.name if to_srgb else "")
 
 
 _NOTHING = np.empty((0, 0, 1), dtype=np.uint8)

@@ -33,6 +33,7 @@ import numpy as np
 import simplejpeg
 
 from housetrain.errors import DecodeError
+from housetrain.images.color_profile import is_xyb, profile_in_jpeg
 from housetrain.images.input_spec import ColorMode
 from housetrain.images.pixel_ops import Pixels, to_rgb
 from housetrain.images.sniff import exif_orientation, too_many_pixels
@@ -52,9 +53,11 @@ _END = b"\xff\xd9"
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # C4 Huffman tables, C8 reserved, CC arithmetic tables
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
+_ARITHMETIC = {*range(0xC9, 0xD0)} - {0xCC}
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 _SOS, _ICC = 0xDA, b"ICC_PROFILE\0"
 _WHOLE_SPECTRUM = b"\x00\x3f\x00"  # the scan parameters that a sequential image must have (ITU-T T.81, table B.3)
+_LEFT_OUT, _FILLER = bytes(2), b"\x5a\xa5\x33\xc6" * 16  # see _is_short
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 
@@ -73,6 +76,7 @@ class JpegHeader:
         jfif_at: Offset of the JFIF version, or 0.
         adobe_at: Offset of the Adobe transform, or 0.
         one_scan: Whether the first scan has all components of a sequential image, so that it is decoded row by row.
+        profile: The ICC profile, or ``b""``.
     """
 
     width: int
@@ -85,6 +89,7 @@ class JpegHeader:
     jfif_at: int
     adobe_at: int
     one_scan: bool
+    profile: bytes = b""
 
     @property
     def mode(self) -> str:
@@ -100,6 +105,11 @@ class JpegHeader:
     def lossless(self) -> bool:
         """Whether pixels are predicted from their neighbors instead of transformed."""
         return self.process in _LOSSLESS
+
+    @property
+    def arithmetic(self) -> bool:
+        """Whether the values are coded arithmetically instead of by Huffman tables."""
+        return self.process in _ARITHMETIC
 
 
 def read_header(data: bytes) -> JpegHeader:
@@ -118,6 +128,7 @@ def read_header(data: bytes) -> JpegHeader:
     frame: tuple[int, int, int, int] | None = None
     sampling, in_scan = b"", b""
     orientation, jfif_at, adobe_at = 0, 0, 0
+    profile: list[bytes] = []
     for marker, start, end in _segments(data):
         segments.append((start, end))
         body, length = start + 4, end - start - 2
@@ -132,6 +143,8 @@ def read_header(data: bytes) -> JpegHeader:
             jfif_at = body + 5
         elif marker == 0xEE and length >= 14 and data.startswith(b"Adobe", body):
             adobe_at = body + 11
+        elif marker == 0xE2 and data.startswith(_ICC, body):
+            profile.append(data[body + len(_ICC) : end])
     if frame is None:
         raise DecodeError("damaged (no frame header)")
     process, height, width, components = frame
@@ -148,6 +161,7 @@ def read_header(data: bytes) -> JpegHeader:
         jfif_at=jfif_at,
         adobe_at=adobe_at,
         one_scan=process not in _PROGRESSIVE and in_scan == bytes((components,)),
+        profile=profile_in_jpeg(profile) if profile else b"",
     )
 
 
@@ -215,11 +229,16 @@ def decode_jpeg(
         raise DecodeError(f"too many scans ({scans})")
     if header.components not in _MODES:
         raise DecodeError(f"unsupported JPEG ({header.mode})")
+    if is_xyb(header.profile):
+        raise DecodeError("unsupported JPEG (XYB colors)")
     current = data
     defects: list[str] = []
     while True:
         try:
-            return _strict(current, header, color_mode, scale), ", ".join(defects)
+            pixels = _strict(current, header, color_mode, scale)
+            if header.arithmetic and _is_short(current, header, _scale(header, None, max_pixels)):
+                raise DecodeError("truncated")
+            return pixels, ", ".join(defects)
         except ValueError as error:
             warning = str(error)
         repaired, found = _repair(current, header, warning)
@@ -252,6 +271,34 @@ def _strict(data: bytes, header: JpegHeader, color_mode: ColorMode, scale: int, 
     space = "GRAY" if color_mode == "grayscale" else "RGB"
     pixels: Pixels = simplejpeg.decode_jpeg(data, space, min_height=height, min_width=width, strict=strict)
     return pixels
+
+
+def _is_short(data: bytes, header: JpegHeader, scale: int) -> bool:
+    """Whether the last scan of an arithmetic-coded image is cut: libjpeg then reads zeros, without a warning.
+
+    Zeros at the end may have been left out (ITU-T T.81, D.1.8). With other bytes after a few zeros the same pixels
+    result, unless the decoder needed more.
+    """
+    end = _end_of_scans(data, header.segments[-1][0])
+    if end is None:
+        return True
+    longer = data[:end] + _LEFT_OUT + _FILLER + data[end:]
+    first, second = (_strict(one, header, "rgb", scale, strict=False) for one in (data, longer))
+    return not np.array_equal(first, second)
+
+
+def _end_of_scans(data: bytes, start: int) -> int | None:
+    """Return the offset of the end marker, given that of the first SOS; ``None`` where there is no end marker."""
+    position = start
+    while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
+        marker = data[position + 1]
+        if marker == _END[1]:
+            return position
+        if marker in (0, 0xFF) or marker in _STANDALONE:
+            position += 1 if marker == 0xFF else 2
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return None
 
 
 def _light(inks: Pixels) -> Pixels:

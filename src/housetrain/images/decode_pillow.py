@@ -14,6 +14,7 @@ import importlib
 import io
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from housetrain.errors import DecodeError
+from housetrain.images.color_profile import MAX_BYTES, ColorConversion, conversion_of, profile_in_png
 from housetrain.images.decode_tiff import TiffLayout
 from housetrain.images.input_spec import WHITE, white_of
 from housetrain.images.pixel_ops import Pixels, composite, peak_of, to_uint8
-from housetrain.images.sniff import exif_orientation, has_all_rows, without_metadata
+from housetrain.images.sniff import exif_orientation, has_all_rows, profile_chunk, without_metadata
 from housetrain.images.unsupported import NEEDS_HEIC, UNSUPPORTED
 
 if TYPE_CHECKING:
@@ -45,9 +47,11 @@ _PLUGINS = {
 
 @contextmanager
 def failures_named() -> Iterator[None]:
-    """Convert any exception of a decoder into a `DecodeError` with a short reason."""
+    """Convert any exception of a decoder into a `DecodeError` with a short reason, and hide warnings of metadata."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # under "error" the same file would be refused
+            yield
     except DecodeError:
         raise
     except MemoryError as error:
@@ -55,8 +59,10 @@ def failures_named() -> Iterator[None]:
     except Exception as error:
         # short and the same every time: no addresses of objects, no chains of commands to follow
         said = " ".join(re.sub(r"<[^>]*>|0x[0-9a-f]{6,}", "", str(error)).split()).lower()[:80].strip(" .:")
+        if "decoder error" in said or not any(map(str.isalpha, said)):  # numbers of the library
+            said = "the pixels cannot be decoded"
         cut = any(word in said for word in ("truncated", "not enough", "unexpected end", "ran out"))
-        raise DecodeError("truncated" if cut else f"damaged ({said or type(error).__name__})") from error
+        raise DecodeError("truncated" if cut else f"damaged ({said})") from error
 
 
 def open_image(data: bytes, format_: str) -> ImageFile:
@@ -73,18 +79,28 @@ def open_image(data: bytes, format_: str) -> ImageFile:
         DecodeError: ``truncated`` or ``damaged (...)``.
     """
     module, name = _PLUGINS[format_]
+    profile = b""
     if format_ == "PNG":
-        data = without_metadata(data)
+        data, profile = without_metadata(data), profile_in_png(profile_chunk(data))
     with failures_named():
         try:
             plugin = getattr(importlib.import_module(module), name)
         except ImportError as error:
             raise DecodeError(NEEDS_HEIC if format_ == "HEIC" else f"{UNSUPPORTED} ({format_})") from error
         image: ImageFile = plugin(io.BytesIO(data))
+        if profile:
+            image.info["icc_profile"] = profile
         if format_ == "PNG" and isinstance(clear := image.info.get("transparency"), int):
             # Pillow scales grays of 2 and 4 bits to 8, but not the gray that is transparent
             image.info["transparency"] = clear * {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
     return image
+
+
+def conversion_in(image: Image) -> ColorConversion | None:
+    """Return the conversion to sRGB that the profile of an opened image asks for, if any."""
+    profile = image.info.get("icc_profile")
+    colored = image.mode in ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA")
+    return conversion_of(profile) if colored and isinstance(profile, bytes) and len(profile) <= MAX_BYTES else None
 
 
 def check_rows(image: Image, data: bytes) -> None:
@@ -144,6 +160,27 @@ def low_bytes(image: ImageFile, data: bytes) -> ImageFile | None:
     return low
 
 
+def gray_and_alpha(image: ImageFile, data: bytes) -> npt.NDArray[np.uint16] | None:
+    """Decode a PNG of 16-bit gray with alpha, of which Pillow keeps only the high bytes.
+
+    Args:
+        image: The opened image, not decoded yet.
+        data: The whole file.
+
+    Returns:
+        uint16 ``(height, width, 2)``, or ``None`` where it is another kind of image.
+    """
+    import cv2
+
+    if image.format != "PNG" or _raw_mode(image) != "LA;16B":
+        return None
+    with failures_named():
+        four = cv2.imdecode(np.frombuffer(without_metadata(data), np.uint8), cv2.IMREAD_UNCHANGED)
+        if four is None or four.dtype != np.uint16 or four.shape != (image.height, image.width, 4):
+            raise DecodeError("damaged (the pixels cannot be decoded)")
+    return four[:, :, [0, 3]].astype(np.uint16)
+
+
 def _raw_mode(image: ImageFile) -> str:
     """Return how the first tile of an image that is not decoded yet stores its pixels, as Pillow names it."""
     args: Any = image.tile[0].args if image.tile else ""
@@ -157,6 +194,7 @@ def pixels_of(
     *,
     white: int | None = WHITE,
     low: ImageFile | None = None,
+    both: npt.NDArray[np.uint16] | None = None,
 ) -> tuple[Pixels, int]:
     """Decode the first frame of an opened image.
 
@@ -166,16 +204,23 @@ def pixels_of(
         layout: How the file stores the pixels, where it is a TIFF.
         white: The value of a 16-bit image that becomes 255; ``None``: that of the bits that it uses.
         low: What `low_bytes` returned for the file.
+        both: What `gray_and_alpha` returned for the file.
 
     Returns:
-        uint8 ``(height, width, 1 or 3)`` as stored (only for TIFFs the orientation is already applied), and the largest
-        value of a 16-bit image or an upper limit that needs as many bits; 0 for other images.
+        uint8 ``(height, width, 1 or 3)`` as stored (only for TIFFs the orientation is already applied), in sRGB where
+        the file has the profile of another color space, and the largest value of a 16-bit image or an upper limit that
+        needs as many bits; 0 for other images.
 
     Raises:
         DecodeError: ``truncated``, ``damaged (...)`` or ``needs too much memory``.
     """
     with failures_named():
         mode = image.mode
+        if both is not None:
+            peak = peak_of(both[:, :, :1])
+            return composite(
+                to_uint8(both[:, :, :1], white or white_of(peak)), to_uint8(both[:, :, 1]), background
+            ), peak
         if mode == "F" or mode.startswith("I"):
             values = layout.values(image) if layout else np.asarray(image)
             peak, clear = peak_of(values), image.info.get("transparency")
@@ -189,6 +234,7 @@ def pixels_of(
             if (white or white_of(peak)) < WHITE:
                 values = colors.astype(np.uint16) << 8 | np.asarray(low)[:, :, :3]
                 colors = to_uint8(values, white or white_of(peak))
+            colors = _to_srgb(colors, image)
             return (composite(colors, four[:, :, 3], background) if mode == "RGBA" else colors), peak
         return _pixels_of_bytes(image, background), 0
 
@@ -200,10 +246,15 @@ def _pixels_of_bytes(image: Image, background: tuple[int, int, int]) -> Pixels:
         return composite(both[:, :, :1], both[:, :, 1], background)
     if mode in ("RGBA", "RGBa", "PA") or "transparency" in image.info:
         four = np.asarray(image if mode == "RGBA" else image.convert("RGBA"))
-        return composite(four[:, :, :3], four[:, :, 3], background)
+        return composite(_to_srgb(four[:, :, :3], image), four[:, :, 3], background)
     if mode in ("1", "L"):
         return _with_channel(np.asarray(image if mode == "L" else image.convert("L")))
-    return np.asarray(image if mode == "RGB" else image.convert("RGB"))
+    return _to_srgb(np.asarray(image if mode == "RGB" else image.convert("RGB")), image)
+
+
+def _to_srgb(colors: Pixels, image: Image) -> Pixels:
+    conversion = conversion_in(image)
+    return conversion(colors) if conversion else colors
 
 
 def pixels_of_array(array: npt.NDArray[Any], background: tuple[int, int, int], white: int = WHITE) -> Pixels:

@@ -25,11 +25,23 @@ if TYPE_CHECKING:
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _ORIENTATION, _SAMPLES, _PLANAR, _SAMPLE_FORMAT = 274, 277, 284, 339
+_SUB_PAGES, _DNG = 330, 50706
+_SENSOR = {32803, 34892}  # a color filter array, or linear sensor data (DNG 1.7, chapter 4)
 _TAGS = {
     _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _PLANAR, _SAMPLE_FORMAT,
+    _SUB_PAGES, _DNG,
 }  # fmt: skip
 _KINDS = {1: "unsigned", 2: "signed", 3: "float"}  # TIFF 6.0, section 19
 _WHITE_IS_ZERO, _RGB = 0, 2
+_READ = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000}  # compressions that libtiff reads in Pillow
+_READ_BY_OPENCV = {1, 5, 8, 32773, 32946}
+_COMPRESSIONS = {
+    6: "old JPEG", 7: "JPEG", 9: "JBIG", 10: "JBIG", 32766: "NeXT", 32767: "Sony RAW", 32769: "packed RAW",
+    32770: "Samsung RAW", 32809: "ThunderScan", 33003: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG",
+    34676: "SGI LogLuv", 34677: "SGI LogLuv", 34712: "JPEG 2000", 34713: "Nikon RAW", 34715: "JBIG2", 34887: "LERC",
+    34892: "lossy JPEG", 34925: "LZMA", 34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50001: "WebP",
+    50002: "JPEG XL", 65000: "Kodak RAW", 65535: "Pentax RAW",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,8 +57,10 @@ class TiffLayout:
         kind: ``"unsigned"``, ``"signed"``, ``"float"``, or ``"other"``.
         photometric: Tag 262: 0 white is zero, 1 black is zero, 2 RGB, 3 palette, ...
         planar: Whether each color is stored as an image of its own.
-        swapped: Whether the samples are big-endian and compressed.
-        preview: Whether the page is a small version of another one, as in camera RAW files.
+        big_endian: Whether the file begins with the high byte of each number.
+        compression: Tag 259.
+        big: Whether it is a BigTIFF.
+        preview: Whether the file is a camera RAW file, or the page is a small version of another one, as in these.
     """
 
     width: int
@@ -57,8 +71,15 @@ class TiffLayout:
     kind: str
     photometric: int
     planar: bool
-    swapped: bool
+    big_endian: bool
+    compression: int
+    big: bool
     preview: bool
+
+    @property
+    def swapped(self) -> bool:
+        """Whether the samples are big-endian and compressed."""
+        return self.big_endian and self.compression != 1
 
     @property
     def by_opencv(self) -> bool:
@@ -69,6 +90,9 @@ class TiffLayout:
         """Raise `DecodeError` for a layout that would give wrong pixels."""
         if self.preview:
             raise DecodeError(f"{UNSUPPORTED} (camera RAW, or its first page is a preview)")
+        if self.compression not in (_READ_BY_OPENCV if self.by_opencv else _READ):
+            name = _COMPRESSIONS.get(self.compression, f"number {self.compression}")
+            raise DecodeError(f"unsupported TIFF (compression: {name})")
         sixteen = self.kind == "unsigned" and self.bits == 16
         separate = self.planar and self.samples > 1
         unsupported = (
@@ -79,6 +103,7 @@ class TiffLayout:
             or (self.by_opencv and self.orientation != 1)
             or (self.swapped and self.bits > 8 and not sixteen)
             or (self.photometric == _WHITE_IS_ZERO and self.bits > 8 and not sixteen)
+            or (self.big and self.big_endian)
         )
         if unsupported:
             raise DecodeError(self.unsupported)
@@ -91,6 +116,8 @@ class TiffLayout:
             words.append(f"{self.samples} samples in {'separate planes' if self.planar else 'each pixel'}")
         if self.swapped:
             words.append("big-endian, compressed")
+        if self.big and self.big_endian:
+            words.append("big-endian BigTIFF")
         if self.orientation != 1:
             words.append(f"orientation {self.orientation}")
         return f"unsupported TIFF ({', '.join(words)})"
@@ -135,6 +162,15 @@ def read_layout(data: bytes) -> TiffLayout | None:
         kind=_KINDS.get(first.get(_SAMPLE_FORMAT, 1), "other"),
         photometric=first.get(_PHOTOMETRIC, 0),
         planar=first.get(_PLANAR, 1) == 2,
-        swapped=data[:2] == b"MM" and first.get(_COMPRESSION, 1) != 1,
-        preview=bool(first.get(_SUBFILE, 0) & 1),
+        big_endian=data[:2] == b"MM",
+        compression=first.get(_COMPRESSION, 1),
+        big=data[2:4] in (b"+\0", b"\0+"),
+        preview=_is_preview(data, tags),
     )
+
+
+def _is_preview(data: bytes, tags: dict[int, tuple[int, ...]]) -> bool:
+    """Whether the first page is not the image: it says so, or is a sensor's data, or a larger one lies below it."""
+    raw = _DNG in tags or tags.get(_PHOTOMETRIC, (0,))[0] in _SENSOR
+    below = (tiff_tags(data, {_WIDTH}, at=at).get(_WIDTH, (0,))[0] for at in tags.get(_SUB_PAGES, ()))
+    return raw or bool(tags.get(_SUBFILE, (0,))[0] & 1) or any(width > tags[_WIDTH][0] for width in below)

@@ -172,6 +172,11 @@ def without_metadata(data: bytes) -> bytes:
     return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
 
 
+def profile_chunk(data: bytes) -> bytes:
+    """Return the content of the ``iCCP`` chunk of a PNG whose chunks are whole, or ``b""``."""
+    return next((data[start + 8 : end - 4] for kind, start, end in _chunks(data) if kind == b"iCCP"), b"")
+
+
 def has_all_rows(data: bytes) -> bool:
     """Whether the compressed data of a PNG is as long as its header announces: Pillow fills missing rows with zeros.
 
@@ -307,12 +312,13 @@ def exif_orientation(block: bytes) -> int:
     return valid_orientation(*tiff_tags(block, {274}).get(274, ())[:1])
 
 
-def tiff_tags(block: bytes, wanted: set[int]) -> dict[int, tuple[int, ...]]:
-    """Read whole-number tags of the first directory of a TIFF or BigTIFF structure (TIFF 6.0, section 2).
+def tiff_tags(block: bytes, wanted: set[int], *, at: int = 0) -> dict[int, tuple[int, ...]]:
+    """Read whole-number tags of a directory of a TIFF or BigTIFF structure (TIFF 6.0, section 2).
 
     Args:
         block: The bytes of the structure, possibly truncated or corrupt.
-        wanted: Numbers of tags of type BYTE, SHORT or LONG (in BigTIFF also LONG8).
+        wanted: Numbers of tags of type BYTE, SHORT, LONG or IFD (in BigTIFF also LONG8 and IFD8).
+        at: Offset of the directory; 0 for the first one.
 
     Returns:
         The first eight values of each tag that could be read.
@@ -322,7 +328,7 @@ def tiff_tags(block: bytes, wanted: set[int]) -> dict[int, tuple[int, ...]]:
     if order is None or len(block) < 16 or not (big or block[2:4] in (b"*\0", b"\0*")):
         return {}
     offset, number, entry_size = ("Q", "Q", 20) if big else ("I", "H", 12)
-    at = struct.unpack_from(order + offset, block, 8 if big else 4)[0]
+    at = at or struct.unpack_from(order + offset, block, 8 if big else 4)[0]
     head = struct.calcsize(order + number)
     if at + head > len(block):
         return {}
@@ -341,7 +347,7 @@ def tiff_tags(block: bytes, wanted: set[int]) -> dict[int, tuple[int, ...]]:
     return found
 
 
-_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
 
 def valid_orientation(orientation: int = 1) -> int:

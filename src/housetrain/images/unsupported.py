@@ -63,6 +63,7 @@ _CONVERSIONS = {  # how a reason begins, or what is in its parentheses -> what t
     "7z": "unpack it",
     "Office document": "save the images in it as PNG",
     "unsupported TIFF": "convert it: magick image.tif image.png",
+    "unsupported JPEG (XYB": "convert it: vips icc_transform image.jpg image.png srgb",
     "unsupported JPEG": "convert it: magick image.jpg image.png",
     "too many pixels": "make it smaller: magick image.png -resize 50% image.jpg",
     "too many scans": "write it again: jpegtran -copy all image.jpg > new.jpg",

@@ -39,6 +39,7 @@ _COMMAND = (
 )
 _THREADED = ("tensorflow", "jax", "torch", "openvino", "onnxruntime", "ai_edge_litert")
 _LAST_LINE = 400  # characters
+_HANGS = 6  # times the limit on the clock: with 12 processes on 2 cores each has a sixth of the time
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Limits:
     """Bounds of a worker.
 
     Attributes:
-        timeout_s: Seconds one item may take; ``None`` for no limit.
+        timeout_s: Seconds of processor time that one item may take, on a machine that is free; see `Watch`. ``None``
+            for no limit.
         memory_bytes: Bytes that the heap may grow by while items run; ``None`` for no limit.
         start_s: Seconds until the first item can run: imports, and the function's own ``start``.
         retry_killed: Whether an item runs again, once, when the system kills its process. The system may have run out
@@ -126,6 +128,40 @@ class Channel:
         os.close(self.outlet)
 
 
+class Watch:
+    """How long a child has been at the same item.
+
+    A machine that is busy with other things is not the item's fault: seconds of the clock count only as far as the
+    process worked in them. One that does not work at all (a file system that does not answer) is given up, too.
+
+    Args:
+        pid: The child.
+        seen: Its current item: see `Worker.current`.
+    """
+
+    def __init__(self, pid: int, seen: tuple[int, int]) -> None:
+        self._pid = pid
+        self.restart(seen)
+
+    def restart(self, seen: tuple[int, int]) -> None:
+        """Note that the child has begun another item, or has none."""
+        self.seen, self.clock_s, self._used_s = seen, 0.0, self._processor_s()
+
+    def is_over(self, limit_s: float) -> bool:
+        """Return whether the item has taken more than ``limit_s``."""
+        if self.clock_s <= limit_s:
+            return False
+        return self.clock_s > _HANGS * limit_s or self._processor_s() - self._used_s > limit_s
+
+    def _processor_s(self) -> float:
+        import psutil
+
+        with contextlib.suppress(psutil.Error):  # its end is noticed when it is read
+            times = psutil.Process(self._pid).cpu_times()
+            return float(times.user + times.system)
+        return 0.0
+
+
 class Worker:
     """One child process and the items it was given.
 
@@ -168,7 +204,7 @@ class Worker:
                 os.close(items)
                 os.close(results)
             stack.pop_all()
-        self.seen, self.still_s = self.current(), 0.0
+        self.watch = Watch(self.process.pid, self.current())
 
     def _start(
         self,

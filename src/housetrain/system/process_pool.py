@@ -68,7 +68,7 @@ def map_in_workers(
         function: A function of a module, or an instance with ``__call__``; see `ProcessPool`.
         items: What to run it on, pickled in chunks as they are handed out (a lazy sequence stays lazy).
         workers: Processes; ``None``: one per core, but at most one per 16 items.
-        timeout_s: Seconds one item may take.
+        timeout_s: Seconds of processor time that one item may take.
         memory_bytes: Bytes that one worker's heap may grow by.
         chunk: The most items that travel together.
         fork: Fork this process where that is safe; see `housetrain.system.pool_worker.can_fork`.
@@ -230,7 +230,8 @@ class ProcessPool:
                 self._remove(number)
                 raise HousetrainError(value)
             if kind == "ready":
-                worker.ready, worker.still_s = True, 0.0
+                worker.ready = True
+                worker.watch.restart(worker.current())
                 continue
             for index, returned, result in value:
                 if index in worker.given:
@@ -253,13 +254,13 @@ class ProcessPool:
         # When this process itself was held up (a debugger, a laptop's lid), the workers are not to blame.
         passed, self._looked = min(now - self._looked, 1.0), now
         for number, worker in list(self._workers.items()):
-            seen = worker.current()
-            if worker.ready and (seen != worker.seen or seen[0] == IDLE):
-                worker.seen, worker.still_s = seen, 0.0
+            seen, watch = worker.current(), worker.watch
+            if worker.ready and (seen != watch.seen or seen[0] == IDLE):
+                watch.restart(seen)
                 continue
-            worker.still_s += passed
+            watch.clock_s += passed
             limit = self._limits.timeout_s if worker.ready else self._limits.start_s
-            if limit is not None and worker.still_s > limit:
+            if limit is not None and watch.is_over(limit):
                 self._bury(number, results, f"took over {limit:g} s")
 
     def _bury(self, number: int, results: list[tuple[int, Any]], reason: str) -> None:
@@ -269,7 +270,7 @@ class ProcessPool:
             raise HousetrainError("The worker processes do not start", said=last_line or reason or code)
         current = worker.current()
         culprit = current[0]
-        if (reason and current != worker.seen) or (
+        if (reason and current != worker.watch.seen) or (
             not reason and code == -signal.SIGKILL and self._limits.retry_killed and self._queue.spare(culprit)
         ):
             # Either it finished the item in the moment it was given up, or the system killed it, perhaps for memory
