@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 from housetrain.errors import RecipeError
 from housetrain.models.recipe import Recipe
 from housetrain.system.events import Callback, Callbacks
+from housetrain.system.text import format_count
 from housetrain.training.run import STAGES_FILE, Run
 
 if TYPE_CHECKING:
@@ -326,7 +327,9 @@ def look(
     manifest = split(catalog, findings=findings, **options)
     events.note(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")
     if findings:
-        events.note(f"{len(findings)} findings; {len(manifest.left_out)} images are left out")
+        events.note(
+            f"{format_count(len(findings), 'finding')}; {format_count(len(manifest.left_out), 'image')} left out"
+        )
     return catalog, findings, manifest
 
 

@@ -176,7 +176,8 @@ def test_one_class_is_an_error(tmp_path: Path) -> None:
 
 
 def test_one_class_guesses_the_folder_below(tmp_path: Path) -> None:
-    found = kinds(make(tmp_path, {"PetImages/Cat": FEW, "PetImages/Dog": FEW}))
+    catalog = scan(make(tmp_path, {"PetImages/Cat": FEW, "PetImages/Dog": FEW}), class_level=1)
+    found = {finding.kind: finding for finding in check(catalog)}
     assert set(found) == {"one-class"}
     assert "use the folder PetImages, which holds Cat and Dog" in found["one-class"].do
 

@@ -67,7 +67,7 @@ def main() -> NoReturn:
     code = 0
     try:
         with streams.guarded(), interrupt.on_sigterm():
-            _run(sys.argv[1:])
+            _run([os.path.expanduser(one) if one.startswith("~") else one for one in sys.argv[1:]])
     except typer.Exit as left:
         code = left.exit_code
     except SystemExit as left:  # how Typer ends
@@ -105,4 +105,4 @@ def _run(arguments: list[str]) -> None:
         # No option to convert: skip Typer, whose import of pydantic takes longer than a prediction.
         use.predict(Path(arguments[1]), arguments[2:])
     else:
-        _only(arguments[:1])(standalone_mode=True)
+        _only(arguments[:1])(arguments, standalone_mode=True)

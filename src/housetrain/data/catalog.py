@@ -27,6 +27,7 @@ from housetrain.data.class_folders import Entry, LayoutNote, Tree, entry_of, wal
 from housetrain.data.class_map import ClassMap
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
+from housetrain.data.which_folder import inner_folder
 from housetrain.errors import DataError, FolderError
 from housetrain.images.input_spec import white_of
 from housetrain.images.unsupported import NEEDS_HEIC
@@ -206,7 +207,7 @@ def scan(
         FolderError: The folder is missing, unreadable, not a folder, or has no class folders or no images.
     """
     source = LabelSource.of(options)
-    path = Path(folder).absolute()
+    path = Path(folder).expanduser().absolute()
     if is_archive(path):
         path = unpacked(path, cache_folder() / "archives")
     root, tree = _listed(path, source)
@@ -232,7 +233,11 @@ def _listed(folder: Path, source: LabelSource) -> tuple[Path, Tree]:
     dirs = {"train": folder, "validation": source.validation_dir, "test": source.test_dir}
     given = {split: path.absolute() for split, path in dirs.items() if path is not None}
     if len(given) == 1:
-        root, tree = folder, walk(folder, source)
+        inner = inner_folder(folder) if source.from_folders and source.class_level is None else None
+        root, tree = inner or folder, walk(inner or folder, source)
+        if inner:
+            message = f"{folder.name} holds nothing but the folder {inner.relative_to(folder)}, whose folders are used"
+            tree.notes.append(LayoutNote("inner-folder", message, "nothing needs doing if that is meant"))
     else:
         root = Path(os.path.commonpath([os.fspath(path) for path in given.values()]))
         if root in given.values():

@@ -287,6 +287,11 @@ def _nested_folders(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("nested-folders", catalog)
 
 
+@finding_kind("inner-folder", "Class folders one level down", severity="note", do="name the inner folder")
+def _inner_folder(catalog: Catalog) -> Iterator[Noticed]:
+    return _layout("inner-folder", catalog)
+
+
 @finding_kind("unlabeled-folder", "Folder without labels", severity="note", do="predict these images with the model")
 def _unlabeled_folder(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("unlabeled-folder", catalog)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from housetrain.data import folder_layout
+from housetrain.data import folder_layout, which_folder
 from housetrain.data.class_map import ClassMap
 from housetrain.data.image_record import FileStamp
 from housetrain.data.label_from_name import labels_from_names
@@ -144,7 +144,7 @@ def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
     tops = _folders(root, tree, count_files=OUTSIDE)
     folder_layout.refuse_other_tasks(root, tops)
     if error := folder_layout.no_labels(root, tops):
-        raise error
+        raise which_folder.no_classes(root, error)
     splits = folder_layout.Splits({}, ()) if source.class_level == 1 else folder_layout.ready_made(root, tops)
     classes: set[str] = set()
     if splits.of:
@@ -303,7 +303,7 @@ def _scan(folder: Path, root: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except FileNotFoundError as error:
-        raise FolderError("The folder does not exist", folder=str(folder)) from error
+        raise which_folder.missing(folder) from error
     except NotADirectoryError as error:
         raise FolderError("This is not a folder", expected="a folder of class folders", path=str(folder)) from error
     except OSError as error:

@@ -1,0 +1,63 @@
+"""The folder that is meant where the given one holds no classes: one level down, one level up, or nearly named.
+
+In: a folder. Out: the folder inside it to use, or an error that names the folder that was probably meant. It opens no
+image.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from pathlib import Path
+
+from housetrain.data.folder_layout import folders, images_in, proposals
+from housetrain.data.split_names import split_of
+from housetrain.errors import FolderError
+
+_MOST_LEVELS = 8
+_SHOWN = 5
+
+
+def inner_folder(root: Path) -> Path | None:
+    """Return the folder of class folders where ``root`` holds one folder and nothing else to train on, else ``None``.
+
+    An archive often has one more level than its images need: ``PetImages/PetImages/Cat``.
+    """
+    at = root
+    for _ in range(_MOST_LEVELS):
+        names = folders(at)
+        if images_in(at):
+            return None
+        if len(names) != 1 or split_of(names[0]):
+            return at if len(names) > 1 and at != root else None
+        at /= names[0]
+    return None
+
+
+def missing(folder: Path) -> FolderError:
+    """Return the error for a folder that does not exist, with the folders beside it whose names are near."""
+    beside = folders(folder.parent)
+    lowered = {name.lower(): name for name in beside}
+    near = difflib.get_close_matches(folder.name.lower(), lowered, n=3, cutoff=0.6)
+    if near:
+        do = "did you mean " + " or ".join(shlex.quote(str(folder.with_name(lowered[name]))) for name in near) + "?"
+    elif beside:
+        more = f" and {len(beside) - _SHOWN} more" if len(beside) > _SHOWN else ""
+        do = f"{folder.parent} holds {', '.join(beside[:_SHOWN])}{more}"
+    elif folder.parent.is_dir():
+        do = "check the path"
+    else:
+        there = next((parent for parent in folder.parents if parent.is_dir()), folder.parent)
+        do = f"check the path: {there} is there, but nothing below it leads here"
+    return FolderError("The folder does not exist", do=do, folder=str(folder))
+
+
+def no_classes(folder: Path, error: FolderError) -> FolderError:
+    """Return the error for a folder without class folders, which may itself be a class of the folder above."""
+    others = [name for name in folders(folder.parent) if name != folder.name and images_in(folder.parent / name)]
+    if not others or not images_in(folder) or proposals(folder):
+        return error
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    command = f"`housetrain run {shlex.quote(str(folder.parent))}`"
+    do = f"{command} if {folder.name} is a class beside {others[0]}{more}; else {error.do}"
+    return FolderError(error.what, expected=error.expected, do=do, **error.received)
