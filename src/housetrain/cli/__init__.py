@@ -67,7 +67,7 @@ def main() -> NoReturn:
     code = 0
     try:
         with streams.guarded(), interrupt.on_sigterm():
-            _run([os.path.expanduser(one) if one.startswith("~") else one for one in sys.argv[1:]])
+            _run([os.path.expanduser(one) for one in sys.argv[1:]])  # noqa: PTH111 - never raises
     except typer.Exit as left:
         code = left.exit_code
     except SystemExit as left:  # how Typer ends
