@@ -77,3 +77,25 @@ def test_a_notebooks_plot_backend_that_is_not_installed_does_not_end_the_import(
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "MPLBACKEND": "module://not_installed.backend_inline"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
     assert done.stdout.split() == ["True", "module://not_installed.backend_inline"], done.stderr
+
+
+def test_the_settings_file_of_another_keras_has_no_say(tmp_path: Path) -> None:
+    (tmp_path / ".keras").mkdir()
+    settings = tmp_path / ".keras/keras.json"
+    script = (
+        "from housetrain.system.backend import load_keras\n"
+        "keras = load_keras('a test')\n"
+        "from keras.src.backend import config\n"
+        "print(keras.config.backend(), keras.config.floatx(), keras.config.image_data_format(), config.keras_home())\n"
+    )
+    for text in ('{"backend": "theano", "floatx": "float16", "image_data_format": "channels_first"}', "[1]", ""):
+        settings.write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "HOME": str(tmp_path), "KERAS_BACKEND": "tensorflow"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == ["tensorflow", "float32", "channels_last", str(tmp_path / ".keras")]
+        assert settings.read_text() == text

@@ -252,8 +252,10 @@ def cache_folder() -> Path:
     """Return the folder of saved catalogs and downloads: ``$HOUSETRAIN_CACHE``, else the user's cache folder."""
     if own := os.environ.get("HOUSETRAIN_CACHE"):
         return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "housetrain"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "housetrain"
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home fails for an account without a name
+    return Path(os.devnull if home == "~" else home, ".cache", "housetrain")  # nothing is kept below the null device
 
 
 def _examine(

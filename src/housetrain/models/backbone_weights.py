@@ -195,7 +195,8 @@ def fetching(what: str, file: str, *, or_else: str = "") -> Iterator[None]:
     Raises:
         DownloadError: The file could not be fetched, or is another one.
     """
-    place = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / file
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 - never fails
+    place = Path(home, "models", file)
     try:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about other image sizes than 224, which use the same weights

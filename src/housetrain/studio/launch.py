@@ -182,6 +182,8 @@ def launch(
     clear_leftovers(settings.uploads)
     words = command(address=address, port=port, browser=browser, origin=origin)
     environment = {**os.environ, **settings.to_environment()}
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - an account without a name, where Streamlit asks for its home
+        environment["HOME"] = str(settings.scratch)
     sys.stderr.write(
         f"Studio   {origin or f'http://{address}:{port}'}   (Ctrl-C stops the page; running trainings continue)\n"
     )

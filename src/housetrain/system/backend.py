@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from housetrain.errors import MissingExtra
+from housetrain.system.files import scratch_file
 from housetrain.system.machine import cores
 
 # What TensorFlow 2.21 prints while it is imported, before its logging is set up and TF_CPP_MIN_LOG_LEVEL applies.
@@ -42,7 +43,7 @@ def load_keras(need: str) -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, str(cores()))  # TensorFlow's default ignores the container's share of the processor
-    with without_start_up_notes(), _without_missing_plot_backend():
+    with without_start_up_notes(), _without_missing_plot_backend(), _without_settings_file():
         try:
             import keras
         except ModuleNotFoundError as error:
@@ -66,7 +67,7 @@ def load_tensorflow(need: str) -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, str(cores()))  # TensorFlow's default ignores the container's share of the processor
-    with without_start_up_notes():
+    with without_start_up_notes(), _without_missing_plot_backend(), _without_settings_file():  # it imports Keras, too
         try:
             import tensorflow
         except ModuleNotFoundError as error:
@@ -96,6 +97,27 @@ def _without_missing_plot_backend() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _without_settings_file() -> Iterator[None]:
+    """Hide ``~/.keras/keras.json`` during the import of Keras, which reads it then and writes it where it is missing.
+
+    A file of an older Keras (``"backend": "theano"``, ``"floatx": "float16"``) ends the import or changes the numbers.
+    What counts here is ``KERAS_BACKEND``.
+    """
+    own = os.environ.get("KERAS_HOME")
+    base = os.path.expanduser("~")  # noqa: PTH111 - as Keras does; Path.home fails where there is none
+    home = own or os.path.join(base if os.access(base, os.W_OK) else tempfile.gettempdir(), ".keras")  # noqa: PTH118
+    os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")  # noqa: PTH118 - can neither be read nor made
+    try:
+        yield
+    finally:
+        os.environ.pop("KERAS_HOME")
+        if own is not None:
+            os.environ["KERAS_HOME"] = own
+        if config := sys.modules.get("keras.src.backend.config"):
+            config.__dict__["_KERAS_DIR"] = home  # where it keeps downloaded weights
+
+
+@contextlib.contextmanager
 def without_start_up_notes() -> Iterator[None]:
     """Collect standard error (C++ code writes to the file descriptor), then write all of it but the start-up notes."""
     try:
@@ -104,7 +126,7 @@ def without_start_up_notes() -> Iterator[None]:
     except (OSError, AttributeError, ValueError):  # standard error is closed or replaced
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with scratch_file() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield

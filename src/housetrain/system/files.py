@@ -15,9 +15,10 @@ import os
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import IO, Any
 
 from housetrain.errors import CorruptError, DiskFull
 
@@ -180,6 +181,13 @@ def replacing(path: Path) -> Iterator[Path]:
         replace_durably(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def scratch_file() -> IO[bytes]:
+    """Return an unnamed file for a little: in memory where the system has that, since TMPDIR may be full or missing."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("housetrain"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def temporary_beside(path: Path) -> Path:

@@ -20,7 +20,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from housetrain.system import pool_child
+from housetrain.system.files import scratch_file
 from housetrain.system.pool_child import FRAME, IDLE, SLOT
 
 MEMORY_BYTES = 2 << 30
@@ -192,7 +192,7 @@ class Worker:
         self.chunks = self.done = 0  # chunks it holds; items it finished
         self.ready = False
         with contextlib.ExitStack() as stack:
-            self._log: IO[bytes] = tempfile.TemporaryFile() if log is None else log.open("w+b")  # noqa: SIM115 - see `end`
+            self._log: IO[bytes] = scratch_file() if log is None else log.open("w+b")
             stack.callback(self._log.close)
             items, inlet = os.pipe()
             outlet, results = os.pipe()
@@ -215,7 +215,7 @@ class Worker:
         environment: Mapping[str, str] | None,
     ) -> subprocess.Popen[bytes] | _Fork:
         options: dict[str, Any] = {"memory_bytes": self._limits.memory_bytes, "idle_s": self._limits.idle_s}
-        with tempfile.TemporaryFile() as file:
+        with scratch_file() as file:
             file.truncate(SLOT.size)
             self._slot = mmap.mmap(file.fileno(), SLOT.size)
             SLOT.pack_into(self._slot, 0, IDLE, 0)
