@@ -137,6 +137,11 @@ def test_the_processor_and_what_it_can_do(tmp_path: Path) -> None:
     assert machine.cpu_flags(arm) == {"asimd", "bf16"}
     assert machine.processor(arm) in (platform.processor(), platform.machine())
     assert machine.cpu_flags(tmp_path / "none") == frozenset()
+    assert machine.quick_precisions(tmp_path) == () and machine.quick_precisions(arm) == ("bf16",)
+    server = tmp_path / "server"
+    (server / "proc").mkdir(parents=True)
+    (server / "proc/cpuinfo").write_text("processor: 0\nflags: avx512f avx512_vnni avx512_bf16\n")
+    assert machine.quick_precisions(server) == ("int8", "bf16")
 
 
 def test_gpus_are_those_of_the_driver(tmp_path: Path) -> None:

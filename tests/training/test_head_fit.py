@@ -22,7 +22,7 @@ from housetrain.models.recipe import Recipe
 from housetrain.system import store
 from housetrain.training import features, head_fit, logistic
 from housetrain.training.batches import Examples
-from housetrain.training.finetune import finetune
+from housetrain.training.finetune import finetune, finetuned_recipe
 from housetrain.training.interrupt import Interrupted, Signals
 from housetrain.training.run import Run
 from housetrain.training.train import train
@@ -317,10 +317,24 @@ def test_fine_tuning_moves_the_top_and_no_statistic_of_batch_norm(
     assert moved and set(moved) <= set(top)
     result, rows = tuned.result, tuned.history
     assert result is not None and len(rows) == 2
-    assert result["val_loss"] == min(row["val_loss"] for row in rows)
+    assert result["val_loss"] <= min(row["val_loss"] for row in rows), "an average with the first run may be better"
     by_keras = after.predict(np.asarray(digits.validation.images), verbose=0)
     assert np.load(tuned.folder / "validation.npy") == pytest.approx(by_keras, abs=1e-3)
     assert evaluate(tuned, prepared=digits).n == len(digits.test.labels)
+
+
+@pytest.mark.slow
+def test_fine_tuning_resumes_bit_for_bit(digits: Prepared, weights: Path, tmp_path: Path) -> None:
+    first = train(digits, Recipe.of(NET, weights=str(weights)), tmp_path / "first")
+    settings = {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "cosine", "flip": "none"}
+    recipe = finetuned_recipe(first, layers=1000, epochs=2, deterministic=True, **settings)
+    whole = train(digits, recipe, tmp_path / "whole")
+    paused = train(digits, recipe, tmp_path / "resumed", until=1)
+    assert not paused.complete
+    resumed = train(digits, recipe, tmp_path / "resumed")
+    one, other = (keras.models.load_model(run.model_path).get_weights() for run in (whole, resumed))
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert np.array_equal(np.load(whole.folder / "validation.npy"), np.load(resumed.folder / "validation.npy"))
 
 
 def test_only_pretrained_runs_are_fine_tuned(tmp_path: Path) -> None:

@@ -121,6 +121,10 @@ def outcome(found: Outcome) -> None:
         table("", columns, rows, right=columns[1:5])
     out("")
     out(found.evaluation.summary())
+    if crossed := (found.run.result or {}).get("cross_validation"):
+        from housetrain.training.cross_validation import describe
+
+        out(f"{describe(crossed)}.")
     out("")
     out(f"Report   {found.report}")
     out(f"Model    {found.bundle}")

@@ -34,6 +34,7 @@ from housetrain.report.thumbnails import Album
 from housetrain.system import store
 from housetrain.system.files import refuse_links
 from housetrain.system.text import format_list
+from housetrain.training.cross_validation import describe
 from housetrain.training.overfitting import overfitting
 from housetrain.training.run import STAGES_FILE, Run
 from housetrain.training.run_data import prepared_of
@@ -169,6 +170,7 @@ def _context(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) 
         "provenance": provenance(run, evaluation),
         "sweep": sweep_report.section_of(run),
         "stages": _stages_section(run),
+        "crossed": describe(crossed) if (crossed := (run.result or {}).get("cross_validation")) else None,
         "explain": explain_page.section_of(run),
     }
 

@@ -14,6 +14,7 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 ROOT = Path("/")
 _SAME_BIRTH_S = 2.0
@@ -51,6 +52,15 @@ def free_memory_bytes(root: Path = ROOT) -> int:
 def cpu_flags(root: Path = ROOT) -> frozenset[str]:
     """Return the instruction sets of the processor as Linux names them; none elsewhere."""
     return frozenset((_cpu_info(root, "flags") or _cpu_info(root, "Features")).split())
+
+
+_QUICK = {"int8": {"avx512_vnni", "avx_vnni", "amx_int8", "i8mm"}, "bf16": {"avx512_bf16", "amx_bf16", "bf16"}}
+
+
+def quick_precisions(root: Path = ROOT) -> tuple[Literal["int8", "bf16"], ...]:
+    """Return the types narrower than float32 that the processor multiplies natively, the narrowest first."""
+    names: tuple[Literal["int8", "bf16"], ...] = ("int8", "bf16")
+    return tuple(name for name in names if _QUICK[name] & cpu_flags(root))
 
 
 def processor(root: Path = ROOT) -> str:

@@ -79,6 +79,12 @@ def targets_of(labels: np.ndarray, classes: int, *, smoothing: float = 0.0) -> n
     return hot
 
 
+def head_targets(labels: np.ndarray, classes: int, *, smoothing: float = 0.0) -> np.ndarray:
+    """Return `targets_of` as a head's outputs have their shape: float32 ``(N, 1)`` for two classes, else one-hot."""
+    targets = targets_of(labels, classes, smoothing=smoothing)
+    return targets if targets.ndim == 2 else np.eye(classes, dtype=np.float32)[labels]
+
+
 class Feed:
     """Training and validation batches of one run.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import keras  # noqa: TID253 - imported only inside train(), after the backend is chosen
@@ -25,6 +26,7 @@ from housetrain.training.history import Unit
 from housetrain.training.losses import averaged, loss_and_metrics, scores
 from housetrain.training.optimizers import exempt_from_decay, optimizer_of
 from housetrain.training.precision import precision_of
+from housetrain.training.weight_average import Average, average_noted
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
@@ -52,6 +54,9 @@ class Material(NamedTuple):
         validation: The validation examples.
         precision: Compute type of ``trained``.
         summary: Further entries of the result.
+        finish: After fine-tuning: averages ``saved`` with the weights before, where that pays. It takes the model, a
+            function for a model's outputs for the validation examples, and their labels.
+        average: What ``finish`` found.
     """
 
     trained: Any
@@ -61,6 +66,8 @@ class Material(NamedTuple):
     validation: Examples
     precision: str
     summary: Mapping[str, Any] = {}
+    finish: Callable[[Any, Callable[[Any], np.ndarray], np.ndarray], Average | None] | None = None
+    average: Average | None = None
 
 
 class Epochs:
@@ -158,10 +165,15 @@ class Epochs:
         if found is None:
             return None
         found.restore_best(self.material.best)
+        if self.material.finish and found.state["reason"]:  # fine-tuned to the end
+            average = self.material.finish(self.material.saved, self._outputs_of, self.feed.labels)
+            self.material = self.material._replace(average=average)
         return self.material.saved
 
     def best_outputs(self, found: Checkpoint | None) -> np.ndarray:
         """See `Strategy.best_outputs`."""
+        if self.material.average is not None:
+            return self.material.average.outputs
         if self._best_outputs is None and found is not None:  # the best epoch was in an earlier process
             found.restore_best(self.model)
             self._best_outputs = self.outputs(lambda: None)
@@ -170,7 +182,10 @@ class Epochs:
 
     def summary(self) -> Mapping[str, Any]:
         """See `Strategy.summary`."""
-        return self.material.summary
+        average = self.material.average
+        if average is None:
+            return self.material.summary
+        return {**self.material.summary, "fine_tuned_share": average.share, **average.numbers}
 
     def outputs(self, check: Callable[[], None]) -> np.ndarray:
         """Return the outputs for the validation examples, ``(N, 1)`` or ``(N, classes)``.
@@ -180,6 +195,9 @@ class Epochs:
         """
         watch = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs=None: check())
         return np.asarray(self.model.predict(self.feed.validation, verbose=0, callbacks=[watch]))
+
+    def _outputs_of(self, model: Any) -> np.ndarray:
+        return np.asarray(model.predict(self.feed.validation, verbose=0))
 
     def score(self, history: HistoryFile, check: Callable[[], None]) -> tuple[dict[str, float], np.ndarray]:
         """Return the numbers of the current weights on the validation examples, and the confusion counts."""
@@ -338,7 +356,7 @@ def recipe_material(recipe: Recipe, prepared: Prepared, trainer: Trainer, precis
     Args:
         recipe: The settings.
         prepared: The images.
-        trainer: Not used.
+        trainer: Its callbacks receive a note about the average after fine-tuning.
         precision: Of the checkpoint; empty for the one that suits this machine.
     """
     chosen: Literal["float32", "bfloat16"]
@@ -347,7 +365,10 @@ def recipe_material(recipe: Recipe, prepared: Prepared, trainer: Trainer, precis
     saved = for_inference(net)  # now: a copy of a compiled model would be compiled, optimizer and all
     train, validation = prepared.train, prepared.validation
     examples = Examples(train.images, train.labels), Examples(validation.images, validation.labels)
-    return Material(net, saved, saved, *examples, chosen)
+    finish = None
+    if recipe.unfreeze and recipe.weights.endswith(".keras"):  # of a run: its head is fitted, too
+        finish = partial(average_noted, saved.get_weights(), len(prepared.classes), trainer.callbacks)
+    return Material(net, saved, saved, *examples, chosen, finish=finish)
 
 
 def _compiled(model: Any, recipe: Recipe, *, classes: int, steps: int) -> Any:

@@ -22,7 +22,8 @@ import numpy as np
 from housetrain.errors import TrainingError
 from housetrain.models.augmented_views import View
 from housetrain.training import logistic
-from housetrain.training.batches import Examples, class_weights, targets_of
+from housetrain.training.batches import Examples, class_weights, head_targets
+from housetrain.training.cross_validation import MOST_IMAGES, cross_validate
 from housetrain.training.features import Base, features_of
 from housetrain.training.history import Unit
 from housetrain.training.losses import scores
@@ -103,9 +104,7 @@ class HeadFit:
     def fit(self, trainer: Trainer) -> None:
         """See `Strategy.fit`. It never pauses: without checkpoints there is nothing to resume from."""
         rows, labels = self.frozen.train
-        targets = targets_of(labels, len(self.prepared.classes), smoothing=self.recipe.label_smoothing)
-        if targets.ndim == 1:
-            targets = np.eye(len(self.prepared.classes), dtype=np.float32)[labels]
+        targets = head_targets(labels, len(self.prepared.classes), smoothing=self.recipe.label_smoothing)
         shares = None if self._weights is None else self._weights[labels]
         for strengths in (logistic.STRENGTHS + logistic.WEAKER, logistic.STRONGER):
             start = time.monotonic()
@@ -144,7 +143,23 @@ class HeadFit:
 
     def summary(self) -> Mapping[str, Any]:
         """See `Strategy.summary`."""
-        return {**self.frozen.summary, "l2": None if self.head is None else self.head.strength}
+        strength = None if self.head is None else self.head.strength
+        return {**self.frozen.summary, "l2": strength, "cross_validation": self._cross_validated()}
+
+    def _cross_validated(self) -> dict[str, Any] | None:
+        """Return the accuracy in folds of the training and validation images, where they are few; no views of them."""
+        train, validation = self.prepared.train, self.prepared.validation
+        if self.head is None or len(train) + len(validation) >= MOST_IMAGES:
+            return None
+        return cross_validate(
+            np.concatenate([self.frozen.train.inputs[: len(train)], self.frozen.validation.inputs]),
+            np.concatenate([train.labels, validation.labels]),
+            [row.group for row in (*train.rows, *validation.rows)],
+            classes=len(self.prepared.classes),
+            strength=self.head.strength,
+            weighted=self._weights is not None,
+            seed=self.recipe.seed,
+        )
 
     def _score(self, head: logistic.Head, history: HistoryFile) -> tuple[dict[str, Any], np.ndarray]:
         classes = len(self.prepared.classes)
