@@ -49,17 +49,20 @@ def test_a_run_reports_its_stages_in_order(images: Path, tmp_path: Path, monkeyp
     assert again.run.folder == outcome.run.folder and again.evaluation.opening.count == 1
 
 
-def test_folders_are_numbered_until_one_is_free_or_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_named_by_their_model_until_one_is_free_or_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     arrays = digits(tmp_path / "arrays", classes=2, most=60)
-    recipes = [ht.Recipe.of("mlp", epochs=1), ht.Recipe.of("mlp", epochs=2)]
-    for recipe, name in zip(recipes, ("pets", "pets-2"), strict=True):
+    recipes = [ht.Recipe.of("mlp", epochs=1), ht.Recipe.of("mlp", epochs=2), ht.Recipe.of("mlp", epochs=3)]
+    for recipe, name in zip(recipes, ("pets", "pets-mlp", "pets-mlp-2"), strict=True):
         folder = workflow.free_run_folder(Path("data/pets"), arrays, recipe)
         assert folder == Path("runs") / name
         ht.train(arrays, recipe, folder)
     assert [workflow.free_run_folder(Path("data/pets"), arrays, recipe).name for recipe in recipes] == [
         "pets",
-        "pets-2",
+        "pets-mlp",
+        "pets-mlp-2",
     ]
 
 

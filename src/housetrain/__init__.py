@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from housetrain.sweeps.grid import Grid as Grid
     from housetrain.sweeps.leaderboard import Leaderboard as Leaderboard
     from housetrain.sweeps.leaderboard import leaderboard as leaderboard
+    from housetrain.sweeps.runs import RunRow as RunRow
+    from housetrain.sweeps.runs import runs as runs
     from housetrain.system.events import Callback as Callback
     from housetrain.training.board import board as board
     from housetrain.training.finetune import finetune as finetune
@@ -103,6 +105,7 @@ _HOME = {
     "sweeps.driver": ("sweep",),
     "sweeps.grid": ("Grid",),
     "sweeps.leaderboard": ("Leaderboard", "leaderboard"),
+    "sweeps.runs": ("RunRow", "runs"),
     "system.events": ("Callback",),
     "training.run": ("History", "Run"),
     "training.board": ("board",),

@@ -6,6 +6,7 @@ its files, so the same call continues after a kill, and takes almost no time onc
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -85,8 +86,8 @@ def run(
 
     Args:
         folder: Class folders of images: ``folder/<class>/**/image``. Only read.
-        output: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-2``, ... that is free or holds
-            this run.
+        output: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-<model>``, ... that is free or
+            holds this run.
         recipe: What to train; by default what suits the images: pretrained features, training from scratch, or both
             where it is in doubt; with ``time_limit_s`` in the settings also fine-tuning. Validation loss selects.
         settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
@@ -207,7 +208,7 @@ def _selected(
         return arrays[spec]
 
     stages = stages_of(ways, images=sum(manifest.counts()["train"].values()), cores=cores())
-    target = Path(output) if output else _free_folder(manifest.root, lambda found: holds(found, request))
+    target = Path(output) if output else _free_folder(manifest.root, "auto", lambda found: holds(found, request))
     return climb(
         target, stages, prepare, first=ways.recipe, request=request, time_limit_s=ways.time_limit_s, callbacks=callbacks
     )
@@ -290,22 +291,26 @@ def first_recipe(sweep: Plan) -> Recipe:
 
 
 def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
-    """Return the folder of the run of this recipe and these images if there is one, else a free ``runs/<name>[-N]``."""
+    """Return the folder of the run of this recipe and these images if there is one, else a free one.
+
+    The candidates are ``runs/<images>``, ``runs/<images>-<model>``, ``runs/<images>-<model>-2`` and so on.
+    """
 
     def matches(folder: Path) -> bool:
         return not (folder / STAGES_FILE).exists() and Run(folder).matches(recipe, prepared)
 
-    return _free_folder(source, matches)
+    return _free_folder(source, recipe.model, matches)
 
 
-def _free_folder(source: Path, matches: Callable[[Path], bool]) -> Path:
-    name = Path(os.path.realpath(source)).name or "images"
-    number = 1
-    while True:
-        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+def _free_folder(source: Path, model: str, matches: Callable[[Path], bool]) -> Path:
+    images = Path(os.path.realpath(source)).name or "images"
+    for name in itertools.chain(
+        (images, f"{images}-{model}"), (f"{images}-{model}-{number}" for number in itertools.count(2))
+    ):
+        folder = Path("runs") / name
         if not folder.exists() or not any(folder.iterdir()) or matches(folder):
             return folder
-        number += 1
+    raise AssertionError("an endless chain ended")
 
 
 def look(

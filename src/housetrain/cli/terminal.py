@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from housetrain.inference.prediction import Prediction
     from housetrain.sweeps.compare import Comparison
     from housetrain.sweeps.leaderboard import Leaderboard
+    from housetrain.sweeps.runs import RunRow
     from housetrain.training.run import Run
     from housetrain.workflow import Outcome
 
@@ -211,6 +212,27 @@ def leaderboard(board: Leaderboard) -> None:
     out(board.summary())
     if len(board.tied) > 1:
         out("* within one standard error of the best")
+
+
+def runs(rows: Sequence[RunRow]) -> None:
+    """Print a list of runs, one row a run."""
+    if not rows:
+        out("No runs yet.")
+        return
+    columns = ("run", "model", "state", "val_loss", "val_accuracy", "test_accuracy", "when (UTC)", "settings")
+    cells = [
+        (
+            row.name,
+            row.model,
+            row.state,
+            _plain(row.val_loss),
+            *("" if share is None else f"{share:.1%}" for share in (row.val_accuracy, row.test_accuracy)),
+            row.when,
+            ", ".join(f"{name}={value}" for name, value in row.settings.items()),
+        )
+        for row in rows
+    ]
+    table("", columns, cells, right=columns[3:6])
 
 
 def comparison(found: Comparison) -> None:

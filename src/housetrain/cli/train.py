@@ -151,7 +151,28 @@ def leaderboard(
         terminal.leaderboard(board)
 
 
-@app.command(epilog="Example:  housetrain compare runs/PetImages runs/PetImages-2")
+@app.command(epilog="Examples:  housetrain runs  ·  housetrain runs sweeps/PetImages --sort val_accuracy")
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(help="Where the run folders are; also a sweep folder.", metavar="FOLDER")
+    ] = Path("runs"),
+    sort: Annotated[
+        str, typer.Option(help="Sort by this column.", metavar="when|name|val_loss|val_accuracy|test_accuracy")
+    ] = "when",
+    json_: Json = False,
+) -> None:
+    """List what was tried: model, the settings that differ, validation and test results. Never uses the test split."""
+    from housetrain.cli import terminal
+    from housetrain.sweeps.runs import runs as list_runs
+
+    rows = list_runs(folder, sort=sort)
+    if json_:
+        terminal.print_json([row.to_json() for row in rows])
+    else:
+        terminal.runs(rows)
+
+
+@app.command(epilog="Example:  housetrain compare runs/PetImages runs/PetImages-cnn")
 def compare(
     first: _RunArg,
     second: Annotated[Path, typer.Argument(help="Another run on the same images.", metavar="RUN")],
