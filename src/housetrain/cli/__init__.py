@@ -11,7 +11,6 @@ import copy
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -103,6 +102,6 @@ def _fail(text: str, code: int) -> int:
 def _run(arguments: list[str]) -> None:
     if arguments[:1] == ["predict"] and len(arguments) > 2 and not any(one.startswith("-") for one in arguments):
         # No option to convert: skip Typer, whose import of pydantic takes longer than a prediction.
-        use.predict(Path(arguments[1]), arguments[2:])
+        use.predict(arguments[1], arguments[2:])
     else:
         _only(arguments[:1])(arguments, standalone_mode=True)

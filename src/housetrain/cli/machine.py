@@ -1,4 +1,4 @@
-"""The verbs about this machine: board, studio, doctor. See `housetrain.cli`."""
+"""The verbs about this machine: board, studio, serve, doctor. See `housetrain.cli`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from housetrain.cli.options import Json
+from housetrain.cli.options import Json, Workers
 
 app = typer.Typer()
 
@@ -46,6 +46,61 @@ def studio(
     from housetrain.studio.launch import launch
 
     launch(folder, data_root=data_root, address=address, port=port, browser=not no_browser, origin=origin)
+
+
+@app.command(
+    epilog="Examples:  housetrain serve runs/pets  ·  housetrain serve cats=runs/cats dogs=runs/dogs --port 9000. "
+    "Ask it with: curl --data-binary @photo.jpg http://127.0.0.1:8000/v1/predict"
+)
+def serve(
+    bundles: Annotated[
+        list[str],
+        typer.Argument(help="Bundles or run folders, or NAME=FOLDER; the first is the default.", metavar="BUNDLE..."),
+    ],
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
+    address: Annotated[
+        str, typer.Option(help="Address to listen on. Any other than 127.0.0.1 requires HOUSETRAIN_SERVE_TOKEN.")
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name of this server in Host headers; may be repeated.")
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Origin of web pages that may ask (CORS); may be repeated.")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Model format to run; by default the first in the bundle whose library is installed.",
+            metavar="keras|litert|onnx|openvino",
+        ),
+    ] = None,
+    workers: Workers = None,
+    queue: Annotated[int, typer.Option(help="Images that may wait; more get status 503.", min=1)] = 256,
+    batch_size: Annotated[int, typer.Option(help="Images that the model takes at a time, at most.", min=1)] = 64,
+    max_images: Annotated[int, typer.Option(help="Images per request.", min=1)] = 64,
+    max_megapixels: Annotated[
+        float | None, typer.Option(help="Size of an image; by default what the decoder reads.", min=0.01)
+    ] = None,
+    max_body: Annotated[int, typer.Option(help="Size of a request, in MiB.", min=1, max=1024)] = 32,
+) -> None:
+    """Answer requests over HTTP: images in, predictions out, on this machine only.
+
+    Batches the images of concurrent requests, loads a bundle again when it changes, and finishes what has begun before
+    it stops. Reports to Prometheus, and speaks the Open Inference Protocol (KServe v2), too.
+    """
+    from housetrain.serve.limits import Limits
+    from housetrain.serve.server import Access
+    from housetrain.serve.server import serve as serve_bundles
+
+    limits = Limits(
+        body_bytes=max_body << 20,
+        images=max_images,
+        pixels=None if max_megapixels is None else round(max_megapixels * 1e6),
+        queue=queue,
+        batch=batch_size,
+    )
+    access = Access(address, port, tuple(allow_host or ()), tuple(origin or ()))
+    serve_bundles(bundles, access=access, limits=limits, engine=engine, workers=workers)
 
 
 @app.command(epilog="Example:  housetrain doctor --json")

@@ -24,7 +24,6 @@ RESIZES = ("stretch", "pad", "crop")
 BALANCES = ("weights", "trim", "none")
 SEARCHES = ("grid", "optuna")
 
-RunArg = Annotated[Path, typer.Argument(help="A run folder or a bundle.", metavar="RUN")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Workers = Annotated[int | None, typer.Option(help="Processes that read images; by default one per core.", min=1)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no messages and no progress bars.")]

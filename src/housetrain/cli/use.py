@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from housetrain.cli.label_options import ClassMapOption
-from housetrain.cli.options import ImageSize, Json, Quiet, RunArg, Workers, one_of
+from housetrain.cli.options import ImageSize, Json, Quiet, Workers, one_of
+
+if TYPE_CHECKING:
+    from housetrain.inference.predictor import Predictor
+    from housetrain.serve.client import RemotePredictor
 
 app = typer.Typer()
 _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
@@ -19,7 +23,9 @@ _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
     "Rerun the same command to resume an interrupted table."
 )
 def predict(
-    run: RunArg,
+    run: Annotated[
+        str, typer.Argument(help="A run folder, a bundle, or the address of `housetrain serve`.", metavar="RUN")
+    ],
     images: Annotated[list[str], typer.Argument(help="Images, folders or globs.", metavar="IMAGE...")],
     top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1)] = 1,
     csv: Annotated[Path | None, typer.Option(help="Write one row per image to this file.")] = None,
@@ -45,13 +51,13 @@ def predict(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image, one per line.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Classify images with a trained model.
+    """Classify images with a trained model, here or on a server.
 
     Marks unsure predictions, and images that the model was trained on.
     """
     from housetrain.cli import terminal
     from housetrain.errors import RecipeError
-    from housetrain.inference.predictor import predict as predict_images
+    from housetrain.inference.inputs import inputs_of
 
     if csv and jsonl:
         raise RecipeError(
@@ -67,10 +73,10 @@ def predict(
         run = narrowest(run, callbacks=callbacks_for(quiet=quiet)).folder
     path = csv or jsonl
     if path is None:
-        results = predict_images(
-            run, images, batch_size=batch_size, engine=engine, workers=workers, class_map=class_map
-        )
-        failed = terminal.predictions(results, top=top, as_json=json_)
+        found = inputs_of(images)
+        with _predictor(run, engine, class_map) as predictor:
+            results = predictor.predict_many(found, batch_size=batch_size, workers=workers, top=None if json_ else top)
+            failed = terminal.predictions(results, top=top, as_json=json_)
     else:
         options = {"kind": "csv" if csv else "jsonl", "top": top, "batch_size": batch_size, "workers": workers}
         failed = _write_predictions(
@@ -80,9 +86,24 @@ def predict(
         raise typer.Exit(1)
 
 
+def _predictor(run: str, engine: str | None, class_map: Path | None) -> Predictor | RemotePredictor:
+    """Return the model of a folder, or of a server."""
+    from housetrain.data.class_map import ClassMap
+    from housetrain.errors import RecipeError
+    from housetrain.inference.predictor import Predictor
+
+    if not run.startswith(("http://", "https://")):
+        return Predictor.load(Path(run), engine=engine).mapped(ClassMap.of(class_map))
+    from housetrain.serve.client import RemotePredictor
+
+    if engine is not None or class_map is not None:
+        raise RecipeError("A server chooses its engine and classes itself", do="omit --engine and --class-map")
+    return RemotePredictor(run)
+
+
 def _write_predictions(
     path: Path,
-    run: Path,
+    run: str,
     images: list[str],
     *,
     engine: str | None,
@@ -94,15 +115,13 @@ def _write_predictions(
     """Write predictions to a file; return how many images could not be read."""
     from housetrain.cli import terminal
     from housetrain.cli.progress_bar import callbacks_for
-    from housetrain.data.class_map import ClassMap
     from housetrain.inference.batch_predict import predict_into
     from housetrain.inference.inputs import Listing
-    from housetrain.inference.predictor import Predictor
 
     listing = Listing(images)
     result = predict_into(
         path,
-        Predictor.load(run, engine=engine).mapped(ClassMap.of(class_map)),
+        _predictor(run, engine, class_map),
         listing,
         each=terminal.print_prediction if json_ else None,
         callbacks=callbacks_for(quiet=quiet or not listing.at_least(200)),

@@ -1,7 +1,7 @@
 """Batch prediction: one row per image in a CSV or JSON-lines file, resumable after a kill.
 
-In: a `Predictor`, images, and the file to write. Out: that file, rows in the order of the images, and a `BatchResult`.
-Does not know: how images are decoded or classified; it keeps none of them.
+In: a `Classifier` (a `Predictor`), images, and the file to write. Out: that file, rows in the order of the images,
+and a `BatchResult`. Does not know: how images are decoded or classified; it keeps none of them.
 
 Until the file is complete, ``NAME.unfinished`` beside it records which model and options it was started with. The same
 call then cuts an incomplete last row and continues with the images that have no row.
@@ -18,14 +18,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import StoreError
+from housetrain.images.input_spec import InputSpec
 from housetrain.inference.prediction import Prediction
-from housetrain.inference.predictor import BATCH, Predictor
+from housetrain.inference.predictor import BATCH
 from housetrain.system import files, store
 from housetrain.system.csv_rows import read_rows, write_row
 from housetrain.system.events import Callback, Callbacks
@@ -34,6 +35,26 @@ from housetrain.system.lock import Lock
 Kind = Literal["csv", "jsonl"]
 _FLUSH_S = 0.5  # rows are buffered for at most this long
 _SYNC_S = 5.0  # a power failure costs these seconds, a kill nothing
+
+
+class Classifier(Protocol):
+    """What classifies many images: a `Predictor`, or the client of a server.
+
+    Attributes:
+        spec: The model's input.
+        classes: Class names.
+        about: What is known of the model.
+    """
+
+    spec: InputSpec
+    classes: tuple[str, ...]
+    about: dict[str, Any]
+
+    def predict_many(
+        self, images: Iterable[Any], *, batch_size: int, workers: int | None, top: int | None
+    ) -> Iterator[Prediction]:
+        """Yield a prediction for each image, in order. See `Predictor.predict_many`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +89,7 @@ class BatchResult:
 
 def predict_into(
     path: Path | str,
-    predictor: Predictor,
+    predictor: Classifier,
     images: Iterable[Path | str],
     *,
     kind: Kind = "csv",
@@ -206,7 +227,7 @@ class _Rows:
         return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _identity(predictor: Predictor) -> str:
+def _identity(predictor: Classifier) -> str:
     about = predictor.about
     known = [
         about.get("run"),

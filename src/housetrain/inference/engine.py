@@ -197,5 +197,7 @@ def run_in_batches(engine: Engine, images: Images, *, batch: int, one_size: bool
     def run(part: Images) -> Outputs:
         return run_padded(engine, part, batch if one_size else min(batch, 1 << (len(part) - 1).bit_length()))
 
+    if len(images) <= batch:
+        return run(np.asarray(images))
     parts = (np.asarray(images[start : start + batch]) for start in range(0, len(images), batch))
     return np.concatenate(list(stream(run, parts, parallel=engine.parallel)))

@@ -6,6 +6,7 @@ In: probabilities. Out: plain values for Python, JSON and tables. Does not know:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,26 @@ class Prediction:
     def failed(cls, image: str, reason: str) -> Prediction:
         """Return the prediction for an image that could not be read."""
         return cls(image, "", math.nan, (), math.nan, None, reason)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], *, image: str) -> Prediction:
+        """Read what `to_json` returned, for instance by another program.
+
+        Args:
+            value: The JSON object.
+            image: What to call the image here.
+
+        Raises:
+            KeyError: A key is missing.
+            TypeError: A value is of another kind.
+            ValueError: A number is none.
+        """
+        if value["error"] is not None:
+            return cls.failed(image, str(value["error"]))
+        top = tuple((str(one["label"]), float(one["probability"])) for one in value["top"])
+        seen = None if value["seen"] is None else str(value["seen"])
+        numbers = float(value["probability"]), top, float(value["margin"])
+        return cls(image, str(value["label"]), *numbers, seen, unsure=bool(value["unsure"]))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON; missing numbers are ``None``."""

@@ -281,17 +281,36 @@ class Predictor:
 
     def _predict(self, batch: _Batch, batch_size: int, top: int | None) -> list[tuple[int, Prediction]]:
         """Run the model on a batch. A short batch is padded to a power of two, so that few sizes are compiled."""
-        rows, count = list(batch.failed), len(batch.images)
-        if not count:
-            return rows
-        size = min(batch_size, 1 << (count - 1).bit_length())
+        if not batch.images:
+            return list(batch.failed)
+        size = min(batch_size, 1 << (len(batch.images) - 1).bit_length())
         given, kept = self._outputs(run_padded(self.engine, np.stack(batch.images), size))
-        order = np.argsort(-given, axis=1, kind="stable")  # equal probabilities: the first name by alphabet
-        for (index, name, prefix), places, values, share in zip(batch.inputs, order, given, kept, strict=True):
+        found = self.predictions(given, [(name, prefix) for _, name, prefix in batch.inputs], kept=kept, top=top)
+        return [*batch.failed, *((index, one) for (index, _, _), one in zip(batch.inputs, found, strict=True))]
+
+    def predictions(
+        self,
+        probabilities: Probabilities,
+        images: Sequence[tuple[str, int | None]],
+        *,
+        kept: Probabilities | None = None,
+        top: int | None = None,
+    ) -> list[Prediction]:
+        """Return what the model predicts, given its probabilities.
+
+        Args:
+            probabilities: float32 (N, classes).
+            images: For each row, what to call the image, and the first 8 bytes of its file's sha256 if there is one.
+            kept: float32 (N,), the probability of all classes together before others were dropped; 1 by default.
+            top: Number of classes in `Prediction.top`; all by default.
+        """
+        found = []
+        kept = np.ones(len(probabilities), np.float32) if kept is None else kept
+        order = np.argsort(-probabilities, axis=1, kind="stable")  # equal probabilities: the first name by alphabet
+        for (name, prefix), places, values, share in zip(images, order, probabilities, kept, strict=True):
             best, second = float(values[places[0]]), float(values[places[1]])
             listed = tuple((self.classes[place], float(values[place])) for place in places[:top])
             seen = None if prefix is None else self._seen.split_of(prefix)
             unsure = bool(best * share < self.threshold or best * share < 1 - share)
-            row = Prediction(name, self.classes[places[0]], best, listed, best - second, seen, unsure=unsure)
-            rows.append((index, row))
-        return rows
+            found.append(Prediction(name, self.classes[places[0]], best, listed, best - second, seen, unsure=unsure))
+        return found

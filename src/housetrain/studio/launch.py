@@ -6,9 +6,7 @@ In: the options of `housetrain studio`. Out: this process becomes the server. It
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import os
-import socket
 import sys
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -17,9 +15,9 @@ from housetrain.errors import FolderError, HousetrainError, MissingExtra
 from housetrain.studio.places import Places
 from housetrain.studio.settings import PASSWORD, Settings
 from housetrain.studio.uploads import MOST_MEGABYTES, clear_leftovers
+from housetrain.system.network import allowed_hosts, check_address, free_port
 
-SHORTEST_PASSWORD = 8
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")  # any other Host header is DNS rebinding
+_SERVICE = "the studio"
 _ACCENT = {"light": "#2563eb", "dark": "#3b82f6"}
 
 
@@ -50,46 +48,6 @@ def settings_of(folder: Path | None, data_root: Path | None) -> Settings:
             data_root=str(data_root),
         )
     return Settings(work, Path(os.path.realpath(data_root)), None if folder is None else Path(os.path.realpath(folder)))
-
-
-def check_address(address: str) -> None:
-    """Refuse an address that other machines can reach, unless a password is set.
-
-    Raises:
-        HousetrainError: It is not an IP address, or the password is missing or too short.
-    """
-    try:
-        loopback = _is_loopback(address)
-    except ValueError:
-        raise HousetrainError("Invalid address", expected="an IP address, such as 127.0.0.1", address=address) from None
-    if not loopback and len(os.environ.get(PASSWORD, "")) < SHORTEST_PASSWORD:
-        raise HousetrainError(
-            "Other machines could reach the studio at this address without a password",
-            expected=f"a password of at least {SHORTEST_PASSWORD} characters in {PASSWORD}",
-            do="set the password, or omit --address",
-            address=address,
-        )
-
-
-def _is_loopback(address: str) -> bool:
-    return ipaddress.ip_address("127.0.0.1" if address == "localhost" else address).is_loopback
-
-
-def free_port(address: str, port: int) -> int:
-    """Return ``port`` if it is free, or any free port for 0.
-
-    Raises:
-        HousetrainError: The port is in use.
-    """
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise HousetrainError(
-                "The studio cannot listen on this port", do="choose another --port", port=port, reason=error.strerror
-            ) from error
-        return int(probe.getsockname()[1])
 
 
 def check_origin(origin: str) -> SplitResult:
@@ -135,9 +93,7 @@ def command(*, address: str, port: int, browser: bool, origin: str | None = None
         "theme.showSidebarBorder": "true",
     }
     page = Path(__file__).with_name("app.py")
-    hosts = [] if address in ("0.0.0.0", "::") else [address]
-    if _is_loopback(address):
-        hosts = list(dict.fromkeys([*_LOCAL_HOSTS, address]))
+    hosts = [*allowed_hosts(address)]
     flags = [f"--{name}={value}" for name, value in options.items()]
     if origin is not None:
         parts = check_origin(origin)
@@ -177,8 +133,8 @@ def launch(
     if importlib.util.find_spec("streamlit") is None:
         raise MissingExtra("studio", need="The studio")
     settings = settings_of(folder, data_root)
-    check_address(address)
-    port = free_port(address, port)
+    check_address(address, secret=PASSWORD, service=_SERVICE)
+    port = free_port(address, port, service=_SERVICE)
     clear_leftovers(settings.uploads)
     words = command(address=address, port=port, browser=browser, origin=origin)
     environment = {**os.environ, **settings.to_environment()}

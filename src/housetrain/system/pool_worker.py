@@ -75,6 +75,15 @@ def can_fork() -> bool:
     return sys.platform == "linux" and not any(name in sys.modules for name in _THREADED)
 
 
+def how_it_ended(code: int) -> str:
+    """Return the reason that an exit code stands for."""
+    if code == -signal.SIGKILL:
+        return "killed by the system (out of memory?)"
+    if code < 0:
+        return f"process crashed ({signal.Signals(-code).name})"
+    return f"process ended with exit code {code}"
+
+
 class Channel:
     """Both pipes of a child: frames to it and frames from it. Neither side ever waits for the other.
 

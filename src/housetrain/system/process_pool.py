@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from housetrain.errors import HousetrainError
 from housetrain.system.machine import cores
 from housetrain.system.pool_child import IDLE
-from housetrain.system.pool_worker import MEMORY_BYTES, Worker, can_fork
+from housetrain.system.pool_worker import MEMORY_BYTES, Worker, can_fork, how_it_ended
 from housetrain.system.pool_worker import Limits as Limits
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class ProcessPool:
     ) -> None:
         _check_portable(function)
         self._function, self._environment, self._logs = function, environment, logs
-        self._queue = _Queue(items or [], chunk, workers or cores())
+        self._queue = _Queue(items, chunk, workers or cores())
         self._limits = limits or Limits()
         self._fork = fork and can_fork()
         self._workers: dict[int, Worker] = {}
@@ -149,6 +149,10 @@ class ProcessPool:
     def ready(self) -> bool:
         """Whether a child has started, as far as `poll` has heard."""
         return any(worker.ready for worker in self._workers.values())
+
+    def fileno(self) -> int:
+        """Return a descriptor for `select`: readable when `poll` has something to do, apart from its time limits."""
+        return self._selector.fileno()
 
     def start(self, count: int) -> None:
         """Start children before there are items for them: importing a library may take seconds."""
@@ -238,7 +242,7 @@ class ProcessPool:
                     del worker.given[index]
                     worker.done += 1
                     results.append((index, result if returned else Failed(result)))
-                    self._queue.open -= 1
+                    self._queue.close(index)
                     self._idle_deaths = 0
             worker.chunks -= kind == "chunk"
         if ended:
@@ -281,9 +285,9 @@ class ProcessPool:
         elif culprit in worker.given:
             del worker.given[culprit]
             if not reason:
-                reason = _how_it_ended(code) + (f": {last_line}" if self._logs and last_line else "")
+                reason = how_it_ended(code) + (f": {last_line}" if self._logs and last_line else "")
             results.append((culprit, Failed(reason)))
-            self._queue.open -= 1
+            self._queue.close(culprit)
         elif worker.given or not worker.ready:
             self._idle_deaths += 1
             if self._idle_deaths >= _GIVE_UP:
@@ -309,7 +313,7 @@ class ProcessPool:
         while worker.ready and worker.chunks < most and (indices := queue.take(again=not worker.forked)):
             worker.given.update(dict.fromkeys(indices))
             worker.chunks += 1
-            self._send(number, pickle.dumps([(index, queue.items[index]) for index in indices], protocol=5))
+            self._send(number, pickle.dumps([(index, queue[index]) for index in indices], protocol=5))
 
     def _send(self, number: int, frame: bytes | None = None) -> None:
         """Send what the pipe takes now, and the rest when it takes more."""
@@ -328,24 +332,34 @@ class _Queue:
     """The items, and which are handed out next.
 
     Args:
-        items: The first items; a list where `add` is used.
+        items: The first items, which the caller keeps; those that are added are kept until they have a result.
         chunk: The most items that travel together.
         workers: How many share the items.
     """
 
     def __init__(self, items: Sequence[Any], chunk: int, workers: int) -> None:
-        self.items, self.chunk, self.workers = items, chunk, workers
-        self.open = len(items)  # without a result
+        self.chunk, self.workers = chunk, workers
+        self.open = self._count = len(items)  # open: without a result
         self.again: deque[int] = deque()  # given to a worker that died
+        self._items, self._added = items, dict[int, Any]()
         self._next = 0
         self._spared: set[int] = set()
 
+    def __getitem__(self, index: int) -> Any:
+        return self._added[index] if index in self._added else self._items[index]
+
     def add(self, item: Any) -> int:
         """Add an item and return its index."""
-        assert isinstance(self.items, list)
-        self.items.append(item)
+        self._added[self._count] = item
+        self._count += 1
         self.open += 1
-        return len(self.items) - 1
+        return self._count - 1
+
+    def close(self, index: int) -> None:
+        """Forget an item that has a result."""
+        self._added.pop(index, None)
+        self._spared.discard(index)
+        self.open -= 1
 
     def take(self, *, again: bool) -> list[int]:
         """Return the next indices to hand out, none when there are no more.
@@ -353,12 +367,12 @@ class _Queue:
         Args:
             again: Whether the worker may get items that another one died with.
         """
-        left = len(self.items) - self._next + len(self.again)
+        left = self._count - self._next + len(self.again)
         # Ever smaller towards the end, so that no worker is left alone with many.
         size = max(1, min(self.chunk, left // (2 * _AHEAD * self.workers)))
         if again and self.again:
             return [self.again.popleft() for _ in range(min(len(self.again), size))]
-        first, self._next = self._next, min(self._next + size, len(self.items))
+        first, self._next = self._next, min(self._next + size, self._count)
         return list(range(first, self._next))
 
     def spare(self, index: int) -> bool:
@@ -380,11 +394,3 @@ def _check_portable(function: Callable[..., Any]) -> None:
         pickle.dumps(function, protocol=pickle.HIGHEST_PROTOCOL)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise HousetrainError("This function cannot be sent to workers", said=str(error)) from error
-
-
-def _how_it_ended(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "killed by the system (out of memory?)"
-    if code < 0:
-        return f"process crashed ({signal.Signals(-code).name})"
-    return f"process ended with exit code {code}"
