@@ -158,7 +158,7 @@ def test_the_locks_carry_hashes_and_no_address() -> None:
     for name in ("run", "dev"):
         lock = (ROOT / "requirements" / f"{name}.txt").read_text()
         assert "--hash=sha256:" in lock
-        assert "http" not in lock and "index" not in lock
+        assert "://" not in lock and "index-url" not in lock
 
 
 def test_readme_names_only_verbs_and_makes_that_exist() -> None:

@@ -97,7 +97,7 @@ def _predictor(run: str, engine: str | None, class_map: Path | None) -> Predicto
     from housetrain.serve.client import RemotePredictor
 
     if engine is not None or class_map is not None:
-        raise RecipeError("A server chooses its engine and classes itself", do="omit --engine and --class-map")
+        raise RecipeError("A server chooses its engine and classes itself", do="omit --engine and --map")
     return RemotePredictor(run)
 
 

@@ -26,7 +26,7 @@ class Decoders:
 
     Args:
         workers: Child processes.
-        timeout_s: Seconds that one call may take.
+        timeout_s: Seconds of processor time that one call may take; see `housetrain.system.process_pool.Limits`.
     """
 
     def __init__(self, workers: int, *, timeout_s: float) -> None:

@@ -28,7 +28,7 @@ class Limits:
         queue_bytes: Bytes that all requests together may hold as bodies and decoded images.
         batch: Images that the model takes at a time.
         wait_s: Seconds that an image waits for others that are being decoded, to share a batch with them.
-        decode_s: Seconds that the decoding of one image may take.
+        decode_s: Seconds of processor time that one image may take to decode; six times as many on the clock.
         receive_s: Seconds within which a request must arrive, headers and body each.
         answer_s: Seconds within which a client must take the response.
         finish_s: Seconds that requests have to finish when the server stops.
