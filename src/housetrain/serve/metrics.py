@@ -35,4 +35,5 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all counters in the text format of Prometheus."""
-        return generate_latest(self._registry)
+        found: bytes = generate_latest(self._registry)
+        return found
