@@ -63,14 +63,7 @@ def predict(
         raise RecipeError(
             "Only one output file is possible", do="choose --csv or --jsonl", csv=str(csv), jsonl=str(jsonl)
         )
-    if precision is not None:
-        from housetrain.cli.progress_bar import callbacks_for
-        from housetrain.exports.narrowest import narrowest
-
-        one_of("precision", precision, ("auto",))
-        if engine is not None:
-            raise RecipeError("A precision was given with an engine", do="leave one of them out", engine=engine)
-        run = narrowest(run, callbacks=callbacks_for(quiet=quiet)).folder
+    run = run if precision is None else _narrowest(run, precision, engine, quiet=quiet)
     path = csv or jsonl
     if path is None:
         found = inputs_of(images)
@@ -86,13 +79,31 @@ def predict(
         raise typer.Exit(1)
 
 
+def _narrowest(run: str, precision: str, engine: str | None, *, quiet: bool) -> str:
+    """Return the folder of the same model in the narrowest precision that keeps its predictions."""
+    from housetrain.cli.progress_bar import callbacks_for
+    from housetrain.errors import RecipeError
+    from housetrain.exports.narrowest import narrowest
+
+    one_of("precision", precision, ("auto",))
+    if engine is not None:
+        raise RecipeError("A precision was given with an engine", do="leave one of them out", engine=engine)
+    if _is_address(run):
+        raise RecipeError("A server chooses its precision itself", do="leave the precision out", precision=precision)
+    return str(narrowest(Path(run), callbacks=callbacks_for(quiet=quiet)).folder)
+
+
+def _is_address(run: str) -> bool:
+    return run.startswith(("http://", "https://"))
+
+
 def _predictor(run: str, engine: str | None, class_map: Path | None) -> Predictor | RemotePredictor:
     """Return the model of a folder, or of a server."""
     from housetrain.data.class_map import ClassMap
     from housetrain.errors import RecipeError
     from housetrain.inference.predictor import Predictor
 
-    if not run.startswith(("http://", "https://")):
+    if not _is_address(run):
         return Predictor.load(Path(run), engine=engine).mapped(ClassMap.of(class_map))
     from housetrain.serve.client import RemotePredictor
 

@@ -34,11 +34,6 @@ _PATIENCE_S = 60.0  # with a server whose queue is full
 _MOST_BYTES = 64 << 20
 
 
-def is_address(text: str) -> bool:
-    """Return whether a model is named by the address of a server."""
-    return text.startswith(("http://", "https://"))
-
-
 class RemotePredictor:
     """A model on a server, with what `housetrain.inference.batch_predict.predict_into` needs. A context manager.
 
@@ -160,7 +155,7 @@ def _checked(url: str) -> tuple[SplitResult, str]:
         usable = bool(parts.hostname) and (parts.port or 1) > 0 and parts.username is None
     except ValueError:
         usable = False
-    if not is_address(url) or not usable or set(query) - {"model"}:
+    if parts.scheme not in ("http", "https") or not usable or set(query) - {"model"}:
         raise HousetrainError("Invalid address of a server", expected="http://HOST:PORT or http://HOST:PORT?model=NAME")
     return parts._replace(query="", fragment=""), query.get("model", [""])[0]
 
