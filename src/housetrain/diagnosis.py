@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from housetrain import kernels
+from housetrain.errors import install_command
 from housetrain.images.sniff import FORMATS
 from housetrain.system.machine import cores, cpu_flags, free_memory_bytes, gpus, memory_bytes, processor
 from housetrain.training.precision import auto_precision
@@ -127,14 +128,14 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
     wanted = os.environ.get("KERAS_BACKEND", "")
     if not facts["backend"]:
         say("error", "No Keras backend is installed: data checks and preparation work, training does not",
-            "pip install 'housetrain[tensorflow]'")  # fmt: skip
+            install_command("tensorflow"))  # fmt: skip
     elif wanted and wanted not in BACKENDS:
         say("error", f"KERAS_BACKEND={wanted} is not a supported backend", f"set it to one of {', '.join(BACKENDS)}")
     elif wanted and wanted not in facts["versions"]:
-        say("error", f"KERAS_BACKEND={wanted}, but {wanted} is not installed", f"pip install 'housetrain[{wanted}]'")
+        say("error", f"KERAS_BACKEND={wanted}, but {wanted} is not installed", install_command(wanted))
     elif facts["backend"] != "tensorflow" and not facts["gpus"]:
         say("warning", f"Without a GPU, {facts['backend']} trains 3 to 6 times slower than TensorFlow",
-            "pip install 'housetrain[tensorflow]'")  # fmt: skip
+            install_command("tensorflow"))  # fmt: skip
     if not sys.version_info[:2] >= (3, 11) or sys.version_info[:2] >= (3, 14):
         say(
             "error",
@@ -158,11 +159,11 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
     trains_here = facts["backend"] == "tensorflow" and not facts["gpus"]
     if trains_here and "llvmlite" not in facts["versions"] and kernels.suits(auto_precision()):
         say("warning", "llvmlite is not installed: models with max pooling take 1.5 to 4 times as long to train",
-            "pip install 'housetrain[tensorflow]'")  # fmt: skip
+            install_command("tensorflow"))  # fmt: skip
     if auto_precision() == "bfloat16":
         say("note", "Training uses bfloat16, which this processor supports; --set precision=float32 disables it")
     if "pillow-heif" not in facts["versions"]:
-        say("note", "HEIC photos of phones are not read", "pip install 'housetrain[heic]'")
+        say("note", "HEIC photos of phones are not read", install_command("heic"))
     if facts["cores"] == 1:
         say("warning", "Only one processor core: decoding and training alternate")
     return found

@@ -124,9 +124,26 @@ class MissingExtra(HousetrainError):
         self.extra = extra
         super().__init__(
             f"{need[:1].upper()}{need[1:]} requires an optional library that is not installed",
-            do=f"pip install 'housetrain[{extra}]'",
+            do=install_command(extra),
             extra=extra,
         )
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs what an extra needs, such as ``pip install "optuna>=5"``.
+
+    It names the libraries, not the extra of this package, which is not on the public index yet: a stranger who
+    registers its name there could run code on the machine of anyone who follows such a line.
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        lines = requires("housetrain") or []
+    except PackageNotFoundError:  # a source tree on the path, not installed
+        lines = []
+    needed = [line.partition(";")[0].strip() for line in lines if f"extra == '{extra}'" in line.replace('"', "'")]
+    quoted = " ".join(f'"{requirement}"' for requirement in needed)
+    return f"pip install {quoted}" if needed else f"install housetrain with its extra {extra}"
 
 
 def one_line(text: str) -> str:

@@ -36,7 +36,7 @@ def test_the_snippets_in_the_readme_run_as_they_stand(
     from housetrain import cli
 
     install, command = blocks["sh"].strip().splitlines()
-    assert install == "pip install 'housetrain[openvino]'"
+    assert install.startswith('pip install "openvino>=')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with contextlib.suppress(SystemExit):

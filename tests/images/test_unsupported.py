@@ -68,7 +68,7 @@ def test_check_does_not_call_them_corrupt(tmp_path: Path) -> None:
     assert {one.kind for one in found} == {"unsupported"}
     assert {path for one in found for path in one.leaves_out} == {f"a/{name}" for name in FILES}
     (phones,) = [one for one in found if one.paths == ("a/phone.heic",)]
-    assert "housetrain[heic]" in phones.message and "pip install 'housetrain[heic]'" in phones.do
+    assert "pillow-heif" in phones.message and "pip install pillow-heif" in phones.do
 
 
 def test_heic_is_tried_again_after_the_extra_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from housetrain.studio.settings import VARIABLE, Settings
 from housetrain.system import store
 from housetrain.training.run import Run
 
-pytest.importorskip("streamlit", reason="the studio is an extra: pip install 'housetrain[studio]'")
+pytest.importorskip("streamlit", reason="the studio is an extra")
 from streamlit.testing.v1 import AppTest
 
 Page = Callable[..., AppTest]

@@ -10,7 +10,7 @@ import pytest
 
 from housetrain.studio import views
 
-pytest.importorskip("streamlit", reason="the studio is an extra: pip install 'housetrain[studio]'")
+pytest.importorskip("streamlit", reason="the studio is an extra")
 from streamlit.testing.v1 import AppTest
 
 TOY = '''

@@ -9,7 +9,7 @@ from studio.conftest import texts
 
 from housetrain.studio import widgets
 
-pytest.importorskip("streamlit", reason="the studio is an extra: pip install 'housetrain[studio]'")
+pytest.importorskip("streamlit", reason="the studio is an extra")
 from streamlit.testing.v1 import AppTest
 
 

@@ -28,7 +28,7 @@ def test_start_up_notes_are_held_back_and_nothing_else(capfd: pytest.CaptureFixt
 
 def test_a_missing_keras_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras", None)
-    with pytest.raises(MissingExtra, match=r"Training .*requires .* pip install 'housetrain\[tensorflow\]'"):
+    with pytest.raises(MissingExtra, match=r"Training .*requires .* pip install \"keras>="):
         backend.load_keras("training")
 
 
@@ -60,7 +60,7 @@ def test_openvino_comes_without_what_it_would_tell_its_maker() -> None:
 
 def test_a_missing_openvino_is_one_line_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtra, match=r"Predicting .*requires .* pip install 'housetrain\[openvino\]'"):
+    with pytest.raises(MissingExtra, match=r"Predicting .*requires .* pip install \"openvino>="):
         backend.load_openvino("predicting")
 
 

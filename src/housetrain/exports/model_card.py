@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from housetrain.errors import install_command
 from housetrain.images.input_spec import WHITE, InputSpec
 from housetrain.inference.formats import format_named
 from housetrain.inference.model_format import ModelFormat
@@ -50,7 +51,7 @@ def _with_housetrain(name: str, file_format: ModelFormat) -> str:
 ## Use it
 
 ```sh
-pip install 'housetrain[{file_format.extra}]'
+{install_command(file_format.extra)}    # beside housetrain
 housetrain predict {shlex.quote(name)} photo.jpg
 ```
 

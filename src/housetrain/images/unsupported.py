@@ -10,7 +10,7 @@ from __future__ import annotations
 
 UNSUPPORTED = "not a supported image"
 
-NEEDS_HEIC = f"{UNSUPPORTED} (HEIC; the extra housetrain[heic] reads it)"
+NEEDS_HEIC = f"{UNSUPPORTED} (HEIC; pillow-heif reads it)"
 """The reason why a HEIC file cannot be used where pillow-heif is not installed."""
 
 _STARTS = (  # files that are common in image folders; they are named, never opened
@@ -41,7 +41,7 @@ _STARTS = (  # files that are common in image folders; they are named, never ope
 )
 
 _CONVERSIONS = {  # how a reason begins, or what is in its parentheses -> what to do
-    "HEIC": "pip install 'housetrain[heic]' and check again, or convert each: heif-convert photo.heic photo.jpg",
+    "HEIC": "pip install pillow-heif and check again, or convert each: heif-convert photo.heic photo.jpg",
     "camera RAW": "export the photos as JPEG with the program of the camera, or: darktable-cli photo.nef photo.jpg",
     "Photoshop": "export it as PNG, or: magick 'image.psd[0]' image.png",
     "JPEG 2000": "convert it: opj_decompress -i image.jp2 -o image.png",

@@ -207,7 +207,7 @@ def choose(entries: Sequence[ModelEntry], engine: str | None = None) -> tuple[Mo
         raise ModelError(
             "This version of housetrain cannot run the bundle's kind of model",
             expected=f"one of {', '.join(FORMATS)}",
-            do="update housetrain: pip install -U housetrain",
+            do="update housetrain",
             formats=present,
         )
     for entry, file_format in known:
@@ -332,7 +332,7 @@ def _other_version(version: int, folder: Path) -> ModelError:
     return ModelError(
         f"The bundle was made by {'a newer' if newer else 'an older'} housetrain",
         expected=f"layout version {LAYOUT_VERSION}",
-        do="update housetrain: pip install -U housetrain" if newer else _AGAIN,
+        do="update housetrain" if newer else _AGAIN,
         path=str(folder),
         layout_version=version,
     )
