@@ -142,8 +142,9 @@ def install_command(extra: str) -> str:
     except PackageNotFoundError:  # a source tree on the path, not installed
         lines = []
     needed = [line.partition(";")[0].strip() for line in lines if f"extra == '{extra}'" in line.replace('"', "'")]
-    quoted = " ".join(f'"{requirement}"' for requirement in needed)
-    return f"pip install {quoted}" if needed else f"install housetrain with its extra {extra}"
+    if not needed:
+        return f"install the extra {extra}"
+    return "pip install " + " ".join(f'"{requirement}"' for requirement in needed)
 
 
 def one_line(text: str) -> str:
