@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from data.trees import fill
+from hostile import encode, photo
 
+from housetrain.data.catalog import scan
+from housetrain.data.checks import check
 from housetrain.data.class_folders import Tree, walk
 from housetrain.data.label_source import LabelOptions, LabelSource
 from housetrain.errors import FolderError, RecipeError
@@ -177,3 +185,71 @@ def test_options_that_contradict_each_other_are_refused(options: LabelOptions) -
 
 def test_classes_are_in_natural_order(tmp_path: Path) -> None:
     assert walk(fill(tmp_path, *(str(number) for number in range(12)))).classes == tuple(map(str, range(12)))
+
+
+# ---------------------------------------------------------------------------------------------- names and failures
+
+
+def few(folder: Path, count: int = 3) -> None:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        (folder / f"{number}.png").write_bytes(encode(photo(16, 16, seed=number), "PNG"))
+
+
+def test_a_class_whose_name_no_file_can_hold_has_one_that_can(tmp_path: Path) -> None:
+    for name in (b"caf\xe9", b"a\nb", "c\u2028d".encode(), "می\u200cخواهم".encode(), b"plain"):
+        few(tmp_path / os.fsdecode(name))
+    catalog = scan(tmp_path, cache=False, workers=1)
+    assert set(catalog.classes) == {r"caf\xe9", r"a\nb", r"c\u2028d", "می\u200cخواهم", "plain"}
+    assert list(catalog.counts().values()) == [3] * 5
+    for name in catalog.classes:
+        name.encode()
+        assert "\n" not in name
+    assert {image.path for image in catalog.images if image.label == r"caf\xe9"} == {
+        os.fsdecode(b"caf\xe9/%d.png" % number) for number in range(3)
+    }
+
+
+def test_look_alike_names_are_two_classes_and_a_finding(tmp_path: Path) -> None:
+    for name in (unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é"), "Cat", "cat", "dog"):
+        try:
+            few(tmp_path / name)
+        except FileExistsError:
+            pytest.skip("this file system holds look-alikes to be the same")
+    catalog = scan(tmp_path, cache=False, workers=1)
+    assert len(catalog.classes) == 5
+    assert sum(one.kind == "case-only-classes" for one in check(catalog)) == 2
+
+
+def test_what_the_system_cannot_list_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in (tmp_path / ("y" * 300), Path("y/" * 3000), Path("nul\0l")):
+        with pytest.raises(FolderError) as caught:
+            scan(wrong)
+        assert len(str(caught.value)) < 600 and "\n" not in str(caught.value)
+    few(tmp_path / "a")
+    few(tmp_path / "b/deep")
+    real = os.scandir
+    for code in (errno.EACCES, errno.ENOENT, errno.ESTALE, errno.EIO, errno.ENAMETOOLONG):
+
+        def fail(path: Any, code: int = code) -> Any:
+            if str(path).endswith("deep"):
+                raise OSError(code, os.strerror(code), str(path))
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", fail)
+        with pytest.raises(FolderError) as caught:
+            scan(tmp_path, cache=False)
+        assert os.strerror(code) in str(caught.value) or "does not exist" in str(caught.value)
+
+
+def test_a_tree_deeper_than_the_system_allows_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few(tmp_path / "a")
+    few(tmp_path / "b")
+    monkeypatch.chdir(tmp_path / "b")
+    for _ in range(22):
+        Path("x" * 200).mkdir()
+        os.chdir("x" * 200)
+    with pytest.raises(FolderError, match="File name too long"):
+        scan(tmp_path, cache=False)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["rm", "-rf", "b"], check=True)  # pytest cannot

@@ -35,3 +35,14 @@ def test_numbers_and_names() -> None:
     assert text.format_list(["a", "b", "c"], last="or") == "a, b or c"
     assert text.format_list(list("abcdefgh"), limit=3, quote=True) == "“a”, “b” and 6 more"
     assert text.format_sentence("it is.") == "It is."
+
+
+def test_a_name_without_controls_is_one_that_every_file_can_hold() -> None:
+    for name, shown in (
+        ("caf\udce9", r"caf\xe9"),
+        ("a\nb\x1b", r"a\nb\x1b"),
+        ("\ud800", r"\ud800"),
+        ("Größe 猫", "Größe 猫"),
+    ):
+        assert text.without_controls(name) == shown
+        shown.encode()

@@ -27,7 +27,7 @@ from housetrain.data.class_folders import Entry, LayoutNote, Tree, entry_of, wal
 from housetrain.data.class_map import ClassMap
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
-from housetrain.data.which_folder import inner_folder
+from housetrain.data.which_folder import failures_named, inner_folder
 from housetrain.errors import DataError, FolderError
 from housetrain.images.input_spec import white_of
 from housetrain.images.unsupported import NEEDS_HEIC
@@ -208,9 +208,8 @@ def scan(
     """
     source = LabelSource.of(options)
     path = Path(folder).expanduser().absolute()
-    if is_archive(path):
-        path = unpacked(path, cache_folder() / "archives")
-    root, tree = _listed(path, source)
+    with failures_named(path):
+        root, tree = _listed(unpacked(path, cache_folder() / "archives") if is_archive(path) else path, source)
     started_ns = time.time_ns()
     store = _store_of(root)
     known = _load(store) if cache else {}
@@ -243,6 +242,7 @@ def _listed(folder: Path, source: LabelSource) -> tuple[Path, Tree]:
         if root in given.values():
             root = root.parent
         tree = walk_splits(root, given, source)
+    tree.name_classes()
     if source.class_map:
         tree.map_classes(ClassMap(source.class_map))
     return root, tree

@@ -26,7 +26,7 @@ from housetrain.data.label_table import SUFFIXES, Labels, LabelTable
 from housetrain.data.split_names import split_of
 from housetrain.errors import DecodeError, FolderError
 from housetrain.system.regular_files import check_regular, why_unreadable
-from housetrain.system.text import format_count, format_list, natural_key
+from housetrain.system.text import format_count, format_list, natural_key, without_controls
 
 OUTSIDE = "files outside the class folders"
 SEEN = "linked folders seen already"
@@ -72,6 +72,13 @@ class Tree:
     ignored: Counter[str] = field(default_factory=Counter)
     ready_made: bool = False
     notes: list[LayoutNote] = field(default_factory=list)
+
+    def name_classes(self) -> None:
+        """Give every class a name that a terminal and a UTF-8 file can hold; paths stay what they are."""
+        named = {label: without_controls(label) for label in {*self.classes, *(entry.label for entry in self.entries)}}
+        if any(label != name for label, name in named.items()):
+            self.entries = [entry._replace(label=named[entry.label]) for entry in self.entries]
+            self.classes = tuple(sorted({named[label] for label in self.classes}, key=natural_key))
 
     def map_classes(self, names: ClassMap) -> None:
         """Rename, merge or drop classes, and note what that means here."""

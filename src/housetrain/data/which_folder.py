@@ -6,8 +6,11 @@ image.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from housetrain.data.folder_layout import folders, images_in, proposals
@@ -61,3 +64,21 @@ def no_classes(folder: Path, error: FolderError) -> FolderError:
     command = f"`housetrain run {shlex.quote(str(folder.parent))}`"
     do = f"{command} if {folder.name} is a class beside {others[0]}{more}; else {error.do}"
     return FolderError(error.what, expected=error.expected, do=do, **error.received)
+
+
+@contextlib.contextmanager
+def failures_named(folder: Path) -> Iterator[None]:
+    """Turn what the system says about a folder (a path beyond its limit, a folder that vanishes) into one clear line.
+
+    Raises:
+        FolderError: It, or a folder in it, cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        do = "use shorter names, or a folder nearer to the root" if error.errno == errno.ENAMETOOLONG else ""
+        raise FolderError(f"The folder cannot be read ({error.strerror})", do=do, folder=str(folder)[:200]) from error
+    except ValueError as error:
+        if "null" not in str(error):  # os.stat: embedded null byte
+            raise
+        raise FolderError("This is not the name of a folder", folder=str(folder)[:200]) from error

@@ -6,6 +6,7 @@ In: numbers, names. Out: plain text; nothing here is escaped. It does not know w
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from housetrain.errors import one_line
@@ -17,6 +18,21 @@ MISSING = "–"
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sort key that puts numbers by their value: ``2`` before ``10``, ``class 9`` before ``class 10``."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def without_controls(name: str) -> str:
+    """Return a name with newlines, other control characters and bytes that are not UTF-8 as escapes.
+
+    Such a name would break lines of a terminal, and no UTF-8 file can hold it. Invisible characters that belong to a
+    script (joiners of Persian or of emoji) stay.
+    """
+    hidden = {"Cc", "Cs", "Zl", "Zp"}  # https://www.unicode.org/reports/tr44/#General_Category_Values
+    return "".join(_escaped(c) if unicodedata.category(c) in hidden else c for c in name)
+
+
+def _escaped(character: str) -> str:
+    byte = ord(character) - 0xDC00  # how Python holds a byte that is not UTF-8 (PEP 383)
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def format_percent(share: float | None, digits: int = 1) -> str:
