@@ -42,6 +42,7 @@ CHOSEN = "the best regularization is found"
 TIME_LIMIT = "time limit"
 _WORSE = 2  # weaker strengths that are fitted after the best: the loss is nearly convex along the path
 _TICK_S = 0.5
+_SAMPLE = 16  # validation images on which an engine's features are compared with those of Keras
 
 
 class Frozen(NamedTuple):
@@ -246,7 +247,7 @@ def frozen_features(recipe: Recipe, prepared: Prepared, trainer: Trainer) -> Fro
     with events.stage("features", name=recipe.name, run=str(trainer.run.folder)):
         events.progress("features", 0, total, epoch=0)
         whole = build(plain_of(recipe), spec=prepared.spec, classes=prepared.classes)
-        sample = np.asarray(train.images[:4])
+        sample = np.asarray(validation.images[:_SAMPLE])
         base = Base(
             whole, recipe.model, spec=prepared.spec, decoder=prepared.decoder, precision=recipe.precision, sample=sample
         )
