@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Trust the certificates of the system, for proxies with their own CA.
 export UV_SYSTEM_CERTS ?= 1
 
-.PHONY: help run test lint types imports proofs kill-test bench lock docs screenshots clean
+.PHONY: help run test lint types imports proofs kill-test bench lock docs screenshots dist clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,16 @@ docs: .venv/ready-dev  ## generate docs/cli.md from the help of the command line
 
 screenshots: .venv/ready-dev  ## take the screenshots of the studio for the docs (requires Chromium)
 	$(BIN)/python tools/studio_screenshots.py
+
+dist: .venv/ready  ## build the wheel and the source archive, check both, and use the wheel in a new environment
+	rm -rf dist build/dist-check
+	$(or $(UV),$(BIN)/uv) build -q --out-dir dist .
+	$(or $(UV),$(BIN)/uv) tool run twine check --strict dist/*.whl dist/*.tar.gz
+	$(or $(UV),$(BIN)/uv) tool run check-wheel-contents dist/*.whl
+	$(or $(UV),$(BIN)/uv) venv -q -p $(BIN)/python build/dist-check
+	$(or $(UV),$(BIN)/uv) pip install -q -p build/dist-check/bin/python dist/*.whl
+	build/dist-check/bin/housetrain sample digits build/dist-check/digits
+	build/dist-check/bin/housetrain check build/dist-check/digits
 
 lock:  ## resolve requirements/*.txt again (without registry addresses)
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
