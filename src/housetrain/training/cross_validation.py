@@ -96,5 +96,6 @@ def describe(found: Mapping[str, Any]) -> str:
     low, high = found["interval"]
     return (
         f"Cross-validated accuracy {format_percent(found['accuracy'])} (95 % interval {format_interval((low, high))}; "
-        f"{found['folds']} folds, repeated {found['repeats']} times, over {found['images']:,} training and validation images)"
+        f"{found['folds']} folds, repeated {found['repeats']} times, over {found['images']:,} training and validation "
+        "images)"
     )
