@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from housetrain.data.label_source import LabelOptions
     from housetrain.data.prepare import Prepared
     from housetrain.data.split import SplitOptions
+    from housetrain.data.split_groups import Keep
     from housetrain.data.split_manifest import SplitManifest
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.images.input_spec import InputSpec
@@ -78,6 +79,7 @@ def run(
     validation_split: float = 0.15,
     test_split: float = 0.15,
     test_per_class: int | None = None,
+    keep_duplicates_together: Keep = "near",
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
     **label_options: Unpack[LabelOptions],
@@ -94,10 +96,11 @@ def run(
         sweep: Train these recipes, such as ``Grid()``, and continue with the one of the lowest validation loss;
             ``output`` is then the sweep folder. See `housetrain.sweep`.
         prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
-        seed: Seed of the split, any integer. The recipe has a seed of its own for training.
+        seed: Seed of the split, any integer; the recipe has its own.
         validation_split: Share of the images for validation, in (0, 1).
         test_split: Share of the images set aside for the test, in (0, 1).
         test_per_class: Set aside exactly this many test images of each class instead.
+        keep_duplicates_together: See `housetrain.split`.
         workers: Processes that read images; all cores by default.
         callbacks: Follow the stages, such as `housetrain.ProgressBar`.
         **label_options: Where the labels come from, if not from class folders: see `housetrain.scan`.
@@ -113,9 +116,9 @@ def run(
         if target is not None:
             refuse_inside(Path(folder), Path(target))
     catalog, findings, manifest = look(
-        Path(folder), seed=seed, validation_split=validation_split, test_split=test_split,
-        test_per_class=test_per_class, balance=request.recipe.balance, workers=workers, callbacks=callbacks,
-        label_options=label_options,
+        Path(folder), seed=seed, validation_split=validation_split, test_split=test_split, workers=workers,
+        test_per_class=test_per_class, keep_duplicates_together=keep_duplicates_together, callbacks=callbacks,
+        balance=request.recipe.balance, label_options=label_options,
     )  # fmt: skip
     chosen = request.suited(catalog, Callbacks(callbacks))
     if not isinstance(chosen, Recipe):
@@ -291,15 +294,20 @@ def first_recipe(sweep: Plan) -> Recipe:
 
 
 def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
-    """Return the folder of the run of this recipe and these images if there is one, else a free one.
+    """Return the folder of the run of this recipe and these images, else of one that it continues, else a free one.
 
     The candidates are ``runs/<images>``, ``runs/<images>-<model>``, ``runs/<images>-<model>-2`` and so on.
     """
+    from housetrain.training.longer import continues
 
     def matches(folder: Path) -> bool:
         return not (folder / STAGES_FILE).exists() and Run(folder).matches(recipe, prepared)
 
-    return _free_folder(source, recipe.model, matches)
+    def shorter(folder: Path) -> bool:
+        return not (folder / STAGES_FILE).exists() and continues(Run(folder), recipe, prepared)
+
+    exact = _free_folder(source, recipe.model, matches)
+    return exact if (exact / "recipe.json").is_file() else _free_folder(source, recipe.model, shorter)
 
 
 def _free_folder(source: Path, model: str, matches: Callable[[Path], bool]) -> Path:
@@ -325,16 +333,21 @@ def look(
     from housetrain.data.catalog import scan
     from housetrain.data.checks import check
     from housetrain.data.split import split
+    from housetrain.data.split_findings import split_findings
 
     events = Callbacks(callbacks)
     catalog = scan(folder, workers=workers, callbacks=callbacks, **label_options)
     findings = check(catalog)
     manifest = split(catalog, findings=findings, **options)
+    about_split = split_findings(manifest)
+    findings = (*findings, *about_split)
     events.note(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")
     if findings:
         events.note(
             f"{format_count(len(findings), 'finding')}; {format_count(len(manifest.left_out), 'image')} left out"
         )
+    for finding in about_split:
+        events.note(f"{finding.message}. Do: {finding.do}")
     return catalog, findings, manifest
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from housetrain.cli import terminal
+from housetrain.evaluation.evaluate import evaluate_probabilities
 from housetrain.inference.predictor import Prediction
 
 
@@ -37,3 +39,16 @@ def test_an_image_that_cannot_be_read_is_counted_and_shown(capsys: pytest.Captur
 
 def test_a_path_is_quoted_for_the_shell() -> None:
     assert terminal.quoted(Path("runs/my pets")) == "'runs/my pets'"
+
+
+def test_many_classes_are_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    classes = [f"class {number}" for number in range(1_200)]
+    labels = list(range(1_200))
+    given = np.full((1_200, 1_200), 0.1 / 1_199)
+    given[labels, [(number + (number == 7)) % 1_200 for number in labels]] = 0.9
+    names = [f"{number}.jpg" for number in labels]
+    terminal.evaluation(evaluate_probabilities(labels, given, classes, paths=names, sha256=names))
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) < 30
+    assert "class 7 " in said
+    assert "1,200 classes" in said

@@ -82,10 +82,10 @@ def test_a_large_group_does_not_take_its_class_to_one_side() -> None:
 
 
 def test_a_large_class_with_a_large_group_has_its_share() -> None:
-    size = int(LARGE_GROUP * 400) + 1
+    size = int(LARGE_GROUP * 600) + 1
     seed = next(n for n in range(200) if position(n, "burst") < 0.15)
-    where, _ = places({"a": 400, "b": 400}, {f"b/{n}.jpg": "burst" for n in range(size)}, seed=seed)
-    assert shares(where, "b")["test"] == shares(where, "b")["validation"] == 60
+    where, _ = places({"a": 600, "b": 600}, {f"b/{n}.jpg": "burst" for n in range(size)}, seed=seed)
+    assert shares(where, "b")["test"] == shares(where, "b")["validation"] == 90
     assert {path: split for path, split in where.items() if path[0] == "a"} == {
         path: by_position(position(seed, path)) for path in where if path[0] == "a"
     }

@@ -52,6 +52,16 @@ def test_a_image_with_two_labels_is_left_out_whole(tmp_path: Path) -> None:
     assert found["two-labels"].paths == ("Cat/005.jpg", "Cat/once more.jpg", "Dog/also a cat.jpg")
     assert found["two-labels"].leaves_out == found["two-labels"].paths
     assert found["two-labels"].message == "the same image is labeled Cat and Dog"
+    assert "multi-label data is not supported" in found["two-labels"].do
+
+
+def test_a_ready_made_validation_that_is_small_or_lacks_classes_is_said(tmp_path: Path) -> None:
+    counts = {f"{name}/{label}": FEW for name in ("train", "test") for label in ("Cat", "Dog", "Emu")}
+    found = kinds(make(tmp_path / "small", counts | {"val/Cat": 8, "val/Dog": 8}))
+    assert set(found) == {"small-validation", "validation-lacks-classes"}
+    assert "16 images of 3 classes" in found["small-validation"].message
+    assert "--train-dir" in found["small-validation"].do
+    assert "2 of 3 classes; for Emu" in found["validation-lacks-classes"].message
 
 
 def test_a_image_on_both_sides_stays_in_the_test(tmp_path: Path) -> None:

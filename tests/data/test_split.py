@@ -46,7 +46,7 @@ def test_shares_are_those_asked_for_in_every_class() -> None:
 
 
 def test_adding_and_removing_images_does_not_move_the_others() -> None:
-    few = folder({"Cat": 500, "Dog": 400})
+    few = folder({"Cat": 600, "Dog": 500})
     many = folder({"Cat": 800, "Dog": 700, "Emu": 50})
     before, after = places(split(few, findings=())), places(split(many, findings=()))
     assert {path: after[path] for path in before} == before
@@ -82,6 +82,38 @@ def test_near_duplicates_never_straddle(groups: dict[str, str]) -> None:
             where[row.group].add(row.split)
         assert all(len(names) == 1 for names in where.values())
         assert {name for names in where.values() for name in names} == set(SPLITS)
+
+
+@pytest.mark.parametrize("counts", [{"a": 40, "b": 40}, {"a": 100, "b": 30}, {"a": 300, "b": 300}])
+def test_small_classes_get_their_share_to_within_one_image(counts: dict[str, int]) -> None:
+    for seed in range(20):
+        found = split(folder(counts), findings=(), seed=seed).counts()
+        for label, count in counts.items():
+            assert abs(found["test"][label] - 0.15 * count) < 1
+            assert abs(found["validation"][label] - 0.15 * count) < 1
+
+
+def test_near_duplicates_are_divided_where_that_is_asked_for(groups: dict[str, str]) -> None:
+    images = folder({"a": 60, "b": 60})
+    groups |= {f"a/{number}.jpg": "scene" for number in range(25)}
+    together, apart = split(images, findings=()), split(images, findings=(), keep_duplicates_together="exact")
+    scene = {path for path in groups if path.startswith("a/")}
+    assert len({row.split for row in together.rows if row.path in scene}) == 1
+    assert len({row.split for row in apart.rows if row.path in scene}) == 3
+    assert "keep_duplicates_together" not in together.options
+    assert apart.options["keep_duplicates_together"] == "exact"
+    assert apart.fingerprint != together.fingerprint
+
+
+def test_copies_are_images_of_their_own_where_that_is_asked_for() -> None:
+    copies = [image(f"a/{number}.jpg", "a", content="same") for number in range(20)]
+    images = catalog(*copies, *folder({"b": 20}).images)
+    assert split(catalog(*folder({"a": 20, "b": 20}).images), keep_duplicates_together="none").left_out == ()
+    found = split(images, keep_duplicates_together="none")
+    assert found.counts()["train"]["a"] == 14
+    assert len({row.group for row in found.rows}) == 40
+    with pytest.raises(FolderError, match="'a' has"):
+        split(images, keep_duplicates_together="exact")
 
 
 def test_test_per_class_is_exactly_the_lowest(groups: dict[str, str]) -> None:
@@ -162,10 +194,10 @@ def test_ready_made_folders_are_kept() -> None:
 
 
 def test_missing_validation_is_carved_from_train_by_hash() -> None:
-    one = split(ready_made(train=400, test=100), findings=())
+    one = split(ready_made(train=500, test=100), findings=())
     assert {row.split for row in one.rows if row.path.startswith("test/")} == {"test"}
     carved = [row for row in one.rows if row.path.startswith("train/") and row.split == "validation"]
-    assert len(carved) / 800 == pytest.approx(0.15, abs=0.04)
+    assert len(carved) / 1000 == pytest.approx(0.15, abs=0.04)
     assert all(position(0, row.group) >= 0.85 for row in carved)
     assert not [row for row in one.rows if row.path.startswith("train/") and row.split == "test"]
 
@@ -175,6 +207,22 @@ def test_missing_test_is_carved_from_train() -> None:
         counts = split(ready_made(train=400, validation=40), findings=(), **options).counts()
         assert counts["validation"] == {"a": 40, "b": 40}
         assert counts["test"] == {"a": 15, "b": 15} if options else 80 < sum(counts["test"].values()) < 160
+
+
+def test_classes_that_ready_made_validation_lacks_are_drawn_from_train() -> None:
+    images = [one for one in ready_made(train=40, validation=10, test=5).images if one.path[:12] != "validation/b"]
+    one = split(catalog(*images), findings=())
+    assert one.counts() == {"train": {"a": 40, "b": 34}, "validation": {"a": 10, "b": 6}, "test": {"a": 5, "b": 5}}
+    assert all(row.path.startswith("train/b") for row in one.of("validation") if row.label == "b")
+    without_test = split(catalog(*(one for one in images if one.split != "test")), findings=())
+    assert without_test.counts()["validation"]["b"] > 0
+    assert without_test.counts()["test"]["b"] > 0
+
+
+def test_of_many_problems_the_first_are_named() -> None:
+    with pytest.raises(FolderError, match="and 90 more") as caught:
+        split(folder({f"c{number}": 1 for number in range(100)}), findings=())
+    assert len(str(caught.value)) < 2_000
 
 
 def test_a_image_in_two_ready_made_splits_is_left_out_of_train() -> None:

@@ -77,8 +77,9 @@ def test_a_notebook_shows_the_result_and_each_class() -> None:
         [0, 0, 1], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], ("cat", "<dog>"), paths=["a", "b", "c"], sha256=["", "", ""]
     )
     assert repr(found).startswith("Evaluation(accuracy=0.6667, loss=") and ", n=3, " in repr(found)
+    assert len(repr(found)) < 100
     html = found._repr_html_()
-    assert "Test accuracy 66.7%" in html and "<td>&lt;dog&gt;</td><td>1</td><td>0.5</td><td>1</td>" in html
+    assert "Test accuracy 66.7 %" in html and "<td>&lt;dog&gt;</td><td>1</td><td>0.5</td><td>1</td>" in html
 
 
 # ------------------------------------------------------------------------------------------------- mistakes

@@ -67,7 +67,8 @@ def test_a_table_holds_every_image_in_order(tmp_path: Path) -> None:
     assert table[3]["error"] == "truncated" and table[3]["label"] == table[3]["probability"] == table[3]["unsure"] == ""
     assert table[0] == {
         "image": "a.jpg", "label": "cow", "probability": "0.700000", "margin": "0.500000", "unsure": "no",
-        "seen_in_training": "", "error": "", "label_2": "ant", "probability_2": "0.200000",
+        "seen_in_training": "", "error": "", "RelativePath": "", "File": "a.jpg", "label_2": "ant",
+        "probability_2": "0.200000",
     }  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     predict_into(tmp_path / "out.jsonl", Fake(), NAMES, kind="jsonl")
@@ -264,3 +265,41 @@ def named_in(path: Path, option: str) -> list[str]:
     if option == "--csv":
         return [row["image"] for row in rows(path)]
     return [json.loads(line)["image"] for line in path.read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_labels_are_counted_those_of_an_earlier_call_too(tmp_path: Path, kind: Any) -> None:
+    whole = predict_into(tmp_path / "whole", Fake(), NAMES, kind=kind)
+    with pytest.raises(KeyboardInterrupt):
+        predict_into(tmp_path / "cut", Fake(stop_at=4), NAMES, kind=kind)
+    resumed = predict_into(tmp_path / "cut", Fake(), NAMES, kind=kind)
+    assert resumed.kept == 4
+    assert (resumed.counts, resumed.unsure) == (whole.counts, whole.unsure)
+    assert sum(whole.counts.values()) == 6
+    assert f"{whole.unsure} of them unsure" in whole.summary()
+
+
+def test_the_columns_of_timelapse_are_relative_to_the_folder_given(tmp_path: Path) -> None:
+    for name in ("site 1/day 2/1.jpg", "site 1/2.jpg", "3.jpg"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"x")
+    for given in (tmp_path / "in", tmp_path / "in" / "**"):
+        predict_into(tmp_path / "out.csv", Fake(), Listing([given]))
+        found = {(row["RelativePath"], row["File"]) for row in rows(tmp_path / "out.csv")}
+        assert found == {("site 1\\day 2", "1.jpg"), ("site 1", "2.jpg"), ("", "3.jpg")}
+
+
+def test_a_vote_is_resumed_with_the_same_result(tmp_path: Path) -> None:
+    class All(Fake):
+        def predict_many(self, images: Any, **options: Any) -> Iterator[Prediction]:
+            assert options["top"] is None
+            return super().predict_many(images, top=3)
+
+    predict_into(tmp_path / "whole.csv", All(), NAMES, vote_by="parent")
+    whole = (tmp_path / "whole.csv").read_bytes()
+    assert b"sequence,own_label" in whole.splitlines()[0]
+    cut = tmp_path / "cut.csv"
+    with pytest.raises(ZeroDivisionError):
+        predict_into(cut, All(), NAMES, vote_by="parent", each=lambda one: 1 // (one.image != "ümlaut.jpg"))
+    predict_into(cut, All(), NAMES, vote_by="parent")
+    assert cut.read_bytes() == whole

@@ -13,11 +13,13 @@ from housetrain.cli.label_options import Folder, source_of, with_label_options
 from housetrain.cli.options import (
     BALANCES,
     COLOR_MODES,
+    KEEPS,
     RESIZES,
     Balance,
     ColorMode,
     ImageSize,
     Json,
+    KeepTogether,
     Quiet,
     Resize,
     SplitSeed,
@@ -31,6 +33,7 @@ from housetrain.cli.progress_bar import callbacks_for
 from housetrain.system.events import Callbacks
 
 app = typer.Typer()
+_LISTED = 20  # images that are left out, a line each
 
 
 @app.command(
@@ -145,6 +148,7 @@ def prepare(
     validation_split: ValidationSplit = 0.15,
     test_split: TestSplit = 0.15,
     test_per_class: TestPerClass = None,
+    keep_duplicates_together: KeepTogether = "near",
     label_options: dict[str, Any],
     workers: Workers = None,
     json_: Json = False,
@@ -170,6 +174,7 @@ def prepare(
     _, _, manifest = workflow.look(
         folder, seed=split_seed, validation_split=validation_split, test_split=test_split,
         test_per_class=test_per_class, balance=one_of("balance", balance, BALANCES), workers=workers,
+        keep_duplicates_together=one_of("keep_duplicates_together", keep_duplicates_together, KEEPS),
         callbacks=callbacks, label_options=source,
     )  # fmt: skip
     target = output or default_prepared_folder(manifest.root, spec, manifest)
@@ -184,9 +189,11 @@ def prepare(
             }
         )
     else:
-        notes = Callbacks(callbacks)
-        for row in prepared.split.left_out:
+        notes, left_out = Callbacks(callbacks), prepared.split.left_out
+        for row in left_out[:_LISTED]:
             notes.note(f"Left out: {row.path} ({row.reason})")
+        if len(left_out) > _LISTED:
+            notes.note(f"Left out: {len(left_out) - _LISTED:,} more; --json lists all")
         terminal.prepared(prepared)
 
 

@@ -35,6 +35,15 @@ TestPerClass = Annotated[
     int | None,
     typer.Option(help="Hold out exactly this many test images per class instead.", min=1),
 ]
+KEEPS = ("near", "exact", "none")
+KeepTogether = Annotated[
+    str,
+    typer.Option(
+        "--keep-duplicates-together",
+        help="Which images are never divided between train, validation and test: near-duplicates, exact ones, or none.",
+        metavar="near|exact|none",
+    ),
+]
 Balance = Annotated[
     str | None,
     typer.Option(

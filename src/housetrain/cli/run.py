@@ -9,8 +9,10 @@ import typer
 
 from housetrain.cli.label_options import Folder, source_of, with_label_options
 from housetrain.cli.options import (
+    KEEPS,
     Halving,
     Json,
+    KeepTogether,
     Model,
     Output,
     Quiet,
@@ -21,6 +23,7 @@ from housetrain.cli.options import (
     TestSplit,
     ValidationSplit,
     Workers,
+    one_of,
     plan_from,
     recipe_from,
     recipe_options,
@@ -48,6 +51,7 @@ def run(
     validation_split: ValidationSplit = 0.15,
     test_split: TestSplit = 0.15,
     test_per_class: TestPerClass = None,
+    keep_duplicates_together: KeepTogether = "near",
     label_options: dict[str, Any],
     workers: Workers = None,
     json_: Json = False,
@@ -73,6 +77,7 @@ def run(
     outcome = workflow.run(
         folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, seed=split_seed,
         validation_split=validation_split, test_split=test_split, test_per_class=test_per_class, workers=workers,
+        keep_duplicates_together=one_of("keep_duplicates_together", keep_duplicates_together, KEEPS),
         callbacks=callbacks_for(quiet=quiet), **source,
     )  # fmt: skip
     if json_:

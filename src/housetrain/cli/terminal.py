@@ -67,6 +67,11 @@ def out(text: str) -> None:
     sys.stdout.write("\n".join("\t".join(map(one_line, line.split("\t"))) for line in lines) + "\n")
 
 
+def note(text: str) -> None:
+    """Print a message on standard error."""
+    console(stderr=True).print(one_line(text), markup=False)
+
+
 def fail(text: str) -> None:
     """Print an error as one line on standard error."""
     from rich.text import Text
@@ -163,9 +168,17 @@ def evaluation(result: Evaluation) -> None:
     out(result.summary())
     for remark in result.elsewhere.remarks() if result.elsewhere else ():
         out(f"{remark}.")
+    shown = list(result.per_class.items())
+    if len(shown) > _MOST_CLASSES:
+        known = [item for item in shown if item[1].support]
+        shown = sorted(known, key=lambda item: item[1].f1 or 0.0)[:_MOST_CLASSES]
+        out(
+            f"{len(result.classes):,} classes, mean recall {result.macro_recall:.1%}; the {len(shown)} with the lowest "
+            "F1 (all are in the report):"
+        )
     rows = [
         (name, *(_score(value) for value in (scores.precision, scores.recall, scores.f1)), f"{scores.support:,}")
-        for name, scores in result.per_class.items()
+        for name, scores in shown
     ]
     columns = ("class", "precision", "recall", "F1", "images")
     table("", columns, rows, right=columns[1:])

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from housetrain.cli.label_options import ClassMapOption
 from housetrain.cli.options import ImageSize, Json, Quiet, Workers, one_of
-
-if TYPE_CHECKING:
-    from housetrain.inference.predictor import Predictor
-    from housetrain.serve.client import RemotePredictor
 
 app = typer.Typer()
 _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
@@ -28,7 +24,10 @@ def predict(
     ],
     images: Annotated[list[str], typer.Argument(help="Images, folders or globs.", metavar="IMAGE...")],
     top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1)] = 1,
-    csv: Annotated[Path | None, typer.Option(help="Write one row per image to this file.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write one row per image to this file; with the columns RelativePath and File of Timelapse."),
+    ] = None,
     jsonl: Annotated[Path | None, typer.Option(help="Write one JSON object per image to this file.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 64,
     engine: Annotated[
@@ -47,34 +46,44 @@ def predict(
         ),
     ] = None,
     class_map: ClassMapOption = None,
+    vote_by: Annotated[
+        str | None,
+        typer.Option(
+            help="One vote over the images of a sequence: of a folder, or of names with the same REGEX group.",
+            metavar="parent|REGEX",
+        ),
+    ] = None,
+    sort_into: Annotated[
+        Path | None,
+        typer.Option(help="Also link or copy each image into FOLDER/CLASS, unsure ones into FOLDER/unsure."),
+    ] = None,
+    link: Annotated[
+        bool | None,
+        typer.Option("--link/--copy", help="With --sort-into: hard links or copies; by default links where possible."),
+    ] = None,
     workers: Workers = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image, one per line.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Classify images with a trained model, here or on a server.
 
-    Marks unsure predictions, and images that the model was trained on.
+    Marks unsure predictions, and images that the model was trained on. Counts the classes at the end.
     """
-    from housetrain.cli import terminal
+    from housetrain.cli import predicting
     from housetrain.errors import RecipeError
-    from housetrain.inference.inputs import inputs_of
 
     if csv and jsonl:
         raise RecipeError(
             "Only one output file is possible", do="choose --csv or --jsonl", csv=str(csv), jsonl=str(jsonl)
         )
     run = run if precision is None else _narrowest(run, precision, engine, quiet=quiet)
-    path = csv or jsonl
-    if path is None:
-        found = inputs_of(images)
-        with _predictor(run, engine, class_map) as predictor:
-            results = predictor.predict_many(found, batch_size=batch_size, workers=workers, top=None if json_ else top)
-            failed = terminal.predictions(results, top=top, as_json=json_)
-    else:
-        options = {"kind": "csv" if csv else "jsonl", "top": top, "batch_size": batch_size, "workers": workers}
-        failed = _write_predictions(
-            path, run, images, engine=engine, class_map=class_map, json_=json_, quiet=quiet, **options
-        )
+    if link is not None and sort_into is None:
+        raise RecipeError("There is nothing to link or copy", do="add --sort-into FOLDER")
+    failed = predicting.predict(
+        run, images, csv or jsonl, kind="csv" if csv else "jsonl", engine=engine, class_map=class_map,
+        sort_into=sort_into, how="auto" if link is None else "link" if link else "copy", json_=json_, quiet=quiet,
+        top=top, batch_size=batch_size, workers=workers, vote_by=vote_by,
+    )  # fmt: skip
     if failed:
         raise typer.Exit(1)
 
@@ -95,52 +104,6 @@ def _narrowest(run: str, precision: str, engine: str | None, *, quiet: bool) -> 
 
 def _is_address(run: str) -> bool:
     return run.startswith(("http://", "https://"))
-
-
-def _predictor(run: str, engine: str | None, class_map: Path | None) -> Predictor | RemotePredictor:
-    """Return the model of a folder, or of a server."""
-    from housetrain.data.class_map import ClassMap
-    from housetrain.errors import RecipeError
-    from housetrain.inference.predictor import Predictor
-
-    if not _is_address(run):
-        return Predictor.load(Path(run), engine=engine).mapped(ClassMap.of(class_map))
-    from housetrain.serve.client import RemotePredictor
-
-    if engine is not None or class_map is not None:
-        raise RecipeError("A server chooses its engine and classes itself", do="omit --engine and --map")
-    return RemotePredictor(run)
-
-
-def _write_predictions(
-    path: Path,
-    run: str,
-    images: list[str],
-    *,
-    engine: str | None,
-    class_map: Path | None,
-    json_: bool,
-    quiet: bool,
-    **options: Any,
-) -> int:
-    """Write predictions to a file; return how many images could not be read."""
-    from housetrain.cli import terminal
-    from housetrain.cli.progress_bar import callbacks_for
-    from housetrain.inference.batch_predict import predict_into
-    from housetrain.inference.inputs import Listing
-
-    listing = Listing(images)
-    result = predict_into(
-        path,
-        _predictor(run, engine, class_map),
-        listing,
-        each=terminal.print_prediction if json_ else None,
-        callbacks=callbacks_for(quiet=quiet or not listing.at_least(200)),
-        **options,
-    )
-    if not json_:
-        terminal.out(result.summary())
-    return result.failed
 
 
 @app.command(

@@ -21,8 +21,8 @@ from housetrain.data.split_manifest import SplitName
 if TYPE_CHECKING:
     from housetrain.data.image_record import ImageRecord
 
-SMALL_CLASS = 200
-"""Images below which a class gets its exact share: the share of 200 images by chance alone varies by a sixth."""
+SMALL_CLASS = 500
+"""Images below which a class gets its exact share: the share of 500 images by chance alone varies by a tenth."""
 
 LARGE_GROUP = 0.05
 """Share of a class from which one group makes chance too coarse."""

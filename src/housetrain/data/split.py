@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from housetrain.data.assign import assign, position
-from housetrain.data.split_groups import duplicate_groups
+from housetrain.data.split_groups import Keep, duplicate_groups
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest, SplitName
 from housetrain.errors import FolderError, RecipeError
 from housetrain.images.input_spec import WHITE
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from housetrain.data.image_record import ImageRecord
 
 Balance = Literal["weights", "trim", "none"]
+_LISTED = 10  # problems named in one message
 
 
 class SplitOptions(TypedDict, total=False):
@@ -38,6 +39,7 @@ class SplitOptions(TypedDict, total=False):
     test_split: float
     test_per_class: int | None
     balance: Balance
+    keep_duplicates_together: Keep
 
 
 def split(
@@ -49,11 +51,13 @@ def split(
     test_split: float = 0.15,
     test_per_class: int | None = None,
     balance: Balance = "weights",
+    keep_duplicates_together: Keep = "near",
 ) -> SplitManifest:
     """Split a catalog into train, validation and test; nothing is written or moved.
 
     Ready-made ``train/``, ``validation/``, ``test/`` folders are kept as they are; a missing split is taken from train
-    by content hash. Every class gets at least one image in each split.
+    by content hash, and so is validation for the classes that a ready-made one lacks. Every class gets at least one
+    image in each split.
 
     Args:
         catalog: What `scan` returned.
@@ -64,6 +68,9 @@ def split(
         test_per_class: Number of test images of each class instead of a share: those lowest in the hash order.
         balance: ``"weights"`` keeps all images and lets training weight the classes, ``"trim"`` trims the classes of
             train and validation (never of test) to the smallest one, ``"none"`` does neither.
+        keep_duplicates_together: Which images are never divided between splits: ``"near"``-duplicates, or only
+            ``"exact"`` ones, of which one is used; ``"none"``: every file is used and split on its own, as in most
+            tutorials, and the test accuracy is optimistic.
 
     Raises:
         FolderError: Fewer than two classes, or a class with too few images; the message lists all.
@@ -72,31 +79,36 @@ def split(
     from housetrain.data.checks import check
 
     options = SplitOptions(
-        seed=seed,
-        validation_split=validation_split,
-        test_split=test_split,
-        test_per_class=test_per_class,
-        balance=balance,
-    )
+        seed=seed, validation_split=validation_split, test_split=test_split, test_per_class=test_per_class,
+        balance=balance, keep_duplicates_together=keep_duplicates_together,
+    )  # fmt: skip
     _check_options(options)
-    left_out = _left_out(catalog, check(catalog) if findings is None else findings)
+    found = check(catalog) if findings is None else findings
+    if keep_duplicates_together == "none":
+        found = [finding for finding in found if finding.kind != "exact-duplicate"]
+    left_out = _left_out(catalog, found)
     images = [image for image in catalog.usable if image.path not in left_out]
     _check_classes(catalog, images)
-    rows = _rows(images, duplicate_groups(catalog), options=options, ready_made=catalog.ready_made)
+    groups = duplicate_groups(catalog, keep_duplicates_together)
+    rows = _rows(images, groups, options=options, ready_made=catalog.ready_made)
     classes = sorted({row.label for row in rows}, key=natural_key)
     _check_rows(rows, classes, ready_made=catalog.ready_made)
     if balance == "trim":
         rows = _trim(rows, seed=seed, left_out=left_out)
     excluded = [LeftOut(one.path, one.label, left_out[one.path]) for one in catalog.images if one.path in left_out]
-    recorded = {
-        **options,
+    # Only the default findings follow from the catalog; with others the rows must be compared instead.
+    recorded = _recorded(catalog, options) | {"catalog": catalog.fingerprint if findings is None else ""}
+    return SplitManifest.of_rows(catalog.root, classes, rows=rows, left_out=excluded, options=recorded)
+
+
+def _recorded(catalog: Catalog, options: SplitOptions) -> dict[str, Any]:
+    """Return what the manifest says of how the images were split; newer options only where they are not the default."""
+    return {
+        **{name: value for name, value in options.items() if (name, value) != ("keep_duplicates_together", "near")},
         "ready_made": catalog.ready_made,
         **({"labels": catalog.label_source} if catalog.label_source else {}),
         **({"white": catalog.white} if catalog.white != WHITE else {}),
-        # Only the default findings follow from the catalog; with others the rows must be compared instead.
-        "catalog": catalog.fingerprint if findings is None else "",
     }
-    return SplitManifest.of_rows(catalog.root, classes, rows=rows, left_out=excluded, options=recorded)
 
 
 def _rows(
@@ -119,16 +131,22 @@ def _rows(
     )
     if problems:
         raise _unusable(problems, None)
-    return [
-        Row(
-            image.path,
-            image.sha256,
-            image.label,
-            kept.get(image.path) or assigned[groups[image.path]],
-            groups[image.path],
-        )
-        for image in images
-    ]
+    where = {image.path: kept.get(image.path) or assigned[groups[image.path]] for image in images}
+    if ready_made:
+        _draw_validation(images, groups, where, options=options)
+    return [Row(image.path, image.sha256, image.label, where[image.path], groups[image.path]) for image in images]
+
+
+def _draw_validation(
+    images: Sequence[ImageRecord], groups: dict[str, str], where: dict[str, SplitName], *, options: SplitOptions
+) -> None:
+    """Draw validation from train for the classes that a ready-made validation folder lacks; changes ``where``."""
+    has = {image.label for image in images if where[image.path] == "validation"}
+    pool = [image for image in images if image.label not in has and where[image.path] == "train"]
+    drawn, _ = assign(
+        pool, groups, seed=options["seed"], validation_split=options["validation_split"], test_split=0.0, per_class=None
+    )
+    where.update((image.path, drawn[groups[image.path]]) for image in pool)
 
 
 def complete_options(**options: Any) -> dict[str, Any]:
@@ -148,6 +166,8 @@ def _check_options(options: SplitOptions) -> None:
         problems.append("test_per_class of at least 1")
     if options["balance"] not in get_args(Balance):
         problems.append(f"balance one of {', '.join(get_args(Balance))}")
+    if options["keep_duplicates_together"] not in get_args(Keep):
+        problems.append(f"keep_duplicates_together one of {', '.join(get_args(Keep))}")
     if problems:
         given: dict[str, Any] = {name: value for name, value in options.items() if name != "seed"}
         raise RecipeError("Invalid split options", expected="; ".join(problems), **given)
@@ -195,8 +215,9 @@ def _check_rows(rows: Sequence[Row], classes: Sequence[str], *, ready_made: bool
 
 
 def _unusable(problems: Sequence[str], root: Path | None) -> FolderError:
+    more = f"; and {len(problems) - _LISTED:,} more" if len(problems) > _LISTED else ""
     return FolderError(
-        f"The folder cannot be split: {'; '.join(problems)}",
+        f"The folder cannot be split: {'; '.join(problems[:_LISTED])}{more}",
         expected="at least two classes of at least three different images each, better hundreds",
         do="add images to the class folders, or remove the folder of the class",
         **({"folder": root} if root else {}),

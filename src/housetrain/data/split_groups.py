@@ -9,11 +9,12 @@ the file names, which is the order of the frames: only the frames beside a cut a
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from housetrain.data.split_manifest import SPLITS
 from housetrain.system.text import natural_key
@@ -21,6 +22,8 @@ from housetrain.system.text import natural_key
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
     from housetrain.data.image_record import ImageRecord
+
+Keep = Literal["exact", "near", "none"]
 
 MOST = 0.5
 """Share of a class from which a chain is cut."""
@@ -46,13 +49,21 @@ class Cut:
     paths: tuple[str, ...]
 
 
-def duplicate_groups(catalog: Catalog) -> dict[str, str]:
+def duplicate_groups(catalog: Catalog, keep: Keep = "near") -> dict[str, str]:
     """Return the group of each usable image, so that no group is in two splits.
+
+    Args:
+        catalog: The images.
+        keep: Which images are one group: ``"near"``-duplicates; only ``"exact"`` ones; ``"none"``: each is its own.
 
     Returns:
         Path -> key of the group: the least sha256 of its images, which does not change when files are renamed.
     """
+    if keep == "none":
+        return _alone(catalog)
     key = {image.sha256: image.sha256 for image in catalog.usable}
+    if keep == "exact":
+        return {image.path: key[image.sha256] for image in catalog.usable}
     cut = {one.paths[0] for one in cut_chains(catalog)}
     for group in catalog.near_duplicates:
         ordered = in_sequence(group)
@@ -61,6 +72,18 @@ def duplicate_groups(catalog: Catalog) -> dict[str, str]:
             least = min(image.sha256 for image in part)
             key.update((image.sha256, least) for image in part)
     return {image.path: key[image.sha256] for image in catalog.usable}
+
+
+def _alone(catalog: Catalog) -> dict[str, str]:
+    """Return a group for each image: its content, for a further copy also its path."""
+    seen: set[str] = set()
+    groups = {}
+    for image in catalog.usable:
+        again = image.sha256 in seen
+        seen.add(image.sha256)
+        text = f"{image.sha256}:{image.path}".encode("utf-8", "surrogatepass")
+        groups[image.path] = hashlib.sha256(text).hexdigest() if again else image.sha256
+    return groups
 
 
 def cut_chains(catalog: Catalog) -> list[Cut]:

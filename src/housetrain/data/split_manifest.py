@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from housetrain.data.label_source import source_folders
 from housetrain.errors import CorruptError, IncompleteError
 from housetrain.system.files import is_relative, write_atomic
+from housetrain.system.notebook import html_table
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -79,6 +80,11 @@ class SplitManifest:
         return (
             f"SplitManifest({str(self.root)!r}, {len(self.classes)} classes, {counts}, {len(self.left_out):,} left out)"
         )
+
+    def _repr_html_(self) -> str:
+        counts = self.counts()
+        rows = [[label, *(counts[name][label] for name in SPLITS)] for label in self.classes]
+        return html_table(repr(self), ["class", *SPLITS], rows)
 
     @classmethod
     def of_rows(

@@ -167,12 +167,14 @@ class Evaluation:
     elsewhere: Elsewhere | None = None
 
     def __repr__(self) -> str:
-        return f"Evaluation(accuracy={self.accuracy:.4g}, loss={self.loss:.4g}, n={self.n:,}, {self.details()!r})"
+        where = f", on {self.elsewhere.folder!r}" if self.elsewhere else ""
+        interval = format_interval(self.accuracy_interval)
+        return f"Evaluation(accuracy={self.accuracy:.4g}, loss={self.loss:.4g}, n={self.n:,}, 95 % {interval}{where})"
 
     def _repr_html_(self) -> str:
         columns = ("support", "precision", "recall", "f1")
         rows = [[name, *(getattr(one, column) for column in columns)] for name, one in self.per_class.items()]
-        return html_table(f"Test accuracy {self.accuracy:.1%} ({self.details()})", ["class", *columns], rows)
+        return html_table(self.summary(), ["class", *columns], rows)
 
     @property
     def n(self) -> int:

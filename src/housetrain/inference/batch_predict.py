@@ -15,9 +15,10 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
 import numpy as np
@@ -25,14 +26,22 @@ from numpy.typing import NDArray
 
 from housetrain.errors import StoreError
 from housetrain.images.input_spec import InputSpec
+from housetrain.inference.inputs import Listing
 from housetrain.inference.prediction import Prediction
 from housetrain.inference.predictor import BATCH
+from housetrain.inference.vote import predict_sequences
 from housetrain.system import files, store
 from housetrain.system.csv_rows import read_rows, write_row
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.lock import Lock
+from housetrain.system.text import format_count
 
 Kind = Literal["csv", "jsonl"]
+_COLUMNS = (
+    "image", "label", "probability", "margin", "unsure", "seen_in_training", "error",
+    "RelativePath", "File",  # by these two Timelapse finds the image, folders with backslashes
+)  # fmt: skip
+_MOST_CLASSES = 20  # named in one line
 _FLUSH_S = 0.5  # rows are buffered for at most this long
 _SYNC_S = 5.0  # a power failure costs these seconds, a kill nothing
 
@@ -67,6 +76,8 @@ class BatchResult:
         kept: How many of them an earlier call wrote.
         failed: Images of this call that could not be read; their rows hold the reason.
         seconds: Duration of this call.
+        counts: Class -> rows with this label, the unsure ones included, most first.
+        unsure: Rows that are unsure.
     """
 
     path: Path
@@ -74,6 +85,8 @@ class BatchResult:
     kept: int
     failed: int
     seconds: float
+    counts: Mapping[str, int] = field(default_factory=dict)
+    unsure: int = 0
 
     @property
     def images_per_s(self) -> float:
@@ -84,7 +97,16 @@ class BatchResult:
         """Return one line for people."""
         kept = f", {self.kept:,} from an earlier call" if self.kept else ""
         failed = f", {self.failed:,} could not be read" if self.failed else ""
-        return f"{self.rows:,} images in {self.path}{kept}{failed} ({self.images_per_s:,.0f} images/s)"
+        text = f"{self.rows:,} images in {self.path}{kept}{failed} ({self.images_per_s:,.0f} images/s)"
+        return f"{text}\n{counts_text(self.counts, self.unsure)}" if self.counts else text
+
+
+def counts_text(counts: Mapping[str, int], unsure: int) -> str:
+    """Return ``cats 12, dogs 30; 5 of them unsure``, of many classes the most frequent."""
+    shown = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    listed = ", ".join(f"{label} {count:,}" for label, count in shown[:_MOST_CLASSES])
+    more = f" and {format_count(len(shown) - _MOST_CLASSES, 'more class', 'more classes')}"
+    return f"{listed}{more if len(shown) > _MOST_CLASSES else ''}; {unsure:,} of them unsure"
 
 
 def predict_into(
@@ -96,12 +118,13 @@ def predict_into(
     top: int = 1,
     batch_size: int = BATCH,
     workers: int | None = None,
+    vote_by: str | None = None,
     each: Callable[[Prediction], None] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> BatchResult:
     """Classify images into a file, or resume an interrupted call.
 
-    Memory stays flat: 8 bytes are kept for each row that an earlier call wrote. A complete file is written again.
+    Memory stays flat: 8 bytes a row that an earlier call wrote. A complete file is written again.
 
     Args:
         path: The file.
@@ -111,9 +134,9 @@ def predict_into(
         top: Number of classes per row, 1 or more.
         batch_size: Images per batch, 1 or more.
         workers: Decoding processes; all cores by default.
+        vote_by: See `housetrain.predict`. Rows are written at the end then; a resumed call classifies all images again.
         each: Called with every new prediction, in order.
-        callbacks: Follow the progress: rows written so far, of the number of images. That number is 0 for an iterator,
-            which cannot be counted first.
+        callbacks: Follow the rows so far, of the number of images, which is 0 for an iterator.
 
     Raises:
         StoreError: The file was started with another model or other options.
@@ -121,31 +144,50 @@ def predict_into(
         DiskFull: It cannot be written; the rows written so far are kept.
     """
     path = Path(path)
-    rows, events = _Rows(kind, top), Callbacks(callbacks)
+    rows, events = _Rows(kind, top, vote=vote_by is not None, images=images), Callbacks(callbacks)
     countable = bool(callbacks) and iter(images) is not images
     total = sum(1 for _ in images) if countable else 0
-    started = {"layout_version": 1, "kind": kind, "top": top, "model": _identity(predictor)}
-    begin = time.monotonic()
-    failed = new = 0
+    started = {"layout_version": 2, "kind": kind, "top": top, "vote_by": vote_by, "model": _identity(predictor)}
+    begin, failed, new = time.monotonic(), 0, 0
     with contextlib.ExitStack() as stack:
         stack.enter_context(store.disk_errors(path))
         file, done = stack.enter_context(_opened(path, started, rows))
         kept = len(done)
         stack.enter_context(events.stage("predict", total=total))
         writer = stack.enter_context(_Writer(file))
-        predictions = predictor.predict_many(
-            _without(images, done, own=path), batch_size=batch_size, workers=workers, top=max(top, 1)
+        predictions = _new(
+            predictor, images, done, own=path, vote_by=vote_by, batch_size=batch_size, workers=workers, top=max(top, 1)
         )
-        for one in stack.enter_context(contextlib.closing(cast("Any", predictions))):
+        for one in stack.enter_context(contextlib.closing(predictions)):
             new += 1
             failed += one.error is not None
+            rows.count(one.label, unsure=one.unsure)
             if each is not None:
                 each(one)
             if writer.add(rows.encode(one)):
                 events.progress("predict", kept + new, total)
     _marker(path).unlink(missing_ok=True)
     files.fsync_folder(path.absolute().parent)
-    return BatchResult(path, kept + new, kept, failed, time.monotonic() - begin)
+    return rows.result(path, kept + new, kept, failed, time.monotonic() - begin)
+
+
+def _new(
+    predictor: Classifier,
+    images: Iterable[Path | str],
+    done: NDArray[np.uint64],
+    *,
+    own: Path,
+    vote_by: str | None,
+    **options: Any,
+) -> Generator[Prediction, None, None]:
+    """Yield the predictions that have no row yet. A vote needs all images, also those that have one."""
+    if vote_by is None:
+        predictions = predictor.predict_many(_without(images, done, own=own), **options)
+    else:
+        every = predict_sequences(predictor, _without(images, done[:0], own=own), vote_by=vote_by, **options)
+        predictions = (one for one in every if not _has(done, one.image))
+    with contextlib.closing(cast("Any", predictions)):
+        yield from predictions
 
 
 class _Writer:
@@ -181,17 +223,42 @@ class _Writer:
 
 
 class _Rows:
-    """How predictions are written, and read back to find the images that have one."""
+    """How predictions are written, and read back to find the images that have one.
 
-    def __init__(self, kind: Kind, top: int) -> None:
-        self.kind, self.top = kind, top
+    Args:
+        kind: See `predict_into`.
+        top: See `predict_into`.
+        vote: Whether predictions are votes of sequences.
+        images: A `Listing` gives the folders of images relative to what was asked for.
+
+    Attributes:
+        counts: Rows of each label, read back or counted by `count`.
+        unsure: How many of them are unsure.
+    """
+
+    def __init__(self, kind: Kind, top: int, *, vote: bool = False, images: Iterable[Path | str] = ()) -> None:
+        self.kind, self.top, self.vote = kind, top, vote
+        self._folder_of = images.folder_of if isinstance(images, Listing) else lambda image: PurePath()
+        self.counts: Counter[str] = Counter()
+        self.unsure = 0
+
+    def result(self, path: Path, rows: int, kept: int, failed: int, seconds: float) -> BatchResult:
+        """Return the result with the counts."""
+        return BatchResult(path, rows, kept, failed, seconds, dict(self.counts.most_common()), self.unsure)
+
+    def count(self, label: str, *, unsure: bool) -> None:
+        """Count a row."""
+        if label:
+            self.counts[label] += 1
+            self.unsure += unsure
 
     @property
     def header(self) -> bytes:
         if self.kind == "jsonl":
             return b""
         more = [f"{name}_{place}" for place in range(2, self.top + 1) for name in ("label", "probability")]
-        return self._line(["image", "label", "probability", "margin", "unsure", "seen_in_training", "error", *more])
+        vote = ["sequence", "own_label"] if self.vote else []
+        return self._line([*_COLUMNS, *vote, *more])
 
     def encode(self, one: Prediction) -> bytes:
         if self.kind == "jsonl":
@@ -205,21 +272,29 @@ class _Rows:
             ("yes" if one.unsure else "no") if known else "",
             one.seen or "",
             one.error or "",
+            "\\".join(self._folder_of(one.image).parts),
+            PurePath(one.image).name,
         ]
+        if self.vote:
+            cells += [one.sequence, one.own_label]
         for place in range(1, self.top):
             listed = one.top[place : place + 1]
             cells += [listed[0][0], f"{listed[0][1]:.6f}"] if listed else ["", ""]
         return self._line(cells)
 
     def images(self, rows: Iterator[bytes]) -> Iterator[str]:
-        """Yield the image of each complete row, without the header."""
+        """Yield the image of each complete row, without the header, and count its label."""
         if self.kind == "jsonl":
             for row in rows:
-                yield str(json.loads(row)["image"])
+                value = json.loads(row)
+                self.count(value["label"] or "", unsure=bool(value["unsure"]))
+                yield str(value["image"])
             return
         next(rows, None)
         for row in rows:
-            yield next(read_rows(io.StringIO(row.decode("utf-8", "surrogateescape"), newline="")))[0]
+            cells = next(read_rows(io.StringIO(row.decode("utf-8", "surrogateescape"), newline="")))
+            self.count(cells[1], unsure=cells[4] == "yes")
+            yield cells[0]
 
     def _line(self, cells: list[str]) -> bytes:
         text = io.StringIO()
@@ -296,12 +371,15 @@ def _without(images: Iterable[Path | str], done: NDArray[np.uint64], *, own: Pat
         name = str(image)
         if own.name in name and os.path.realpath(name) in tables:
             continue
-        if len(done):
-            key = np.uint64(_key(name))
-            place = int(np.searchsorted(done, key))
-            if place < len(done) and done[place] == key:
-                continue
-        yield name
+        if not _has(done, name):
+            yield name
+
+
+def _has(done: NDArray[np.uint64], name: str) -> bool:
+    """Return whether the sorted keys hold that of a name."""
+    key = np.uint64(_key(name))
+    place = int(np.searchsorted(done, key)) if len(done) else 0
+    return place < len(done) and bool(done[place] == key)
 
 
 def _key(name: str) -> int:

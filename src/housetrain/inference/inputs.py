@@ -13,7 +13,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias, Union, cast
 
 import numpy as np
@@ -157,6 +157,15 @@ class Listing:
                 if found not in seen:
                     seen.add(found)
                     yield found
+
+    def folder_of(self, path: Path | str) -> PurePath:
+        """Return the folder of a file, relative to the folder or the fixed part of the pattern that it was found by."""
+        for given in self.paths:
+            parts = list(itertools.takewhile(lambda part: not glob.has_magic(part), given.parts))
+            base = given if given.is_dir() else Path(*parts[: len(given.parts) - 1])
+            if Path(path).parent.is_relative_to(base):
+                return Path(path).parent.relative_to(base)
+        return PurePath()
 
     def at_least(self, count: int) -> bool:
         """Return whether there are at least ``count`` files, without listing them all."""

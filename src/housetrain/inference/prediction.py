@@ -26,6 +26,8 @@ class Prediction:
         error: Why the image could not be read, or ``None``.
         unsure: Whether the probability is below the threshold found on validation images; see
             `housetrain.inference.abstain`.
+        sequence: The sequence whose images voted (see `housetrain.inference.vote`); ``""`` without a vote.
+        own_label: With a vote: the class of this image alone.
     """
 
     image: str
@@ -36,6 +38,8 @@ class Prediction:
     seen: str | None = None
     error: str | None = None
     unsure: bool = False
+    sequence: str = ""
+    own_label: str = ""
 
     @classmethod
     def failed(cls, image: str, reason: str) -> Prediction:
@@ -74,4 +78,5 @@ class Prediction:
             "unsure": None if missing else self.unsure,
             "seen": self.seen,
             "error": self.error,
+            **({"sequence": self.sequence, "own_label": self.own_label} if self.sequence else {}),
         }

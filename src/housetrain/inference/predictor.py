@@ -32,6 +32,7 @@ from housetrain.inference.inputs import Input, Reader, inputs_of, name_of, read_
 from housetrain.inference.model_folder import HasFolder, open_model
 from housetrain.inference.prediction import Prediction
 from housetrain.inference.verify import Seen
+from housetrain.inference.vote import predict_sequences, sequence_key
 from housetrain.models.outputs import class_probabilities
 from housetrain.system.process_pool import Failed
 
@@ -48,6 +49,7 @@ def predict(
     engine: str | None = None,
     workers: int | None = None,
     class_map: MapLike | None = None,
+    vote_by: str | None = None,
 ) -> Iterator[Prediction]:
     """Classify images with the model of a run or bundle; memory stays flat however many there are.
 
@@ -60,6 +62,8 @@ def predict(
         engine: Format of the model to run, such as ``"keras"``; by default the first in the bundle that can run here.
         workers: Processes that decode images; all cores by default.
         class_map: Renames, merges or drops classes of the model: see `Predictor.mapped`.
+        vote_by: One vote over the images of a sequence, ``"parent"`` for those of one folder, or a regular expression:
+            see `housetrain.inference.vote`. Then all images are classified before the first prediction is returned.
 
     Returns:
         An iterator over a `Prediction` per image, in order; an image that cannot be read has an `error`.
@@ -71,11 +75,17 @@ def predict(
         MissingExtra: The library that runs this kind of model is not installed.
     """
     found = inputs_of(images)
+    if vote_by is not None:
+        sequence_key(vote_by)  # before the model is loaded
     predictor = Predictor.load(run, engine=engine).mapped(ClassMap.of(class_map))
 
     def predictions() -> Iterator[Prediction]:
         with predictor:
-            yield from predictor.predict_many(found, batch_size=batch_size, workers=workers, top=top)
+            options: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "top": top}
+            if vote_by is None:
+                yield from predictor.predict_many(found, **options)
+            else:
+                yield from predict_sequences(predictor, found, vote_by=vote_by, **options)
 
     return predictions()
 

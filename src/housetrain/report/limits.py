@@ -52,10 +52,13 @@ def limits(
     if overfits := overfitting_text(history):
         found.append(("Overfitting", f"{overfits} Use more images, more augmentation or a smaller model."))
     if near := findings.get("near-duplicate", 0) + findings.get("near-two-labels", 0):
-        text = (
-            f"{format_count(near, 'group')} of nearly identical images. Each group is kept within one split, so it "
-            "does not inflate the test accuracy; near-duplicates that the comparison misses may."
+        kept = (
+            "Each group is kept within one split, so it does not inflate the test accuracy; near-duplicates that the "
+            "comparison misses may."
         )
+        if findings.get("duplicates-apart"):
+            kept = "They may be in train and in test, as was asked for, so they inflate the test accuracy."
+        text = f"{format_count(near, 'group')} of nearly identical images. {kept}"
         found.append(("Near-duplicates", text))
     if left_out:
         text = (

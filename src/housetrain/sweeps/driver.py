@@ -230,10 +230,10 @@ class _Driver:
 
 # ------------------------------------------------------------------------------------------------- after
 def _finish(sweep: SweepFolder) -> Leaderboard:
-    """Remove the checkpoints of dropped trials and write the leaderboard, which marks the sweep as complete."""
-    own = {trial.name for trial in sweep.trials()}
-    for name in own & sweep.dropped.keys():
-        shutil.rmtree(sweep.run(name).checkpoints, ignore_errors=True)
+    """Remove the checkpoints of its trials and write the leaderboard, which marks the sweep as complete."""
+    for trial in sweep.trials():
+        if trial.name in sweep.dropped or sweep.run(trial.name).complete:
+            shutil.rmtree(sweep.run(trial.name).checkpoints, ignore_errors=True)
     board = leaderboard(sweep.path)
     value = {**board.to_json(), "complete": True}
     path = sweep.path / "leaderboard.json"

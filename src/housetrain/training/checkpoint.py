@@ -103,9 +103,14 @@ def save(checkpoints: Path, epoch: int, *, model: Any, improved: bool, state: Ma
             _link(before[-1] / "best.bin", folder / "best.bin")
             index["best"] = store.read_json(before[-1] / "state.json")["index"]["best"]
         store.write_json_atomic(folder / "state.json", {"epoch": epoch, "index": index, "state": state}, durable=False)
-    for old in store.committed(checkpoints, PREFIX)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    keep_last(checkpoints, KEPT)
     return checkpoints / name
+
+
+def keep_last(checkpoints: Path, count: int = 1) -> None:
+    """Remove all but the last ``count`` checkpoints."""
+    for old in store.committed(checkpoints, PREFIX)[:-count]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def newest(checkpoints: Path) -> Checkpoint | None:

@@ -19,6 +19,7 @@ result.json                                          written last: its presence 
 from __future__ import annotations
 
 import functools
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -244,10 +245,13 @@ class Run:
         return self.folder / "checkpoints"
 
 
-def differences(run: Run, recipe: Recipe, prepared: Prepared, *, own_model: str = "") -> list[str]:
+def differences(
+    run: Run, recipe: Recipe, prepared: Prepared, *, own_model: str = "", apart_from: Set[str] = frozenset()
+) -> list[str]:
     """Return how a run differs from one of ``recipe`` on these images, a phrase each; empty for the same run.
 
-    A setting that the run's recipe lacks, because an earlier version wrote it, has its default.
+    A setting that the run's recipe lacks, because an earlier version wrote it, has its default. Settings in
+    ``apart_from`` may differ.
     """
     from housetrain.models.recipe import Recipe
 
@@ -261,7 +265,7 @@ def differences(run: Run, recipe: Recipe, prepared: Prepared, *, own_model: str 
     asked = json_text.plain(recipe.to_json())
     found = [
         f"{name} is {kept.get(name)!r} there and {asked.get(name)!r} here"
-        for name in sorted(kept.keys() | asked.keys())
+        for name in sorted((kept.keys() | asked.keys()) - apart_from)
         if kept.get(name) != asked.get(name)
     ]
     found += ["the prepared images differ"] if data != prepared.fingerprint else []

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import HousetrainError, RecipeError, StoreError
 from housetrain.models.nets import check_feasible
+from housetrain.models.recipe import Recipe
 from housetrain.system import store
 from housetrain.system.backend import load_keras
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.lock import Lock
+from housetrain.training import longer
 from housetrain.training.clock import Clock
 from housetrain.training.interrupt import Signals
 from housetrain.training.progress import RunProgressFile
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     import keras
 
     from housetrain.data.prepare import Prepared
-    from housetrain.models.recipe import Recipe
 
 _SAMPLES_PER_CLASS = 4
 
@@ -51,19 +52,20 @@ def train(
 ) -> Run:
     """Train one model, or resume a training that was interrupted, or return the run if it is complete.
 
+    A complete run of the recipe with fewer epochs is continued: see `housetrain.training.longer`.
+
     Args:
         prepared: The images. Training uses the train and validation splits only.
         recipe: The settings.
         folder: The run folder; ``runs/<name of the recipe>`` by default.
         model: Train a copy of this built Keras model instead of the recipe's: images with values 0 to 255 in, uint8 or
             float32 ``(batch, height, width, channels)``; probabilities out, ``(batch, 1)`` for two classes, else
-            ``(batch, classes)``. The recipe's architecture and augmentation do not apply. To resume, give the same
-            architecture. See `housetrain.training.own_model`.
+            ``(batch, classes)``. To resume, give the same architecture. See `housetrain.training.own_model`.
         callbacks: Follow the training, such as `housetrain.ProgressBar`; ``begin`` receives the Keras ``model``, and
             ``epoch`` the validation ``confusion`` counts, a row for each true class. Keras callbacks are passed to
             ``fit``: their logs have ``val_loss`` and ``val_accuracy``, they may stop the training, and so do their
             errors; their own state is not kept for resuming.
-        until: Pause after this epoch, counted from 1. The same call with a later epoch, or without, resumes from there.
+        until: Pause after this epoch, from 1. The same call with a later epoch, or without, resumes from there.
 
     Returns:
         The complete `Run`; a paused one is not complete.
@@ -76,29 +78,41 @@ def train(
         ModelError: ``model`` does not fit the images or the classes, or cannot be loaded safely from a file.
         DiskFull: The run folder cannot be written.
         MissingExtra: No Keras backend is installed.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step is finished; the same call resumes.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes.
     """
     start = time.monotonic()
     run, own = Run(Path(folder) if folder is not None else Path("runs") / recipe.name), _own_model(model, prepared)
-    if run.complete:
+    if run.complete and not longer.is_wanted(run, recipe, prepared, own_model=own):
         _check_same(run, prepared, recipe, own)
         return run
     if model is None:
         check_feasible(recipe, prepared.spec)
     _check_ours(run.folder)
     with Lock(run.folder), Signals() as signals:  # before the seconds that importing Keras takes
-        if run.complete:  # the process that held the lock has just finished it
-            _check_same(run, prepared, recipe, own)
-            return run
-        _write_inputs(run, prepared, recipe, own, model)
-        load_keras("training")
-        listeners, keras_callbacks = _sorted(callbacks)
-        strategy = _strategy_of(recipe, prepared, run, own=bool(own), callbacks=keras_callbacks)
-        board = TensorBoard(run.folder / "tb", recipe=recipe, classes=prepared.classes, samples=samples(prepared))
-        events = Callbacks([RunProgressFile(run.folder / "progress.json"), board, *listeners])
-        clock = Clock(start, recipe.time_limit_s)
-        Trainer(run, recipe, strategy, callbacks=events, signals=signals, clock=clock, until=until).train()
-    return run
+        target = run = Run(run.folder)  # nothing that was read before the lock
+        if run.complete:  # also where the process that held the lock has just finished it
+            target = _continuation(run, prepared, recipe, own, callbacks)
+        if not target.complete:
+            _write_inputs(target, prepared, recipe, own, model)
+            load_keras("training")
+            listeners, others = _sorted(callbacks)
+            events = _events(run.folder, prepared, recipe, listeners)
+            strategy = _strategy_of(recipe, prepared, target, own=bool(own), callbacks=others)
+            clock = Clock(start, recipe.time_limit_s)
+            Trainer(target, recipe, strategy, callbacks=events, signals=signals, clock=clock, until=until).train()
+        return longer.finish(target, run) if target is not run and target.complete else target
+
+
+def _continuation(run: Run, prepared: Prepared, recipe: Recipe, own: str, callbacks: Sequence[Any]) -> Run:
+    """Return the run that continues a complete one to more epochs, or the complete run where there are no more."""
+    if not longer.continues(run, recipe, prepared, own_model=own):
+        _check_same(run, prepared, recipe, own)
+        longer.remove_leftover(run.folder)
+        return run
+    target = longer.begin(run, recipe, prepared, own_model=own)
+    notes = Callbacks([one for one in callbacks if isinstance(one, Callback)])
+    notes.note(longer.note(Recipe.from_json(run.recipe_json), recipe, len(target.history)))
+    return target
 
 
 def _own_model(model: Any, prepared: Prepared) -> str:
@@ -118,6 +132,12 @@ def samples(prepared: Prepared) -> dict[str, Any]:
         name: images[(labels == number).nonzero()[0][:_SAMPLES_PER_CLASS]]
         for number, name in enumerate(prepared.classes)
     }
+
+
+def _events(folder: Path, prepared: Prepared, recipe: Recipe, listeners: Sequence[Callback]) -> Callbacks:
+    """Return what follows the training: the files of the run folder, and who was given."""
+    board = TensorBoard(folder / "tb", recipe=recipe, classes=prepared.classes, samples=samples(prepared))
+    return Callbacks([RunProgressFile(folder / "progress.json"), board, *listeners])
 
 
 def _sorted(callbacks: Sequence[Any]) -> tuple[list[Callback], list[Any]]:

@@ -8,7 +8,6 @@ an event for each. It does not know how the strategy fits, nor who receives the 
 from __future__ import annotations
 
 import io
-import shutil
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -187,6 +186,8 @@ class Trainer:
         self._warned = bool(state.get("warned", False))
         if self.history.rows:
             self.reason = str(state["reason"])
+            if self.reason and len(self.history) < self.strategy.total:  # it may be asked for more epochs than before
+                self.reason = self.strategy.reason(self.history, self.clock)
 
     def _save(self, model: Any, *, improved: bool) -> None:
         from housetrain.training import checkpoint
@@ -230,7 +231,7 @@ class Trainer:
             **self.strategy.summary(),
         }
         store.write_json_atomic(self.run.folder / "result.json", result)
-        shutil.rmtree(self.run.checkpoints, ignore_errors=True)  # three times the weights; a complete run needs none
+        checkpoint.keep_last(self.run.checkpoints)  # a longer training continues from it
         return result
 
     def _write_model(self) -> None:

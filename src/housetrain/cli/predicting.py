@@ -1,0 +1,125 @@
+"""What the verb `predict` does with predictions: print, write and sort them. See `housetrain.cli.use`.
+
+In: checked options. Out: lines, a file, a folder of class folders. It does not know how options are typed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from housetrain.cli import terminal
+from housetrain.cli.progress_bar import callbacks_for
+from housetrain.data.class_map import ClassMap
+from housetrain.data.output import refuse_inside
+from housetrain.errors import RecipeError
+from housetrain.inference.batch_predict import counts_text, predict_into
+from housetrain.inference.inputs import Listing
+from housetrain.inference.predictor import Predictor
+from housetrain.inference.sort_into import Sorter
+from housetrain.inference.vote import predict_sequences, sequence_key
+
+if TYPE_CHECKING:
+    from housetrain.inference.prediction import Prediction
+    from housetrain.inference.sort_into import How
+    from housetrain.serve.client import RemotePredictor
+
+
+def predict(
+    run: str,
+    images: list[str],
+    path: Path | None,
+    *,
+    kind: Literal["csv", "jsonl"],
+    engine: str | None,
+    class_map: Path | None,
+    sort_into: Path | None,
+    how: How,
+    json_: bool,
+    quiet: bool,
+    top: int,
+    **options: Any,
+) -> int:
+    """Classify images; print the predictions or write them to ``path``; return how many could not be read."""
+    listing, vote_by = Listing(images), options["vote_by"]
+    if vote_by is not None:
+        sequence_key(vote_by)  # before the model is loaded
+    if sort_into is not None:
+        for folder in listing.paths:
+            if folder.is_dir():
+                refuse_inside(folder, sort_into)
+    predictor = _predictor(run, engine, class_map)
+    sorter = Sorter(sort_into, predictor.classes, how=how) if sort_into is not None else None
+    if path is None:
+        with predictor:
+            options = {name: value for name, value in options.items() if name != "vote_by"}
+            options["top"] = None if json_ else top
+            results = (
+                predictor.predict_many(listing, **options)
+                if vote_by is None
+                else predict_sequences(predictor, listing, vote_by=vote_by, **options)
+            )
+            failed = _print(_sorted(results, sorter), top=top, json_=json_, quiet=quiet)
+    else:
+        callbacks = callbacks_for(quiet=quiet or not listing.at_least(200))
+        result = predict_into(
+            path, predictor, listing, kind=kind, top=top, each=_each(sorter, json_), callbacks=callbacks, **options
+        )
+        failed = result.failed
+        if not json_:
+            terminal.out(result.summary())
+    if sorter is not None and not (json_ or quiet):
+        terminal.out(sorter.summary())
+    return failed
+
+
+def _predictor(run: str, engine: str | None, class_map: Path | None) -> Predictor | RemotePredictor:
+    """Return the model of a folder, or of a server."""
+    names = ClassMap.of(class_map)
+    if not run.startswith(("http://", "https://")):
+        return Predictor.load(Path(run), engine=engine).mapped(names)
+    from housetrain.serve.client import RemotePredictor
+
+    if engine is not None or class_map is not None:
+        raise RecipeError("A server chooses its engine and classes itself", do="omit --engine and --map")
+    return RemotePredictor(run)
+
+
+def _print(results: Iterable[Prediction], *, top: int, json_: bool, quiet: bool) -> int:
+    """Print predictions as they arrive, and the counts of several on standard error."""
+    counts: Counter[str] = Counter()
+    unsure = 0
+
+    def counted() -> Iterator[Prediction]:
+        nonlocal unsure
+        for one in results:
+            if one.error is None:
+                counts[one.label] += 1
+                unsure += one.unsure
+            yield one
+
+    failed = terminal.predictions(counted(), top=top, as_json=json_)
+    if counts.total() > 1 and not (json_ or quiet):
+        sys.stdout.flush()
+        terminal.note(counts_text(counts, unsure))
+    return failed
+
+
+def _sorted(results: Iterable[Prediction], sorter: Sorter | None) -> Iterator[Prediction]:
+    for one in results:
+        if sorter is not None:
+            sorter.add(one)
+        yield one
+
+
+def _each(sorter: Sorter | None, json_: bool) -> Callable[[Prediction], None] | None:
+    def each(one: Prediction) -> None:
+        if sorter is not None:
+            sorter.add(one)
+        if json_:
+            terminal.print_prediction(one)
+
+    return each if sorter is not None or json_ else None
