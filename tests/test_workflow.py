@@ -54,7 +54,7 @@ def test_folders_are_named_by_their_model_until_one_is_free_or_the_same(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arrays = digits(tmp_path / "arrays", classes=2, most=60)
-    recipes = [ht.Recipe.of("mlp", epochs=1), ht.Recipe.of("mlp", epochs=2), ht.Recipe.of("mlp", epochs=3)]
+    recipes = [ht.Recipe.of("mlp", epochs=1, seed=seed) for seed in range(3)]
     for recipe, name in zip(recipes, ("pets", "pets-mlp", "pets-mlp-2"), strict=True):
         folder = workflow.free_run_folder(Path("data/pets"), arrays, recipe)
         assert folder == Path("runs") / name

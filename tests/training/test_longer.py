@@ -156,6 +156,6 @@ def test_the_default_folder_is_that_of_the_shorter_run(
     first = free_run_folder(Path("pets"), few, recipe(1))
     train(few, recipe(1), first)
     assert free_run_folder(Path("pets"), few, recipe(2)) == first
-    train(few, recipe(2), Path("runs/pets-2"))
-    assert free_run_folder(Path("pets"), few, recipe(2)) == Path("runs/pets-2")
-    assert free_run_folder(Path("pets"), few, recipe(1, nodes=9)) == Path("runs/pets-3")
+    train(few, recipe(2), Path("runs/pets-cnn"))
+    assert free_run_folder(Path("pets"), few, recipe(2)) == Path("runs/pets-cnn")
+    assert free_run_folder(Path("pets"), few, recipe(1, nodes=9)) == Path("runs/pets-cnn-2")

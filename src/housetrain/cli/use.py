@@ -12,6 +12,40 @@ from housetrain.cli.options import ImageSize, Json, Quiet, Workers, one_of
 
 app = typer.Typer()
 _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+_Csv = Annotated[
+    Path | None,
+    typer.Option(help="Write one row per image to this file; with the columns RelativePath and File of Timelapse."),
+]
+_Engine = Annotated[
+    str | None,
+    typer.Option(
+        help="Model format to run; by default the first in the bundle whose library is installed.",
+        metavar="keras|litert|onnx|openvino",
+    ),
+]
+_Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="auto: the narrowest numbers that this processor is quick at and in which all validation images keep "
+        "their class, checked once; by default what was tested.",
+        metavar="auto",
+    ),
+]
+_VoteBy = Annotated[
+    str | None,
+    typer.Option(
+        help="One vote over the images of a sequence: of a folder, or of names with the same REGEX group.",
+        metavar="parent|REGEX",
+    ),
+]
+_SortInto = Annotated[
+    Path | None,
+    typer.Option(help="Also link or copy each image into FOLDER/CLASS, unsure ones into FOLDER/unsure."),
+]
+_Link = Annotated[
+    bool | None,
+    typer.Option("--link/--copy", help="With --sort-into: hard links or copies; by default links where possible."),
+]
 
 
 @app.command(
@@ -24,43 +58,15 @@ def predict(
     ],
     images: Annotated[list[str], typer.Argument(help="Images, folders or globs.", metavar="IMAGE...")],
     top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1)] = 1,
-    csv: Annotated[
-        Path | None,
-        typer.Option(help="Write one row per image to this file; with the columns RelativePath and File of Timelapse."),
-    ] = None,
+    csv: _Csv = None,
     jsonl: Annotated[Path | None, typer.Option(help="Write one JSON object per image to this file.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 64,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            help="Model format to run; by default the first in the bundle whose library is installed.",
-            metavar="keras|litert|onnx|openvino",
-        ),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help="auto: the narrowest numbers that this processor is quick at and in which all validation images keep "
-            "their class, checked once; by default what was tested.",
-            metavar="auto",
-        ),
-    ] = None,
+    engine: _Engine = None,
+    precision: _Precision = None,
     class_map: ClassMapOption = None,
-    vote_by: Annotated[
-        str | None,
-        typer.Option(
-            help="One vote over the images of a sequence: of a folder, or of names with the same REGEX group.",
-            metavar="parent|REGEX",
-        ),
-    ] = None,
-    sort_into: Annotated[
-        Path | None,
-        typer.Option(help="Also link or copy each image into FOLDER/CLASS, unsure ones into FOLDER/unsure."),
-    ] = None,
-    link: Annotated[
-        bool | None,
-        typer.Option("--link/--copy", help="With --sort-into: hard links or copies; by default links where possible."),
-    ] = None,
+    vote_by: _VoteBy = None,
+    sort_into: _SortInto = None,
+    link: _Link = None,
     workers: Workers = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image, one per line.")] = False,
     quiet: Quiet = False,
