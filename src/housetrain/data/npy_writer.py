@@ -23,6 +23,7 @@ import numpy as np
 from housetrain.errors import DecodeError
 from housetrain.images.decode import load_image, read_bytes
 from housetrain.images.input_spec import InputSpec
+from housetrain.system.regular_files import READING
 
 HEADER_BYTES = 128
 _BLOCK_BYTES = 8 << 20  # copied at once
@@ -83,7 +84,7 @@ def _read(path: str) -> bytes:
     with contextlib.suppress(OSError, ValueError):
         status = os.stat(path)  # noqa: PTH116 - see RowWriter
         if stat.S_ISREG(status.st_mode) and status.st_size < _BLOCK_BYTES:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, READING)
             try:
                 data = os.read(descriptor, status.st_size + 1)
             finally:

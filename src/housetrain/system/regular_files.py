@@ -15,6 +15,11 @@ from housetrain.errors import DecodeError
 MAX_BYTES = 512 << 20
 """The most bytes a file may have."""
 
+READING = os.O_RDONLY
+"""Flags to open a file with: bytes as they are, nothing blocks, nothing is inherited. Windows lacks some."""
+for _name in ("O_BINARY", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_NOINHERIT"):
+    READING |= getattr(os, _name, 0)
+
 
 def read_bytes(path: Path) -> bytes:
     """Return the content of a regular file. Never blocks on a FIFO and never opens a device.
@@ -31,7 +36,7 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         check_regular(path.stat())  # before open(): opening a device can have effects of its own
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        handle = os.open(path, READING)
         try:
             size = check_regular(os.fstat(handle))
             with open(handle, "rb", buffering=0, closefd=False) as file:
