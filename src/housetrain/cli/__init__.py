@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shlex
 import sys
 import warnings
 from typing import Annotated, NoReturn
@@ -65,7 +66,7 @@ def main() -> NoReturn:
     streams.prepare()
     code = 0
     try:
-        with streams.guarded(), interrupt.on_sigterm():
+        with interrupt.answered(), streams.guarded(), interrupt.on_sigterm():
             _run([os.path.expanduser(one) for one in sys.argv[1:]])  # noqa: PTH111 - never raises
     except typer.Exit as left:
         code = left.exit_code
@@ -79,7 +80,9 @@ def main() -> NoReturn:
     except KeyboardInterrupt as stopped:
         code = 128 + interrupt.number_of(stopped)
     if code in (130, 143):
-        _fail("Interrupted. Completed work is kept; rerun the same command to resume.", code)
+        again = shlex.join(["housetrain", *sys.argv[1:]])
+        _fail(f"Interrupted. Completed work is kept; rerun the same command to resume: {again}", code)
+        interrupt.exit_now(code)
     sys.exit(code)
 
 

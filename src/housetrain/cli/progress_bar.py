@@ -150,7 +150,7 @@ class ProgressBar(Callback):
         seconds, finished = time.monotonic() - start, done - before
         rate = facts.get("images_per_s") or (finished / seconds if seconds > 0.5 else None)
         left = facts["eta_s"] if "eta_s" in facts else (total - done) / rate if rate else None
-        scores = [f"{name} {_number(facts[name])}" for name in ("loss", "accuracy") if facts.get(name) is not None]
+        scores = [f"{name} {_number(facts[name])}" for name in ("loss", "accuracy") if _known(facts.get(name))]
         if snapshot := facts.get("snapshot"):
             rate, left = None, snapshot.eta_s
             losses = [row.val_loss for row in snapshot.board.rows if row.val_loss is not None]
@@ -198,6 +198,11 @@ class ProgressBar(Callback):
 def _scores(row: Mapping[str, Any], *, best: bool) -> str:
     numbers = "  ".join(f"{name} {_number(row[name])}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
     return f"{numbers}  {row['images_per_s']:,.0f} images/s  {row['seconds']:.1f} s{'  best so far' if best else ''}"
+
+
+def _known(value: float | None) -> bool:
+    """Return whether there is a number; the metrics of Keras have none before the first step."""
+    return value is not None and math.isfinite(value)
 
 
 def _number(value: float | None) -> str:

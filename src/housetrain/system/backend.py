@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from housetrain.errors import MissingExtra
+from housetrain.system.events import Callbacks
 from housetrain.system.files import scratch_file
 from housetrain.system.machine import cores
 
@@ -25,14 +26,16 @@ _START_UP_NOTES = re.compile(
     r"^(WARNING: All log messages before absl|[IW]\d{4} \S+ +\d+ \S+\.cc:\d+\]|INFO: Created TensorFlow Lite)"
 )
 
-_BACKENDS = ("tensorflow", "jax", "torch")
+_TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+_BACKENDS = tuple(_TITLES)
 
 
-def load_keras(need: str) -> ModuleType:
+def load_keras(need: str, callbacks: Callbacks | None = None) -> ModuleType:
     """Import Keras with its backend, without the backend's start-up notes.
 
     Args:
         need: What needs it, for the error, such as ``"training"``.
+        callbacks: Receive a note before an import, which takes seconds.
 
     Raises:
         MissingExtra: Keras or its backend is not installed.
@@ -40,6 +43,9 @@ def load_keras(need: str) -> ModuleType:
     loaded = sys.modules.get("keras")
     if loaded is not None:
         return loaded
+    if callbacks is not None:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        callbacks.note(f"Starting {_TITLES.get(backend, backend)} ...")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, str(cores()))  # TensorFlow's default ignores the container's share of the processor

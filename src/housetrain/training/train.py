@@ -94,7 +94,8 @@ def train(
             target = _continuation(run, prepared, recipe, own, callbacks)
         if not target.complete:
             _write_inputs(target, prepared, recipe, own, model)
-            load_keras("training")
+            with signals.importing():
+                load_keras("training", _ours(callbacks))
             listeners, others = _sorted(callbacks)
             events = _events(run.folder, prepared, recipe, listeners)
             strategy = _strategy_of(recipe, prepared, target, own=bool(own), callbacks=others)
@@ -110,9 +111,13 @@ def _continuation(run: Run, prepared: Prepared, recipe: Recipe, own: str, callba
         longer.remove_leftover(run.folder)
         return run
     target = longer.begin(run, recipe, prepared, own_model=own)
-    notes = Callbacks([one for one in callbacks if isinstance(one, Callback)])
-    notes.note(longer.note(Recipe.from_json(run.recipe_json), recipe, len(target.history)))
+    _ours(callbacks).note(longer.note(Recipe.from_json(run.recipe_json), recipe, len(target.history)))
     return target
+
+
+def _ours(callbacks: Sequence[Any]) -> Callbacks:
+    """Return the callbacks of this package, before Keras is there to tell its own."""
+    return Callbacks([one for one in callbacks if isinstance(one, Callback)])
 
 
 def _own_model(model: Any, prepared: Prepared) -> str:
