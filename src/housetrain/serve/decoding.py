@@ -46,13 +46,13 @@ class Decoders:
         return len(self._waiting)
 
     def open(self) -> None:
-        """Start the children, before there is an event loop: they load their libraries meanwhile.
+        """Start the first child, before there is an event loop: it loads its libraries meanwhile.
 
         Raises:
             HousetrainError: No process starts.
         """
         self._pool = ProcessPool(bodies.run, workers=self._workers, limits=self._limits)
-        self._pool.start(self._workers)
+        self._pool.start(1)  # the others when there is work for them: at the start this process needs the other cores
 
     def attach(self) -> None:
         """Let the running event loop hear the children."""
