@@ -168,7 +168,7 @@ def test_what_cannot_be_served_is_one_line(housetrain: Housetrain, tiny: Tiny, t
 
 def test_missing_libraries_are_named(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve_module, "_PACKAGES", ("no_such_package",))
-    with pytest.raises(ht.HousetrainError, match=r"housetrain\[serve\]"):
+    with pytest.raises(ht.HousetrainError, match=r"Serving requires an optional library.*extra='serve'"):
         serve_module.serve([str(tiny.run)])
 
 
