@@ -93,6 +93,7 @@ def _write_elsewhere(run: Run, evaluation: Evaluation, about: Elsewhere) -> Path
         "title": _title(evaluation.classes),
         "classes": evaluation.classes,
         "evaluation": evaluation,
+        "crossed": None,  # that is about the run's own split
         "test": _test_section(evaluation, album),
     }
     return write_page(run.folder / EVALUATIONS / about.name / NAME, "elsewhere.html.j2", context)
