@@ -94,8 +94,7 @@ def train(
             target = _continuation(run, prepared, recipe, own, callbacks)
         if not target.complete:
             _write_inputs(target, prepared, recipe, own, model)
-            with signals.importing():
-                load_keras("training", _ours(callbacks))
+            _load_keras(signals, callbacks)
             listeners, others = _sorted(callbacks)
             events = _events(run.folder, prepared, recipe, listeners)
             strategy = _strategy_of(recipe, prepared, target, own=bool(own), callbacks=others)
@@ -113,6 +112,11 @@ def _continuation(run: Run, prepared: Prepared, recipe: Recipe, own: str, callba
     target = longer.begin(run, recipe, prepared, own_model=own)
     _ours(callbacks).note(longer.note(Recipe.from_json(run.recipe_json), recipe, len(target.history)))
     return target
+
+
+def _load_keras(signals: Signals, callbacks: Sequence[Any]) -> None:
+    with signals.importing():
+        load_keras("training", _ours(callbacks))
 
 
 def _ours(callbacks: Sequence[Any]) -> Callbacks:
