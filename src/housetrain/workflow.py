@@ -269,11 +269,14 @@ def _finished(
     callbacks: Sequence[Callback],
 ) -> Outcome:
     from housetrain.evaluation.evaluate import evaluate
+    from housetrain.exports.about import is_current
     from housetrain.exports.bundle import export
     from housetrain.report.report import write_report
 
     evaluation = evaluate(run, prepared=arrays, callbacks=callbacks)
-    bundle = export(run, callbacks=callbacks).folder
+    bundle = run.folder / "bundle"
+    if not is_current(bundle, run):
+        export(run, callbacks=callbacks)
     report = write_report(run, catalog=catalog, findings=findings, evaluation=evaluation)
     return Outcome(catalog, findings, arrays, run, evaluation, report, bundle, board)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import housetrain as ht
+from housetrain.exports.about import is_current
 
 
 def test_the_test_result_is_there_once_the_run_is_tested(digits: Any, tmp_path: Path) -> None:
@@ -24,3 +25,20 @@ def test_the_test_result_is_there_once_the_run_is_tested(digits: Any, tmp_path: 
     assert kept["accuracy_interval"] == list(evaluation.accuracy_interval)
     assert f"{evaluation.accuracy:.1%}" in (after / "README.md").read_text()
     assert json.loads((digits.run.folder / "recipe.json").read_bytes()) == digits.run.recipe_json
+
+
+def test_a_bundle_is_current_until_the_test_result_the_model_or_a_file_changes(digits: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(digits.run.folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    run = ht.Run.open(folder)
+    bundle = folder / "bundle"
+    assert not is_current(bundle, run), "there is none"
+    ht.export(run)
+    assert is_current(bundle, run)
+    ht.evaluate(run)
+    assert not is_current(bundle, run), "the test result is missing in it"
+    ht.export(run)
+    assert is_current(bundle, run)
+    golden = bundle / "golden.npz"
+    golden.write_bytes(golden.read_bytes()[:-1])
+    assert not is_current(bundle, run), "a file is damaged"

@@ -11,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from housetrain.errors import IncompleteError
+from housetrain.errors import CorruptError, IncompleteError
 from housetrain.exports.parity import Parity
 from housetrain.inference import abstain, verify
+from housetrain.inference.formats import FORMATS
 from housetrain.system import json_text, store
 from housetrain.training.run import Run
 
@@ -62,6 +63,25 @@ def about_run(
         "parity": {name: _reproducible(row) for name, row in parity.items()},
         "left_out": dict(left_out),
     }
+
+
+def is_current(bundle: Path, run: Run) -> bool:
+    """Return whether a whole, undamaged bundle is what this version would export from a run now.
+
+    It holds the run's current model and test result, and every model that can be written here or why one is missing.
+    """
+    try:
+        store.verify_folder(bundle)
+        about = store.read_object(bundle / verify.ABOUT, "housetrain", "run", "metrics", "models", "left_out")
+        named = {entry["format"] for entry in about["models"]} | about["left_out"].keys()
+        return bool(
+            about["housetrain"] == version("housetrain")
+            and about["run"]["model_sha256"] == run.model_sha256
+            and about["metrics"]["test"] == _test_metrics(run)
+            and {"keras", *(["openvino"] if FORMATS["openvino"].installed else [])} <= named
+        )
+    except (IncompleteError, CorruptError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _reproducible(row: Parity) -> dict[str, Any]:
