@@ -12,7 +12,7 @@ from prepared_digits import digits, prepared_of
 from housetrain.data.prepare import Prepared
 from housetrain.models.recipe import Recipe
 from housetrain.training.clock import Clock
-from housetrain.training.epochs import Epochs, Pace, steps_per_execution
+from housetrain.training.epochs import Epochs, steps_per_execution
 from housetrain.training.history import HistoryFile
 from housetrain.training.run import Run
 from housetrain.training.train import train
@@ -57,20 +57,6 @@ def test_why_a_training_ends(
     clock = Clock(time.monotonic(), recipe.time_limit_s)
     clock.before = seconds
     assert epochs.reason(history(tmp_path / "history.jsonl", losses), clock) == reason
-
-
-def test_the_pace_counts_steps_and_extrapolates() -> None:
-    pace = Pace(10, 32, 310)
-    assert pace.count(1) is None, "reported at most twice a second"
-    pace._start -= 5.0
-    pace._tick -= 2.0
-    rate = pace.count(5)
-    assert rate is not None and rate == pytest.approx(5 * 32 / 2, rel=0.1)
-    assert pace.epoch_seconds() == pytest.approx(10.0, rel=0.1)
-    assert pace.count(12) is None and pace.step == 10, "fit counts whole executions"
-    assert pace.rate == pytest.approx(310 / 5, rel=0.1), "the last batch is smaller"
-    pace.begin()
-    assert pace.step == 0 and pace.seconds < 1
 
 
 def test_images_grow_while_it_trains_and_a_pause_changes_nothing(

@@ -9,7 +9,6 @@ Validation is one pass of ``predict`` whose outputs give loss, accuracy and conf
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -21,10 +20,12 @@ from housetrain.errors import TrainingError
 from housetrain.kernels import with_kernels
 from housetrain.kernels.conv_pool import ConvPool
 from housetrain.models.build import build, for_inference
+from housetrain.system.text import format_count, format_duration
 from housetrain.training.batches import Examples, Feed
 from housetrain.training.history import Unit
 from housetrain.training.losses import averaged, loss_and_metrics, scores
 from housetrain.training.optimizers import exempt_from_decay, optimizer_of
+from housetrain.training.pace import Pace
 from housetrain.training.precision import precision_of
 from housetrain.training.weight_average import Average, average_noted
 
@@ -40,7 +41,6 @@ ALL_EPOCHS = "all epochs"
 EARLY_STOPPING = "early stopping"
 TIME_LIMIT = "time limit"
 STOPPED_BY_CALLBACK = "stopped by a Keras callback"
-_TICK_S = 0.5  # how often progress is reported and the loss is checked, at most
 
 
 class Material(NamedTuple):
@@ -219,63 +219,20 @@ class Epochs:
             self.model.make_train_function(force=True)
 
 
-class Pace:
-    """The steps of the current epoch, and how fast they are.
-
-    Args:
-        steps: Steps per epoch.
-        batch_size: Examples per step.
-        count: Training examples.
-    """
-
-    def __init__(self, steps: int, batch_size: int, count: int) -> None:
-        self.steps, self._batch_size, self._count = steps, batch_size, count
-        self.begin()
-
-    def begin(self) -> None:
-        """Start an epoch."""
-        self.step = self._tick_step = 0
-        self._start = self._tick = time.monotonic()
-
-    def count(self, step: int) -> float | None:
-        """Record that ``step`` steps are done. Return the examples per second since the last report, if one is due."""
-        self.step = min(step, self.steps)  # fit counts whole executions
-        now = time.monotonic()
-        if now - self._tick < _TICK_S:
-            return None
-        rate = (self.step - self._tick_step) * self._batch_size / (now - self._tick)
-        self._tick, self._tick_step = now, self.step
-        return rate
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the epoch began."""
-        return time.monotonic() - self._start
-
-    @property
-    def rate(self) -> float:
-        """Examples per second since the epoch began."""
-        return min(self.step * self._batch_size, self._count) / max(self.seconds, 1e-9)
-
-    def epoch_seconds(self) -> float:
-        """Return the seconds of a whole epoch, extrapolated."""
-        return self.seconds * self.steps / max(1, self.step)
-
-
 class _Loop:
     """What happens in ``fit``, between the steps and between the epochs."""
 
     def __init__(self, epochs: Epochs, trainer: Trainer) -> None:
         self.epochs, self.trainer, self.feed = epochs, trainer, epochs.feed
-        self.pace = Pace(epochs.feed.steps, epochs.recipe.batch_size, epochs.feed.count)
+        self.pace = self._pace()
         self.numbers: dict[str, float] = {}
         self.confusion: np.ndarray = np.empty((0, 0))
-        self.rate = 0.0
+        self.rate, self._announced = 0.0, False
 
     def begin_epoch(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.feed.begin_epoch(epoch)
         self.epochs.resize(epoch)
-        self.pace.begin()
+        self.pace.begin(epoch)
         self._report("train", {}, 0.0)
 
     def end_batch(self, step: int, logs: Mapping[str, float]) -> None:
@@ -286,6 +243,7 @@ class _Loop:
         if rate is not None:
             self._check(logs["loss"], "training")
             self._report("train", logs, rate)
+            self._announce()
             self.feed.release()
 
     def validate(self, epoch: int, logs: dict[str, float]) -> None:
@@ -308,6 +266,7 @@ class _Loop:
         }
         if self.pace.step < self.feed.steps:
             row["steps"] = self.pace.step  # the time limit or a callback cut this epoch short
+        self.pace.end()
         self.trainer.keep(row, confusion=self.confusion, model=self.epochs.model)
         self.feed.release()
         if self.trainer.is_over:
@@ -328,14 +287,26 @@ class _Loop:
             eta_s=self._time_left(),
         )
 
+    def _pace(self) -> Pace:
+        epochs, feed = self.epochs, self.feed
+        full = int(epochs.model.input_shape[1])
+        sizes = [(epochs.recipe.side(epoch, full) / full) ** 2 for epoch in range(epochs.total)]
+        return Pace(feed.steps, epochs.recipe.batch_size, feed.count, validation=len(feed.labels), costs=sizes)
+
+    def _announce(self) -> None:
+        """Say once, in the first epoch, how long the training takes."""
+        left = self._time_left()
+        if left is None or self._announced:
+            return
+        self._announced = True
+        epochs = format_count(self.epochs.total - len(self.trainer.history), "epoch")
+        fewer = "; fewer if validation stops improving" if self.epochs.recipe.patience else ""
+        self.trainer.callbacks.note(f"About {format_duration(left)} for {epochs}{fewer}")
+
     def _time_left(self) -> float | None:
         """Return seconds to the last epoch, at most; ``None`` before anything is known."""
-        rows = self.trainer.history.rows
-        if not self.pace.step and not rows:
-            return None
-        whole: float = rows[-1]["seconds"] if rows else self.pace.epoch_seconds()
-        left = whole * (self.epochs.total - len(rows)) - self.pace.seconds
-        return round(self.trainer.clock.at_most(left), 1)
+        left = self.pace.seconds_left()
+        return None if left is None else round(self.trainer.clock.at_most(left), 1)
 
     def _check(self, value: float, which: str) -> None:
         """Stop on NaN or infinity: the weights are lost, those of the epoch before are not."""
