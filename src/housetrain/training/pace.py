@@ -37,23 +37,23 @@ class Pace:
     def begin(self, epoch: int) -> None:
         """Start an epoch, counted from 0."""
         self._epoch = epoch
-        self.step = self._tick_step = self._first_step = 0
-        self._start = self._tick = self._first = time.monotonic()
+        self.step, self._start = 0, time.monotonic()
+        self._tick = self._first = (self._start, 0)  # time and step of the last report, and of the first execution
 
     def count(self, step: int) -> float | None:
         """Record that ``step`` steps are done. Return the examples per second since the last report, if one is due."""
         self.step = min(step, self.steps)  # fit counts whole executions
         now = time.monotonic()
-        if not self._first_step:
-            self._first, self._first_step = now, self.step
+        (tick, tick_step), (first, first_step) = self._tick, self._first
+        if not first_step:
+            self._first = now, self.step
         elif not self._ended or self.step >= self.steps / 4:
-            each = (now - self._first) / max(1, self.step - self._first_step)
+            each = (now - first) / max(1, self.step - first_step)
             self._whole_s = each * self.steps / self._costs[self._epoch] * (1 + self._validation)
-        if now - self._tick < _TICK_S:
+        if now - tick < _TICK_S:
             return None
-        rate = (self.step - self._tick_step) * self._batch_size / (now - self._tick)
-        self._tick, self._tick_step = now, self.step
-        return rate
+        self._tick = now, self.step
+        return (self.step - tick_step) * self._batch_size / (now - tick)
 
     @property
     def seconds(self) -> float:
@@ -68,8 +68,9 @@ class Pace:
     def end(self) -> None:
         """End an epoch, after its validation: what it took is the best estimate for the next."""
         self._ended = True
-        each = (self.seconds - (self._first - self._start)) / max(1, self.steps - self._first_step)
-        if self._first_step < self.step == self.steps:
+        first, first_step = self._first
+        if first_step < self.step == self.steps:
+            each = (time.monotonic() - first) / (self.steps - first_step)
             self._whole_s = each * self.steps / self._costs[self._epoch]
         elif self.step:  # one execution is all there was
             self._whole_s = self.seconds / self._costs[self._epoch]
