@@ -18,11 +18,12 @@ def limits(evaluation: Evaluation | None, **more: Any) -> dict[str, str]:
 
 
 def test_limits_follow_the_numbers() -> None:
-    good = limits(made_up(1900, 100))
+    good = limits(made_up(1800, 200))
     assert list(good) == ["Distribution shift", "Unknown classes"], "what always holds"
     assert "Small test split" in limits(made_up(45, 5))
     assert "Not better than the baseline" in limits(made_up(52, 48))
-    assert "Calibration" in limits(made_up(1500, 500, sure=0.99))
+    assert "about 24 percentage points" in limits(made_up(1500, 500, sure=0.99))["Calibration"]
+    assert "Calibration" not in limits(made_up(50, 10)), "7 points, as a calibrated model may have on 60 images"
     assert "Not tested" in limits(None)
     assert (
         "4 times, for 2 different"

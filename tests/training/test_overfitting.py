@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from housetrain.training.overfitting import overfitting, overfitting_text
+from housetrain.training.overfitting import LIVE_THRESHOLD, overfitting, overfitting_text
 
 
 def rows(training: list[float], validation: list[float]) -> list[dict[str, float]]:
@@ -40,3 +41,41 @@ def test_epochs_that_are_not_numbers_are_passed_over() -> None:
 def test_it_is_said_in_words_with_the_epoch() -> None:
     assert "epoch 3" in overfitting_text(rows([0.7, 0.4, 0.3, 0.2], [0.7, 0.4, 0.6, 0.8]))
     assert overfitting_text(rows([0.7, 0.4, 0.3], [0.7, 0.4, 0.3])) == ""
+
+
+# ------------------------------------------------------------------------------------------------- rates
+def noisy(shape: np.ndarray, noise: float, random: np.random.Generator) -> list[dict[str, float]]:
+    validation = shape * (1 + noise * random.standard_normal(len(shape)))
+    return rows([1 / epoch for epoch in range(1, len(shape) + 1)], validation.tolist())
+
+
+def u_shape(epochs: int, turn: float) -> np.ndarray:
+    """Return a curve that halves until ``turn``, a share of the epochs, and then rises by 20 %."""
+    at = np.linspace(0, 1, epochs)
+    return np.where(at < turn, 1 + ((turn - at) / turn) ** 2, 1 + 0.2 * (at - turn) / (1 - turn)) / 2
+
+
+@pytest.mark.parametrize("epochs", [10, 20, 40])
+@pytest.mark.parametrize("noise", [0.02, 0.035, 0.05])
+def test_a_flat_curve_is_rarely_called_overfitting(epochs: int, noise: float) -> None:
+    random = np.random.default_rng(epochs)
+    alarms = sum(overfitting(noisy(np.ones(epochs), noise, random)) is not None for _ in range(200))
+    assert alarms <= 17, "5 % of 200 are 10; more than 17 have a probability of 1 %"
+
+
+@pytest.mark.parametrize("epochs", [10, 20, 40])
+def test_a_curve_that_rises_by_a_fifth_is_called_so(epochs: int) -> None:
+    random = np.random.default_rng(epochs)
+    curves = [noisy(u_shape(epochs, turn), noise, random) for turn in (0.3, 0.5) for noise in (0.02, 0.035, 0.05) * 30]
+    assert sum(overfitting(curve) is not None for curve in curves) >= 0.9 * len(curves)
+
+
+def test_a_training_that_patience_2_ends_is_not_too_short() -> None:
+    assert overfitting(rows([0.7, 0.5, 0.4, 0.3, 0.2], [0.70, 0.52, 0.45, 0.55, 0.60])) == 4
+
+
+def test_a_test_after_every_epoch_is_not_a_chance_for_an_alarm_each() -> None:
+    random = np.random.default_rng(0)
+    curves = [noisy(np.ones(20), 0.05, random) for _ in range(100)]
+    alarms = [any(overfitting(one[:end], threshold=LIVE_THRESHOLD) for end in range(3, 21)) for one in curves]
+    assert sum(alarms) <= 11, "5 % of 100; more than 11 have a probability of 1 %"

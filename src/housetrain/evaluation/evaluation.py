@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from housetrain.errors import CorruptError, IncompleteError, one_line
-from housetrain.evaluation import metrics
+from housetrain.evaluation import balance, metrics
+from housetrain.evaluation.calibration import Calibration, calibration
 from housetrain.evaluation.elsewhere import Elsewhere
 from housetrain.evaluation.metrics import CalibrationBin, Interval
 from housetrain.system import store
@@ -22,6 +26,10 @@ from housetrain.system.text import format_interval, format_percent
 
 MISTAKES = 60
 """So many of the most confident mistakes are kept in ``evaluation.json``; all predictions are in the CSV file."""
+_DERIVED = (
+    "n", "correct", "accuracy", "ece", "beats_baseline", "macro_f1", "macro_f1_interval", "macro_recall",
+    "macro_recall_interval", "imbalanced",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +210,27 @@ class Evaluation:
         wrong = sorted((row for row in self.rows if not row.correct), key=lambda row: (-row.probability, row.path))
         return tuple(wrong[:MISTAKES])
 
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration error beside what chance makes of it."""
+        stated = np.array([row.probability for row in self.rows], dtype=np.float64)
+        return calibration(stated, np.array([row.correct for row in self.rows], dtype=bool))
+
     @property
+    def imbalanced(self) -> bool:
+        """Whether the classes differ so much in size that accuracy alone says little: by more than 2 to 1."""
+        return balance.imbalanced(scores.support for scores in self.per_class.values())
+
+    @cached_property
     def beats_baseline(self) -> bool:
-        """Whether the whole 95 % interval of the accuracy lies above the majority-class baseline."""
+        """Whether the model is shown to be better than always predicting the most frequent class.
+
+        By accuracy: the whole 95 % interval lies above the baseline. Where classes are imbalanced, by balanced
+        accuracy, in which the baseline is chance: a permutation test, see
+        `housetrain.evaluation.balance.chance_of_balanced_accuracy`. A rare class that is found costs accuracy there.
+        """
+        if self.imbalanced:
+            return balance.chance_of_balanced_accuracy(self.confusion) <= balance.LEVEL
         return self.accuracy_interval[0] > self.baseline.accuracy
 
     @property
@@ -219,6 +245,18 @@ class Evaluation:
         scores = [scores.recall for scores in self.per_class.values() if scores.recall is not None]
         return sum(scores) / len(scores)
 
+    @property
+    def macro_f1_interval(self) -> Interval:
+        """95 % interval of ``macro_f1``; conservative."""
+        found = [(one.f1, one.f1_interval) for one in self.per_class.values()]
+        return balance.mean_interval([(f1, given) for f1, given in found if f1 is not None and given], shared=True)
+
+    @property
+    def macro_recall_interval(self) -> Interval:
+        """95 % interval of ``macro_recall``."""
+        found = [(one.recall, one.recall_interval) for one in self.per_class.values()]
+        return balance.mean_interval([(recall, given) for recall, given in found if recall is not None and given])
+
     def details(self) -> str:
         """Return what stands beside the accuracy: counts, interval, baseline, and a warning where there is one."""
         baseline = f"majority-class baseline {format_percent(self.baseline.accuracy)}"
@@ -227,6 +265,10 @@ class Evaluation:
             f"{self.correct:,} of {self.n:,} {images}; 95 % interval {format_interval(self.accuracy_interval)}; "
             f"{baseline}"
         )
+        if self.imbalanced:
+            recall, f1 = format_interval(self.macro_recall_interval), format_interval(self.macro_f1_interval)
+            text += f"; balanced accuracy {format_percent(self.macro_recall)}, 95 % interval {recall}"
+            text += f"; macro F1 {format_percent(self.macro_f1)}, 95 % interval {f1}"
         if self.beats_baseline:
             return text
         name = one_line(self.baseline.label)
@@ -240,8 +282,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything except ``rows`` as plain JSON, derived numbers included."""
-        derived = ("n", "correct", "accuracy", "ece", "beats_baseline", "macro_f1", "macro_recall")
-        value = {name: getattr(self, name) for name in derived}
+        value = {name: getattr(self, name) for name in _DERIVED}
         for name in self.__dataclass_fields__:
             if name != "rows":
                 value[name] = getattr(self, name)
@@ -251,6 +292,7 @@ class Evaluation:
             "bins": [asdict(one) for one in self.bins],
             "opening": asdict(self.opening) if self.opening else None,
             "elsewhere": self.elsewhere.to_json() if self.elsewhere else None,
+            "calibration": asdict(self.calibration),
             "mistakes": [asdict(one) for one in self.mistakes],
         }
         return value

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +56,8 @@ def measure(images: NDArray[np.uint8]) -> Measures:
     Args:
         images: uint8 (N, height, width, 1 or 3).
     """
+    import cv2
+
     gray = images.mean(axis=-1, dtype=np.float32)
     numbers = {"brightness": gray.mean(axis=(1, 2)), "contrast": gray.std(axis=(1, 2))}
     if images.shape[-1] == 3:

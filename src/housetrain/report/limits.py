@@ -20,6 +20,8 @@ FEW_TEST_IMAGES = 30
 """With fewer test images of a class, the 95 % interval of its recall is about 15 points or more to either side."""
 WIDE_INTERVAL = 0.05
 HIGH_ECE = 0.05
+"""A corrected calibration error up to this is no reason to distrust the probabilities, even if chance does not explain
+it."""
 Limit = tuple[str, str]
 
 
@@ -89,7 +91,14 @@ _DISTRIBUTION_SHIFT: Limit = (
 def _limits_of_test(evaluation: Evaluation) -> list[Limit]:
     found = []
     low, high = evaluation.accuracy_interval
-    if not evaluation.beats_baseline:
+    if not evaluation.beats_baseline and evaluation.imbalanced:
+        text = (
+            f"The balanced accuracy is {format_percent(evaluation.macro_recall)} (95 % interval "
+            f"{format_interval(evaluation.macro_recall_interval)}), no higher than chance explains. There is no "
+            "evidence that the model distinguishes the classes."
+        )
+        found.append(("Not better than the baseline", text))
+    elif not evaluation.beats_baseline:
         text = (
             f"The 95 % interval {format_interval((low, high))} does not lie above the majority-class baseline, "
             f"{format_percent(evaluation.baseline.accuracy)} for always predicting "
@@ -109,10 +118,12 @@ def _limits_of_test(evaluation: Evaluation) -> list[Limit]:
             "intervals."
         )
         found.append(("Few test images of some classes", text))
-    if evaluation.ece > HIGH_ECE:
+    calibration = evaluation.calibration
+    if calibration.deviates and calibration.corrected > HIGH_ECE:
         text = (
-            f"Confidence and accuracy differ by {evaluation.ece * 100:.0f} percentage points on average. Do not use "
-            "the probabilities as they are."
+            f"Confidence and accuracy differ by about {calibration.corrected * 100:.0f} percentage points (95 % "
+            f"interval {format_interval(calibration.interval)}), more than chance explains. Do not use the "
+            "probabilities as they are."
         )
         found.append(("Calibration", text))
     opening = evaluation.opening

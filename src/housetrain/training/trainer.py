@@ -19,7 +19,7 @@ from housetrain.system import store
 from housetrain.system.events import Callbacks, State
 from housetrain.training.history import HistoryFile, Row, Unit, number_of
 from housetrain.training.interrupt import Interrupted, Signals
-from housetrain.training.overfitting import overfitting, overfitting_text
+from housetrain.training.overfitting import LIVE_THRESHOLD, overfitting, overfitting_text
 
 if TYPE_CHECKING:
     from housetrain.models.recipe import Recipe
@@ -162,7 +162,7 @@ class Trainer:
         self.history.append(row)
         improved = self.history.waited == 0
         self.reason = self.strategy.reason(self.history, self.clock)
-        warning = "" if self._warned else overfitting_text(self.history.rows)
+        warning = "" if self._warned else overfitting_text(self.history.rows, threshold=LIVE_THRESHOLD)
         self._warned = self._warned or bool(warning)
         if model is not None:
             self._save(model, improved=improved)

@@ -39,8 +39,10 @@ def test_confidence_of_correct_and_wrong_predictions() -> None:
 def test_the_description_says_in_which_direction_the_confidence_is_off() -> None:
     def describe(sure: float, right: int) -> str:
         result = made_up(right, 1000 - right, sure=sure)
-        return calibration.describe_calibration(calibration.reliability_table(result.bins, classes=2), result.ece)
+        return calibration.describe_calibration(
+            calibration.reliability_table(result.bins, classes=2), result.calibration
+        )
 
     assert describe(0.95, 800).endswith("The model is overconfident.")
     assert describe(0.8, 950).endswith("The model is underconfident.")
-    assert "mean confidence 90.0 %, accuracy 90.0 %" in describe(0.9, 900) and "well calibrated" in describe(0.9, 900)
+    assert "mean confidence 90.0 %, accuracy 90.0 %" in describe(0.9, 900) and "by chance" in describe(0.9, 900)

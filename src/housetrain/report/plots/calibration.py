@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING
 
 from housetrain.report.plots.frame import HEIGHT, WIDTH, Frame, percent
 from housetrain.report.plots.svg import ticks
-from housetrain.system.text import format_percent
+from housetrain.system.text import format_interval, format_percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from housetrain.evaluation.calibration import Calibration
     from housetrain.evaluation.evaluation import ImageResult
     from housetrain.evaluation.metrics import CalibrationBin, Interval
 
 FEW_PREDICTIONS = 10
 """Points of a reliability diagram with fewer predictions than this are drawn pale."""
-WELL_CALIBRATED = 0.03
-"""Expected calibration error below which the probabilities count as calibrated."""
 
 
 # ------------------------------------------------------------------------------------------------- reliability
@@ -70,16 +69,19 @@ def reliability_table(bins: Sequence[CalibrationBin], *, classes: int) -> Reliab
     )
 
 
-def describe_calibration(table: Reliability, ece: float) -> str:
-    """Return whether the probabilities are calibrated, with the numbers."""
-    numbers = f"mean confidence {format_percent(table.confidence)}, accuracy {format_percent(table.accuracy)}"
-    error = f"Expected calibration error {format_percent(ece)}; {numbers}."
+def describe_calibration(table: Reliability, found: Calibration) -> str:
+    """Return whether the probabilities are shown to be miscalibrated, with the numbers."""
+    text = (
+        f"Expected calibration error {format_percent(found.ece)}; corrected for chance "
+        f"{format_percent(found.corrected)} (95 % interval {format_interval(found.interval)}); mean confidence "
+        f"{format_percent(table.confidence)}, accuracy {format_percent(table.accuracy)}."
+    )
     gap = table.confidence - table.accuracy
-    if ece < WELL_CALIBRATED:
-        return f"{error} The probabilities are well calibrated."
+    if not found.deviates:
+        return f"{text} A perfectly calibrated model could have this error by chance."
     if abs(gap) < 0.01:
-        return f"{error} The model is overconfident in some ranges and underconfident in others."
-    return f"{error} The model is {'over' if gap > 0 else 'under'}confident."
+        return f"{text} The model is overconfident in some ranges and underconfident in others."
+    return f"{text} The model is {'over' if gap > 0 else 'under'}confident."
 
 
 def draw_reliability(table: Reliability) -> Markup:

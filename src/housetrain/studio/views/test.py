@@ -233,14 +233,19 @@ def _calibration(found: Evaluation) -> None:
         )
         table = calibration.reliability_table(found.bins, classes=len(found.classes))
         plot.show(calibration.draw_reliability(table), key="calibration")
-        st.caption(calibration.describe_calibration(table, found.ece))
+        st.caption(calibration.describe_calibration(table, found.calibration))
     with two:
         widgets.section("Metrics")
         rows = [
             {"metric": "log loss", "value": f"{found.loss:.4f}"},
             {"metric": "ROC-AUC", "value": "–" if found.auc is None else f"{found.auc:.4f}"},
-            {"metric": "macro F1", "value": f"{found.macro_f1:.4f}"},
-            {"metric": "macro recall (balanced accuracy)", "value": f"{found.macro_recall:.4f}"},
+            *(
+                {"metric": name, "value": f"{value:.4f} (95 % interval {format_interval(interval)})"}
+                for name, value, interval in (
+                    ("macro F1", found.macro_f1, found.macro_f1_interval),
+                    ("macro recall (balanced accuracy)", found.macro_recall, found.macro_recall_interval),
+                )
+            ),
             {"metric": "expected calibration error", "value": f"{found.ece:.4f}"},
             *({"metric": f"top-{k} accuracy", "value": format_percent(share)} for k, share in found.top_k.items()),
         ]
