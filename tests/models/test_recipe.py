@@ -196,3 +196,27 @@ def test_a_setting_that_the_logistic_head_does_not_use_is_refused_with_the_way_o
 def test_all_unused_settings_are_named_at_once() -> None:
     with pytest.raises(RecipeError, match=r"2 problems: batch_size.*epochs|2 problems: epochs.*batch_size"):
         Recipe.of("efficientnet-lite0", epochs=3, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "patience"),
+    [
+        ({"model": "mlp"}, 0),
+        ({"model": "cnn", "epochs": 10}, 0),
+        ({"model": "cnn", "epochs": 40}, 5),
+        ({"model": "mlp", "epochs": "30"}, 5),
+        ({"model": "cnn", "epochs": 40, "patience": 0}, 0),
+        ({"model": "cnn", "epochs": 40, "schedule": "cosine"}, 0),
+        ({"model": "best", "epochs": 100}, 0),
+        ({"model": "deep", "epochs": 10}, 5),
+    ],
+)
+def test_more_epochs_than_the_preset_has_stop_early(settings: dict[str, object], patience: int) -> None:
+    recipe = Recipe(**settings)
+    assert recipe.patience == patience
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_what_the_preset_fills_in_for_more_epochs_is_no_difference() -> None:
+    assert Recipe.of("cnn", epochs=40).differences == {"epochs": 40}
+    assert Recipe.of("best", epochs=20).differences == {"epochs": 20}

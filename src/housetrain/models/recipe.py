@@ -26,6 +26,9 @@ from housetrain.models.backbones import BACKBONES, NONE
 from housetrain.models.efficientnet_lite import MOST_STAGES
 from housetrain.models.nets import PRESETS, unused_settings
 
+PATIENCE = 5
+"""Epochs without a better validation loss that end a training of more epochs than its preset has."""
+
 
 class Recipe(BaseModel):
     """How one model is made: layers, optimizer, augmentation, limits. Frozen, flat and JSON-plain.
@@ -130,7 +133,10 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target that is spread over all classes.")
     ema: float = Field(0.0, ge=0, lt=1, description="Momentum of a moving average of the weights; 0: none.")
     patience: int = Field(
-        0, ge=0, description="Stop after this many epochs without a better validation loss; 0: never."
+        0,
+        ge=0,
+        description="Stop after this many epochs without a better validation loss; 0: never. More epochs than the "
+        f"preset's at a constant learning rate: {PATIENCE} by default.",
     )
     time_limit_s: float | None = Field(
         None, gt=0, description="Stop after this many seconds; the running epoch is cut short."
@@ -233,7 +239,8 @@ class Recipe(BaseModel):
     @property
     def differences(self) -> dict[str, Any]:
         """Settings that differ from the preset of this model, for a short label."""
-        preset = Recipe.of(self.model).model_dump()
+        filled = Recipe.of(self.model, epochs=self.epochs, schedule=self.schedule).model_dump()
+        preset = filled | {name: Recipe.of(self.model).model_dump()[name] for name in ("epochs", "schedule")}
         return {name: value for name, value in self.model_dump().items() if value != preset[name]}
 
     def to_json(self) -> dict[str, Any]:
@@ -255,15 +262,24 @@ class Recipe(BaseModel):
 def _filled(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of all fields: those given, else the preset's, else the defaults."""
     defaults = {name: field.default for name, field in Recipe.model_fields.items()}
-    return {**defaults, **_preset_settings(settings.get("model", "best"), settings.get("epochs")), **settings}
+    return {**defaults, **_preset_settings(settings), **settings}
 
 
-def _preset_settings(model: object, epochs: object) -> dict[str, Any]:
-    """Return what the preset fills in. Its warm-up keeps its share of the epochs when their number changes."""
+def _preset_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the preset fills in.
+
+    Its warm-up keeps its share of the epochs when their number changes. More epochs than its own stop early at a
+    constant learning rate; with a schedule the last epochs are the best ones.
+    """
+    model, epochs = given.get("model", "best"), given.get("epochs")
     settings = dict(PRESETS[model].settings) if isinstance(model, str) and model in PRESETS else {}
-    if "warmup_epochs" in settings and isinstance(epochs, int | float | str):
+    if "epochs" in settings and isinstance(epochs, int | float | str):
         with contextlib.suppress(ValueError):  # pydantic reports such epochs
-            settings["warmup_epochs"] = round(settings["warmup_epochs"] * float(epochs) / settings["epochs"], 3)
+            share = float(epochs) / settings["epochs"]
+            if "warmup_epochs" in settings:
+                settings["warmup_epochs"] = round(settings["warmup_epochs"] * share, 3)
+            if share > 1 and given.get("schedule", settings.get("schedule", "constant")) == "constant":
+                settings.setdefault("patience", PATIENCE)
     return settings
 
 

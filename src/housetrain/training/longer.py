@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from housetrain.data.prepared import Prepared
 
 FOLDER = "longer"
-_STRETCHED = frozenset({"epochs", "warmup_epochs"})  # the warm-up of a preset keeps its share of the epochs
+_STRETCHED = frozenset({"epochs", "warmup_epochs", "patience"})  # what a preset fills in follows the epochs
 _COPIED = ("input.json", "split.json", "history.jsonl", "own_model.keras")
 _ADOPTED = ("env.json", "history.jsonl", "model.keras", "validation.npy", "result.json", "recipe.json")
 
