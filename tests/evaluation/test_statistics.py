@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from housetrain.evaluation.statistics import at_least, expected_maximum, mcnemar, of_seeds, paired, share_error
+from housetrain.evaluation.statistics import (
+    at_least,
+    confidence_set,
+    corrected,
+    expected_maximum,
+    joint_error,
+    mcnemar,
+    of_seeds,
+    paired,
+    share_error,
+)
 
 
 @pytest.mark.parametrize(("k", "n", "p"), [(0, 10, 0.3), (7, 10, 0.3), (10, 10, 0.5), (650, 1200, 0.5), (3, 3, 1.0)])
@@ -48,3 +58,42 @@ def test_seeds_and_shares() -> None:
     assert of_seeds([1.0, 3.0]) == (2.0, 1.0)
     assert math.isnan(of_seeds([1.0]).error)
     assert share_error(0.5, 100) == pytest.approx(0.05)
+
+
+def test_both_sources_of_chance_count() -> None:
+    assert joint_error(3.0, 4.0) == 5.0
+    assert joint_error(math.nan, 4.0) == 4.0
+    assert math.isnan(joint_error(math.nan, math.nan))
+
+
+def test_the_best_of_many_equal_models_is_rarely_called_better_than_the_last() -> None:
+    random = np.random.default_rng(0)
+    plain = fair = 0
+    for _ in range(200):
+        correct = random.random((12, 300)) < 0.8
+        order = correct.sum(axis=1).argsort()
+        last, best = correct[order[0]], correct[order[-1]]
+        p_value = mcnemar(int((best & ~last).sum()), int((last & ~best).sum()))
+        plain, fair = plain + (p_value < 0.05), fair + (corrected(p_value, 12) < 0.05)
+    assert plain > 40 and fair <= 17, "5 % of 200 are 10; more than 17 have a probability of 1 %"
+
+
+@pytest.mark.parametrize("images", [60, 300])
+def test_equal_models_all_stay_in_the_set_and_worse_ones_leave(images: int) -> None:
+    random = np.random.default_rng(images)
+    left_out, worse = 0, []
+    for _ in range(40):
+        losses = random.exponential(0.5, images) + random.normal(0.3, 0.3, (27, images))
+        left_out += not all(confidence_set(losses))
+        losses[9:] += 0.3
+        worse.append(sum(confidence_set(losses)[9:]) / 18)
+    assert left_out <= 6, "5 % of 40 are 2; more than 6 have a probability of 1 %"
+    assert np.mean(worse) < 0.05
+
+
+def test_the_set_knows_the_noise_of_the_seeds_and_of_one_model() -> None:
+    losses = np.random.default_rng(0).normal(0.5, 0.1, (3, 400)) + np.array([[0.0], [0.0], [0.05]])
+    assert confidence_set(losses) == (True, True, False)
+    assert confidence_set(losses, seed_errors=(0.05, 0.05, 0.05)) == (True, True, True)
+    assert confidence_set(losses[:1]) == (True,)
+    assert confidence_set(np.repeat(losses[:1], 3, axis=0)) == (True, True, True), "the same model three times"

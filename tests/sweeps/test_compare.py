@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,18 @@ def test_a_difference_that_luck_explains_is_none(runs: tuple[Run, Run, np.ndarra
     assert found.better is None and "the difference is not significant" in found.summary()
     answer(second, truth, range(10))
     assert "exactly the same" in compare(first, second).summary()
+
+
+def test_a_choice_from_many_runs_needs_a_larger_difference(runs: tuple[Run, Run, np.ndarray]) -> None:
+    first, second, truth = runs
+    answer(first, truth, range(12))
+    answer(second, truth, range(11, 13))
+    assert (found := compare(first, second)).better is not None and found.chosen_from == 2
+    for name in ("third", "fourth", "fifth"):
+        shutil.copytree(second.folder, first.folder.parent / name)
+    again = compare(first, second)
+    assert again.chosen_from == 5 and again.p_value == pytest.approx(10 * found.p_value) and again.better is None
+    assert "corrected for a choice from 5 runs" in again.summary()
 
 
 def test_runs_of_other_images_are_not_compared(runs: tuple[Run, Run, np.ndarray]) -> None:

@@ -53,8 +53,8 @@ def test_it_ranks_by_validation_loss_and_names_the_smallest_within_one_standard_
     assert board.rows[2].behind_error == pytest.approx(gap.std(ddof=1) / math.sqrt(len(gap)))
     assert board.best.val_loss_error == pytest.approx(losses[0].std(ddof=1) / math.sqrt(len(TRUTH)))
     said = board.summary()
-    assert "small is within one standard error: chance can explain the order" in said
-    assert "The smallest of them is small" in said
+    assert "small is not shown to be worse: chance can explain the order" in said
+    assert "The smallest within one standard error of the best is small" in said
     assert "1 trial does not fit the images" in said
     assert "The best of 3 models looks better than it is" in said and "unbiased" in said
 
@@ -80,6 +80,21 @@ def test_seeds_of_a_cell_are_one_row_with_their_spread(tmp_path: Path) -> None:
     assert best.val_loss == pytest.approx(np.mean(losses)) and best.spread == pytest.approx(np.std(losses, ddof=1))
     assert board.best_run.name == "a-seed-2"
     assert not board.rows[1].tied and best.epochs == best.planned == 9
+
+
+def test_seeds_do_not_make_the_validation_images_more(tmp_path: Path) -> None:
+    one, three = (
+        leaderboard(write_sweep(tmp_path / str(count), {"a": {"outputs": [answers(TRUTH, right=0.8)] * count}}))
+        for count in (1, 3)
+    )
+    assert three.best.val_loss_error == pytest.approx(one.best.val_loss_error), "equal seeds add no variance"
+    assert three.best.val_accuracy_error == pytest.approx(math.sqrt(0.8 * 0.2 / len(TRUTH)))
+
+
+def test_of_many_equal_models_none_is_called_worse(tmp_path: Path) -> None:
+    cells = {str(n): cell(0.8 + 0.005 * (n % 3), seed=n, nodes=8 + n) for n in range(12)}
+    board = leaderboard(write_sweep(tmp_path / "s", {**cells, "poor": cell(0.55, seed=99, nodes=64)}))
+    assert [row.name for row in board.rows if not row.tied] == ["poor"]
 
 
 def board_run(board: Leaderboard):  # type: ignore[no-untyped-def]

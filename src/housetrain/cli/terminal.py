@@ -224,7 +224,7 @@ def leaderboard(board: Leaderboard) -> None:
     out("")
     out(board.summary())
     if len(board.tied) > 1:
-        out("* within one standard error of the best")
+        out("* not shown to be worse than the best (model confidence set, 95 %)")
 
 
 def runs(rows: Sequence[RunRow]) -> None:

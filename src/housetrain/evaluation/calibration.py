@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from housetrain.evaluation.metrics import ECE_BINS, Interval
+from housetrain.evaluation.metrics import ECE_BINS, Interval, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +58,8 @@ def calibration(
 
     For the estimate and the interval the deviations of all bins are multiplied by one factor, from zero upward. The
     factors under which the measured ECE is the 50 %, 97.5 % and 2.5 % quantile give the estimate and the bounds. The
+    upper bound is at least the distance of the mean confidence from the Wilson interval of the accuracy, as no ECE is
+    smaller than the distance of the means: a few images without a mistake do not exclude overconfidence. The
     draws have a fixed seed, so equal predictions give equal numbers.
 
     Args:
@@ -85,7 +87,9 @@ def calibration(
     null = _under_calibration(stated, starts, expected, random)
     p_value = (1 + int((null >= measured * (1 - 1e-12)).sum())) / (DRAWS + 1)
     corrected, low, high = _inverted(measured, gaps / counts, expected / counts, counts, random)
-    return Calibration(measured, corrected, (low, high), p_value)
+    stated_mean = float(stated.mean())
+    widest = max(abs(stated_mean - bound) for bound in wilson(int(right.sum()), total))
+    return Calibration(measured, corrected, (low, max(high, widest)), p_value)
 
 
 def _under_calibration(

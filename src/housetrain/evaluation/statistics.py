@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
 
+_BOOTSTRAPS = 500
+
 
 class Difference(NamedTuple):
     """A mean difference and its standard error.
@@ -93,6 +95,16 @@ def of_seeds(values: Sequence[float]) -> Difference:
     return Difference(fmean(values), error)
 
 
+def joint_error(of_seeds: float, of_images: float) -> float:
+    """Return the standard error from both sources of chance, the training seeds and the choice of images.
+
+    More seeds do not make the validation images less few, so their variances are added. ``nan``, an unknown error,
+    counts only if both are.
+    """
+    known = [error for error in (of_seeds, of_images) if not math.isnan(error)]
+    return math.hypot(*known) if known else math.nan
+
+
 def paired(first: np.ndarray, second: np.ndarray) -> Difference:
     """Return the mean difference of the losses of the same images under two models, and its standard error.
 
@@ -106,6 +118,58 @@ def paired(first: np.ndarray, second: np.ndarray) -> Difference:
     gap = second.astype("float64") - first.astype("float64")
     error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else math.nan
     return Difference(float(gap.mean()), error)
+
+
+def corrected(p_value: float, models: int) -> float:
+    """Return the p-value of a difference between two models that were chosen from several.
+
+    Whoever looks at the best and the worst of equal models sees the largest of all differences, so the p-value counts
+    for every pair (Bonferroni, valid however the models depend on each other).
+
+    Args:
+        p_value: Of the difference as if only the two had been tried.
+        models: From how many they were chosen; 2 or fewer change nothing.
+    """
+    return min(1.0, p_value * max(1, models * (models - 1) // 2))
+
+
+def confidence_set(
+    losses: np.ndarray, *, seed_errors: Sequence[float] | None = None, level: float = 0.05
+) -> tuple[bool, ...]:
+    """Return which models may be the best: a set that holds each of the best ones with a probability of 1 - ``level``.
+
+    The model confidence set, by the statistic of the largest deviation from the mean of the models that remain. While a
+    bootstrap over images finds them unequal, the worst one leaves. Equal models all remain with a probability of
+    1 - ``level``, however many there are. The seed is fixed, so equal losses give equal sets.
+
+    Args:
+        losses: Float (m, n), the losses of m models on the same n images.
+        seed_errors: For each model the standard error of its mean over training seeds; without it none.
+        level: Probability that a best model is left out, in (0, 1).
+
+    Source:
+        P. R. Hansen, A. Lunde and J. M. Nason, "The model confidence set", Econometrica 79 (2011) 453-497.
+    """
+    import numpy as np
+
+    models, images = losses.shape
+    random = np.random.default_rng(0)
+    weights = random.multinomial(images, np.full(images, 1 / images), _BOOTSTRAPS) / images
+    means = losses.mean(axis=1, dtype=np.float64)
+    drawn = (weights - 1 / images) @ losses.T.astype(np.float64)
+    drawn *= math.sqrt(images / max(1, images - 1))
+    if seed_errors is not None:
+        drawn += random.standard_normal(drawn.shape) * np.asarray(seed_errors)
+    kept = np.arange(models)
+    while len(kept) > 1:
+        simulated = drawn[:, kept] - drawn[:, kept].mean(axis=1, keepdims=True)
+        found = means[kept] - means[kept].mean()
+        errors = np.maximum(np.sqrt((simulated**2).mean(axis=0)), 1e-12)
+        largest = float((found / errors).max())
+        if largest <= 0 or ((simulated / errors).max(axis=1) >= largest).mean() >= level:
+            break
+        kept = np.delete(kept, int((found / errors).argmax()))
+    return tuple(index in set(kept.tolist()) for index in range(models))
 
 
 def share_error(share: float, trials: int) -> float:

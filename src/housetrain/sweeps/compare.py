@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from housetrain.errors import IncompleteError, SourceChanged
+from housetrain.errors import HousetrainError, IncompleteError, SourceChanged
 from housetrain.evaluation import statistics
 from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.results import RunResult
@@ -67,9 +67,10 @@ class Comparison:
         images: Validation images.
         only_first: How many of them only the first run predicts correctly.
         only_second: How many only the second does.
-        p_value: Of McNemar's exact test of equal accuracy.
+        p_value: Of McNemar's exact test of equal accuracy, corrected for ``chosen_from``.
         loss_difference: The second's validation loss minus the first's.
         loss_error: Standard error of that, from the paired differences of the images.
+        chosen_from: Runs of the same images beside the two, these included, among which the two may have been chosen.
     """
 
     first: Side
@@ -81,6 +82,7 @@ class Comparison:
     p_value: float
     loss_difference: float
     loss_error: float
+    chosen_from: int = 2
 
     @property
     def better(self) -> Side | None:
@@ -104,7 +106,8 @@ class Comparison:
             f"{self.only_second:,} only in {self.second.name}"
         )
         verdict = "the difference is not significant" if self.better is None else f"{self.better.name} is better"
-        return f"{counted}: {verdict} (McNemar's exact test, p = {p_value})."
+        chosen = f", corrected for a choice from {self.chosen_from} runs" if self.chosen_from > 2 else ""
+        return f"{counted}: {verdict} (McNemar's exact test, p = {p_value}{chosen})."
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (what, first, second) for a table: scores, costs, then the settings that differ."""
@@ -152,6 +155,7 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
     only_first, only_second = int((correct[0] & ~correct[1]).sum()), int((correct[1] & ~correct[0]).sum())
     losses = [cross_entropy(labels, probabilities) for probabilities in given]
     gap = statistics.paired(losses[0], losses[1])
+    chosen_from = _chosen_from(first, second)
     return Comparison(
         _side(first),
         _side(second),
@@ -159,10 +163,25 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
         len(labels),
         only_first,
         only_second,
-        statistics.mcnemar(only_first, only_second),
+        statistics.corrected(statistics.mcnemar(only_first, only_second), chosen_from),
         gap.mean,
         gap.error,
+        chosen_from,
     )
+
+
+def _chosen_from(*runs: Run) -> int:
+    """Return how many runs of the same images lie beside these, themselves included, such as the trials of a sweep."""
+    data, found = runs[0].input_json.get("data"), {run.folder.resolve() for run in runs}
+    for parent in {folder.parent for folder in found}:
+        for path in parent.glob("*/validation.npy"):
+            try:
+                beside = Run.open(path.parent)
+                if beside.input_json.get("data") == data:
+                    found.add(path.parent)
+            except HousetrainError:  # not a run, or damaged: not one to choose
+                continue
+    return len(found)
 
 
 def _probabilities(run: Run, count: int) -> np.ndarray:

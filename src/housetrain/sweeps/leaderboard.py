@@ -90,7 +90,7 @@ class Leaderboard:
 
     @property
     def tied(self) -> tuple[Row, ...]:
-        """The best row and all within one standard error of it, best first."""
+        """The rows that may be the best, best first: see `housetrain.evaluation.statistics.confidence_set`."""
         return tuple(row for row in self.ranked if row.tied)
 
     @property
@@ -102,7 +102,8 @@ class Leaderboard:
         that of the best model's own score. Here all models predict the same images, so it is the error of the paired
         difference, which cancels the variation they share and is the stricter one.
         """
-        return min(self.tied or (self.best,), key=lambda row: (row.parameters or math.inf, row.rank or 0))
+        near = [row for row in self.tied if (row.behind or 0.0) <= (row.behind_error or 0.0)]
+        return min(near or (self.best,), key=lambda row: (row.parameters or math.inf, row.rank or 0))
 
     def run_of(self, row: Row) -> Run:
         """Return the run of a row; with several seeds the one whose validation loss is lowest."""
@@ -233,29 +234,50 @@ def _rows(groups: Sequence[TrialGroup], labels: np.ndarray | None) -> tuple[Row,
     scored.sort(key=lambda group: (group.state != "complete", fmean(group.val_losses)))
     losses = {group.name: group.losses(labels) for group in scored}
     images = len(labels) if labels is not None else 0
-    rows = [_score(group, scored[0], rank, losses, images) for rank, group in enumerate(scored, 1)]
+    tied = _tied(scored, losses)
+    rows = [_score(group, scored[0], rank, losses, images, group.name in tied) for rank, group in enumerate(scored, 1)]
     order = {"running": 0, "stopped": 1, "waiting": 2, "failed": 3}
     rest = [group.row() for group in groups if group not in scored]
     return (*rows, *sorted(rest, key=lambda row: order.get(row.state, 1)))
 
 
-def _score(group: TrialGroup, best: TrialGroup, rank: int, losses: Mapping[str, np.ndarray | None], images: int) -> Row:
+def _tied(scored: Sequence[TrialGroup], losses: Mapping[str, np.ndarray | None]) -> set[str]:
+    """Return the names of the groups that may be the best; trials that were stopped early are not compared."""
+    import numpy as np
+
+    whole = [group for group in scored if group.state == scored[0].state]
+    known = [(group, found) for group in whole if (found := losses[group.name]) is not None]
+    if len(known) < len(whole):  # a run did not keep its outputs
+        behind = {group.name: _behind(scored[0], group, losses) for group in whole}
+        return {name for name, gap in behind.items() if gap.mean <= (_known(gap.error) or 0.0)}
+    seeds = [_known(statistics.of_seeds(group.val_losses).error) or 0.0 for group in whole]
+    kept = statistics.confidence_set(np.stack([found for _, found in known]), seed_errors=seeds) if known else ()
+    best = {group.name for group in scored[:1]}
+    return best | {group.name for (group, _), keep in zip(known, kept, strict=True) if keep}
+
+
+def _score(
+    group: TrialGroup,
+    best: TrialGroup,
+    rank: int,
+    losses: Mapping[str, np.ndarray | None],
+    images: int,
+    tied: bool,
+) -> Row:
     """Return the row of a finished group with its score and the uncertainty of it."""
     own, accuracy = statistics.of_seeds(group.val_losses), statistics.of_seeds(group.val_accuracies)
     behind = _behind(best, group, losses)
     error, of_images = own.error, losses[group.name]
-    if math.isnan(error) and of_images is not None and len(of_images) > 1:
-        error = float(of_images.std(ddof=1)) / math.sqrt(len(of_images))
-    share_error = accuracy.error
-    if math.isnan(share_error):
-        share_error = statistics.share_error(accuracy.mean, images)
+    if of_images is not None and len(of_images) > 1:
+        error = statistics.joint_error(error, float(of_images.std(ddof=1)) / math.sqrt(len(of_images)))
+    share_error = statistics.joint_error(accuracy.error, statistics.share_error(accuracy.mean, images))
     return group.row(
         rank=rank,
         val_loss=own.mean,
         val_loss_error=_known(error),
         behind=behind.mean,
         behind_error=_known(behind.error),
-        tied=group is best or (group.state == best.state and behind.mean <= (_known(behind.error) or 0.0)),
+        tied=tied,
         val_accuracy=accuracy.mean,
         val_accuracy_error=_known(share_error),
         spread=_known(own.error * math.sqrt(len(group.scored))),
@@ -269,12 +291,10 @@ def _behind(best: TrialGroup, group: TrialGroup, losses: Mapping[str, np.ndarray
         return statistics.Difference(0.0, 0.0)
     ours, theirs = statistics.of_seeds(group.val_losses), statistics.of_seeds(best.val_losses)
     gap = ours.mean - theirs.mean
-    if not (math.isnan(ours.error) or math.isnan(theirs.error)):
-        return statistics.Difference(gap, math.hypot(ours.error, theirs.error))
+    of_seeds = math.hypot(ours.error, theirs.error)
     first, second = losses[best.name], losses[group.name]
-    if first is None or second is None:
-        return statistics.Difference(gap, math.nan)
-    return statistics.Difference(gap, statistics.paired(first, second).error)
+    of_images = math.nan if first is None or second is None else statistics.paired(first, second).error
+    return statistics.Difference(gap, statistics.joint_error(of_seeds, of_images))
 
 
 def _known(value: float) -> float | None:
@@ -299,10 +319,10 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
     yield f"The best by validation loss is {best.name}: {_loss(best)}, accuracy {_accuracy(best)}."
     if len(tied) > 1:
         others = tied[1].name if len(tied) == 2 else f"{len(tied) - 1} others"
-        yield f"{others} {'is' if len(tied) == 2 else 'are'} within one standard error: chance can explain the order."
+        yield f"{others} {'is' if len(tied) == 2 else 'are'} not shown to be worse: chance can explain the order."
     if small.name != best.name and small.parameters and best.parameters:
         counts = f"{small.parameters:,} parameters instead of {best.parameters:,}"
-        yield f"The smallest of them is {small.name}, with {counts}."
+        yield f"The smallest within one standard error of the best is {small.name}, with {counts}."
     yield from _warnings(board)
     if board.epochs_saved and board.search != "grid":
         planned = sum(row.planned for row in board.rows if row.state in FINISHED)

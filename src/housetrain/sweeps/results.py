@@ -35,10 +35,10 @@ class Score:
     Attributes:
         rank: From 1, by ``val_loss``.
         val_loss: Best validation loss, nats; the mean over seeds.
-        val_loss_error: Its standard error: over the seeds, or with one seed over the validation images.
+        val_loss_error: Its standard error over the validation images and, with several, over the seeds.
         behind: ``val_loss`` minus that of the best row.
-        behind_error: Standard error of ``behind``: over the seeds, or of the paired differences of the same images.
-        tied: Whether ``behind`` is within one standard error: chance alone can explain the order.
+        behind_error: Standard error of ``behind``, of the paired differences of the same images and over the seeds.
+        tied: Whether the row belongs to the model confidence set: chance alone can explain that it is not the best.
         val_accuracy: Validation accuracy at that epoch, in [0, 1]; the mean over seeds.
         val_accuracy_error: Its standard error.
         spread: Standard deviation of ``val_loss`` over the seeds; ``None`` with one.

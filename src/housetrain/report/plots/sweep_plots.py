@@ -25,7 +25,7 @@ STYLES = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 """CSS classes of the curves; as many as are distinguishable."""
 PARALLEL_LEGEND = (
     ("line thread-best", "best"),
-    ("line", "within one standard error"),
+    ("line", "not shown to be worse"),
     ("line thread-rest", "others"),
 )
 _FEW_LEVELS = 6
