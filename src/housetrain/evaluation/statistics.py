@@ -123,8 +123,8 @@ def paired(first: np.ndarray, second: np.ndarray) -> Difference:
 def corrected(p_value: float, models: int) -> float:
     """Return the p-value of a difference between two models that were chosen from several.
 
-    Whoever looks at the best and the worst of equal models sees the largest of all differences, so the p-value counts
-    for every pair (Bonferroni, valid however the models depend on each other).
+    The difference between the best and the worst of equal models is the largest of all, so the p-value counts for
+    every pair (Bonferroni, valid however the models depend on each other).
 
     Args:
         p_value: Of the difference as if only the two had been tried.
