@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 
 from housetrain.cli import app
-from housetrain.cli.options import RECIPE_OPTIONS, one_of, plan_from, recipe_from, seconds, settings_from
+from housetrain.cli.options import RECIPE_OPTIONS, one_of, our_option, plan_from, recipe_from, seconds, settings_from
 from housetrain.errors import RecipeError
 from housetrain.models.recipe import Recipe
 
@@ -80,3 +80,32 @@ def test_one_of_names_the_choices() -> None:
     assert one_of("resize", "pad", ("stretch", "pad")) == "pad"
     with pytest.raises(RecipeError, match=r"Unknown resize\..*stretch, pad"):
         one_of("resize", "squash", ("stretch", "pad"))
+
+
+@pytest.mark.parametrize("verb", ["run", "train", "sweep"])
+def test_set_help_lists_every_setting_without_a_folder(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    get_command(app).main([verb, "--set", "help"], standalone_mode=False)
+    printed = capsys.readouterr().out
+    for name, field in Recipe.model_fields.items():
+        assert f"{name}  (" in printed and str(field.description).split()[0] in printed
+    assert "optimizer  (adam|adamw|muon|sgd; default adam)" in printed
+    assert "nodes  (whole number >=1 <=4,096; default 64)" in printed
+
+
+def test_set_is_completed_by_names_then_by_choices() -> None:
+    from housetrain.cli.options import SET
+
+    complete = SET["autocompletion"]
+    assert complete("opt") == ["optimizer="]
+    assert complete("optimizer=a") == ["optimizer=adam", "optimizer=adamw"]
+    assert complete("deterministic=") == ["deterministic=true", "deterministic=false"]
+    assert complete("epochs=") == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "flag"),
+    [("--lr", "--learning-rate"), ("--imgsz=64", "--image-size"), ("--num-epochs", "--epochs"),
+     ("--random_state", "--seed"), ("--label_smoothing", ""), ("--dropout-rate", "--set dropout=VALUE")],
+)  # fmt: skip
+def test_an_option_of_another_tool_leads_to_ours(typed: str, flag: str) -> None:
+    assert our_option(["train", "folder", typed, "3"]) == (f"{typed.partition('=')[0]} is {flag} here" if flag else "")

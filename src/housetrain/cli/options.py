@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,9 +80,36 @@ Model = Annotated[
         autocompletion=_models,
     ),
 ]
+
+
+def _settings(incomplete: str) -> list[str]:
+    """Return the settings, or the choices of one, for shell completion."""
+    from housetrain.models.setting_names import choices, settings
+
+    name, equals, _ = incomplete.partition("=")
+    words = [f"{name}={word}" for word in choices(name)] if equals else [f"{one.name}=" for one in settings()]
+    return [word for word in words if word.startswith(incomplete)]
+
+
+def _list_settings(words: list[str] | None) -> list[str] | None:
+    """Print all settings for ``--set help``."""
+    if words and "help" in words:
+        from housetrain.cli import terminal
+        from housetrain.models.setting_names import settings
+
+        terminal.settings(settings())
+        raise typer.Exit
+    return words
+
+
+SET: dict[str, Any] = {
+    "metavar": "NAME=VALUE",
+    "autocompletion": _settings,
+    "callback": _list_settings,
+    "is_eager": True,
+}
 Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any other recipe setting; repeatable.", metavar="NAME=VALUE"),
+    list[str] | None, typer.Option("--set", help="Any other recipe setting; repeatable. `--set help` lists all.", **SET)
 ]
 Halving = Annotated[
     bool, typer.Option("--halving", help="Successive halving: stop weaker trials early, for far fewer epochs in total.")
@@ -265,6 +292,26 @@ def plan_from(
         if name in fixed:
             several[name] = [fixed.pop(name)]
     return plan(Grid(model=model, seeds=seeds, **fixed, **several), halving=halving)
+
+
+def our_option(words: Sequence[str]) -> str:
+    """Return what an option of another tool is called here, as a sentence without its period; else an empty string.
+
+    Args:
+        words: What was typed.
+    """
+    from housetrain.models.setting_names import OTHER_NAMES
+
+    for word in words:
+        typed = word.partition("=")[0]
+        name = OTHER_NAMES.get(typed[2:].replace("-", "_"), "") if typed.startswith("--") else ""
+        if name in RECIPE_OPTIONS:
+            flags = RECIPE_OPTIONS[name].__metadata__[0].param_decls or [f"--{name.replace('_', '-')}"]
+            if typed not in flags:
+                return f"{typed} is {flags[0]} here"
+        elif name and name != "model":
+            return f"{typed} is --set {name}=VALUE here"
+    return ""
 
 
 def _pairs(words: list[str] | None) -> Iterator[tuple[str, str]]:

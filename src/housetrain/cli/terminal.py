@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.exports.parity import Parity
     from housetrain.inference.prediction import Prediction
+    from housetrain.models.setting_names import Setting
     from housetrain.sweeps.compare import Comparison
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.runs import RunRow
@@ -286,6 +288,14 @@ def parity(table_: Sequence[Parity]) -> None:
     table("", columns, [row[: len(columns)] for row in drawn], right=COLUMNS[1:])
     if table_:
         out(f"Compared on {table_[0].images:,} {table_[0].kind} images.")
+
+
+def settings(listed: Sequence[Setting]) -> None:
+    """Print settings: name, values and default in a line, the meaning below it, wrapped between words."""
+    width = min(console().width, 100)
+    for one in listed:
+        out(f"{one.name}  ({one.type}; default {one.default})")
+        out(textwrap.fill(one.meaning, width, initial_indent="    ", subsequent_indent="    ", break_long_words=False))
 
 
 def print_json(value: Any) -> None:

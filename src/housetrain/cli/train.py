@@ -9,6 +9,7 @@ import typer
 
 from housetrain.cli.label_options import LABEL_OPTIONS, parsed
 from housetrain.cli.options import (
+    SET,
     Halving,
     Json,
     Model,
@@ -83,7 +84,7 @@ def sweep(
     dense: Annotated[str | None, typer.Option(help="Dense layers: 0,1,2.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any other setting: one value, V1,V2 or LOW..HIGH.", metavar="NAME=VALUE"),
+        typer.Option("--set", help="Any other setting: one value, V1,V2 or LOW..HIGH. `--set help` lists all.", **SET),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Train each recipe with this many seeds.", min=1)] = 1,
     search: Annotated[str, typer.Option(help="grid (every combination) or optuna (TPE).")] = "grid",

@@ -12,7 +12,6 @@ Does not know: Keras, the images, the folder, the machine. `nets.py` says whethe
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import json
 import math
@@ -25,6 +24,7 @@ from housetrain.errors import RecipeError
 from housetrain.models.backbones import BACKBONES, NONE
 from housetrain.models.efficientnet_lite import MOST_STAGES
 from housetrain.models.nets import PRESETS, unused_settings
+from housetrain.models.setting_names import meant
 
 PATIENCE = 5
 """Epochs without a better validation loss that end a training of more epochs than its preset has."""
@@ -375,8 +375,8 @@ def _number(value: Any) -> float:
 
 
 def _nearest(name: str, names: Any) -> str:
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), list(names), n=1, cutoff=0.6)
-    return f" (did you mean {near[0]}?)" if near else ""
+    near = meant(name, names)
+    return f" (did you mean {near}?)" if near else ""
 
 
 def _recipe_error(problems: Mapping[str, str]) -> RecipeError:
