@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = {
     "image_size": "imgsz img_size img_dim image_dim input_size target_size resolution size",
-    "color_mode": "color colour channels grayscale greyscale mode",
+    "color_mode": "color channels grayscale greyscale mode",
     "learning_rate": "lr lr0 initial_lr max_lr base_lr init_lr eta",
     "epochs": "epoch num_epochs n_epochs max_epochs num_train_epochs nb_epoch",
     "batch_size": "batch bs batchsize per_device_train_batch_size",
     "seed": "random_state random_seed rng rng_seed",
     "dropout": "dropout_rate drop_rate drop p_drop",
-    "optimizer": "opt optim optimiser",
+    "optimizer": "opt optim",
     "schedule": "scheduler lr_scheduler lr_scheduler_type lr_schedule cos_lr",
     "warmup_epochs": "warmup warmup_steps",
     "weight_decay": "wd decay l2 regularization",
