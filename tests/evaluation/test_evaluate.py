@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from sklearn.metrics import precision_recall_fscore_support  # noqa: TID253
 from housetrain.data.prepare import Prepared
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import DataError, IncompleteError, ModelError, SourceChanged
-from housetrain.evaluation.evaluate import Evaluation, evaluate
+from housetrain.evaluation.evaluate import LEDGER, Evaluation, evaluate
 from housetrain.inference.predictor import Predictor
 from housetrain.system import store
 from housetrain.system.events import Callback
@@ -182,6 +183,20 @@ def test_other_weights_are_another_opening(make_run: Any, model: Brightness) -> 
     assert first.opening is not None and second.opening is not None
     assert (second.opening.count, second.opening.models_tested) == (2, 2)
     assert second.opening.model_sha256 != first.opening.model_sha256
+
+
+def test_a_test_that_several_runs_open_says_so(make_run: Any, model: Brightness, tmp_path: Path) -> None:
+    run = make_run(with_arrays=True)
+    prepared = Prepared.open(run.input_json["prepared"])
+    first = evaluate(run, prepared=prepared).opening
+    other = Run.open(Path(shutil.copytree(run.folder, tmp_path / "other")))
+    shutil.rmtree(other.folder / "evaluation")
+    second = evaluate(other, prepared=prepared).opening
+    again = evaluate(other, prepared=prepared, again=True).opening
+    assert [one.runs for one in (first, second, again)] == [1, 2, 2]
+    lines = store.read_lines(prepared.folder / LEDGER)
+    assert len(lines) == 3 and {line["split"] for line in lines} == {prepared.split.fingerprint}
+    assert Prepared.open(prepared.folder).fingerprint == prepared.fingerprint, "the ledger is no damage to the folder"
 
 
 def test_a_look_that_was_interrupted_counts(make_run: Any, model: Brightness, monkeypatch: pytest.MonkeyPatch) -> None:

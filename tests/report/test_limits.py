@@ -31,6 +31,8 @@ def test_limits_follow_the_numbers() -> None:
             "The test split was opened before"
         ]
     )
+    tested = dataclasses.replace(made_up(90, 10), opening=Opening(1, 1, "m", "d", "now", runs=7))
+    assert "opened by 7 runs" in limits(tested)["A test for several runs"]
     assert "Few test images of some classes" in limits(made_up(1900, 100, classes=("cat", "dog", "rare")))
 
 

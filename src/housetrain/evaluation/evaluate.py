@@ -10,15 +10,16 @@ trained, nor how results are shown.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from housetrain.errors import CorruptError, DataError, IncompleteError, ModelError, RecipeError, SourceChanged
+from housetrain.errors import CorruptError, DataError, DiskFull, IncompleteError, ModelError, RecipeError, SourceChanged
 from housetrain.evaluation import metrics
 from housetrain.evaluation.evaluation import Baseline, ClassScores, Evaluation, ImageResult, Opening
 from housetrain.system import store
@@ -38,6 +39,8 @@ __all__ = ["Baseline", "ClassScores", "Evaluation", "ImageResult", "Opening", "e
 
 FOLDER = "evaluation"
 OPENINGS = "evaluations.jsonl"
+LEDGER = "test-openings.jsonl"
+"""In the prepared folder: one line for each opening of its test split by any run."""
 BATCH = 256
 
 
@@ -226,7 +229,20 @@ def _record_opening(run: Run, model_sha256: str, prepared: Prepared) -> Opening:
     store.append_line(run.folder / OPENINGS, line)
     openings = store.read_lines(run.folder / OPENINGS)
     models = {line.get("model_sha256") for line in openings}
-    return Opening(len(openings), len(models), model_sha256, prepared.fingerprint, now)
+    runs = _runs_on_record(run, prepared, line)
+    return Opening(len(openings), len(models), model_sha256, prepared.fingerprint, now, runs)
+
+
+def _runs_on_record(run: Run, prepared: Prepared, line: dict[str, Any]) -> int:
+    """Add an opening to the ledger of the prepared folder. Return how many runs have opened this test split.
+
+    The split is known by its fingerprint: the same split, prepared once more for another image size, has its record.
+    """
+    own, split = str(run.folder.resolve()), prepared.split.fingerprint
+    ledger = prepared.folder / LEDGER
+    with contextlib.suppress(DiskFull):  # a prepared folder without write permission; the run has its own record
+        store.append_line(ledger, {**line, "run": own, "split": split})
+    return len({own} | {str(one.get("run")) for one in store.read_lines(ledger) if one.get("split") == split})
 
 
 def _evaluate_images(predictor: Predictor, prepared: Prepared, events: Callbacks) -> Evaluation:

@@ -132,6 +132,7 @@ class Opening:
         model_sha256: Of the model file.
         data: Fingerprint of the prepared images.
         when: Local date and time, ISO 8601.
+        runs: How many runs had opened this test split by then, by the ledger of the prepared folder, this one included.
     """
 
     count: int
@@ -139,6 +140,7 @@ class Opening:
     model_sha256: str
     data: str
     when: str
+    runs: int = 1
 
 
 @dataclass(frozen=True, repr=False)

@@ -133,4 +133,10 @@ def _limits_of_test(evaluation: Evaluation) -> list[Limit]:
             "keeping the best result overestimates accuracy."
         )
         found.append(("The test split was opened before", text))
+    if opening and opening.runs > 1:
+        text = (
+            f"This test has been opened by {opening.runs} runs. The accuracy of the best of them is too high; choose "
+            "by the validation loss, and test the final choice on new images."
+        )
+        found.append(("A test for several runs", text))
     return found

@@ -58,6 +58,7 @@ def provenance(run: Run, evaluation: Evaluation | None) -> list[tuple[str, str]]
         ("Started", env.get("started")),
         ("Training time", _training_time(run.result or {})),
         ("Test split opened", opening and f"{_times(opening.count)}; last on {opening.when.replace('T', ' ')}"),
+        ("Runs that opened this test", opening and opening.runs),
         ("Software", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
         ("Backend", " in ".join(str(env[key]) for key in ("backend", "precision") if env.get(key))),
         ("Machine", ", ".join(str(one) for one in machine if one)),
