@@ -150,8 +150,8 @@ class Prepared:
     def test(self) -> SplitArrays:
         """The images set aside. Only `housetrain.evaluate` reads them, and each run records how often it did.
 
-        ``test-openings.jsonl`` in the folder is the record of all runs. Looking at them here is not recorded. Never choose a model or a setting by what you find: the accuracy that
-        `housetrain.evaluate` reports would be too high.
+        ``test-openings.jsonl`` in the folder is the record of all runs. Looking at them here is not recorded. Never
+        choose a model or a setting by what you find: the accuracy that `housetrain.evaluate` reports would be too high.
         """
         return self.arrays("test")
 
