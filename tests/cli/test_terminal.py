@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from housetrain.cli import terminal
 from housetrain.evaluation.evaluate import evaluate_probabilities
@@ -52,3 +54,27 @@ def test_many_classes_are_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(said.splitlines()) < 30
     assert "class 7 " in said
     assert "1,200 classes" in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_narrow_table_drops_columns_rather_than_break_a_word_or_number(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr(terminal, "console", lambda: out)
+    columns = ("model", "state", "val_loss", "parameters", "images/s", "reason")
+    rows = [
+        ("3-conv-64-nodes-0-dense", "complete", "0.6931 ±0.0123", "1,234,567", "12,345", "stopped early by halving"),
+        ("1-conv-32-nodes-2-dense", "failed", "", "9,876,543", "9", "the loss is not a number"),
+    ]
+    terminal.table("", columns, rows, right=columns[2:5], drop=("images/s", "parameters", "state"))
+    assert isinstance(out.file, io.StringIO)
+    printed = out.file.getvalue()
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("Not shown at this width: " in printed) == (width == 60)
+    shown = [column for column in columns if column in lines[0]]
+    assert "val_loss" in shown and (("images/s" in shown) == (width > 60))
+    for index, column in enumerate(columns):
+        for row in rows:
+            assert column not in shown or all(word in printed.split() for word in row[index].split())

@@ -12,7 +12,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.errors import one_line
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from housetrain.workflow import Outcome
 
 _MOST_CLASSES = 20  # named in one line
+_LONGEST_WORD = 36  # a longer one, such as a path, is broken
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -47,20 +48,64 @@ def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
-    """Print a table on standard output; ``right`` names the columns that are numbers."""
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    right: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> None:
+    """Print a table on standard output, as wide as the terminal.
+
+    Args:
+        title: Above it; empty for none.
+        columns: Their names.
+        rows: A cell for each column.
+        right: The columns that are numbers.
+        drop: Where the terminal is too narrow for whole words and numbers, columns to leave out, the first one first.
+    """
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(one_line(str(cell))) for cell in row))
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
     out = console()
     if not out.is_terminal:
         out.width = max(out.width, 160)
+    widths = _widths([[name, *(row[i] for row in cells)] for i, name in enumerate(columns)], columns, right, drop, out)
+    for index in widths:
+        justify: Literal["left", "right"] = "right" if columns[index] in right else "left"
+        drawn.add_column(columns[index], justify=justify, overflow="fold", width=widths[index])
+    for row in cells:
+        drawn.add_row(*(Text(row[index]) for index in widths))
     out.print(drawn)
+    if len(widths) < len(columns):
+        left_out = ", ".join(name for index, name in enumerate(columns) if index not in widths)
+        out.print(Text(f"Not shown at this width: {left_out}"), soft_wrap=False)
+
+
+def _widths(
+    texts: Sequence[Sequence[str]], columns: Sequence[str], right: Sequence[str], drop: Sequence[str], out: Console
+) -> dict[int, int]:
+    """Return the columns that fit, and their widths: no number is broken, and no word that is not a long path."""
+    from rich.cells import cell_len
+
+    def least(index: int) -> int:
+        parts = texts[index] if columns[index] in right else [word for text in texts[index] for word in text.split()]
+        return min(_LONGEST_WORD, max(map(cell_len, parts), default=1))
+
+    def room(widths: Iterable[int]) -> int:
+        return sum(width + 2 for width in widths) - 2
+
+    shown = {index: least(index) for index in range(len(columns))}
+    for name in drop:
+        if room(shown.values()) > out.width:
+            shown.pop(columns.index(name))
+    widths = {index: max(map(cell_len, texts[index])) for index in shown}
+    while room(widths.values()) > out.width and (wide := [one for one in widths if widths[one] > shown[one]]):
+        widths[max(wide, key=widths.__getitem__)] -= 1
+    return {index: max(1, width) for index, width in widths.items()}
 
 
 def out(text: str) -> None:
@@ -97,7 +142,8 @@ def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
     for finding in found:
         shown = ", ".join(finding.paths[:3]) + (f" and {len(finding.paths) - 3} more" if len(finding.paths) > 3 else "")
         rows.append((finding.severity, finding.kind, finding.message, shown, len(finding.leaves_out) or "", finding.do))
-    table("", ("severity", "kind", "what", "where", "left out", "do"), rows, right=("left out",))
+    columns = ("severity", "kind", "what", "where", "left out", "do")
+    table("", columns, rows, right=("left out",), drop=("left out", "kind", "severity"))
 
 
 def prepared(found: Prepared) -> None:
@@ -134,6 +180,9 @@ def outcome(found: Outcome) -> None:
 
         out(f"{describe(crossed)}.")
     out("")
+    if board := found.leaderboard:
+        out(f"Chosen   {board.best.name}, by validation loss: {found.run.folder}")
+        _sweep_places(board)
     out(f"Report   {found.report}")
     out(f"Model    {found.bundle}")
     out(f"Next     housetrain predict {quoted(found.run.folder)} PHOTO.jpg")
@@ -144,11 +193,15 @@ def sweep_result(board: Leaderboard) -> None:
     """Print the leaderboard of a sweep and the paths of its outputs."""
     leaderboard(board)
     out("")
-    out(f"Sweep    {board.folder}")
-    out(f"Page     {board.folder / 'leaderboard.html'}")
+    _sweep_places(board)
     if board.ranked:
         out(f"Next     housetrain evaluate {quoted(board.best_run.folder)}")
         out(f"         housetrain board {quoted(board.folder)}")
+
+
+def _sweep_places(board: Leaderboard) -> None:
+    out(f"Sweep    {board.folder}")
+    out(f"Page     {board.folder / 'leaderboard.html'}")
 
 
 def finetuned(before: Run, after: Run) -> None:
@@ -220,7 +273,8 @@ def leaderboard(board: Leaderboard) -> None:
         "ms", "reason",
     ]  # fmt: skip
     shown = len(columns) if any(row.reason for row in board.rows) else len(columns) - 1
-    table("", columns[:shown], [row[:shown] for row in rows], right=columns[3:12])
+    drop = ["ms", "MB", "images/s", "MFLOPs", "parameters", "seconds", "epochs", "state"]
+    table("", columns[:shown], [row[:shown] for row in rows], right=columns[3:12], drop=drop)
     for name, reason in board.infeasible.items():
         out(f"Left out: {name}: {reason}")
     out("")
@@ -247,7 +301,7 @@ def runs(rows: Sequence[RunRow]) -> None:
         )
         for row in rows
     ]
-    table("", columns, cells, right=columns[3:6])
+    table("", columns, cells, right=columns[3:6], drop=("when (UTC)", "model", "val_accuracy", "state"))
 
 
 def comparison(found: Comparison) -> None:
