@@ -131,3 +131,10 @@ def test_ctrl_c_says_how_to_resume(call: Call, monkeypatch: pytest.MonkeyPatch, 
     code, _, err = call("check", folder_of(tmp_path / "images", cats=2, dogs=2))
     assert code == 130
     assert "rerun the same command to resume" in err
+
+
+@pytest.mark.parametrize("verb", ["train", "compare", "predict"])
+def test_a_usage_line_has_no_braces(verb: str, call: Call) -> None:
+    _, out, _ = call(verb, "--help")
+    usage = out.partition("\n")[0]
+    assert usage.startswith("Usage:") and usage.endswith(("PREPARED", "RUN", "RUN IMAGE...")) and "{" not in usage

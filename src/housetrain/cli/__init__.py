@@ -8,13 +8,15 @@ errors on standard error, and an exit code. Decisions live in the package; heavy
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import shlex
 import sys
 import warnings
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from housetrain.cli import data, machine, run, streams, train, use
 from housetrain.cli.options import our_option
@@ -43,8 +45,19 @@ def _root(
         raise typer.Exit
 
 
+class _Command(typer.core.TyperCommand):
+    """A verb whose usage line names what it needs as every other program does: RUN IMAGE..., not {RUN} {IMAGE...}..."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        pieces = super().collect_usage_pieces(ctx)
+        changes = {"{": "", "}": "", "......": "...", "[[": "[", "]]": "]"}
+        return [functools.reduce(lambda text, old: text.replace(old, changes[old]), changes, piece) for piece in pieces]
+
+
 for module in (run, data, train, use, machine):
-    app.registered_commands += module.app.registered_commands
+    for verb in module.app.registered_commands:
+        verb.cls = _Command
+        app.registered_commands.append(verb)
 
 
 def _only(verb: list[str]) -> typer.Typer:
