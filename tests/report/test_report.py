@@ -165,7 +165,8 @@ def test_of_an_unfinished_run_it_tells_what_is_known(make_run: Any) -> None:
     assert "The training is not finished (new)" in page.text
     assert "Lower is better." not in page.text and "Model input" in page.text
     store.write_json_atomic(run.folder / "failed.json", {"reason": "the loss is not a number"})
-    store.append_line(run.folder / "history.jsonl", {"epoch": 1, "loss": 1.0, "val_loss": None, "val_accuracy": None})
+    row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": None, "val_accuracy": None}
+    store.append_line(run.folder / "history.jsonl", row)
     assert "not finished (failed): the loss is not a number" in page_of(run).text
 
 

@@ -160,7 +160,12 @@ def test_a_manifest_is_checked_inside_its_folder_only(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- sweeps
-REQUEST = {"search": {"kind": "grid"}, "validation": {"images": 4, "majority": "cat", "share": 0.5}, "images": 20}
+REQUEST = {
+    "search": {"kind": "grid"},
+    "validation": {"images": 4, "majority": "cat", "share": 0.5},
+    "images": 20,
+    "classes": ["cat", "dog"],
+}
 
 
 @pytest.fixture
@@ -168,7 +173,7 @@ def sweep(tmp_path: Path) -> SweepFolder:
     """A sweep of one trial, and beside it a run with checkpoints."""
     (tmp_path / "x" / "checkpoints").mkdir(parents=True)
     (tmp_path / "sweep" / "trials" / "a" / "checkpoints").mkdir(parents=True)
-    trial = {"name": "a", "group": "a", "recipe": {"model": "mlp", "epochs": 1}}
+    trial = {"name": "a", "group": "a", "recipe": {"model": "mlp", "epochs": 1, "batch_size": 8}}
     store.write_json_atomic(tmp_path / "sweep" / "sweep.json", {**REQUEST, "trials": [trial]})
     return SweepFolder(tmp_path / "sweep")
 

@@ -24,8 +24,13 @@ def sweep(tmp_path: Path) -> SweepFolder:
     return SweepFolder(write_sweep(tmp_path / "s", cells, infeasible={"huge": "too many convolutions"}))
 
 
+RECIPE = {"epochs": 1, "batch_size": 8}
+
+
 def test_trials_are_those_of_the_request_then_the_proposed_ones(sweep: SweepFolder) -> None:
-    store.append_line(sweep.path / "asked.jsonl", {"name": "new", "group": "new", "recipe": {}, "params": {"conv": 1}})
+    store.append_line(
+        sweep.path / "asked.jsonl", {"name": "new", "group": "new", "recipe": RECIPE, "params": {"conv": 1}}
+    )
     trials = sweep.trials()
     assert [trial.name for trial in trials] == ["done", "stopped", "broken", "waiting", "huge", "new"]
     assert [trial.name for trial in trials if trial.infeasible] == ["huge"]

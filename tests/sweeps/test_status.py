@@ -45,7 +45,8 @@ def test_a_running_trial_shows_how_far_it_is(tmp_path: Path) -> None:
     run = folder / "trials" / "b"
     progress = {"epoch": 2, "step": 5, "steps": 20, "images_per_s": 123.0, "time": time.time()}
     with Lock(run):
-        store.append_line(run / "history.jsonl", {"epoch": 1, "val_loss": 0.5, "seconds": 2.0})
+        row = {"epoch": 1, "loss": 0.6, "accuracy": 0.7, "val_loss": 0.5, "val_accuracy": 0.75, "seconds": 2.0}
+        store.append_line(run / "history.jsonl", row)
         store.write_json_atomic(run / "progress.json", progress)
         [live] = look(folder).live
         assert live == ("b", 2, 3, 0.25, 0.5, 123.0)

@@ -95,9 +95,11 @@ def test_the_history_is_a_list_and_a_data_frame(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     run = Run(tmp_path)
     assert run.history == [] and len(run.history.to_frame()) == 0
-    for epoch in (1, 2):
-        store.append_line(tmp_path / "history.jsonl", {"epoch": epoch, "val_loss": 1 / epoch})
-    assert run.history == [{"epoch": 1, "val_loss": 1.0}, {"epoch": 2, "val_loss": 0.5}]
+    scores = {"loss": 0.5, "accuracy": 0.5, "val_accuracy": 0.5}
+    rows = [{"epoch": epoch, "val_loss": 1 / epoch, **scores} for epoch in (1, 2)]
+    for row in rows:
+        store.append_line(tmp_path / "history.jsonl", row)
+    assert run.history == rows
     frame = run.history.to_frame()
     assert frame.index.name == "epoch" and frame["val_loss"].tolist() == [1.0, 0.5]
     assert isinstance(run.history, History)

@@ -18,22 +18,46 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
 from housetrain.data import npy_writer
 from housetrain.data.split_manifest import SPLITS, LeftOut, SplitManifest
-from housetrain.errors import CorruptError, FolderError, IncompleteError
+from housetrain.errors import CorruptError, DecodeError, FolderError, IncompleteError
 from housetrain.images.input_spec import InputSpec
+from housetrain.system import json_types
 from housetrain.system.files import disk_errors, inside, is_temporary, replace_durably, write_atomic
 from housetrain.system.lock import Lock
+from housetrain.system.regular_files import read_bytes
 from housetrain.system.store import read_json
 
 MANIFEST = "prepared.json"
 """Written last: where it is, the folder is complete."""
 
 FORMAT = 1
+
+
+class _File(TypedDict):
+    file: str
+    bytes: int
+
+
+class _Listing(_File):
+    sha256: str
+
+
+class _Manifest(TypedDict):
+    format: int
+    fingerprint: str
+    root: str
+    spec: dict[str, Any]
+    classes: list[str]
+    counts: dict[str, dict[str, int]]
+    images: _File
+    split: _Listing
+    request: dict[str, str]
+    decoder: dict[str, str]
 
 
 class Filled(NamedTuple):
@@ -217,8 +241,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest = read_json(path)
-        if not isinstance(manifest, dict) or manifest["format"] != FORMAT:
+        manifest: dict[str, Any] = json_types.must_fit(read_json(path), _Manifest, path)
+        if manifest["format"] != FORMAT:
             raise ValueError("another format")
         for name in ("images", "split"):
             inside(folder, manifest[name]["file"])
@@ -244,8 +268,8 @@ def read_listing(folder: Path, manifest: Mapping[str, Any]) -> bytes:
     """
     images, listing = folder / str(manifest["images"]["file"]), folder / str(manifest["split"]["file"])
     try:
-        size, data = images.stat().st_size, listing.read_bytes()
-    except OSError as error:
+        size, data = images.stat().st_size, read_bytes(listing)
+    except (OSError, DecodeError) as error:
         raise CorruptError(
             "A prepared folder lacks a file", do="prepare again", folder=folder, cause=str(error)
         ) from error

@@ -13,12 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from housetrain.data.label_source import source_folders
-from housetrain.errors import CorruptError, IncompleteError
+from housetrain.errors import CorruptError, DecodeError, IncompleteError
+from housetrain.system import json_types
 from housetrain.system.files import is_relative, write_atomic
 from housetrain.system.notebook import html_table
+from housetrain.system.regular_files import read_bytes
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -52,6 +54,26 @@ class LeftOut:
     path: str
     label: str
     reason: str
+
+
+class _Columns(TypedDict):
+    split: dict[str, int]
+    path: list[str]
+    sha256: list[str]
+    label: list[int]
+    group: list[str]
+
+
+class _Plain(TypedDict):
+    """What `SplitManifest.to_bytes` writes."""
+
+    format: int
+    fingerprint: str
+    root: str
+    classes: list[str]
+    options: dict[str, Any]
+    rows: _Columns
+    left_out: list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, repr=False)
@@ -158,19 +180,27 @@ class SplitManifest:
         """
         path = Path(folder) / FILE_NAME
         try:
-            return cls.from_bytes(path.read_bytes(), name=str(path))
-        except FileNotFoundError:
-            raise IncompleteError("There is no split here", expected=f"the file {FILE_NAME}", folder=folder) from None
+            data = read_bytes(path)
+        except DecodeError as error:
+            if error.reason == "file not found":
+                raise IncompleteError(
+                    "There is no split here", expected=f"the file {FILE_NAME}", folder=folder
+                ) from None
+            raise CorruptError(f"{FILE_NAME} cannot be read: {error.reason}", folder=folder) from error
+        return cls.from_bytes(data, name=str(path))
 
     @classmethod
     def from_bytes(cls, data: bytes, *, name: str = FILE_NAME) -> SplitManifest:
         """Create a split from what `to_bytes` returned; ``name`` is the file named in an error."""
         try:
             plain = json.loads(data)
-            if plain["format"] != _FORMAT:
-                raise ValueError(f"format {plain['format']}")
+            if not json_types.fits(plain, _Plain) or plain["format"] != _FORMAT:
+                raise ValueError("another format")
             classes, columns = tuple(plain["classes"]), plain["rows"]
-            splits = [name for name in SPLITS for _ in range(columns["split"][name])]
+            counts = [columns["split"][name] for name in SPLITS]
+            if sum(counts) != len(columns["path"]):  # before memory is taken for them
+                raise ValueError("the counts are not those of the rows")
+            splits = [name for name, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
             rows = tuple(
                 Row(path, sha256, classes[label], split_name, group or sha256)
                 for path, sha256, label, split_name, group in zip(

@@ -19,7 +19,7 @@ from housetrain.evaluation import balance, metrics
 from housetrain.evaluation.calibration import Calibration, calibration
 from housetrain.evaluation.elsewhere import Elsewhere
 from housetrain.evaluation.metrics import CalibrationBin, Interval
-from housetrain.system import store
+from housetrain.system import json_types, store
 from housetrain.system.csv_rows import read_rows, write_row
 from housetrain.system.notebook import html_table
 from housetrain.system.text import format_interval, format_percent
@@ -301,7 +301,14 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, rows: Sequence[ImageResult]) -> Evaluation:
-        """Return the evaluation that `to_json` converted."""
+        """Return the evaluation that `to_json` converted.
+
+        Raises:
+            ValueError: The counts are not those of its classes.
+        """
+        sides = {len(value["classes"]), len(value["per_class"]), len(value["confusion"]), *map(len, value["confusion"])}
+        if len(sides) > 1 or not any(map(any, value["confusion"])) or min(map(min, value["confusion"])) < 0:
+            raise ValueError("confusion")
         return cls(
             classes=tuple(value["classes"]),
             confusion=tuple(tuple(row) for row in value["confusion"]),
@@ -344,10 +351,12 @@ class Evaluation:
         if not (folder / "evaluation.json").is_file():
             raise IncompleteError("There is no evaluation", do="run housetrain evaluate RUN", folder=str(folder))
         store.verify_folder(folder)
-        value = store.read_json(folder / "evaluation.json")
+        path = folder / "evaluation.json"
+        value = store.read_object(path)
         try:
+            json_types.must_fit({**value, "rows": []}, cls, path)
             return cls.from_json(value, rows=_read_rows(folder / "predictions.csv"))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, CorruptError) as error:
             raise CorruptError(
                 "Another version of housetrain wrote the evaluation",
                 do="run housetrain evaluate RUN again",

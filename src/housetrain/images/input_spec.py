@@ -99,8 +99,8 @@ class InputSpec:
             DataError: A key is missing or unknown, or a value is out of range.
         """
         known = {"height", "width", "color_mode", "resize", "background"}
-        if set(value) - {"white"} != known:
-            raise DataError("Not an input spec", expected=", ".join(sorted(known)), keys=sorted(value))
+        if not isinstance(value, dict) or set(value) - {"white"} != known or not isinstance(value["background"], list):
+            raise DataError("Not an input spec", expected=", ".join(sorted(known)), value=value)
         return cls(**{**value, "background": tuple(value["background"])})
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from housetrain.data.split_manifest import SplitManifest
-from housetrain.errors import CorruptError, IncompleteError, ModelError
+from housetrain.errors import CorruptError, DecodeError, IncompleteError, ModelError
 from housetrain.images.decode import PIXELS
 from housetrain.images.input_spec import InputSpec
 from housetrain.inference import verify
 from housetrain.inference.engine import Engine
 from housetrain.inference.formats import keras as keras_format
 from housetrain.system import store
+from housetrain.system.regular_files import read_bytes
 
 MODEL_FILE = "model.keras"
 """The model in a run folder: the weights of the best epoch."""
@@ -180,6 +181,6 @@ def _warn_if_pixels_differ(about: dict[str, Any]) -> None:
 
 def _bytes_or_none(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
-    except OSError:
+        return read_bytes(path)
+    except DecodeError:
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from housetrain.inference.engine import Engine, Images, Precision, Probabilities
 from housetrain.inference.formats import FORMATS
 from housetrain.inference.model_format import ModelFormat
 from housetrain.models.outputs import class_probabilities
-from housetrain.system import json_text, store
+from housetrain.system import json_text, json_types, store
 from housetrain.system.arrays import load_npz
 from housetrain.system.files import inside
 
@@ -39,6 +39,18 @@ _MAX_MANIFEST_BYTES = 16 << 20
 _MAX_NUMBERS_BYTES = 512 << 20
 _MAX_ARRAY_BYTES = 256 << 20  # 64 color images of 1,024 pixels a side; 33 million images that were seen
 _AGAIN = "export the run again"
+
+
+class _Abstain(TypedDict, total=False):
+    threshold: float
+
+
+class _About(TypedDict, total=False):
+    """What readers use of ``bundle.json`` besides the models and the input spec."""
+
+    spec: dict[str, Any]
+    abstain: _Abstain | None
+    decoder: dict[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -161,7 +173,7 @@ def read_bundle(folder: Path, *, engine: str | None = None) -> Contents:
     try:
         entries = [ModelEntry.from_json(value) for value in about["models"]]
         spec = InputSpec.from_json(about["spec"])
-    except (KeyError, TypeError, ValueError, AttributeError, HousetrainError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, HousetrainError) as error:
         raise CorruptError(
             f"{ABOUT} does not describe the bundle's model and its input", do=_AGAIN, path=str(folder)
         ) from error
@@ -292,9 +304,9 @@ def _about(data: bytes, folder: Path) -> dict[str, Any]:
         if version != LAYOUT_VERSION:
             raise _other_version(version, folder)
         names = isinstance(classes, list) and len(classes) >= 2 and all(isinstance(name, str) for name in classes)
-        if not (names and isinstance(about["spec"], dict)):
-            raise ValueError("classes or spec")
-    except (CorruptError, KeyError, TypeError, ValueError) as error:
+        if not (names and json_types.fits(about, _About)):
+            raise ValueError("classes, spec or a description")
+    except (CorruptError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise CorruptError(f"{ABOUT} of the bundle is not readable", do=_AGAIN, path=str(folder)) from error
     return dict(about)
 

@@ -7,11 +7,31 @@ not know how images are checked or split.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from housetrain.data.findings import Finding
 from housetrain.data.split_manifest import SPLITS
 from housetrain.report.plots import bars
 from housetrain.report.thumbnails import Album, Thumbnail
+
+_Size = tuple[int, int]
+
+
+class _Files(TypedDict):
+    images: int
+    usable: int
+    bytes: int
+    formats: dict[str, int]
+    sizes: tuple[_Size, _Size, _Size] | tuple[()]
+    ignored: dict[str, int]
+
+
+class Facts(TypedDict, total=False):
+    """What a report keeps of the catalog and the findings for the next one."""
+
+    catalog: _Files
+    findings: list[Finding]
+
 
 if TYPE_CHECKING:
     from housetrain.training.run import Run
@@ -73,10 +93,10 @@ def _findings(findings: Sequence[Mapping[str, Any]], album: Album) -> list[dict[
         at_most = max(2, _SHOWN_PER_KIND // len(group))
         found.append(
             {
-                "title": group[0]["title"],
+                "title": group[0].get("title", ""),
                 "severity": group[0]["severity"],
                 "images": len({path for one in group for path in one["paths"]}),
-                "left_out": len({path for one in group for path in one["leaves_out"]}),
+                "left_out": len({path for one in group for path in one.get("leaves_out", ())}),
                 "do": group[0]["do"],
                 "items": [_finding(one, album, at_most=at_most) for one in shown],
                 "more": len(group) - len(shown),
@@ -97,5 +117,5 @@ def _finding(finding: Mapping[str, Any], album: Album, *, at_most: int) -> dict[
             for path, detail in zip(paths, details, strict=False)
         ],
         "more": len(finding["paths"]) - len(paths),
-        "leaves_out": set(finding["leaves_out"]),
+        "leaves_out": set(finding.get("leaves_out", ())),
     }

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import CorruptError, IncompleteError, one_line
-from housetrain.system import store
+from housetrain.system import json_types, store
 from housetrain.system.text import format_bytes, format_count, format_duration
+from housetrain.training.environment import Environment
 
 if TYPE_CHECKING:
     from housetrain.evaluation.evaluation import Evaluation
@@ -44,7 +45,8 @@ def provenance(run: Run, evaluation: Evaluation | None) -> list[tuple[str, str]]
     """Return what is needed to reproduce the run, as (name, value)."""
     split, opening = run.split, evaluation.opening if evaluation else None
     try:
-        env = store.read_json(run.folder / "env.json")
+        path = run.folder / "env.json"
+        env = json_types.must_fit(store.read_json(path), Environment, path)
     except (IncompleteError, CorruptError):
         env = {}
     versions = {"Python": env.get("python"), **dict(env.get("versions") or {})}

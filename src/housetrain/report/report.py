@@ -25,19 +25,20 @@ from housetrain.evaluation.evaluation import Evaluation
 from housetrain.models.layers import total
 from housetrain.models.saved_layers import read_layers
 from housetrain.report import explain_page, sweep_report
-from housetrain.report.data_section import data_section
+from housetrain.report.data_section import Facts, data_section
 from housetrain.report.limits import limits
 from housetrain.report.page import write_page
 from housetrain.report.plots import bars, calibration, confusion, curves, diagram
 from housetrain.report.provenance import provenance, usage
 from housetrain.report.thumbnails import Album
-from housetrain.system import store
+from housetrain.system import json_types, store
 from housetrain.system.files import refuse_links
 from housetrain.system.text import format_list
 from housetrain.training.cross_validation import describe
 from housetrain.training.overfitting import overfitting
 from housetrain.training.run import STAGES_FILE, Run
 from housetrain.training.run_data import prepared_of
+from housetrain.training.run_types import Stages
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -103,7 +104,7 @@ def _kept_facts(run: Run, catalog: Catalog | None, findings: Sequence[Finding] |
     """Keep what is needed of the catalog and the findings; return it, or what was kept before."""
     path = run.folder / DATA
     try:
-        facts = dict(store.read_json(path))
+        facts = dict(json_types.must_fit(store.read_json(path), Facts, path))
     except (IncompleteError, CorruptError):
         facts = {}
     if catalog is not None:
@@ -179,7 +180,8 @@ def _context(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) 
 def _stages_section(run: Run) -> list[dict[str, Any]] | None:
     """Return what each way of training gave, where the run was selected among several."""
     try:
-        return list(store.read_json(run.folder / STAGES_FILE)["rows"])
+        path = run.folder / STAGES_FILE
+        return list(json_types.must_fit(store.read_json(path), Stages, path)["rows"])
     except (IncompleteError, CorruptError):
         return None
 

@@ -27,13 +27,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import psutil
 
 from housetrain.errors import IncompleteError, StoreError
 from housetrain.studio.settings import PASSWORD
-from housetrain.system import store
+from housetrain.system import json_types, store
 from housetrain.system.files import disk_errors
 from housetrain.system.lock import Lock
 from housetrain.system.machine import process_alive
@@ -46,6 +46,37 @@ _KEPT = 60
 _TAIL = 20_000
 _KILLED = "The process ended without a message: it was killed, ran out of memory, or the machine stopped."
 _children: list[subprocess.Popen[bytes]] = []
+
+
+class _Asked(TypedDict):
+    verb: str
+    words: list[str]
+    target: str
+    started: float
+
+
+class _Process(TypedDict):
+    pid: int
+    born: float
+
+
+class _Progress(TypedDict):
+    title: str
+    done: int
+    total: int
+    seconds: float
+
+
+class _Ended(TypedDict):
+    code: int
+
+
+_NOTES = {
+    "process.json": _Process,
+    "progress.json": _Progress,
+    "asked.json": dict[str, float],
+    "ended.json": _Ended,
+}
 
 
 @dataclass(frozen=True)
@@ -72,8 +103,10 @@ class Job:
 
         Raises:
             IncompleteError: There is none.
+            CorruptError: It is something else.
         """
-        value = store.read_json(folder / "job.json")
+        path = folder / "job.json"
+        value = json_types.must_fit(store.read_json(path), _Asked, path)
         return cls(folder, value["verb"], tuple(value["words"]), value["target"], float(value["started"]))
 
     @property
@@ -144,7 +177,7 @@ class Job:
             value = store.read_json(self.folder / name)
         except StoreError:
             return None
-        return value if isinstance(value, dict) else None
+        return value if json_types.fits(value, _NOTES[name]) else None
 
 
 def start(jobs: Path, words: Sequence[str | Path], *, target: Path | None = None, work: Path) -> Job:
@@ -191,7 +224,7 @@ def all_of(jobs: Path) -> tuple[Job, ...]:
     """Return the jobs, newest first."""
     found = []
     for folder in sorted(jobs.glob("*-*"), reverse=True) if jobs.is_dir() else ():
-        with contextlib.suppress(StoreError, KeyError, TypeError, ValueError):  # being created, or not a job
+        with contextlib.suppress(StoreError):  # being created, or not a job
             found.append(Job.open(folder))
     return tuple(found)
 
@@ -253,9 +286,9 @@ def _prune(jobs: Path) -> None:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(store.open_own(path, os.O_RDONLY), "rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - (_TAIL if path.name == "err" else 1 << 26)))
             return file.read().decode("utf-8", "replace")
-    except OSError:
+    except (OSError, StoreError):
         return ""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from housetrain.data.prepared_folder import read_manifest
 from housetrain.errors import HousetrainError
 from housetrain.images.input_spec import InputSpec
-from housetrain.system import store
 from housetrain.training.run import Run
 
 _MOST = 200
@@ -48,7 +47,7 @@ class Arrays:
 
     def total(self, split: str) -> int:
         """Return the number of images in a split."""
-        return sum(self.counts[split].values())
+        return sum(self.counts.get(split, {}).values())
 
     @classmethod
     def open(cls, folder: Path) -> Arrays:
@@ -57,7 +56,7 @@ class Arrays:
         Raises:
             StoreError: It is missing or has another format.
         """
-        value: dict[str, Any] = store.read_json(folder / "prepared.json")
+        value = read_manifest(folder)
         return cls(
             folder,
             InputSpec.from_json(value["spec"]),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from housetrain.errors import HousetrainError, IncompleteError, SourceChanged
+from housetrain.errors import CorruptError, HousetrainError, IncompleteError, SourceChanged
 from housetrain.evaluation import statistics
 from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.results import RunResult
@@ -149,6 +149,8 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
             second=str(second.folder),
         )
     place = {name: index for index, name in enumerate(first.classes)}
+    if first.split.classes != first.classes:
+        raise CorruptError("The classes of the run are not those of its split", do="train again", run=str(first.folder))
     labels = np.array([place[row.label] for row in first.split.of("validation")], dtype=np.int64)
     given = [_probabilities(run, len(labels)) for run in (first, second)]
     correct = [probabilities.argmax(axis=1) == labels for probabilities in given]

@@ -18,11 +18,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from housetrain.errors import CorruptError, IncompleteError
 from housetrain.sweeps.trial import Trial, check_name
-from housetrain.system import store
+from housetrain.system import json_types, store
 from housetrain.system.files import inside
 from housetrain.training.run import Run
 
@@ -30,8 +30,24 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-_REQUEST = {"trials": list, "search": dict, "validation": dict, "images": int}
-"""What a request holds at least, and its types."""
+class _Search(TypedDict):
+    kind: str
+
+
+class _Validation(TypedDict):
+    images: int
+    majority: str
+    share: float
+
+
+class _Request(TypedDict):
+    """What a request holds at least."""
+
+    trials: list[dict[str, Any]]
+    search: _Search
+    validation: _Validation
+    images: int
+    classes: list[str]
 
 
 class SweepFolder:
@@ -59,9 +75,7 @@ class SweepFolder:
                 folder=str(self.path),
             )
         path = self.path / "sweep.json"
-        found = store.read_json(path)
-        if not isinstance(found, dict) or any(not isinstance(found.get(name), kind) for name, kind in _REQUEST.items()):
-            raise CorruptError("The file does not describe a sweep", do="start another sweep", path=str(path))
+        found: dict[str, Any] = json_types.must_fit(store.read_json(path), _Request, path)
         return found
 
     @property
@@ -78,11 +92,23 @@ class SweepFolder:
         return [Trial.from_json(line) for line in [*self.request["trials"], *self.proposed()]]
 
     def labels(self) -> np.ndarray | None:
-        """Return the class indices of the validation images, int ``(n,)``; ``None`` before they are written."""
+        """Return the class indices of the validation images, int ``(n,)``; ``None`` before they are written.
+
+        Raises:
+            CorruptError: They are something else.
+        """
         from housetrain.system.arrays import load_npy
 
         path = self.path / "labels.npy"
-        return load_npy(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        found: np.ndarray = load_npy(path)
+        most = len(self.request["classes"]) - 1
+        if found.dtype.kind not in "iu" or found.ndim != 1 or found.min(initial=0) < 0 or found.max(initial=0) > most:
+            raise CorruptError(
+                "The labels of the sweep are not class indices", do="start another sweep", path=str(path)
+            )
+        return found
 
     # ------------------------------------------------------------------------------------- its trials
     def run(self, name: str) -> Run:

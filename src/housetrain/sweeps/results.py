@@ -9,12 +9,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.trial import Trial
-from housetrain.system import store
+from housetrain.system import json_types, store
 from housetrain.training.history import unit_of
 from housetrain.training.run import Run
 
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 TrialState = Literal["complete", "pruned", "failed", "stopped", "running", "waiting"]
 FINISHED = ("complete", "pruned")
 """States of a trial that is ranked."""
+
+
+class _Measured(TypedDict, total=False):
+    """``trial.json``."""
+
+    latency_ms: float | None
+
+
 OVER = (*FINISHED, "failed")
 """States of a trial that needs no more training."""
 
@@ -129,9 +137,10 @@ class RunResult(Cost):
             **known: Values of `Cost` that are known without it.
         """
         history, result = run.history, run.result or {}
-        scored = [row for row in history if row.get("val_loss") is not None]
+        scored = [row for row in history if row["val_loss"] is not None and row["val_accuracy"] is not None]
         rates = [float(row["images_per_s"]) for row in history if row.get("images_per_s")]
-        measured = store.read_json(run.folder / "trial.json") if (run.folder / "trial.json").is_file() else {}
+        path = run.folder / "trial.json"
+        measured = json_types.must_fit(store.read_json(path), _Measured, path) if path.is_file() else {}
         model = run.folder / "model.keras"
         found = {
             "epochs": len(history),
@@ -241,7 +250,8 @@ class TrialGroup:
         if labels is None:
             return None
         found = [run.validation_probabilities(len(labels)) for run, _ in self.scored]
-        losses = [cross_entropy(labels, given) for given in found if given is not None]
+        most = labels.max(initial=0)
+        losses = [cross_entropy(labels, given) for given in found if given is not None and given.shape[1] > most]
         return sum(losses[1:], losses[0]) / len(losses) if losses and len(losses) == len(found) else None
 
 

@@ -90,7 +90,7 @@ def look(folder: Path | str) -> Snapshot:
         done += finished
         share = 1.0 if result.state == "complete" else len(result.result.history) / result.result.planned
         worked += whole * share
-        seconds += sum(float(row["seconds"]) for row in result.result.history)
+        seconds += sum(float(row.get("seconds", 0.0)) for row in result.result.history)
         if not finished:
             left += whole * (1 - share)
             if (now := _live(result)) is not None:

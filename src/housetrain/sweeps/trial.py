@@ -16,10 +16,10 @@ import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from housetrain.errors import CorruptError, HousetrainError, SourceChanged, one_line
-from housetrain.system import store
+from housetrain.system import json_types, store
 from housetrain.system.files import is_relative
 
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ class Trial(NamedTuple):
         """
         try:
             found = cls(**{name: value[name] for name in cls._fields if name in value})
-            if not (isinstance(found.group, str) and isinstance(found.recipe, dict)):
-                raise TypeError("group or recipe")
+            if not json_types.fits(found._asdict(), _Record):
+                raise TypeError("a value")
+            if not found.infeasible and not (found.recipe["epochs"] > 0 and found.recipe["batch_size"] > 0):
+                raise TypeError("epochs or batch_size")
         except (KeyError, TypeError) as error:
             raise CorruptError("A trial of the sweep cannot be read", do="start another sweep", trial=value) from error
         check_name(found.name)
@@ -88,6 +90,16 @@ class Trial(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return what a sweep folder keeps of the trial, JSON-plain."""
         return {name: value for name, value in self._asdict().items() if value not in (None, "")}
+
+
+class _Record(TypedDict):
+    """The fields of a `Trial` in JSON."""
+
+    group: str
+    recipe: dict[str, json_types.Scalar]
+    parameters: int | None
+    flops: int | None
+    infeasible: str
 
 
 def check_name(name: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from housetrain.system.regular_files import check_regular
 
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, TypeError, SyntaxError, MemoryError,
-    NotImplementedError, RuntimeError, AttributeError, OverflowError, DecodeError,
+    NotImplementedError, RuntimeError, AttributeError, OverflowError, DecodeError, tokenize.TokenError,
 )  # fmt: skip
 """What numpy and zipfile raise for damaged files."""
 

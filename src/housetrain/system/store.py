@@ -21,7 +21,7 @@ import socket
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from housetrain.errors import CorruptError, DecodeError, IncompleteError
 from housetrain.system.files import disk_errors as disk_errors
@@ -29,10 +29,22 @@ from housetrain.system.files import ensure_room as ensure_room
 from housetrain.system.files import fsync_file, fsync_folder, inside, write_atomic
 from housetrain.system.files import replacing as replacing
 from housetrain.system.json_text import encode, parse_json
+from housetrain.system.json_types import must_fit
 from housetrain.system.machine import process_alive
 from housetrain.system.regular_files import read_bytes
 
 MANIFEST = "manifest.json"
+
+
+class _File(TypedDict):
+    bytes: int
+    sha256: str
+
+
+class _Manifest(TypedDict):
+    files: dict[str, _File]
+
+
 _active: set[str] = set()  # temporary folders of this very process that are still being written
 
 
@@ -252,8 +264,8 @@ def verify_folder(folder: Path) -> None:
         CorruptError: A file is missing, has another size or another sha256, or the manifest itself is not readable.
     """
     try:
-        files = dict(read_json(folder / MANIFEST)["files"])
-    except (IncompleteError, CorruptError, KeyError, TypeError, ValueError) as error:
+        files = must_fit(read_json(folder / MANIFEST), _Manifest, folder / MANIFEST)["files"]
+    except (IncompleteError, CorruptError) as error:
         raise CorruptError("A folder has no readable manifest", path=str(folder)) from error
     for name, facts in files.items():
         path = inside(folder, name)

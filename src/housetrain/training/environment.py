@@ -13,13 +13,27 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from housetrain.system.machine import cores, memory_bytes, processor
 
 _PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "numpy", "opencv-python-headless", "pillow"
 )  # fmt: skip
+
+
+class Environment(TypedDict, total=False):
+    """``env.json``."""
+
+    versions: dict[str, str | None]
+    python: str
+    backend: str
+    precision: str
+    cpu: str | None
+    cores: int | None
+    memory_bytes: int | None
+    command: str
+    started: str
 
 
 def environment(*, precision: str, kernels: bool) -> dict[str, Any]:

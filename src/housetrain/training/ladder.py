@@ -24,7 +24,9 @@ from housetrain.models.outputs import cross_entropy, tempered
 from housetrain.models.recipe import Recipe
 from housetrain.system import json_text, store
 from housetrain.system.events import Callback, Callbacks
+from housetrain.system.json_types import must_fit
 from housetrain.training.run import STAGES_FILE, Run
+from housetrain.training.run_types import Stages
 from housetrain.training.train import train
 
 if TYPE_CHECKING:
@@ -129,7 +131,11 @@ class Selected(NamedTuple):
 def holds(folder: Path, request: dict[str, Any]) -> bool:
     """Return whether a folder holds the stages of this request, finished or not."""
     path = folder / STAGES_FILE
-    return path.is_file() and store.read_json(path).get("request") == json_text.plain(request)
+    return path.is_file() and store.read_object(path).get("request") == json_text.plain(request)
+
+
+def _rows_in(path: Path) -> list[StageRow]:
+    return [StageRow(**row) for row in must_fit(store.read_json(path), Stages, path)["rows"]]
 
 
 def climb(
@@ -157,7 +163,7 @@ def climb(
         StoreError: The folder holds something else.
     """
     _claim(folder, request)
-    events, rows = Callbacks(callbacks), [StageRow(**row) for row in store.read_json(folder / STAGES_FILE)["rows"]]
+    events, rows = Callbacks(callbacks), _rows_in(folder / STAGES_FILE)
     standing: Standing | None = None
     for stage in stages:
         target = folder / "stages" / stage.name

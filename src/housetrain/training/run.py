@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.errors import HousetrainError, IncompleteError, one_line
-from housetrain.system import json_text, store
+from housetrain.errors import CorruptError, HousetrainError, IncompleteError, one_line
+from housetrain.system import json_text, json_types, store
 from housetrain.system.lock import Lock
+from housetrain.training import run_types
 from housetrain.training.history import unit_of
 
 if TYPE_CHECKING:
@@ -120,24 +121,26 @@ class Run:
     @functools.cached_property
     def recipe_json(self) -> dict[str, Any]:
         """The settings, as ``Recipe`` wrote them."""
-        return store.read_object(self.folder / "recipe.json")
+        path = self.folder / "recipe.json"
+        return dict(json_types.must_fit(store.read_json(path), dict[str, json_types.Scalar], path))
 
     @functools.cached_property
     def input_json(self) -> dict[str, Any]:
         """The model input: ``spec``, ``classes``, ``data`` (the arrays' fingerprint), ``decoder``, ``counts``."""
-        return store.read_object(self.folder / "input.json")
+        path = self.folder / "input.json"
+        return dict(json_types.must_fit(store.read_json(path), run_types.Input, path))
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the model's outputs."""
-        return tuple(store.read_object(self.folder / "input.json", "classes")["classes"])
+        return tuple(_described(self, "classes"))
 
     @property
     def spec(self) -> InputSpec:
         """Size, color and resize rule of the model's input."""
         from housetrain.images.input_spec import InputSpec
 
-        return InputSpec.from_json(store.read_object(self.folder / "input.json", "spec")["spec"])
+        return InputSpec.from_json(_described(self, "spec"))
 
     @property
     def split(self) -> SplitManifest:
@@ -154,19 +157,20 @@ class Run:
         The logistic head of a pretrained model has a row per regularization strength instead: step (from 1), l2, loss,
         accuracy, val_loss, val_accuracy, iterations, seconds, images_per_s.
         """
-        return History(store.read_lines(self.folder / "history.jsonl"))
+        path = self.folder / "history.jsonl"
+        return History(json_types.must_fit(store.read_lines(path), list[run_types.Epoch] | list[run_types.Step], path))
 
     @property
     def progress(self) -> dict[str, Any] | None:
         """Progress of a running training, or where it stopped: epoch, step, steps, loss, images_per_s, eta_s."""
         path = self.folder / "progress.json"
-        return store.read_object(path) if path.is_file() else None
+        return json_types.must_fit(store.read_json(path), run_types.Progress, path) if path.is_file() else None
 
     @property
     def result(self) -> dict[str, Any] | None:
         """The result of a complete run, else ``None``: best_epoch, val_loss, val_accuracy, seconds, parameters, ..."""
         path = self.folder / "result.json"
-        return store.read_object(path) if path.is_file() else None
+        return json_types.must_fit(store.read_json(path), run_types.Result, path) if path.is_file() else None
 
     @property
     def complete(self) -> bool:
@@ -243,6 +247,12 @@ class Run:
     def checkpoints(self) -> Path:
         """The folder of the last two epochs' checkpoints."""
         return self.folder / "checkpoints"
+
+
+def _described(run: Run, name: str) -> Any:
+    if name not in run.input_json:
+        raise CorruptError(f"The input of the run has no {name}", do="train again", path=str(run.folder / "input.json"))
+    return run.input_json[name]
 
 
 def differences(

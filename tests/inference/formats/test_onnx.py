@@ -61,6 +61,49 @@ def test_hostile_onnx_files_are_refused(tmp_path: Path, graph: bytes, word: str)
         onnx_format.check(path)
 
 
+def _long(data: bytes) -> bytes:
+    """Return a message whose first tag takes more bytes than it needs."""
+    return bytes([data[0] | 0x80, 0x80, 0x00]) + data[1:]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        _long(_message(7, _RELU + _message(1, _message(4, b"If")))),
+        _message(7, _RELU + _long(_message(1, _message(4, b"If")))),
+        _message(7, _RELU + _message(1, _long(_message(4, b"If")))),
+        _message(7, _RELU + b"\x08\x01" + _message(1, _message(4, b"Loop"))),  # a node that is a number
+        _message(7, _RELU) + _message(7, _message(1, _message(4, b"If"))),  # two graphs, merged by protobuf
+        _message(7, _RELU + _message(1, _message(4, b"Relu") + _message(4, b"If"))),  # the last of two counts
+        _message(7, _RELU + _long(_message(5, _message(13, b"\x0a\x08location")))),
+        _message(7, _message(1, _message(4, b"Relu") + _message(5, _message(21, b"alpha")))),  # of a function
+        _message(7, _message(1, _message(4, b"Relu") + _message(5, _message(14, b"")))),  # a type
+        b"\x38\x01" + _message(25, b""),
+    ],
+)
+def test_what_an_odd_encoding_hides_is_refused(tmp_path: Path, model: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model)
+    with pytest.raises(ModelError):
+        onnx_format.check(path)
+
+
+def test_onnx_runtime_gets_what_was_checked(digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    path = ht.export(digits.run, tmp_path / "onnx", format="onnx").folder / "model.onnx"
+    path.write_bytes(path.read_bytes() + _message(100, b"only another reader knows this field"))
+    given: list[bytes] = []
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda data, *more, **options: given.append(data) or real(data, *more, **options),
+    )
+    assert onnx_format.load(path).run(digits.prepared.test.images[:1]).shape[0] == 1
+    assert len(given) == 1 and b"only another reader" not in given[0] and b"only another reader" in path.read_bytes()
+
+
 def test_every_cut_of_an_onnx_file_is_one_of_our_errors(digits: Any, tmp_path: Path) -> None:
     data = (ht.export(digits.run, tmp_path / "onnx", format="onnx").folder / "model.onnx").read_bytes()
     path = tmp_path / "model.onnx"

@@ -52,6 +52,32 @@ def test_hostile_openvino_files_are_refused(model: Path, tmp_path: Path, change:
         openvino_format.check(tmp_path / "model.xml")
 
 
+def hidden(path: Path) -> None:
+    """Hide the layers from a parser that knows namespaces, behind others that are fine; OpenVINO's reads the first."""
+    data = path.read_bytes()
+    start, end = data.index(b"<layers>"), data.index(b"</layers>") + len(b"</layers>")
+    layers = data[start:end]
+    odd = layers.replace(b'type="ReLU" version="opset1"', b'type="Sin" version="opset1"')
+    assert odd != layers
+    path.write_bytes(data[:start] + odd.replace(b"<layers>", b'<layers xmlns="elsewhere">') + layers + data[end:])
+
+
+def test_layers_that_only_openvino_finds_are_refused_before_they_are_compiled(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model.xml", "model.bin"):
+        shutil.copyfile(model / name, tmp_path / name)
+    compiled: list[object] = []
+    monkeypatch.setattr(openvino_format, "compiled", lambda *words: compiled.append(words))
+    openvino_format.load(tmp_path / "model.xml")
+    assert len(compiled) == 1
+    hidden(tmp_path / "model.xml")
+    openvino_format.check(tmp_path / "model.xml")  # deceived
+    with pytest.raises(ModelError, match="holds Sin of opset1"):
+        openvino_format.load(tmp_path / "model.xml")
+    assert len(compiled) == 1
+
+
 def test_several_requests_give_what_one_gives(model: Path, digits: Any) -> None:
     images = np.asarray(digits.prepared.test.images[:32])
     one = openvino_format.load(model / "model.xml")

@@ -120,6 +120,8 @@ def refuse_other_formats(path: Path) -> None:
         why = f"{kind} is not a .keras file" + ("; it can run code when loaded" if "Saved" in kind else "")
     elif not path.exists():
         why = "there is no such file"
+    elif not path.is_file():
+        why = "it is neither a file nor a folder"
     elif suffix in (".h5", ".hdf5"):
         why = "HDF5 models can run code when loaded"
     elif suffix in (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin"):

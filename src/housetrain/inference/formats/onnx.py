@@ -1,7 +1,7 @@
 """ONNX: ``model.onnx``, for ONNX Runtime and everything else that reads ONNX.
 
 In: a Keras model, or an ``.onnx`` file. Out: the file, or an engine. Does not know: runs, bundles, class names. A file
-is parsed by the `onnx` library and compared with an allow-list before ONNX Runtime reads it.
+is parsed by the `onnx` library and compared with an allow-list; ONNX Runtime gets what was checked, not the file.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _OPERATORS = """
 ALLOWED = frozenset(_OPERATORS.split())
 """Every operator that a file may hold, from the standard domain only."""
 
+_ATTRIBUTE_FIELDS = {"name", "doc_string", "type", "f", "i", "s", "t", "floats", "ints", "strings", "tensors"}
+
 
 def check(path: Path, trusted: bool = False) -> None:
     """Parse an ``.onnx`` file and refuse what is not on the allow-list.
@@ -36,13 +38,18 @@ def check(path: Path, trusted: bool = False) -> None:
         ModelError: It is not an ONNX file, holds an operator that is not in `ALLOWED`, or refers to another file.
         ModuleNotFoundError: The `onnx` library is not installed.
     """
+    _checked(path)
+
+
+def _checked(path: Path) -> Any:
+    """Return the `onnx.ModelProto` of a file, if everything in it is on the allow-list; see `check`."""
     must_be_file(path, 2 << 30)
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load_model_from_string(path.read_bytes())  # unlike `onnx.load`, never opens another file
-    except DecodeError as error:
+        model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+    except (DecodeError, ValueError) as error:
         raise refused(path, "it is not an ONNX model, or is damaged") from error
     if model.functions:
         raise refused(path, "it defines functions of its own")
@@ -58,8 +65,12 @@ def check(path: Path, trusted: bool = False) -> None:
                 raise refused(path, "it holds a graph inside an operator")
             if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
                 raise refused(path, "it holds sparse tensors or training graphs")
+            if odd := {field.name for field, _ in attribute.ListFields()} - _ATTRIBUTE_FIELDS:
+                raise refused(path, f"it holds an attribute with {min(odd)}")
     if any(tensor.external_data or tensor.data_location for tensor in _tensors(model)):
         raise refused(path, "it refers to numbers in another file")
+    model.DiscardUnknownFields()  # so that no other reader finds more in it than was checked
+    return model
 
 
 def _tensors(model: Any) -> Iterator[Any]:
@@ -71,12 +82,14 @@ def _tensors(model: Any) -> Iterator[Any]:
 
 
 def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
-    """Open a checked file with ONNX Runtime, on the processor."""
+    """Check a file again and open it with ONNX Runtime, on the processor."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    # Not the file's bytes: what was checked is what runs.
+    data = _checked(path).SerializeToString()
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
     inputs, outputs = (
         [Port(tuple(_side(side) for side in port.shape), types.get(port.type)) for port in ports]

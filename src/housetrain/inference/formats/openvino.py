@@ -1,7 +1,8 @@
 """OpenVINO: ``model.xml`` and ``model.bin``, the fastest format on a CPU, and the one that starts fastest.
 
 In: a Keras model, or an OpenVINO file. Out: the files, or an engine. Does not know: runs, bundles, class names. A file
-is parsed as XML and compared with an allow-list before OpenVINO reads it.
+is parsed as XML and compared with an allow-list before OpenVINO reads it. What OpenVINO read is compared, too, before
+it is compiled: its parser may find layers that another one does not.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _LAYERS = """
 """
 ALLOWED = frozenset(_LAYERS.split())
 """Every layer type that a file may hold, from the standard operation sets only."""
+_READ = frozenset(name.lower() for name in ALLOWED - {"Const"} | {"Constant"})
+"""The same as OpenVINO names them once it has read a file; some in another case, such as ``Relu``."""
 
 
 def check(path: Path, trusted: bool = False) -> None:
@@ -65,8 +68,22 @@ def check(path: Path, trusted: bool = False) -> None:
 
 
 def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
-    """Open a checked file for single images and small batches."""
-    return compiled(str(path), precision)
+    """Open a checked file for single images and small batches.
+
+    Raises:
+        ModelError: OpenVINO reads a layer in it that is not on the allow-list.
+    """
+    return compiled(_read(path), precision)
+
+
+def _read(path: Path) -> Any:
+    """Return a checked file as an `openvino.Model`, not compiled yet."""
+    model = _core().read_model(str(path))
+    for operation in model.get_ops():
+        kind, origin = operation.get_type_name(), operation.get_type_info().version_id
+        if kind.lower() not in _READ or not re.fullmatch(r"opset\d{1,2}", origin):
+            raise refused(path, f"it holds {kind[:60]} of {origin[:60]}")
+    return model
 
 
 def compiled(source: Any, precision: Precision, *, hint: Literal["LATENCY", "THROUGHPUT"] = "LATENCY") -> LoadedModel:
