@@ -139,7 +139,7 @@ def first_paint(work: Path) -> None:
             for words in ("first visitor", "second", "third"):
                 page = browser.new_context().new_page()
                 began = time.perf_counter()
-                page.goto(f"{server.url}/compare", wait_until="commit")
+                page.goto(server.at("compare"), wait_until="commit")
                 page.get_by_text("Train many models side by side").wait_for()
                 painted = time.perf_counter() - began
                 page.get_by_text("TensorBoard").first.wait_for()

@@ -296,7 +296,7 @@ def main(kind: str, work: Path, share: float = 1.0) -> None:
 
 def chosen(whole: Path, share: float) -> Iterator[tuple[str, Path, Callable[[Path], object], bool]]:
     """Yield variants: what they are, the file, how it is changed, and whether the manifests agree with it."""
-    for path in sorted(path for path in whole.rglob("*") if path.is_file() and not path.name.startswith(".lock")):
+    for path in sorted(path for path in whole.rglob("*") if path.is_file()):
         relative = path.relative_to(whole)
         if relative.parts[0] in ("tb", "bundle") or relative.suffix in (".html", ".md"):  # nobody reads them here
             continue

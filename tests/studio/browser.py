@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from housetrain.studio.settings import TOKEN
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -51,6 +55,7 @@ class Server:
     def __init__(self, work: Path, *words: str) -> None:
         self.work, self.words, self.port = work, words, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.token = secrets.token_urlsafe(24)
         self.start()
 
     def start(self) -> None:
@@ -58,6 +63,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "housetrain", "studio", *self.words, "--no-browser", "--port", str(self.port)],
             cwd=self.work,
+            env={**os.environ, TOKEN: self.token},
             stdout=self.log,
             stderr=self.log,
             start_new_session=True,
@@ -71,6 +77,10 @@ class Server:
                 assert self.process.poll() is None, (self.work / "studio.log").read_text()
                 time.sleep(0.1)
         raise AssertionError("the studio does not answer")
+
+    def at(self, path: str = "") -> str:
+        """Return the URL of a page with the token."""
+        return f"{self.url}/{path}{'&' if '?' in path else '?'}token={self.token}"
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import psutil
 import pytest
 
 from housetrain.errors import IncompleteError
-from housetrain.studio import jobs
+from housetrain.studio import handles, jobs
 from housetrain.studio.settings import PASSWORD
+from housetrain.system import store
+from housetrain.system.lock import Lock
 
 
 def wait(job: jobs.Job, seconds: float = 60) -> jobs.Job:
@@ -128,13 +131,43 @@ def test_a_number_that_is_somebody_elses_is_not_killed(work: Path) -> None:
     other = subprocess.Popen(["sleep", "30"])
     try:
         with pytest.raises(IncompleteError, match="process has ended"):
-            jobs.stop(other.pid, at_once=True)
+            handles.send(other.pid, at_once=True)
         assert other.poll() is None
         with pytest.raises(IncompleteError, match="No process"):
             jobs.stop_run(work)
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_note_of_a_stranger_signals_nothing(work: Path, tmp_path: Path) -> None:
+    job = sleeper(work / "jobs", work)
+    try:
+        note = store.read_json(job.folder / "process.json")
+        for forged in (
+            {"pid": note["pid"], "born": note["born"]},
+            {**note, "seal": "0" * 64},
+            {**note, "seal": None},
+            {**note, "pid": os.getpid()},
+            {**note, "born": note["born"] + 5},
+        ):
+            store.write_json_atomic(job.folder / "process.json", forged)
+            with pytest.raises(IncompleteError, match=r"not started by|process has ended"):
+                job.stop()
+        store.write_json_atomic(job.folder / "process.json", note)
+        moved = shutil.copytree(job.folder, tmp_path / "received" / job.folder.name)
+        with pytest.raises(IncompleteError, match="not started by"):
+            jobs.Job.open(moved).stop()
+        assert job.state == "running"
+        run = work / "run"  # the note of a run that another process trains names this one
+        with Lock(run):
+            holder = store.read_json(run / ".lock.json")
+            store.write_json_atomic(run / ".lock.json", {**holder, "pid": note["pid"], "born": note["born"]})
+            with pytest.raises(IncompleteError, match="No process"):
+                jobs.stop_run(run)
+        assert job.state == "running"
+    finally:
+        end(job.pid)
 
 
 def test_a_password_does_not_travel(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

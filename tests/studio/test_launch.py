@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from housetrain.errors import FolderError, HousetrainError
 from housetrain.studio import launch
-from housetrain.studio.settings import Settings
+from housetrain.studio.settings import TOKEN, Settings
 
 
 def test_every_safe_setting_is_one_that_streamlit_knows_and_takes() -> None:
@@ -75,7 +76,8 @@ server.main()
 assert not is_url_from_allowed_origins("https://hub.example")
 assert not asked, asked
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    environment = {**os.environ, TOKEN: "a token"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 

@@ -66,7 +66,7 @@ def test_from_a_folder_to_right_names(tmp_path: Path, petimages: Path) -> None:
 
 
 def _prepare(page: Page, server: Server) -> None:
-    page.goto(server.url)
+    page.goto(server.at())
     page.get_by_text("Findings").wait_for(timeout=SLOW)  # every image has been decoded once
     assert "8,004" in words(page)
     page.get_by_text("Corrupt or unreadable images: 3").click()
@@ -114,7 +114,7 @@ def _killed_server(page: Page, server: Server, run: Run) -> None:
     server.kill()
     assert holder is not None and (run.complete or _alive(int(holder["pid"])))
     server.start()
-    page.goto(f"{server.url}/train?view=watch")
+    page.goto(server.at("train?view=watch"))
     page.get_by_text(re.compile(r"Epoch \d of 2|Finished: 2 of 2")).first.wait_for(timeout=SLOW)
 
 
@@ -165,7 +165,7 @@ def _predict(page: Page, server: Server, run: Run, petimages: Path) -> None:
         right = [row for row in csv.DictReader(file) if row["label"] == row["predicted"]]
     right.sort(key=lambda row: -float(row["probability"]))
     chosen = [next(row for row in right if row["label"] == label) for label in ("Cat", "Dog")]
-    page.goto(f"{server.url}/predict")
+    page.goto(server.at("predict"))
     page.locator("input[type=file]").set_input_files([petimages / row["path"] for row in chosen], timeout=SLOW)
     page.get_by_text("Download as CSV").wait_for(timeout=SLOW)
     names = page.locator("h3").all_inner_texts()

@@ -114,6 +114,12 @@ def test_a_hostile_zip_is_refused_whole(kind: str, tmp_path: Path) -> None:
     assert contents(tmp_path) == before, "something was left behind"
 
 
+def test_nobody_else_reads_what_was_uploaded(tmp_path: Path) -> None:
+    folder = uploads.unpack(zip_of(tmp_path / "a.zip", GOOD), "pets.zip", tmp_path / "up")
+    modes = {path.is_dir(): path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))}
+    assert modes == {True: 0o700, False: 0o600}
+
+
 def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from housetrain.data import download
 

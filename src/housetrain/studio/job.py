@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from housetrain.studio.handles import handle_of
 from housetrain.system import store
 
 _NICE = 5  # the page stays responsive while all cores train
@@ -22,12 +23,9 @@ _NICE = 5  # the page stays responsive while all cores train
 def main() -> None:
     """Run the command that the arguments name: the job folder, then the words after ``housetrain``."""
     folder = Path(sys.argv[1])
-    import psutil
-
     with contextlib.suppress(OSError, AttributeError):
         os.nice(_NICE)
-    born = psutil.Process().create_time()
-    store.write_json_atomic(folder / "process.json", {"pid": os.getpid(), "born": born}, durable=False)
+    store.write_json_atomic(folder / "process.json", handle_of(folder, os.getpid()), durable=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored
     sys.argv = ["housetrain", *sys.argv[2:]]
     code = 1

@@ -19,7 +19,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from typing import Any, Literal, TypedDict
 import psutil
 
 from housetrain.errors import IncompleteError, StoreError
+from housetrain.studio import handles
 from housetrain.studio.settings import PASSWORD
 from housetrain.system import json_types, store
 from housetrain.system.files import disk_errors
@@ -164,13 +164,20 @@ class Job:
         """Ask it to stop.
 
         Raises:
-            IncompleteError: Its process has ended, or has not started yet.
+            IncompleteError: Its process has ended, has not started yet, or is not one that this user's studio started.
         """
-        if self.pid is None:
+        process = self._note("process.json")
+        if process is None:
             raise IncompleteError("The process has not started yet", do="try again")
+        if not handles.is_own(self.folder, process):
+            raise IncompleteError(
+                "The process was not started by this user's studio",
+                do="stop it where it was started",
+                job=self.folder.name,
+            )
         # It may be stopped before it can write ended.json.
         store.write_json_atomic(self.folder / "asked.json", {"time": time.time()}, durable=False)
-        stop(self.pid)
+        handles.send(process["pid"], born=process["born"])
 
     def _note(self, name: str) -> dict[str, Any] | None:
         try:
@@ -214,8 +221,7 @@ def start(jobs: Path, words: Sequence[str | Path], *, target: Path | None = None
             start_new_session=True,  # Ctrl-C in the page's terminal does not reach it
         )
     with contextlib.suppress(psutil.Error):  # it has ended already
-        note = {"pid": process.pid, "born": psutil.Process(process.pid).create_time()}
-        store.write_json_atomic(folder / "process.json", note, durable=False)
+        store.write_json_atomic(folder / "process.json", handles.handle_of(folder, process.pid), durable=False)
     _children[:] = [child for child in _children if child.poll() is None] + [process]
     return Job.open(folder)
 
@@ -238,17 +244,6 @@ def newest(jobs: Path, *, target: Path | None = None, verb: str = "") -> Job | N
     return None
 
 
-def stop(pid: int, *, at_once: bool = False) -> None:
-    """Ask a `housetrain` process to stop where it is safe; ``at_once`` kills it.
-
-    Raises:
-        IncompleteError: It has ended, or is not a `housetrain` process.
-    """
-    if not _is_ours(pid):
-        raise IncompleteError("The process has ended", do="reload the page", pid=pid)
-    os.kill(pid, signal.SIGKILL if at_once else signal.SIGINT)
-
-
 def stop_run(folder: Path, *, at_once: bool = False) -> None:
     """Stop the process that trains into a run folder, whether or not the page started it.
 
@@ -259,7 +254,9 @@ def stop_run(folder: Path, *, at_once: bool = False) -> None:
     if holder is None or holder.get("host") != socket.gethostname():
         where = f" It runs on {holder['host']}." if holder and holder.get("host") else ""
         raise IncompleteError(f"No process on this machine trains into this run.{where}", run=Run(folder).name)
-    stop(int(holder["pid"]), at_once=at_once)
+    if not handles.holds(int(holder["pid"]), folder / ".lock"):  # the note may be a stranger's
+        raise IncompleteError("No process on this machine trains into this run", run=Run(folder).name)
+    handles.send(int(holder["pid"]), at_once=at_once)
 
 
 def is_alive(pid: int, *, born: float | None = None) -> bool:
@@ -268,14 +265,6 @@ def is_alive(pid: int, *, born: float | None = None) -> bool:
         if child.pid == pid:
             child.poll()  # takes it out of the system's table once it has ended
     return process_alive(pid, born=born)
-
-
-def _is_ours(pid: int) -> bool:
-    """Return whether it is a `housetrain` process: by now the number may be another process's."""
-    try:
-        return pid > 1 and is_alive(pid) and any("housetrain" in word for word in psutil.Process(pid).cmdline())
-    except psutil.Error:
-        return False
 
 
 def _prune(jobs: Path) -> None:

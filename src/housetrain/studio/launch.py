@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import sys
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from housetrain.errors import FolderError, HousetrainError, MissingExtra
 from housetrain.studio.places import Places
-from housetrain.studio.settings import PASSWORD, Settings
+from housetrain.studio.settings import PASSWORD, TOKEN, Settings
 from housetrain.studio.uploads import MOST_MEGABYTES, clear_leftovers
 from housetrain.system.network import allowed_hosts, check_address, free_port
 
@@ -137,11 +138,12 @@ def launch(
     port = free_port(address, port, service=_SERVICE)
     clear_leftovers(settings.uploads)
     words = command(address=address, port=port, browser=browser, origin=origin)
-    environment = {**os.environ, **settings.to_environment()}
+    token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    environment = {**os.environ, **settings.to_environment(), TOKEN: token}
     if os.path.expanduser("~") == "~":  # noqa: PTH111 - an account without a name, where Streamlit asks for its home
         environment["HOME"] = str(settings.scratch)
-    sys.stderr.write(
-        f"Studio   {origin or f'http://{address}:{port}'}   (Ctrl-C stops the page; running trainings continue)\n"
-    )
+    host = f"[{address}]" if ":" in address else address
+    url = (origin or f"http://{host}:{port}").rstrip("/")
+    sys.stderr.write(f"Studio   {url}/?token={token}\n         Ctrl-C stops the page; running trainings continue\n")
     sys.stderr.flush()
     os.execve(words[0], words, environment)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 VARIABLE = "HOUSETRAIN_STUDIO"
 PASSWORD = "HOUSETRAIN_STUDIO_PASSWORD"
+TOKEN = "HOUSETRAIN_STUDIO_TOKEN"
+"""Secrets; the server takes them out of its environment."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ def unpack(archive: Path, name: str, folder: Path, *, progress: archives.Progres
                     do="put the images of each class into one folder and zip these folders",
                     file=name,
                 )
+            for item in (top, *top.rglob("*")):  # for no other user of the machine
+                item.chmod(0o700 if item.is_dir() else 0o600)
             target = _free(folder, name)
             top.rename(target)
     return target

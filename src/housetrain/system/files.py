@@ -168,6 +168,14 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only this user can read (mode 0600), in one step and not through a link."""
+    temporary = temporary_beside(path)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+    temporary.replace(path)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path for a library that writes files itself; then rename it to ``path``, or leave nothing.

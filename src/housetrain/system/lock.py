@@ -19,11 +19,12 @@ import socket
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict
 
 from housetrain.errors import RunLocked, StoreError
 from housetrain.system import store
 from housetrain.system.files import refuse_links
+from housetrain.system.json_types import fits
 from housetrain.system.machine import born, process_alive
 
 _PATIENCE_S = 0.2  # a reader that asks whether the run is alive holds the lock for some microseconds
@@ -97,7 +98,7 @@ class Lock:
     def held(folder: Path) -> bool:
         """Return whether some process holds the lock of ``folder`` now. Writes nothing."""
         try:
-            handle = os.open(folder / ".lock", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            handle = os.open(folder / ".lock", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
         except OSError:
             return False
         try:
@@ -145,6 +146,15 @@ def _flock(handle: int, *, shared: bool = False) -> bool | None:
     return True
 
 
+class _Holder(TypedDict):
+    pid: int
+    host: str
+
+
+class _Note(_Holder, total=False):
+    born: float | None
+
+
 def _held_by_note(folder: Path, file: str) -> bool:
     """Return whether the note names a process of this machine that lives: the last resort without `flock`."""
     note = _read(_note(folder, file))
@@ -162,4 +172,4 @@ def _read(note: Path) -> dict[str, Any] | None:
         value = store.read_json(note)
     except StoreError:
         return None
-    return value if isinstance(value, dict) else None
+    return value if fits(value, _Note) else None

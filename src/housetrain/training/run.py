@@ -158,7 +158,8 @@ class Run:
         accuracy, val_loss, val_accuracy, iterations, seconds, images_per_s.
         """
         path = self.folder / "history.jsonl"
-        return History(json_types.must_fit(store.read_lines(path), list[run_types.Epoch] | list[run_types.Step], path))
+        rows = json_types.must_fit(store.read_lines(path), list[run_types.Epoch] | list[run_types.Step], path)
+        return History({**dict.fromkeys(run_types.SCORES), **row} for row in rows)
 
     @property
     def progress(self) -> dict[str, Any] | None:

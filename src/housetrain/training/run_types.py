@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 Number = float | None
+SCORES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 class Input(TypedDict, total=False):
@@ -21,14 +22,11 @@ class Input(TypedDict, total=False):
     own_model: str
 
 
-class _Measured(TypedDict, total=False):
+class _Scored(TypedDict, total=False):
     lr: Number
     l2: Number
     seconds: float
     images_per_s: Number
-
-
-class _Scored(_Measured):
     loss: Number
     accuracy: Number
     val_loss: Number

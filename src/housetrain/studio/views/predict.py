@@ -19,6 +19,7 @@ from housetrain.studio import desk, jobs, looking, plot, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.views import Page
 from housetrain.studio.widgets import Tile, plain, readable
+from housetrain.system import files
 from housetrain.system.csv_rows import write_row
 from housetrain.training.run import Run
 
@@ -105,7 +106,7 @@ def _predict(run: Run, clerk: desk.Desk, photos: list[tuple[str, bytes | Path]])
         words = "Predicting …" if clerk.ready else "Loading the model …"
         bar = st.progress(0.0, text=words)
         folder = Settings.of().scratch / "photos"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _forget(folder)
         for number, (key, (name, content)) in enumerate(todo, 1):
             path = _placed(folder, name, content)
@@ -127,7 +128,7 @@ def _placed(folder: Path, name: str, content: bytes | Path) -> Path:
         return content
     suffix = "".join(letter for letter in Path(name).suffix[:8].lower() if letter.isalnum() or letter == ".")
     path = folder / f"{_digest(content)[:20]}{suffix}"
-    path.write_bytes(content)
+    files.write_private(path, content)
     return path
 
 
