@@ -84,7 +84,7 @@ def test_one_decision_whether_it_is_the_same_run(tmp_path: Path, monkeypatch: py
     longer = recipe.but(epochs=3)
     assert not Run(folder).matches(longer, prepared)
     assert differences(Run(folder), longer, prepared) == ["epochs is 2 there and 3 here"]
-    assert free_run_folder(tmp_path / "pets", prepared, longer) == Path("runs") / "pets-2"
+    assert free_run_folder(tmp_path / "pets", prepared, longer) == Path("runs") / "pets-cnn"
     store.write_json_atomic(folder / "input.json", {"data": "0" * 64})
     assert differences(Run(folder), recipe, prepared) == ["the prepared images differ"]
     (folder / "recipe.json").write_text("[")
