@@ -95,7 +95,7 @@ def test_what_most_images_are_is_said_once_and_of_no_image(tmp_path: Path) -> No
     for number, path in enumerate(sorted(root.rglob("*.jpg"))[::3]):
         path.write_bytes(night(1000 + number))
     found = [one for one in check(scan(root)) if one.kind == "dark"]
-    assert len(found) == 1 and found[0].paths == () and found[0].message.startswith("33% of the images")
+    assert len(found) == 1 and found[0].paths == () and found[0].message.startswith("33 % of the images")
 
 
 def test_print_colors_need_print(tmp_path: Path) -> None:

@@ -108,10 +108,10 @@ def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> No
     cells = {str(n): {"recipe": {"nodes": 8 + n}, "outputs": [answers(truth, right=0.68, seed=n)]} for n in range(6)}
     board = leaderboard(write_sweep(tmp_path / "s", cells, truth=truth))
     assert not board.beats_majority
-    assert "always predicting “dog” has accuracy 70.0%" in board.summary()
+    assert "always predicting “dog” has accuracy 70.0 %" in board.summary()
     assert "looks better than it is" not in board.summary()
     needed = board.needed
-    assert needed is not None and f"{needed} correct, {needed / 200:.1%}" in board.summary()
+    assert needed is not None and f"{needed} correct, {needed / 2:.1f} %" in board.summary()
     enough = [18 * at_least(right, 200, 0.7) <= 0.05 for right in (needed - 1, needed)]
     assert enough == [False, True]
     better = {"one": {"outputs": [answers(truth, right=0.9)]}}

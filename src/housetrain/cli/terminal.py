@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.errors import one_line
+from housetrain.system.text import format_percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -166,7 +167,7 @@ def outcome(found: Outcome) -> None:
                 row.name,
                 f"{row.seconds:.0f}",
                 f"{row.val_loss:.4f}",
-                f"{row.val_accuracy:.1%}",
+                format_percent(row.val_accuracy),
                 f"{row.gain:+.4f} ± {row.gain_error:.4f}" if number else "",
                 "selected" if row.best else "",
             )
@@ -228,8 +229,8 @@ def evaluation(result: Evaluation) -> None:
         known = [item for item in shown if item[1].support]
         shown = sorted(known, key=lambda item: item[1].f1 or 0.0)[:_MOST_CLASSES]
         out(
-            f"{len(result.classes):,} classes, mean recall {result.macro_recall:.1%}; the {len(shown)} with the lowest "
-            "F1 (all are in the report):"
+            f"{len(result.classes):,} classes, mean recall {format_percent(result.macro_recall)}; the {len(shown)} "
+            "with the lowest F1 (all are in the report):"
         )
     rows = [
         (name, *(_score(value) for value in (scores.precision, scores.recall, scores.f1)), f"{scores.support:,}")
@@ -249,7 +250,7 @@ def leaderboard(board: Leaderboard) -> None:
     for row in board.rows:
         mark = "" if row.rank is None else f"{row.rank}{'*' if row.tied else ''}"
         error = "" if row.val_loss_error is None else f"±{row.val_loss_error:.4f}"
-        accuracy = "" if row.val_accuracy is None else f"{row.val_accuracy:.1%}"
+        accuracy = "" if row.val_accuracy is None else format_percent(row.val_accuracy)
         seconds = "" if row.seconds is None else f"{row.seconds:,.0f}"
         rows.append(
             (
@@ -295,7 +296,7 @@ def runs(rows: Sequence[RunRow]) -> None:
             row.model,
             row.state,
             _plain(row.val_loss),
-            *("" if share is None else f"{share:.1%}" for share in (row.val_accuracy, row.test_accuracy)),
+            *("" if share is None else format_percent(share) for share in (row.val_accuracy, row.test_accuracy)),
             row.when,
             ", ".join(f"{name}={value}" for name, value in row.settings.items()),
         )
@@ -366,7 +367,7 @@ def _prediction_line(one: Prediction, top: int) -> str:
     image = one_line(one.image)
     if one.error is not None:
         return f"{image}\tcould not be read: {one.error}"
-    names = "  ".join(f"{name} {probability:.1%}" for name, probability in one.top[:top])
+    names = "  ".join(f"{name} {format_percent(probability)}" for name, probability in one.top[:top])
     seen = {"train": "  (training image)", "validation": "  (validation image)"}
     unsure = "  (unsure)" if one.unsure else ""
     return f"{image}\t{names}{unsure}{seen.get(one.seen or '', '')}"

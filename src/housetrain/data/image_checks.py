@@ -16,6 +16,7 @@ from housetrain.data.findings import Noticed, count_files, count_images, finding
 from housetrain.images.input_spec import WHITE, white_of
 from housetrain.images.sniff import EXTENSIONS
 from housetrain.images.unsupported import conversion
+from housetrain.system.text import format_percent
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -326,7 +327,10 @@ def _outliers(
         return
     share = len(images) / len(catalog.usable)
     if share > USUAL and len(catalog.usable) >= 1 / USUAL:
-        yield Noticed(f"{share:.0%} of the images are {what}", do="nothing to do if that is normal for these images")
+        yield Noticed(
+            f"{format_percent(share, 0)} of the images are {what}",
+            do="nothing to do if that is normal for these images",
+        )
         return
     paths = tuple(image.path for image in images)
     message = f"{count_images(len(images))} {'is' if len(images) == 1 else 'are'} {what}"

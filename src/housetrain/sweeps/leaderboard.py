@@ -21,6 +21,7 @@ from housetrain.sweeps.results import COLUMNS, FINISHED, Row, TrialGroup, TrialR
 from housetrain.sweeps.trial import Trial
 from housetrain.system.csv_rows import write_row
 from housetrain.system.notebook import html_table
+from housetrain.system.text import format_percent
 from housetrain.training.history import number_of
 from housetrain.training.run import Run
 
@@ -332,11 +333,12 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
 def _warnings(board: Leaderboard) -> Iterable[str]:
     if not board.beats_majority:
         count = board.needed
-        needed = "" if count is None else f" (that takes {count:,} correct, {count / board.images:.1%})"
+        needed = "" if count is None else f" (that takes {count:,} correct, {format_percent(count / board.images)})"
         yield (
             f"No model beats the majority-class baseline: always predicting “{board.majority}” has accuracy "
-            f"{board.majority_share:.1%} on the {board.images:,} validation images, and no model is significantly "
-            f"above it{needed}. Try more epochs, larger images or a pretrained model, and check the labels."
+            f"{format_percent(board.majority_share)} on the {board.images:,} validation images, and no model is "
+            f"significantly above it{needed}. Try more epochs, larger images or a pretrained model, and check "
+            "the labels."
         )
     elif board.optimism:
         yield (
@@ -356,5 +358,5 @@ def _loss(row: Row) -> str:
 
 
 def _accuracy(row: Row) -> str:
-    error = f" ± {row.val_accuracy_error:.1%}" if row.val_accuracy_error is not None else ""
-    return f"{row.val_accuracy:.1%}{error}"
+    error = f" ± {format_percent(row.val_accuracy_error)}" if row.val_accuracy_error is not None else ""
+    return f"{format_percent(row.val_accuracy)}{error}"

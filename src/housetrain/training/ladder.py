@@ -25,6 +25,7 @@ from housetrain.models.recipe import Recipe
 from housetrain.system import json_text, store
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.json_types import must_fit
+from housetrain.system.text import format_percent
 from housetrain.training.run import STAGES_FILE, Run
 from housetrain.training.run_types import Stages
 from housetrain.training.train import train
@@ -182,7 +183,8 @@ def climb(
         row = standing.rows[-1]
         events.note(
             f"Stage {stage.name}: {seconds:.0f} s, validation loss {row.val_loss:.4f}, "
-            f"accuracy {row.val_accuracy:.1%}{', best so far' if row.best and len(standing.rows) > 1 else ''}"
+            f"accuracy {format_percent(row.val_accuracy)}"
+            f"{', best so far' if row.best and len(standing.rows) > 1 else ''}"
         )
     assert standing is not None
     _copy(standing.best, folder)
