@@ -10,6 +10,7 @@ from scipy import stats
 
 from housetrain.evaluation.statistics import (
     at_least,
+    chance_of_fall,
     confidence_set,
     corrected,
     expected_maximum,
@@ -97,3 +98,16 @@ def test_the_set_knows_the_noise_of_the_seeds_and_of_one_model() -> None:
     assert confidence_set(losses, seed_errors=(0.05, 0.05, 0.05)) == (True, True, True)
     assert confidence_set(losses[:1]) == (True,)
     assert confidence_set(np.repeat(losses[:1], 3, axis=0)) == (True, True, True), "the same model three times"
+
+
+def test_a_test_below_validation_is_called_so_at_the_nominal_rate() -> None:
+    random = np.random.default_rng(0)
+    best = random.binomial(100, 0.85, (400, 20)).max(axis=1)  # of 20 epochs, which chance alone tells apart
+    tested = random.binomial(150, 0.85, 400)
+    chosen = [chance_of_fall(int(a), 100, int(b), 150, tries=20) <= 0.05 for a, b in zip(best, tested, strict=True)]
+    assert sum(chosen) <= 29, "5 % of 400 are 20; more than 29 have a probability of 2 %"
+    first = random.binomial(100, 0.85, 400)
+    single = [chance_of_fall(int(a), 100, int(b), 150) <= 0.05 for a, b in zip(first, tested, strict=True)]
+    assert 4 <= sum(single) <= 29
+    assert chance_of_fall(915, 1000, 561, 1000, tries=40) < 1e-6
+    assert chance_of_fall(9, 10, 4, 10) == pytest.approx(stats.fisher_exact([[9, 1], [4, 6]], "greater").pvalue)

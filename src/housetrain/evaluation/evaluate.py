@@ -230,7 +230,18 @@ def _record_opening(run: Run, model_sha256: str, prepared: Prepared) -> Opening:
     openings = store.read_lines(run.folder / OPENINGS)
     models = {line.get("model_sha256") for line in openings}
     runs = _runs_on_record(run, prepared, line)
-    return Opening(len(openings), len(models), model_sha256, prepared.fingerprint, now, runs)
+    result = run.result or {}
+    return Opening(
+        count=len(openings),
+        models_tested=len(models),
+        model_sha256=model_sha256,
+        data=prepared.fingerprint,
+        when=now,
+        runs=runs,
+        validation_accuracy=result.get("val_accuracy"),
+        validation_images=len(prepared.validation.labels),
+        validation_tries=max(1, int(result.get("epochs_run") or result.get("steps_run") or 1)),
+    )
 
 
 def _runs_on_record(run: Run, prepared: Prepared, line: dict[str, Any]) -> int:

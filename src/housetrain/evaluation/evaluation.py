@@ -19,6 +19,7 @@ from housetrain.evaluation import balance, metrics
 from housetrain.evaluation.calibration import Calibration, calibration
 from housetrain.evaluation.elsewhere import Elsewhere
 from housetrain.evaluation.metrics import CalibrationBin, Interval
+from housetrain.evaluation.statistics import chance_of_fall
 from housetrain.system import json_types, store
 from housetrain.system.csv_rows import read_rows, write_row
 from housetrain.system.notebook import html_table
@@ -26,6 +27,7 @@ from housetrain.system.text import format_interval, format_percent
 
 MISTAKES = 60
 """So many of the most confident mistakes are kept in ``evaluation.json``; all predictions are in the CSV file."""
+_FALL = 0.05
 _DERIVED = (
     "n", "correct", "accuracy", "ece", "beats_baseline", "macro_f1", "macro_f1_interval", "macro_recall",
     "macro_recall_interval", "imbalanced",
@@ -133,6 +135,9 @@ class Opening:
         data: Fingerprint of the prepared images.
         when: Local date and time, ISO 8601.
         runs: How many runs had opened this test split by then, by the ledger of the prepared folder, this one included.
+        validation_accuracy: Of the epoch that validation chose, in [0, 1].
+        validation_images: Number of validation images.
+        validation_tries: Epochs or regularization strengths from which it was chosen.
     """
 
     count: int
@@ -141,6 +146,16 @@ class Opening:
     data: str
     when: str
     runs: int = 1
+    validation_accuracy: float | None = None
+    validation_images: int = 0
+    validation_tries: int = 1
+
+    def falls_short(self, correct: int, images: int) -> bool:
+        """Whether a test result is lower than validation promised, at a level of at most 5 %."""
+        if self.validation_accuracy is None or not self.validation_images:
+            return False
+        before, tries = round(self.validation_accuracy * self.validation_images), self.validation_tries
+        return chance_of_fall(before, self.validation_images, correct, images, tries=tries) <= _FALL
 
 
 @dataclass(frozen=True, repr=False)
@@ -271,6 +286,12 @@ class Evaluation:
             recall, f1 = format_interval(self.macro_recall_interval), format_interval(self.macro_f1_interval)
             text += f"; balanced accuracy {format_percent(self.macro_recall)}, 95 % interval {recall}"
             text += f"; macro F1 {format_percent(self.macro_f1)}, 95 % interval {f1}"
+        if self.opening and self.opening.falls_short(self.correct, self.n):
+            text += (
+                f". Lower than the {format_percent(self.opening.validation_accuracy)} of the validation images by more "
+                "than chance explains: likely the test images come from another place or time, or images of one object "
+                "or burst are in training and in validation"
+            )
         if self.beats_baseline:
             return text
         name = one_line(self.baseline.label)

@@ -68,6 +68,24 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2.0 * at_least(more, total, 0.5)) if total else 1.0
 
 
+def chance_of_fall(before: int, images_before: int, after: int, images: int, *, tries: int = 1) -> float:
+    """Return the p-value of a share of correct images that is lower than the one before.
+
+    Fisher's exact test, one-sided. The first share may be the best of several, as validation chooses an epoch: the
+    p-value is multiplied by their number (Bonferroni).
+
+    Args:
+        before: Correct images of the first set.
+        images_before: Its size.
+        after: Correct images of the second set.
+        images: Its size.
+        tries: How many shares the first was chosen from, 1 or more.
+    """
+    from scipy.stats import hypergeom
+
+    return min(1.0, tries * float(hypergeom.cdf(after, images_before + images, before + after, images)))
+
+
 @functools.cache
 def expected_maximum(count: int) -> float:
     """Return the expected largest of ``count`` independent standard normal numbers: 0 for one, about 2.07 for 27.
