@@ -19,7 +19,7 @@ from housetrain.evaluation import balance, metrics
 from housetrain.evaluation.calibration import Calibration, calibration
 from housetrain.evaluation.elsewhere import Elsewhere
 from housetrain.evaluation.metrics import CalibrationBin, Interval
-from housetrain.evaluation.statistics import chance_of_fall
+from housetrain.evaluation.opening import Opening as Opening
 from housetrain.system import json_types, store
 from housetrain.system.csv_rows import read_rows, write_row
 from housetrain.system.notebook import html_table
@@ -27,7 +27,6 @@ from housetrain.system.text import format_interval, format_percent
 
 MISTAKES = 60
 """So many of the most confident mistakes are kept in ``evaluation.json``; all predictions are in the CSV file."""
-_FALL = 0.05
 _DERIVED = (
     "n", "correct", "accuracy", "ece", "beats_baseline", "macro_f1", "macro_f1_interval", "macro_recall",
     "macro_recall_interval", "imbalanced",
@@ -122,40 +121,6 @@ class Baseline:
 
     label: str
     accuracy: float
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """When and for which model the test split of a run was opened.
-
-    Attributes:
-        count: How often this run had opened its test split, this time included.
-        models_tested: How many different models of this run had been tested by then.
-        model_sha256: Of the model file.
-        data: Fingerprint of the prepared images.
-        when: Local date and time, ISO 8601.
-        runs: How many runs had opened this test split by then, by the ledger of the prepared folder, this one included.
-        validation_accuracy: Of the epoch that validation chose, in [0, 1].
-        validation_images: Number of validation images.
-        validation_tries: Epochs or regularization strengths from which it was chosen.
-    """
-
-    count: int
-    models_tested: int
-    model_sha256: str
-    data: str
-    when: str
-    runs: int = 1
-    validation_accuracy: float | None = None
-    validation_images: int = 0
-    validation_tries: int = 1
-
-    def falls_short(self, correct: int, images: int) -> bool:
-        """Whether a test result is lower than validation promised, at a level of at most 5 %."""
-        if self.validation_accuracy is None or not self.validation_images:
-            return False
-        before, tries = round(self.validation_accuracy * self.validation_images), self.validation_tries
-        return chance_of_fall(before, self.validation_images, correct, images, tries=tries) <= _FALL
 
 
 @dataclass(frozen=True, repr=False)
