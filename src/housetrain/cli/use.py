@@ -230,8 +230,20 @@ def embed(
     folder: Annotated[Path, typer.Argument(help="Class folders, or any folder of images.", metavar="FOLDER")],
     output: Annotated[Path, typer.Option(help="The .npz file to write.")] = Path("features.npz"),
     backbone: Annotated[
-        str, typer.Option(help="Pretrained model, such as efficientnet-lite0 or xception.")
+        str,
+        typer.Option(
+            help="Pretrained model, such as efficientnet-lite0 or xception, or the .onnx file of an image encoder.",
+            metavar="MODEL|FILE.onnx",
+        ),
     ] = "efficientnet-lite0",
+    backbone_preprocessing: Annotated[
+        str,
+        typer.Option(
+            help="How an .onnx encoder wants its pixels: imagenet, clip, or mean and standard deviation of pixels from "
+            "0 to 1, such as 0.5,0.5.",
+            metavar="imagenet|clip|MEAN,STD",
+        ),
+    ] = "",
     weights: Annotated[
         str,
         typer.Option(
@@ -253,8 +265,8 @@ def embed(
     from housetrain.inference.embed import embed as embed_folder
 
     found = embed_folder(
-        folder, output, backbone, weights=weights, image_size=image_size, workers=workers,
-        callbacks=callbacks_for(quiet=quiet),
+        folder, output, backbone, weights=weights, backbone_preprocessing=backbone_preprocessing,
+        image_size=image_size, workers=workers, callbacks=callbacks_for(quiet=quiet),
     )  # fmt: skip
     if json_:
         count, width = found.features.shape

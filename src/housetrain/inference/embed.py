@@ -1,15 +1,16 @@
 """Embed: the features of all images of a folder by a pretrained model, for your own analysis.
 
-In: a folder of images, the name of a backbone. Out: float32 features with the path and the label of each image, and a
-``.npz`` file. Does not know: splits, training, what the features are used for.
+In: a folder of images, the name of a backbone or the file of an encoder. Out: float32 features with the path and the
+label of each image, and a ``.npz`` file. Does not know: splits, training, what the features are used for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from housetrain.data.output import refuse_inside
 from housetrain.errors import FolderError, RecipeError
 from housetrain.images.input_spec import InputSpec
-from housetrain.inference.engine import run_padded, stream
+from housetrain.inference.encoder import SUFFIX, load_encoder
+from housetrain.inference.engine import Images, LoadedModel, run_padded, stream
 from housetrain.inference.fastest import batch_of, fastest_engine
 from housetrain.inference.inputs import Listing, read_many
 from housetrain.models.backbones import BACKBONES, IMAGENET, NONE
@@ -79,9 +81,10 @@ class Embedded:
 def embed(
     folder: Path | str,
     output: Path | str | None = None,
-    backbone: str = "efficientnet-lite0",
+    backbone: str | Path = "efficientnet-lite0",
     *,
     weights: str | Path = IMAGENET,
+    backbone_preprocessing: str = "",
     image_size: int | None = None,
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
@@ -89,37 +92,39 @@ def embed(
     """Compute the features of every image of a folder with a pretrained model, in float32.
 
     The features are the last layer's channels, averaged over the image: what the head of a `Run` on this backbone gets.
+    For an encoder of your own see `housetrain.inference.encoder.load_encoder`.
 
     Args:
         folder: Class folders, or any folder of images. Only read.
         output: Also write a ``.npz`` file with ``features``, ``paths`` and ``labels``.
-        backbone: A pretrained model, such as ``"efficientnet-lite0"`` or ``"xception"``.
+        backbone: A pretrained model, such as ``"efficientnet-lite0"`` or ``"xception"``, or the path of an image
+            encoder that ends with ``.onnx``.
         weights: ``"imagenet"`` (installed, or downloaded once by Keras), or a weights file without the top.
+        backbone_preprocessing: How an ``.onnx`` encoder wants its pixels, which the file does not say: ``"imagenet"``,
+            ``"clip"`` or ``"MEAN,STD"``, as in `housetrain.inference.encoder.normalization`.
         image_size: Height and width that images are stretched to, pixels; by default the backbone's.
         workers: Decoding processes; all cores by default.
         callbacks: Follow the progress, such as `housetrain.ProgressBar`.
 
     Raises:
         FolderError: There is no such folder, no image in it can be read, or the output lies inside it.
-        RecipeError: The backbone is unknown, or does not take images of this size.
-        ModelError: The weights are missing or do not fit.
+        RecipeError: The backbone is unknown, or does not take images of this size; or the preprocessing is missing.
+        ModelError: The weights are missing or do not fit, or the encoder is refused.
+        MissingExtra: OpenVINO or the `onnx` library is not installed, which an encoder needs.
         DownloadError: The weights could not be fetched.
         DiskFull: The output cannot be written.
     """
-    if backbone not in BACKBONES:
-        raise RecipeError(f"Unknown pretrained model {backbone!r}", expected=", ".join(BACKBONES))
-    if str(weights) == NONE:
-        raise RecipeError("Features need trained weights", expected="imagenet or a weights file", weights=str(weights))
     root = Path(folder)
     if not root.is_dir():
         raise FolderError("There is no such folder", expected="a folder of images", folder=str(root))
     if output is not None:
         refuse_inside(root, Path(output))
     paths = sorted(Listing([root]))
-    recipe = Recipe.of(backbone, weights=str(weights), **({} if image_size is None else {"image_size": image_size}))
+    open_model = _encoder if str(backbone).lower().endswith(SUFFIX) else _pretrained
+    model = open_model(backbone, str(weights), backbone_preprocessing, image_size)
     events = Callbacks(callbacks)
     with events.stage("features", total=len(paths)):
-        rows, failed = _features(paths, recipe, workers=workers, events=events)
+        rows, failed = _features(paths, model, workers=workers, events=events)
     if not rows:
         raise FolderError("No image in the folder can be read", folder=str(root), first=next(iter(failed.values()), ""))
     order = sorted(rows)
@@ -133,10 +138,42 @@ def embed(
     return found if output is None else found.save(output)
 
 
-def _features(
-    paths: Sequence[Path], recipe: Recipe, *, workers: int | None, events: Callbacks
-) -> tuple[dict[int, NDArray[np.float32]], dict[int, str]]:
-    """Return the features of images by their index, and the reasons of those that cannot be read."""
+class _Model(NamedTuple):
+    """What computes the features of images of ``spec``: a function of a few of them returns it, with its batch size."""
+
+    spec: InputSpec
+    engine: Callable[[Images], tuple[LoadedModel, int]]
+
+
+def _encoder(file: str | Path, weights: str, preprocessing: str, image_size: int | None) -> _Model:
+    if weights != IMAGENET:
+        raise RecipeError("An encoder's file holds its weights", do="leave out --weights", weights=weights)
+    if not preprocessing:
+        raise RecipeError(
+            "An encoder's file does not say how it wants its pixels",
+            expected="--backbone-preprocessing imagenet, clip or MEAN,STD",
+            do="see the encoder's model card or preprocessor_config.json",
+            backbone=str(file),
+        )
+    encoder = load_encoder(Path(file), preprocessing, image_size)
+    return _Model(encoder.spec, lambda _: (encoder.engine, encoder.batch))
+
+
+def _pretrained(name: str | Path, weights: str, preprocessing: str, image_size: int | None) -> _Model:
+    name = str(name)
+    if name not in BACKBONES:
+        raise RecipeError(
+            f"Unknown pretrained model {name!r}", expected=f"{', '.join(BACKBONES)}, or a file that ends with {SUFFIX}"
+        )
+    if preprocessing:
+        raise RecipeError(
+            "The preprocessing of a pretrained model is known",
+            do="leave out --backbone-preprocessing, which is for .onnx files",
+            backbone=name,
+        )
+    if weights == NONE:
+        raise RecipeError("Features need trained weights", expected="imagenet or a weights file", weights=weights)
+    recipe = Recipe.of(name, weights=weights, **({} if image_size is None else {"image_size": image_size}))
     import keras
 
     from housetrain.models.backbones import base_layers
@@ -146,14 +183,25 @@ def _features(
     spec = InputSpec(height=side, width=side, color_mode="rgb")
     whole = build(recipe, spec=spec, classes=("a", "b"))
     base = keras.Model(whole.input, base_layers(whole)[-1].output)
+
+    def engine(sample: Images) -> tuple[LoadedModel, int]:
+        found = fastest_engine(base, precision="float32", sample=sample)
+        return found, batch_of(found)
+
+    return _Model(spec, engine)
+
+
+def _features(
+    paths: Sequence[Path], model: _Model, *, workers: int | None, events: Callbacks
+) -> tuple[dict[int, NDArray[np.float32]], dict[int, str]]:
+    """Return the features of images by their index, and the reasons of those that cannot be read."""
     failed: dict[int, str] = {}
     rows: dict[int, NDArray[np.float32]] = {}
-    with closing(_batches(paths, spec, failed, workers)) as batches:
+    with closing(_batches(paths, model.spec, failed, workers)) as batches:
         first = next(batches, None)
         if first is None:
             return rows, failed
-        engine = fastest_engine(base, precision="float32", sample=first[1][:_SAMPLE])
-        size = batch_of(engine)
+        engine, size = model.engine(first[1][:_SAMPLE])
 
         def run(batch: tuple[list[int], NDArray[np.uint8]]) -> tuple[list[int], NDArray[np.float32]]:
             parts = [run_padded(engine, batch[1][at : at + size], size) for at in range(0, len(batch[1]), size)]

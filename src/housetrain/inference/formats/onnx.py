@@ -18,12 +18,13 @@ from housetrain.inference.model_format import ModelFormat, must_be_file, refused
 INPUT, OUTPUT = "image", "probability"
 
 _OPERATORS = """
-    Abs Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv DepthToSpace
-    DequantizeLinear Div DynamicQuantizeLinear Elu Erf Exp Expand Flatten Gather Gelu Gemm GlobalAveragePool
-    GlobalMaxPool GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization
-    LeakyRelu Log MatMul Max MaxPool Mean Min Mul Neg PRelu Pad Pow QuantizeLinear Reciprocal ReduceMax ReduceMean
-    ReduceProd ReduceSum Relu Reshape Resize Selu Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Sum
-    Tanh Tile Transpose Unsqueeze Where
+    Abs Add And AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv Cos
+    DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Elu Equal Erf Exp Expand Flatten Floor Gather Gelu
+    Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity
+    InstanceNormalization IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log MatMul Max MaxPool Mean Min Mish Mod
+    Mul Neg Not Or PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd
+    ReduceSum Relu Reshape Resize Round Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Split Sqrt Squeeze Sub
+    Sum Tanh Tile Transpose Trilu Unsqueeze Where
 """
 ALLOWED = frozenset(_OPERATORS.split())
 """Every operator that a file may hold, from the standard domain only."""
@@ -38,10 +39,10 @@ def check(path: Path, trusted: bool = False) -> None:
         ModelError: It is not an ONNX file, holds an operator that is not in `ALLOWED`, or refers to another file.
         ModuleNotFoundError: The `onnx` library is not installed.
     """
-    _checked(path)
+    checked(path)
 
 
-def _checked(path: Path) -> Any:
+def checked(path: Path) -> Any:
     """Return the `onnx.ModelProto` of a file, if everything in it is on the allow-list; see `check`."""
     must_be_file(path, 2 << 30)
     import onnx
@@ -88,7 +89,7 @@ def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Not the file's bytes: what was checked is what runs.
-    data = _checked(path).SerializeToString()
+    data = checked(path).SerializeToString()
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
     inputs, outputs = (

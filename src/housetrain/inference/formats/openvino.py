@@ -78,7 +78,7 @@ def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
 
 def _read(path: Path) -> Any:
     """Return a checked file as an `openvino.Model`, not compiled yet."""
-    model = _core().read_model(str(path))
+    model = core().read_model(str(path))
     for operation in model.get_ops():
         kind, origin = operation.get_type_name(), operation.get_type_info().version_id
         if kind.lower() not in _READ or not re.fullmatch(r"opset\d{1,2}", origin):
@@ -98,12 +98,11 @@ def compiled(source: Any, precision: Precision, *, hint: Literal["LATENCY", "THR
     Raises:
         MissingExtra: OpenVINO is not installed.
     """
-    core = _core()
-    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    native = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and not native:
         precision = "fp32"
     settings = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
-    model = core.compile_model(source, "CPU", settings)
+    model = core().compile_model(source, "CPU", settings)
     parallel = int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) if hint == "THROUGHPUT" else 1
     requests = deque(model.create_infer_request() for _ in range(parallel))
 
@@ -131,7 +130,7 @@ def compiled(source: Any, precision: Precision, *, hint: Literal["LATENCY", "THR
 
 
 @functools.cache
-def _core() -> Any:
+def core() -> Any:
     """Return the one `openvino.Core` of this process.
 
     It is never released: with the last core, OpenVINO ends its threads and unloads its CPU plugin. On a loaded machine
@@ -152,7 +151,7 @@ def converted(model: Any) -> Any:
         with tempfile.TemporaryDirectory(prefix="housetrain-", ignore_cleanup_errors=True) as scratch:
             path = str(Path(scratch, "model.xml"))
             model.export(path, format="openvino", verbose=False)
-            return _core().read_model(path)
+            return core().read_model(path)
     import tensorflow as tf
 
     shape = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
