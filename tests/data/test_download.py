@@ -92,6 +92,17 @@ def test_a_part_of_an_earlier_call_is_used(tmp_path: Path, server: Server) -> No
     assert server.asked == ["bytes=1234-"]
 
 
+@pytest.mark.parametrize("have", [1234, 300_000])
+def test_a_part_that_is_a_link_is_not_followed(tmp_path: Path, server: Server, have: int) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "downloads"
+    elsewhere.write_bytes(server.data[:have])
+    folder.mkdir()
+    (folder / "pets.zip.part").symlink_to(elsewhere)
+    path = fetch(server.remote(), folder)
+    assert path.read_bytes() == server.data and not path.is_symlink()
+    assert elsewhere.read_bytes() == server.data[:have]
+
+
 def test_a_server_without_ranges_starts_anew(tmp_path: Path, server: Server) -> None:
     server.ranges = False
     server.cut_after = [100_000]

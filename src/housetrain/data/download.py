@@ -78,6 +78,8 @@ def fetch(remote: RemoteFile, folder: Path, *, callbacks: Sequence[Callback] = (
             if target.stat().st_size == remote.bytes and _sha256(target) == remote.sha256:
                 return target
             target.unlink()
+        if part.is_symlink():  # its target is neither read nor written
+            part.unlink()
         for attempt in range(_ATTEMPTS):
             try:
                 _resume(remote, part, events)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,40 @@ def test_export_shows_every_form_of_the_bundle(page: Page, finished: Run) -> Non
         "3e-02",
         "2e-03",
     ]
+
+
+def test_a_download_holds_nothing_that_a_link_leads_to(tmp_path: Path) -> None:
+    from housetrain.studio.views import export
+
+    secret = tmp_path / "home" / "secret.txt"
+    secret.parent.mkdir()
+    secret.write_text("secret")
+    bundle = tmp_path / "run" / "bundle"
+    bundle.mkdir(parents=True)
+    (bundle / "model.xml").write_text("<net/>")
+    (bundle / "README.md").symlink_to(secret)
+    (bundle / "saved_model").symlink_to(secret.parent)
+    with zipfile.ZipFile(io.BytesIO(export._zipped(str(bundle), ""))) as archive:
+        assert archive.namelist() == ["run-bundle/model.xml"]
+
+
+@pytest.mark.parametrize("name", ["bundle", "exports/home"])
+def test_a_bundle_that_is_a_link_is_not_offered(page: Page, finished: Run, tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    models = [{"format": "keras", "file": "model.keras", "precision": "fp32", "tolerance": 0.002}]
+    sha256 = store.file_sha256(finished.folder / "model.keras")
+    about = {"models": models, "spec": finished.spec.to_json(), "run": {"model_sha256": sha256}}
+    for folder in (elsewhere, finished.folder):
+        with store.commit_folder(folder, "bundle") as inside:
+            store.write_json_atomic(inside / "bundle.json", about)
+    link = finished.folder / name
+    if name == "bundle":
+        shutil.rmtree(link)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere / "bundle")
+    test = page("export")
+    assert not test.exception
+    assert [error for error in test.error if "leads out of its folder" in error.value]
 
 
 def test_export_shows_how_a_format_compares_and_makes_another(

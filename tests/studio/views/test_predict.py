@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,18 @@ from studio.conftest import Page, texts
 
 from housetrain.studio import jobs
 from housetrain.training.run import Run
+
+
+def test_an_uploaded_photo_is_for_its_user_only(tmp_path: Path) -> None:
+    from housetrain.studio.views import predict
+
+    before = os.umask(0)
+    try:
+        path = predict._placed(tmp_path, "../photo.JPG", b"pixels")
+    finally:
+        os.umask(before)
+    assert path.parent == tmp_path and path.suffix == ".jpg" and path.read_bytes() == b"pixels"
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_predict_refuses_paths_outside(page: Page, finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from housetrain.studio.settings import Settings
 from housetrain.studio.views import Page
 from housetrain.studio.widgets import plain, readable
 from housetrain.system import store
+from housetrain.system.files import inside
 from housetrain.training.run import Run
 
 PAGE = Page("Export", icon="package_2", position=60)
@@ -38,7 +39,7 @@ def show() -> None:
             return
         if job is not None and job.state != "done":
             widgets.outcome(job)
-        bundle = run.folder / "bundle"
+        bundle = inside(run.folder, "bundle")
         about = _about(bundle)
         fresh = about is not None and _is_of(about, run)
         if about is None:
@@ -66,6 +67,7 @@ def _others(run: Run) -> None:
     rows: list[dict[str, Any]] = []
     folders: list[Path] = []
     for manifest in sorted((run.folder / "exports").glob(f"*/{store.MANIFEST}")):
+        inside(run.folder, manifest.relative_to(run.folder).as_posix())
         about = _about(manifest.parent) or {}
         files = store.read_json(manifest)["files"]
         model = sum(int(facts["bytes"]) for name, facts in files.items() if name.startswith(("model", "saved_model")))
