@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("streamlit", reason="the studio is an extra: pip install 'housetrain[studio]'")
+pytest.importorskip("streamlit", reason="the studio is an extra")
 from housetrain.studio import gate
 from housetrain.studio.gate import Gate
 from housetrain.studio.settings import PASSWORD, TOKEN
