@@ -60,15 +60,16 @@ lock:  ## resolve requirements/*.txt again (without registry addresses)
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --extra tensorflow --extra sweep --extra openvino --extra export --extra studio --extra serve --extra pretrained --group dev --upgrade -q -o requirements/dev.txt
 
-# Use the installed uv, else install uv into the new environment; nothing outside the project changes.
+# Use the installed uv, else install uv into the new environment; nothing outside the project changes. Byte code is
+# compiled here, once, instead of by the first import (or by each, where PYTHONDONTWRITEBYTECODE is set).
 define setup
 	if [ -n "$(UV)" ]; then \
 	  [ -x $(BIN)/python ] || $(UV) venv -q -p $(PYTHON) .venv; \
-	  $(UV) pip sync -q -p $(BIN)/python --require-hashes $(1) && $(UV) pip install -q -p $(BIN)/python --no-deps -e .; \
+	  $(UV) pip sync -q --compile-bytecode -p $(BIN)/python --require-hashes $(1) && $(UV) pip install -q -p $(BIN)/python --no-deps -e .; \
 	else \
 	  [ -x $(BIN)/python ] || $(PYTHON) -m venv .venv; \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check uv \
-	  && $(BIN)/uv pip install -q -p $(BIN)/python --require-hashes -r $(1) && $(BIN)/uv pip install -q -p $(BIN)/python --no-deps -e .; \
+	  && $(BIN)/uv pip install -q --compile-bytecode -p $(BIN)/python --require-hashes -r $(1) && $(BIN)/uv pip install -q -p $(BIN)/python --no-deps -e .; \
 	fi
 endef
 

@@ -1,6 +1,7 @@
 """What the verb `predict` does with predictions: print, write and sort them. See `housetrain.cli.use`.
 
-In: checked options. Out: lines, a file, a folder of class folders. It does not know how options are typed.
+In: checked options. Out: lines, a file, a folder of class folders. It does not know how options are typed. Modules that
+one photo does not need are imported where they are used: importing them takes a tenth of its time.
 """
 
 from __future__ import annotations
@@ -14,17 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from housetrain.cli import terminal
 from housetrain.cli.progress_bar import callbacks_for
 from housetrain.data.class_map import ClassMap
-from housetrain.data.output import refuse_inside
 from housetrain.errors import RecipeError
-from housetrain.inference.batch_predict import counts_text, predict_into
 from housetrain.inference.inputs import Listing
 from housetrain.inference.predictor import Predictor
-from housetrain.inference.sort_into import Sorter
-from housetrain.inference.vote import predict_sequences, sequence_key
 
 if TYPE_CHECKING:
     from housetrain.inference.prediction import Prediction
-    from housetrain.inference.sort_into import How
+    from housetrain.inference.sort_into import How, Sorter
     from housetrain.serve.client import RemotePredictor
 
 
@@ -46,13 +43,17 @@ def predict(
     """Classify images; print the predictions or write them to ``path``; return how many could not be read."""
     listing, vote_by = Listing(images), options["vote_by"]
     if vote_by is not None:
+        from housetrain.inference.vote import predict_sequences, sequence_key
+
         sequence_key(vote_by)  # before the model is loaded
     if sort_into is not None:
+        from housetrain.data.output import refuse_inside
+
         for folder in listing.paths:
             if folder.is_dir():
                 refuse_inside(folder, sort_into)
     predictor = _predictor(run, engine, class_map)
-    sorter = Sorter(sort_into, predictor.classes, how=how) if sort_into is not None else None
+    sorter = _sorter(sort_into, predictor.classes, how)
     if path is None:
         with predictor:
             options = {name: value for name, value in options.items() if name != "vote_by"}
@@ -64,6 +65,8 @@ def predict(
             )
             failed = _print(_sorted(results, sorter), top=top, json_=json_, quiet=quiet)
     else:
+        from housetrain.inference.batch_predict import predict_into
+
         callbacks = callbacks_for(quiet=quiet or not listing.at_least(200))
         result = predict_into(
             path, predictor, listing, kind=kind, top=top, each=_each(sorter, json_), callbacks=callbacks, **options
@@ -74,6 +77,14 @@ def predict(
     if sorter is not None and not (json_ or quiet):
         terminal.out(sorter.summary())
     return failed
+
+
+def _sorter(folder: Path | None, classes: tuple[str, ...], how: How) -> Sorter | None:
+    if folder is None:
+        return None
+    from housetrain.inference.sort_into import Sorter
+
+    return Sorter(folder, classes, how=how)
 
 
 def _predictor(run: str, engine: str | None, class_map: Path | None) -> Predictor | RemotePredictor:
@@ -103,6 +114,8 @@ def _print(results: Iterable[Prediction], *, top: int, json_: bool, quiet: bool)
 
     failed = terminal.predictions(counted(), top=top, as_json=json_)
     if counts.total() > 1 and not (json_ or quiet):
+        from housetrain.inference.batch_predict import counts_text
+
         sys.stdout.flush()
         terminal.note(counts_text(counts, unsure))
     return failed

@@ -18,9 +18,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from housetrain.data.class_folders import litter
 from housetrain.data.download import plan_unzip, unsafe, unzip
 from housetrain.data.folder_layout import is_image_name
+from housetrain.data.ignored_names import litter
 from housetrain.data.label_table import SUFFIXES
 from housetrain.errors import DownloadError, FolderError
 from housetrain.system.files import disk_errors, ensure_room

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from housetrain.data import folder_layout, which_folder
 from housetrain.data.class_map import ClassMap
+from housetrain.data.ignored_names import litter
 from housetrain.data.image_record import FileStamp
 from housetrain.data.label_from_name import labels_from_names
 from housetrain.data.label_source import LabelSource
@@ -33,8 +34,6 @@ SEEN = "linked folders seen already"
 BESIDE = "folders beside the ready-made splits"
 UNLABELED = "images without a label"
 DROPPED = "images of dropped classes"
-
-_LITTER = {name.lower(): name for name in ("Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store", "Icon\r")}
 
 
 class Entry(NamedTuple):
@@ -292,17 +291,6 @@ def _from_tables(root: Path, source: LabelSource, paths: list[str]) -> Labels:
 def _listed(names: tuple[str, ...]) -> str:
     shown = [*names[:5], *([f"{len(names) - 5} more"] if len(names) > 5 else [])]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def litter(name: str, *, folder: bool) -> str | None:
-    """Return the pattern that a name to be ignored falls under, or ``None`` for one to be used."""
-    if folder:
-        return "__MACOSX/" if name == "__MACOSX" else ".*/" if name.startswith(".") else None
-    if pattern := _LITTER.get(name.lower()):
-        return pattern.strip()
-    if name.startswith("."):
-        return "._*" if name.startswith("._") else ".*"
-    return None
 
 
 def _scan(folder: Path, root: Path) -> list[os.DirEntry[str]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from housetrain.data.class_folders import litter
+from housetrain.data.ignored_names import litter
 from housetrain.errors import DecodeError, FolderError
 from housetrain.images import decode
 from housetrain.images.input_spec import InputSpec
