@@ -76,7 +76,7 @@ def test_it_learns_digits_and_nothing_from_shuffled_labels(
     tmp_path: Path, shuffled: bool, epochs: int, low: float, high: float
 ) -> None:
     prepared = digits(tmp_path / "digits", shuffled=shuffled)
-    recipe = Recipe.of("mlp", epochs=epochs, learning_rate=3e-3)
+    recipe = Recipe.of("mlp", epochs=epochs, learning_rate=3e-3, patience=0)
     run = train(prepared, recipe, tmp_path / "run")
     assert run.result is not None
     assert low <= run.result["val_accuracy"] <= high
