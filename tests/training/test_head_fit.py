@@ -197,6 +197,7 @@ def test_the_path_continues_where_the_best_strength_is_outside_the_usual_range(
         whole, Examples(rows[:count], labels[:count]), Examples(rows[count:], labels[count:]), "float32", {}
     )
     monkeypatch.setattr(head_fit, "frozen_features", lambda *_: frozen)
+    monkeypatch.setattr(head_fit, "MOST_IMAGES", 0)  # the features are not those of the prepared images: no folds
     events: list[Event] = []
     arrays = prepared_digits.digits(tmp_path / "arrays", classes=2, most=60, balance="none", enlarged=4)
     run = train(arrays, Recipe.of(NET), tmp_path / "run", callbacks=[Listener(events.append)])
