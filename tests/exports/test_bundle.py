@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import prepared_digits
 import pytest
 
 import housetrain as ht
@@ -132,6 +133,17 @@ def test_golden_images_come_from_the_files_or_else_from_noise(digits: Any, tmp_p
 
 
 # ------------------------------------------------------------------------------------------------- all or nothing
+def test_a_moved_run_is_exported_with_the_images_that_are_named(digits: Any, tmp_path: Path) -> None:
+    run = ht.Run.open(shutil.copytree(digits.run.folder, tmp_path / "run", ignore=lambda *_: ["bundle"]))
+    arrays = ht.Prepared.open(shutil.copytree(digits.prepared.folder, tmp_path / "elsewhere" / "arrays"))
+    exported = ht.export(run, tmp_path / "bundle", prepared=arrays)
+    assert verify.read_bundle(exported.folder).about["golden"] == "validation"
+    other = prepared_digits.digits(tmp_path / "other", classes=2, most=60)
+    with pytest.raises(IncompleteError, match="no longer those of the run"):
+        ht.export(run, tmp_path / "bundle", prepared=other)
+    verify.read_bundle(exported.folder)
+
+
 def test_a_run_without_a_model_is_refused(digits: Any, tmp_path: Path) -> None:
     shutil.copytree(digits.run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "*.keras"))
     with pytest.raises(IncompleteError, match="no model yet"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from housetrain.errors import FolderError
+from housetrain.images import decode
 from housetrain.images.input_spec import InputSpec
 from housetrain.studio import looking
 from housetrain.studio.looking import Look
@@ -49,12 +50,25 @@ def test_samples_show_the_original_and_the_model_input(found: Look) -> None:
 
 def test_an_unreadable_image_shows_the_reason(pets: Path) -> None:
     (pets / "cats" / "broken.jpg").write_bytes(b"")
-    tile = looking.thumbnail(pets / "cats" / "broken.jpg", looking.places())
-    assert tile.views == ("",) and tile.note
+    good = sorted((pets / "cats").glob("[0-9]*"))[0]
+    tile, drawn = looking.thumbnails([pets / "cats" / "broken.jpg", good], looking.places(), ["a note", "another"])
+    assert tile.views == ("",) and tile.note not in ("", "a note") and tile.name == "cats/broken.jpg"
+    assert drawn.views[0].startswith("data:image/jpeg") and drawn.note == "another"
 
 
 def test_nothing_outside_the_data_root_is_shown(work: Path, tmp_path: Path) -> None:
     outside = tmp_path / "secret.jpg"
     outside.write_bytes(b"x")
-    tile = looking.thumbnail(outside, looking.places())
+    [tile] = looking.thumbnails([outside], looking.places())
     assert tile.views == ("",) and tile.note == "outside the data root"
+
+
+def test_the_page_itself_decodes_nothing(found: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("decoded in the process of the page")
+
+    for name in ("load_image", "read_bytes"):
+        monkeypatch.setattr(decode, name, refuse)
+    spec = InputSpec(height=14, width=14, color_mode="rgb", resize="stretch")
+    [tile] = looking.samples(found, spec, per_class=1, seed=0, classes=1)["cats"]
+    assert all(tile.views)

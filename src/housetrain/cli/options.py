@@ -27,6 +27,9 @@ SEARCHES = ("grid", "optuna")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Workers = Annotated[int | None, typer.Option(help="Processes that read images; by default one per core.", min=1)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no messages and no progress bars.")]
+PreparedOption = Annotated[
+    Path | None, typer.Option("--prepared", help="Folder of the run's arrays; by default where they are found.")
+]
 Output = Annotated[Path | None, typer.Option(help="Run folder; by default a new folder in runs/.")]
 SplitSeed = Annotated[int, typer.Option("--split-seed", help="Random seed of the train/validation/test split.")]
 ValidationSplit = Annotated[float, typer.Option(help="Fraction of the images used for validation.", min=0.0, max=0.9)]

@@ -14,6 +14,7 @@ from housetrain.cli.options import (
     Json,
     Model,
     Output,
+    PreparedOption,
     Quiet,
     RecipeFile,
     Set,
@@ -30,9 +31,6 @@ from housetrain.system.events import Callbacks
 app = typer.Typer()
 _PreparedArg = Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")]
 _RunArg = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
-_Prepared = Annotated[
-    Path | None, typer.Option("--prepared", help="Folder of the run's arrays; by default where they are found.")
-]
 _FROM_PREPARED = ("image_size", "color_mode", "resize", "balance")  # fixed when the images were prepared
 
 
@@ -198,7 +196,7 @@ def finetune(
     flags: dict[str, Any],
     layers: Annotated[int, typer.Option(help="Number of the model's last layers to train.", min=1)] = 30,
     output: Annotated[Path | None, typer.Option(help="The new run folder; by default RUN-finetuned.")] = None,
-    prepared: _Prepared = None,
+    prepared: PreparedOption = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -236,7 +234,7 @@ def evaluate(
         ),
     ] = None,
     label_options: dict[str, Any],
-    prepared: _Prepared = None,
+    prepared: PreparedOption = None,
     json_: Json = False,
 ) -> None:
     """Test a finished run on the held-out test split, or on another folder.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from housetrain.cli.label_options import ClassMapOption
-from housetrain.cli.options import ImageSize, Json, Quiet, Workers, one_of
+from housetrain.cli.options import ImageSize, Json, PreparedOption, Quiet, Workers, one_of
 
 app = typer.Typer()
 _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
@@ -130,6 +130,7 @@ def export(
         Path | None,
         typer.Option(help="Output folder; by default bundle/ or exports/FORMAT-PRECISION/ in the run folder."),
     ] = None,
+    prepared: PreparedOption = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -144,7 +145,12 @@ def export(
 
     callbacks = callbacks_for(quiet=quiet)
     bits = one_of("precision", precision, _BITS)
-    made = export_run(run, output, format=format_, precision=bits, callbacks=callbacks)
+    arrays = None
+    if prepared is not None:
+        from housetrain.data.prepared import Prepared
+
+        arrays = Prepared.open(prepared)
+    made = export_run(run, output, format=format_, precision=bits, prepared=arrays, callbacks=callbacks)
     if json_:
         terminal.print_json(made.to_json())
         return

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,9 @@ from housetrain.system import store
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import refuse_links
 from housetrain.training.run import Run
+
+if TYPE_CHECKING:
+    from housetrain.data.prepared import Prepared
 
 CALIBRATION_IMAGES = 300
 """Training images that calibrate 8-bit value ranges; more did not change the accuracy of the models measured."""
@@ -87,6 +90,7 @@ def export(
     *,
     format: str | None = None,  # noqa: A002 - the flag's name
     precision: Precision = "fp32",
+    prepared: Prepared | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Exported:
     """Write the model of a run as a bundle, compared with the Keras model before it appears.
@@ -100,13 +104,14 @@ def export(
             ``exports/FORMAT-PRECISION`` for a given format.
         format: Write this format alone: a name in `housetrain.inference.formats.FORMATS`.
         precision: One of the format's precisions; only with ``format``.
+        prepared: The images it was trained on; by default the folder recorded in the run, wherever it is found.
         callbacks: Follow the work: stage ``export``, one step a model.
 
     Returns:
         The bundle's folder, and the comparison on up to 512 validation images, or on 32 for the default bundle.
 
     Raises:
-        IncompleteError: The run has no model yet.
+        IncompleteError: The run has no model yet, or ``prepared`` holds other images.
         CorruptError: The run holds links, which could lead elsewhere what is written.
         ModelError: The format is unknown, the model is refused, the conversion failed or differs too much from Keras,
             or ``folder`` holds something else than a bundle.
@@ -127,7 +132,7 @@ def export(
     _refuse_other_folders(target)
     events = Callbacks(callbacks)
     with events.stage("export", run=run.name, folder=str(target)):
-        source = _Source.of(run, images=_FEW if file_format is None else IMAGES)
+        source = _Source.of(run, images=_FEW if file_format is None else IMAGES, prepared=prepared)
         if file_format is None:
             rows = _write(source, target, (FORMATS["keras"], "fp32"), _also(source), events)
             return Exported(target, tuple(sorted(rows, key=lambda row: row.format != "keras")))
@@ -183,13 +188,14 @@ class _Source:
     engine: LoadedModel
     golden: Reference
     reference: Reference
+    prepared: Prepared | None = None
 
     @classmethod
-    def of(cls, run: Run, *, images: int) -> _Source:
+    def of(cls, run: Run, *, images: int, prepared: Prepared | None = None) -> _Source:
         engine = keras_engine(run.model_path, classes=len(run.classes), input_shape=run.spec.shape)
         labels = [row.label for row in run.split.of("validation")]
         wanted = spread(labels, max(images, GOLDEN_IMAGES))
-        shown, kind = images_of(run, "validation", wanted)
+        shown, kind = images_of(run, "validation", wanted, prepared)
         given = probabilities(engine, shown, len(run.classes))
         if not np.isfinite(given).all():
             raise ModelError("The model's probabilities are NaN or infinite", do="train it again", run=str(run.folder))
@@ -198,7 +204,7 @@ class _Source:
         few = [wanted.index(at) for at in spread(labels, GOLDEN_IMAGES)] if complete else [*range(len(shown))]
         few = few[:GOLDEN_IMAGES]
         golden = Reference(shown[few], given[few], None if true is None else true[few], kind)
-        return cls(run, engine, golden, Reference(shown, given, true, kind))
+        return cls(run, engine, golden, Reference(shown, given, true, kind), prepared)
 
     def keras_row(self) -> Parity:
         row, _ = compare(
@@ -245,7 +251,8 @@ def _make(source: _Source, folder: Path, wanted: _Wanted, *, timed: bool = True)
     calibration = None
     if precision == "int8":
         rows = run.split.of("train")
-        images, kind = images_of(run, "train", spread([row.label for row in rows], CALIBRATION_IMAGES))
+        few = spread([row.label for row in rows], CALIBRATION_IMAGES)
+        images, kind = images_of(run, "train", few, source.prepared)
         calibration = None if kind == "noise" else images
     path = folder / file_format.file
     if is_keras:  # copied: saving it again would store another date

@@ -16,25 +16,31 @@ from housetrain.training.run import Run
 from housetrain.training.run_data import prepared_of
 
 if TYPE_CHECKING:
+    from housetrain.data.prepared import Prepared
     from housetrain.data.split_manifest import SplitName
 
 GOLDEN_IMAGES = 12
 
 
-def images_of(run: Run, split: SplitName, wanted: list[int]) -> tuple[Images, str]:
+def images_of(run: Run, split: SplitName, wanted: list[int], prepared: Prepared | None = None) -> tuple[Images, str]:
     """Return images of a split, and where they come from: the split's name, or ``"noise"``.
 
     They are read from the prepared arrays if those are still the run's, else from the files. If both are gone they come
     from a seeded random generator: noise reveals less about a model than photos, but it still reveals a changed one.
+
+    Raises:
+        IncompleteError: ``prepared`` is given and holds other images than the run's.
     """
+    if prepared is not None:
+        return _prepared_images(run, split, wanted, prepared), split
     for find in (_prepared_images, _decoded_images):
         with contextlib.suppress(HousetrainError):
             return find(run, split, wanted), split
     return np.random.default_rng(0).integers(0, 256, (GOLDEN_IMAGES, *run.spec.shape), dtype=np.uint8), "noise"
 
 
-def _prepared_images(run: Run, split: SplitName, wanted: list[int]) -> Images:
-    prepared = prepared_of(run)
+def _prepared_images(run: Run, split: SplitName, wanted: list[int], prepared: Prepared | None = None) -> Images:
+    prepared = prepared or prepared_of(run)
     same = prepared.spec == run.spec and prepared.arrays(split).sha256 == tuple(
         row.sha256 for row in run.split.of(split)
     )

@@ -1,12 +1,13 @@
 """The Data page's view of a folder: catalog, findings and samples, cached between redraws.
 
 In: a folder of images. Out: the results of `housetrain check`, read from the file it wrote, and thumbnails. The page
-itself never scans: a malicious image can only crash the scanning process.
+itself never scans and never decodes: a malicious image can only crash a child process.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,12 +18,9 @@ from housetrain.data.catalog import Catalog
 from housetrain.data.findings import Finding
 from housetrain.data.split import SplitOptions, split
 from housetrain.data.split_manifest import SplitManifest
-from housetrain.errors import DecodeError
-from housetrain.images import decode
-from housetrain.images.encode import data_uri, encode
 from housetrain.images.input_spec import WHITE, InputSpec
-from housetrain.images.thumbnail import thumbnail as thumbnail_of
 from housetrain.studio import jobs
+from housetrain.studio.drawing import Drawn, draw
 from housetrain.studio.jobs import Job
 from housetrain.studio.places import Places
 from housetrain.studio.settings import Settings
@@ -99,45 +97,30 @@ def samples(found: Look, spec: InputSpec, *, per_class: int, seed: int, classes:
     allowed = places()
     if spec.white == WHITE:
         spec = replace(spec, white=found.catalog.white)
-    return {
-        name: [before_after(found.catalog.root / image.path, spec, allowed) for image in images]
-        for name, images in list(chosen.items())[:classes]
+    paths = {
+        name: [found.catalog.root / image.path for image in images] for name, images in [*chosen.items()][:classes]
     }
+    drawn = iter(_tiles([path for group in paths.values() for path in group], allowed, spec))
+    return {name: [next(drawn) for _ in group] for name, group in paths.items()}
 
 
-def before_after(path: Path, spec: InputSpec, allowed: Places) -> Tile:
-    """Return an image as the original and as the model input."""
-    if not allowed.holds(path):
-        return Tile(("", ""), path.name, "outside the data root")
-    before, after, note = _views(str(path), stamp(path), spec)
-    return Tile((before, after), path.name, note, pixels=max(spec.height, spec.width) < _PIXELS_BELOW)
+def thumbnails(paths: Sequence[Path], allowed: Places, notes: Sequence[str] = ()) -> list[Tile]:
+    """Return the thumbnails of image files, or the reasons why there are none."""
+    tiles = zip(_tiles(paths, allowed), paths, notes or [""] * len(paths), strict=True)
+    return [tile._replace(name=f"{path.parent.name}/{path.name}", note=tile.note or note) for tile, path, note in tiles]
 
 
-def thumbnail(path: Path, allowed: Places, note: str = "") -> Tile:
-    """Return the thumbnail of an image file, or the reason why there is none."""
-    if not allowed.holds(path):
-        return Tile(("",), path.name, "outside the data root")
-    view, problem = _thumbnail(str(path), stamp(path))
-    return Tile((view,), f"{path.parent.name}/{path.name}", problem or note)
+def _tiles(paths: Sequence[Path], allowed: Places, spec: InputSpec | None = None) -> list[Tile]:
+    inside = [path for path in paths if allowed.holds(path)]
+    drawn = dict(zip(inside, _drawn(tuple(map(str, inside)), tuple(map(stamp, inside)), spec), strict=True))
+    tiles = []
+    for path in paths:
+        views, reason = drawn.get(path, (("", "") if spec else ("",), "outside the data root"))
+        pixels = spec is not None and max(spec.height, spec.width) < _PIXELS_BELOW
+        tiles.append(Tile(views, path.name, readable(reason), pixels=pixels and path in drawn))
+    return tiles
 
 
-@st.cache_data(max_entries=400, show_spinner=False)
-def _thumbnail(path: str, when: str) -> tuple[str, str]:
-    try:
-        return _jpeg(Path(path)), ""
-    except DecodeError as error:
-        return "", error.reason
-
-
-@st.cache_data(max_entries=400, show_spinner=False)
-def _views(path: str, when: str, spec: InputSpec) -> tuple[str, str, str]:
-    try:
-        data = decode.read_bytes(Path(path))
-        before = _jpeg(data)
-        return before, data_uri(encode(decode.load_image(data, spec))), ""
-    except DecodeError as error:
-        return "", "", readable(error.reason)
-
-
-def _jpeg(source: Path | bytes) -> str:
-    return data_uri(encode(thumbnail_of(source, _SIDE), "jpeg"), "jpeg")
+@st.cache_data(max_entries=60, show_spinner=False)
+def _drawn(paths: tuple[str, ...], when: tuple[str, ...], spec: InputSpec | None) -> list[Drawn]:
+    return draw(paths, _SIDE, spec)

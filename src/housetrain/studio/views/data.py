@@ -209,7 +209,8 @@ def _details(alike: list[Finding], root: Path) -> None:
         shown = list(zip(finding.paths, notes, strict=True))[:room]
         room -= len(shown)
         if shown:
-            widgets.gallery([looking.thumbnail(root / path, allowed, note) for path, note in shown])
+            paths, words = [root / path for path, _ in shown], [note for _, note in shown]
+            widgets.gallery(looking.thumbnails(paths, allowed, words))
     more = sum(len(finding.paths) for finding in alike) - (_SHOWN - room)
     if more:
         st.caption(f"and {more:,} more images")
