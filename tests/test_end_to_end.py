@@ -135,7 +135,7 @@ def test_a_killed_main_job_goes_on_and_ends_the_same(few_photos: Path, tmp_path:
     command = [
         sys.executable, "-m", "housetrain", "run", str(few_photos), "--output", str(tmp_path / "run"), "--prepared",
         str(tmp_path / "prepared"), "--model", "cnn", "--conv", "1", "--nodes", "8", "--image-size", "24", "--epochs",
-        "40", "--deterministic", "--json",
+        "40", "--patience", "0", "--deterministic", "--json",
     ]  # fmt: skip
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
     history = tmp_path / "run" / "history.jsonl"

@@ -60,7 +60,15 @@ def test_the_page_has_what_people_meet() -> None:
     assert not re.findall(r"^```(?!sh\n|$)", PAGE, re.MULTILINE), "every block is a command that runs here"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def _is_slow(command: str) -> bool:
+    """Return whether a command trains; two that do are quick tests, too."""
+    trains = [one for one in COMMANDS if one.startswith(("housetrain run", "housetrain train", "housetrain sweep"))]
+    return command in trains[2:]
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(one, marks=pytest.mark.slow) if _is_slow(one) else one for one in COMMANDS]
+)
 @pytest.mark.usefixtures("place")
 def test_the_command_works(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(command)

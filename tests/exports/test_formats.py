@@ -73,7 +73,9 @@ def test_small_precisions_are_small(exported: Any) -> None:
     assert size("openvino", "bf16") < size("openvino", "fp32")
 
 
-@pytest.mark.parametrize("to", list(FORMATS))
+@pytest.mark.parametrize(
+    "to", [pytest.param(name, marks=pytest.mark.slow) if name == "keras" else name for name in FORMATS]
+)
 def test_the_readmes_lines_run_as_they_stand(exported: Any, digits: Any, tmp_path: Path, to: str) -> None:
     """With housetrain and without it."""
     folder = exported(to).folder

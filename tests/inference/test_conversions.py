@@ -70,6 +70,7 @@ def test_a_changed_conversion_is_made_again(large: ht.Run) -> None:
     assert kept() == [folder] and (folder / "model.bin").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_those_used_longest_ago_are_removed(large: ht.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     model = large.load_model()
     made = [keep_conversion(OPENVINO, "fp32", name * 64, model) for name in "abc"]

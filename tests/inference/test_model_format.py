@@ -33,5 +33,5 @@ def test_what_cannot_be_made_is_said_in_one_line(digits: Any, monkeypatch: pytes
         ht.export(digits.run, format="onnx", precision="bf16")
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else found(name))
-    with pytest.raises(MissingExtra, match=r"tf2onnx is missing.*housetrain\[export\]"):
+    with pytest.raises(MissingExtra, match=r"tf2onnx is missing.*pip install .*tf2onnx"):
         ht.export(digits.run, format="onnx")

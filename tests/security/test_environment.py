@@ -47,6 +47,10 @@ pwd.getpwuid = none
 # fmt: on
 
 
+QUICK = ("no HOME", "no name, no home, TMPDIR full, no docstrings")
+"""The environments of the quick tests; the others are tried with the slow ones."""
+
+
 @pytest.fixture
 def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str | None]]:
     """The variables of one environment, with the folders that they name."""
@@ -109,7 +113,11 @@ def expected() -> list[list[object]]:
     return []
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS, indirect=True)
+@pytest.mark.parametrize(
+    "environment",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ENVIRONMENTS],
+    indirect=True,
+)
 def test_the_environment_changes_no_result(
     environment: dict[str, str | None], tiny: Tiny, housetrain: Housetrain, expected: list[list[object]], tmp_path: Path
 ) -> None:

@@ -19,8 +19,8 @@ from small_run import Tiny
 
 HERE = Path(__file__).parent
 MEGABYTES = 500
-SHARES = {"run": 0.03, "bundle": 0.08, "sweep": 0.03, "prepared": 0.13, "jobs": 0.3}
-"""Kind of folder -> the share of its variants that each test run tries, about 450 in all; see the slow test."""
+SHARES = {"run": 0.025, "bundle": 0.07, "sweep": 0.025, "prepared": 0.11, "jobs": 0.25}
+"""Kind of folder -> the share of its variants that each test run tries, about 380 in all; see the slow test."""
 
 
 @pytest.fixture(scope="module")

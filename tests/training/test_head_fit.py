@@ -121,6 +121,7 @@ def test_features_are_computed_once_and_another_head_takes_no_time(
     assert len(folders) == 1 and store.read_json(folders[0] / "about.json")["model"] == NET
 
 
+@pytest.mark.slow
 def test_features_of_pixels_decoded_in_another_way_are_computed_anew(
     digits: Prepared, weights: Path, tmp_path: Path, counted: list[int]
 ) -> None:
@@ -131,6 +132,7 @@ def test_features_of_pixels_decoded_in_another_way_are_computed_anew(
     assert sum(counted) == 2 * first
 
 
+@pytest.mark.slow
 def test_where_all_features_are_kept_no_engine_is_built(
     digits: Prepared, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +147,7 @@ def test_where_all_features_are_kept_no_engine_is_built(
     assert built == [1], "one engine for all splits and views"
 
 
+@pytest.mark.slow
 def test_a_base_of_another_image_size_is_another_base(weights: Path, tmp_path: Path) -> None:
     """Two trainings in one process: the same weights, images of two sizes."""
     from sklearn.datasets import load_digits
