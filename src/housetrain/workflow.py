@@ -315,13 +315,9 @@ def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
 
 def _free_folder(source: Path, model: str, matches: Callable[[Path], bool]) -> Path:
     images = Path(os.path.realpath(source)).name or "images"
-    for name in itertools.chain(
-        (images, f"{images}-{model}"), (f"{images}-{model}-{number}" for number in itertools.count(2))
-    ):
-        folder = Path("runs") / name
-        if not folder.exists() or not any(folder.iterdir()) or matches(folder):
-            return folder
-    raise AssertionError("an endless chain ended")
+    numbered = (f"{images}-{model}-{number}" for number in itertools.count(2))
+    folders = (Path("runs") / name for name in itertools.chain((images, f"{images}-{model}"), numbered))
+    return next(one for one in folders if not one.exists() or not any(one.iterdir()) or matches(one))
 
 
 def look(

@@ -87,10 +87,15 @@ def _sorter(folder: Path | None, classes: tuple[str, ...], how: How) -> Sorter |
     return Sorter(folder, classes, how=how)
 
 
+def is_address(run: str) -> bool:
+    """Return whether a model is named by the address of a server, not by its folder."""
+    return run.startswith(("http://", "https://"))
+
+
 def _predictor(run: str, engine: str | None, class_map: Path | None) -> Predictor | RemotePredictor:
     """Return the model of a folder, or of a server."""
     names = ClassMap.of(class_map)
-    if not run.startswith(("http://", "https://")):
+    if not is_address(run):
         return Predictor.load(Path(run), engine=engine).mapped(names)
     from housetrain.serve.client import RemotePredictor
 

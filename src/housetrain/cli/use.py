@@ -96,6 +96,7 @@ def predict(
 
 def _narrowest(run: str, precision: str, engine: str | None, *, quiet: bool) -> str:
     """Return the folder of the same model in the narrowest precision that keeps its predictions."""
+    from housetrain.cli.predicting import is_address
     from housetrain.cli.progress_bar import callbacks_for
     from housetrain.errors import RecipeError
     from housetrain.exports.narrowest import narrowest
@@ -103,13 +104,9 @@ def _narrowest(run: str, precision: str, engine: str | None, *, quiet: bool) -> 
     one_of("precision", precision, ("auto",))
     if engine is not None:
         raise RecipeError("A precision was given with an engine", do="leave one of them out", engine=engine)
-    if _is_address(run):
+    if is_address(run):
         raise RecipeError("A server chooses its precision itself", do="leave the precision out", precision=precision)
     return str(narrowest(Path(run), callbacks=callbacks_for(quiet=quiet)).folder)
-
-
-def _is_address(run: str) -> bool:
-    return run.startswith(("http://", "https://"))
 
 
 @app.command(
