@@ -10,6 +10,7 @@ from prepared_digits import digits
 
 import housetrain as ht
 from housetrain import workflow
+from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import RecipeError
 
 
@@ -74,3 +75,23 @@ def test_counts_are_one_line(tmp_path: Path) -> None:
         f"{sum(counts['train'].values())} train (0 {counts['train']['0']}, 1 {counts['train']['1']}), "
     )
     assert "\n" not in text
+
+
+def test_without_a_test_split_every_page_says_validation_only(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from housetrain.cli import results
+
+    monkeypatch.chdir(tmp_path)
+    order = [str(digit) for digit in range(9, -1, -1)]
+    outcome = workflow.run(images, recipe=ht.Recipe.of("mlp", epochs=1), test_split=0, classes=order)
+    assert outcome.evaluation is None and outcome.to_json()["evaluation"] is None
+    assert outcome.run.classes == tuple(order) and len(outcome.prepared.test) == 0
+    results.outcome(outcome)
+    results.next_step(outcome.run)
+    printed = capsys.readouterr().out
+    said = [printed, outcome.report.read_text(), (outcome.bundle / "README.md").read_text()]
+    assert all(NO_TEST in text for text in said)
+    assert "not tested yet" not in said[1] and "Test accuracy" not in said[2]
+    assert "--on OTHER_IMAGES" in printed
+    assert ht.Predictor.load(outcome.bundle).classes == tuple(order)

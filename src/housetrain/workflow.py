@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that `run` made."""
+    """Everything that `run` made; ``evaluation`` is ``None`` where no test split was set aside."""
 
     catalog: Catalog
     findings: tuple[Finding, ...]
     prepared: Prepared
     run: Run
-    evaluation: Evaluation
+    evaluation: Evaluation | None
     report: Path
     bundle: Path
     leaderboard: Leaderboard | None = None
@@ -63,7 +63,9 @@ class Outcome:
             "result": self.run.result,
             "stages": [asdict(row) for row in self.stages],
             "leaderboard": self.leaderboard.to_json() if self.leaderboard else None,
-            "evaluation": {key: value for key, value in self.evaluation.to_json().items() if key != "rows"},
+            "evaluation": {key: value for key, value in self.evaluation.to_json().items() if key != "rows"}
+            if self.evaluation
+            else None,
         }
 
 
@@ -80,6 +82,7 @@ def run(
     test_split: float = 0.15,
     test_per_class: int | None = None,
     keep_duplicates_together: Keep = "near",
+    classes: Sequence[str] | None = None,
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
     **label_options: Unpack[LabelOptions],
@@ -93,16 +96,16 @@ def run(
         recipe: What to train; by default what suits the images: pretrained features, training from scratch, or both
             where it is in doubt; with ``time_limit_s`` in the settings also fine-tuning. Validation loss selects.
         settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
-        sweep: Train these recipes, such as ``Grid()``, and continue with the one of the lowest validation loss;
-            ``output`` is then the sweep folder. See `housetrain.sweep`.
-        prepared: Where the arrays are kept; by default a folder in ``prepared/`` named after its settings.
+        sweep: Train these recipes (see `housetrain.sweep`) into ``output`` and continue with the best by validation.
+        prepared: Where the arrays are kept; by default a folder in ``prepared/``.
         seed: Seed of the split, any integer; the recipe has its own.
         validation_split: Share of the images for validation, in (0, 1).
-        test_split: Share of the images set aside for the test, in (0, 1).
+        test_split: Share of the images set aside for the test, in [0, 1); 0: validation only.
         test_per_class: Set aside exactly this many test images of each class instead.
         keep_duplicates_together: See `housetrain.split`.
+        classes: See `housetrain.split`.
         workers: Processes that read images; all cores by default.
-        callbacks: Follow the stages, such as `housetrain.ProgressBar`.
+        callbacks: Follow the stages.
         **label_options: Where the labels come from, if not from class folders: see `housetrain.scan`.
 
     Raises:
@@ -112,13 +115,12 @@ def run(
     from housetrain.data.output import refuse_inside
 
     request = _Request.of(recipe, settings, sweep)
-    for target in (output, prepared):
-        if target is not None:
-            refuse_inside(Path(folder), Path(target))
+    for target in [Path(given) for given in (output, prepared) if given is not None]:
+        refuse_inside(Path(folder), target)
     catalog, findings, manifest = look(
-        Path(folder), seed=seed, validation_split=validation_split, test_split=test_split, workers=workers,
+        Path(folder), seed=seed, validation_split=validation_split, test_split=test_split, classes=classes,
         test_per_class=test_per_class, keep_duplicates_together=keep_duplicates_together, callbacks=callbacks,
-        balance=request.recipe.balance, label_options=label_options,
+        balance=request.recipe.balance, workers=workers, label_options=label_options,
     )  # fmt: skip
     chosen = request.suited(catalog, Callbacks(callbacks))
     if not isinstance(chosen, Recipe):
@@ -273,7 +275,7 @@ def _finished(
     from housetrain.exports.bundle import export
     from housetrain.report.report import write_report
 
-    evaluation = evaluate(run, prepared=arrays, callbacks=callbacks)
+    evaluation = evaluate(run, prepared=arrays, callbacks=callbacks) if len(arrays.test) else None
     bundle = run.folder / "bundle"
     if not is_current(bundle, run):
         export(run, callbacks=callbacks)

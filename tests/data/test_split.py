@@ -56,6 +56,28 @@ def test_adding_and_removing_images_does_not_move_the_others() -> None:
     assert {f"{path[:4]}new-{path[4:]}": name for path, name in before.items()} == moved
 
 
+def test_the_classes_are_numbered_in_the_order_that_is_given() -> None:
+    images = folder({"Cat": 20, "Dog": 20})
+    ours, default = split(images, findings=(), classes=["Dog", "Cat"]), split(images, findings=())
+    assert (ours.classes, default.classes) == (("Dog", "Cat"), ("Cat", "Dog"))
+    assert places(ours) == places(default) and ours.fingerprint != default.fingerprint
+    assert SplitManifest.from_bytes(ours.to_bytes()) == ours
+    for wrong in (["Dog"], ["Dog", "Cat", "Emu"], ["Dog", "Cat", "Cat"]):
+        with pytest.raises(RecipeError, match=r"Expected: Cat, Dog.*--map"):
+            split(images, findings=(), classes=wrong)
+
+
+def test_without_a_test_split_every_image_is_in_train_or_validation() -> None:
+    images = folder({"a": 100, "b": 2})
+    counts = split(images, findings=(), test_split=0).counts()
+    assert counts["test"] == {"a": 0, "b": 0} and counts["validation"] == {"a": 15, "b": 1}
+    assert sum(counts["train"].values()) == 102 - 16
+    with pytest.raises(FolderError, match="too few for train, validation and test"):
+        split(images, findings=())
+    with pytest.raises(RecipeError, match="either test_per_class or a test_split of 0"):
+        split(images, findings=(), test_split=0, test_per_class=5)
+
+
 def test_another_share_of_test_does_not_move_validation() -> None:
     small, large = (places(split(folder({"a": 500, "b": 500}), findings=(), test_split=share)) for share in (0.1, 0.3))
     for name in ("validation",):

@@ -13,23 +13,18 @@ from housetrain.cli.label_options import Folder, source_of, with_label_options
 from housetrain.cli.options import (
     BALANCES,
     COLOR_MODES,
-    KEEPS,
     RESIZES,
     Balance,
     ColorMode,
     ImageSize,
     Json,
-    KeepTogether,
     Quiet,
     Resize,
-    SplitSeed,
-    TestPerClass,
-    TestSplit,
-    ValidationSplit,
     Workers,
     one_of,
 )
 from housetrain.cli.progress_bar import callbacks_for
+from housetrain.cli.split_options import split_options_from, with_split_options
 from housetrain.system.events import Callbacks
 
 app = typer.Typer()
@@ -136,6 +131,7 @@ def show(
 
 @app.command(epilog="Example:  housetrain prepare PetImages --image-size 50 --color-mode grayscale")
 @with_label_options
+@with_split_options
 def prepare(
     folder: Folder = None,
     *,
@@ -144,11 +140,7 @@ def prepare(
     resize: Resize = "stretch",
     output: Annotated[Path | None, typer.Option(help="Folder of the arrays; by default one in prepared/.")] = None,
     balance: Balance = "weights",
-    split_seed: SplitSeed = 0,
-    validation_split: ValidationSplit = 0.15,
-    test_split: TestSplit = 0.15,
-    test_per_class: TestPerClass = None,
-    keep_duplicates_together: KeepTogether = "near",
+    split_options: dict[str, Any],
     label_options: dict[str, Any],
     workers: Workers = None,
     json_: Json = False,
@@ -172,10 +164,8 @@ def prepare(
     )
     callbacks = callbacks_for(quiet=quiet)
     _, _, manifest = workflow.look(
-        folder, seed=split_seed, validation_split=validation_split, test_split=test_split,
-        test_per_class=test_per_class, balance=one_of("balance", balance, BALANCES), workers=workers,
-        keep_duplicates_together=one_of("keep_duplicates_together", keep_duplicates_together, KEEPS),
-        callbacks=callbacks, label_options=source,
+        folder, balance=one_of("balance", balance, BALANCES), workers=workers, callbacks=callbacks,
+        label_options=source, **split_options_from(split_options),
     )  # fmt: skip
     target = output or default_prepared_folder(manifest.root, spec, manifest)
     prepared = ht.prepare(manifest, target, spec=spec, workers=workers, callbacks=callbacks)

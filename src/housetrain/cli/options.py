@@ -31,22 +31,6 @@ PreparedOption = Annotated[
     Path | None, typer.Option("--prepared", help="Folder of the run's arrays; by default where they are found.")
 ]
 Output = Annotated[Path | None, typer.Option(help="Run folder; by default a new folder in runs/.")]
-SplitSeed = Annotated[int, typer.Option("--split-seed", help="Random seed of the train/validation/test split.")]
-ValidationSplit = Annotated[float, typer.Option(help="Fraction of the images used for validation.", min=0.0, max=0.9)]
-TestSplit = Annotated[float, typer.Option(help="Fraction of the images held out for the test.", min=0.0, max=0.9)]
-TestPerClass = Annotated[
-    int | None,
-    typer.Option(help="Hold out exactly this many test images per class instead.", min=1),
-]
-KEEPS = ("near", "exact", "none")
-KeepTogether = Annotated[
-    str,
-    typer.Option(
-        "--keep-duplicates-together",
-        help="Which images are never divided between train, validation and test: near-duplicates, exact ones, or none.",
-        metavar="near|exact|none",
-    ),
-]
 Balance = Annotated[
     str | None,
     typer.Option(

@@ -9,26 +9,20 @@ import typer
 
 from housetrain.cli.label_options import Folder, source_of, with_label_options
 from housetrain.cli.options import (
-    KEEPS,
     Halving,
     Json,
-    KeepTogether,
     Model,
     Output,
     Quiet,
     RecipeFile,
     Set,
-    SplitSeed,
-    TestPerClass,
-    TestSplit,
-    ValidationSplit,
     Workers,
-    one_of,
     plan_from,
     recipe_from,
     recipe_options,
     settings_from,
 )
+from housetrain.cli.split_options import split_options_from, with_split_options
 
 app = typer.Typer()
 
@@ -36,6 +30,7 @@ app = typer.Typer()
 @app.command(epilog="Examples:  housetrain run PetImages  ·  housetrain run PetImages --model cnn --time-limit 10m")
 @with_label_options
 @recipe_options()
+@with_split_options
 def run(
     folder: Folder = None,
     *,
@@ -47,11 +42,7 @@ def run(
     halving: Halving = False,
     output: Output = None,
     prepared: Annotated[Path | None, typer.Option(help="Folder of the arrays; by default one in prepared/.")] = None,
-    split_seed: SplitSeed = 0,
-    validation_split: ValidationSplit = 0.15,
-    test_split: TestSplit = 0.15,
-    test_per_class: TestPerClass = None,
-    keep_duplicates_together: KeepTogether = "near",
+    split_options: dict[str, Any],
     label_options: dict[str, Any],
     workers: Workers = None,
     json_: Json = False,
@@ -62,7 +53,7 @@ def run(
     Rerun the same command to resume after an interruption.
     """
     from housetrain import workflow
-    from housetrain.cli import terminal
+    from housetrain.cli import results, terminal
     from housetrain.cli.progress_bar import callbacks_for
 
     folder, source = source_of(folder, label_options)
@@ -75,12 +66,10 @@ def run(
     else:
         chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
     outcome = workflow.run(
-        folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, seed=split_seed,
-        validation_split=validation_split, test_split=test_split, test_per_class=test_per_class, workers=workers,
-        keep_duplicates_together=one_of("keep_duplicates_together", keep_duplicates_together, KEEPS),
-        callbacks=callbacks_for(quiet=quiet), **source,
+        folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, workers=workers,
+        callbacks=callbacks_for(quiet=quiet), **split_options_from(split_options), **source,
     )  # fmt: skip
     if json_:
         terminal.print_json(outcome.to_json())
     else:
-        terminal.outcome(outcome)
+        results.outcome(outcome)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.runs import RunRow
     from housetrain.training.run import Run
-    from housetrain.workflow import Outcome
 
 _MOST_CLASSES = 20  # named in one line
 _LONGEST_WORD = 36  # a longer one, such as a path, is broken
@@ -45,7 +44,8 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-def _plain(value: float | None) -> str:
+def loss_text(value: float | None) -> str:
+    """Return a loss with four digits; empty where there is none."""
     return "" if value is None else f"{value:.4f}"
 
 
@@ -156,55 +156,6 @@ def prepared(found: Prepared) -> None:
     out(f"Next     housetrain train {quoted(found.folder)} --model cnn")
 
 
-def outcome(found: Outcome) -> None:
-    """Print the test result of `housetrain run` and the paths of its outputs."""
-    if found.leaderboard is not None:
-        leaderboard(found.leaderboard)
-    if found.stages:
-        columns = ("stage", "seconds", "val_loss", "val_accuracy", "gain", "")
-        rows = [
-            (
-                row.name,
-                f"{row.seconds:.0f}",
-                f"{row.val_loss:.4f}",
-                format_percent(row.val_accuracy),
-                f"{row.gain:+.4f} ± {row.gain_error:.4f}" if number else "",
-                "selected" if row.best else "",
-            )
-            for number, row in enumerate(found.stages)
-        ]
-        table("", columns, rows, right=columns[1:5])
-    out("")
-    out(found.evaluation.summary())
-    if crossed := (found.run.result or {}).get("cross_validation"):
-        from housetrain.training.cross_validation import describe
-
-        out(f"{describe(crossed)}.")
-    out("")
-    if board := found.leaderboard:
-        out(f"Chosen   {board.best.name}, by validation loss: {found.run.folder}")
-        _sweep_places(board)
-    out(f"Report   {found.report}")
-    out(f"Model    {found.bundle}")
-    out(f"Next     housetrain predict {quoted(found.run.folder)} PHOTO.jpg")
-    out(f"         housetrain board {quoted(found.run.folder)}")
-
-
-def sweep_result(board: Leaderboard) -> None:
-    """Print the leaderboard of a sweep and the paths of its outputs."""
-    leaderboard(board)
-    out("")
-    _sweep_places(board)
-    if board.ranked:
-        out(f"Next     housetrain evaluate {quoted(board.best_run.folder)}")
-        out(f"         housetrain board {quoted(board.folder)}")
-
-
-def _sweep_places(board: Leaderboard) -> None:
-    out(f"Sweep    {board.folder}")
-    out(f"Page     {board.folder / 'leaderboard.html'}")
-
-
 def finetuned(before: Run, after: Run) -> None:
     """Print the validation loss before and after fine-tuning, and which of the two runs to test."""
     old, new = ((run.result or {}).get("val_loss", float("nan")) for run in (before, after))
@@ -257,7 +208,7 @@ def leaderboard(board: Leaderboard) -> None:
                 mark,
                 row.name,
                 row.state,
-                f"{_plain(row.val_loss)} {error}".strip(),
+                f"{loss_text(row.val_loss)} {error}".strip(),
                 accuracy,
                 f"{row.epochs}/{row.planned}",
                 "" if row.parameters is None else f"{row.parameters:,}",
@@ -295,7 +246,7 @@ def runs(rows: Sequence[RunRow]) -> None:
             row.name,
             row.model,
             row.state,
-            _plain(row.val_loss),
+            loss_text(row.val_loss),
             *("" if share is None else format_percent(share) for share in (row.val_accuracy, row.test_accuracy)),
             row.when,
             ", ".join(f"{name}={value}" for name, value in row.settings.items()),
@@ -309,7 +260,7 @@ def comparison(found: Comparison) -> None:
     """Print two runs side by side, then a summary."""
     table("", ("", found.first.name, found.second.name), found.rows(), right=(found.first.name, found.second.name))
     out("")
-    rows = [(epoch, _plain(first), _plain(second)) for epoch, first, second in found.curves()]
+    rows = [(epoch, loss_text(first), loss_text(second)) for epoch, first, second in found.curves()]
     columns = ("epoch", f"val_loss {found.first.name}", f"val_loss {found.second.name}")
     table("", columns, rows, right=columns)
     out("")

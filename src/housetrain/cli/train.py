@@ -52,7 +52,7 @@ def train(
     """Train one model on prepared images. Rerun the same command to resume after an interruption."""
     import housetrain as ht
     from housetrain import workflow
-    from housetrain.cli import terminal
+    from housetrain.cli import results, terminal
 
     arrays = ht.Prepared.open(prepared)
     chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
@@ -64,7 +64,7 @@ def train(
         terminal.print_run(trained)
         return
     terminal.out(f"Run      {trained.folder}")
-    terminal.out(f"Next     housetrain evaluate {terminal.quoted(trained.folder)}")
+    results.next_step(trained)
 
 
 @app.command(
@@ -100,7 +100,7 @@ def sweep(
     By default: 27 CNNs, dense 0,1,2 x nodes 32,64,128 x conv 1,2,3, 10 epochs each.
     """
     import housetrain as ht
-    from housetrain.cli import terminal
+    from housetrain.cli import results, terminal
     from housetrain.report.sweep_report import write_leaderboard
 
     axes = {"conv": conv, "nodes": nodes, "dense": dense}
@@ -113,7 +113,7 @@ def sweep(
     if json_:
         terminal.print_json({"sweep": str(board.folder), **board.to_json()})
     else:
-        terminal.sweep_result(board)
+        results.sweep_result(board)
 
 
 @app.command(epilog="Examples:  housetrain leaderboard sweeps/pets  ·  housetrain leaderboard sweeps/pets --live")

@@ -132,6 +132,7 @@ def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> 
     for name, value in complete_options().items():
         if options.get(name, value) != value:
             text = f"{options[name]:g}" if isinstance(options[name], float) else str(options[name])
+            text = digest(options[name])[:6] if name == "classes" else text
             details.append(text if name == "balance" else f"{name.replace('_', '-')}-{text}")
     if labels := options.get("labels"):
         details.append(f"labels-{digest(labels)[:6]}")

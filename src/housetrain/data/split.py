@@ -20,7 +20,7 @@ from housetrain.data.split_groups import Keep, duplicate_groups
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest, SplitName
 from housetrain.errors import FolderError, RecipeError
 from housetrain.images.input_spec import WHITE
-from housetrain.system.text import natural_key
+from housetrain.system.text import format_list, natural_key
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -40,6 +40,7 @@ class SplitOptions(TypedDict, total=False):
     test_per_class: int | None
     balance: Balance
     keep_duplicates_together: Keep
+    classes: Sequence[str] | None
 
 
 def split(
@@ -52,6 +53,7 @@ def split(
     test_per_class: int | None = None,
     balance: Balance = "weights",
     keep_duplicates_together: Keep = "near",
+    classes: Sequence[str] | None = None,
 ) -> SplitManifest:
     """Split a catalog into train, validation and test; nothing is written or moved.
 
@@ -64,13 +66,14 @@ def split(
         findings: What `check` returned; by default it is called. Images that a finding excludes are in no split.
         seed: Seed of the split, any integer.
         validation_split: Share of each class for validation, in (0, 1).
-        test_split: Share of each class for the test, in (0, 1). Not used with ``test_per_class``.
+        test_split: Share of each class for the test, in [0, 1). 0: validation only, as in many tutorials; a ready-made
+            test folder is kept. Not used with ``test_per_class``.
         test_per_class: Number of test images of each class instead of a share: those lowest in the hash order.
         balance: ``"weights"`` keeps all images and lets training weight the classes, ``"trim"`` trims the classes of
             train and validation (never of test) to the smallest one, ``"none"`` does neither.
         keep_duplicates_together: Which images are never divided between splits: ``"near"``-duplicates, or only
-            ``"exact"`` ones, of which one is used; ``"none"``: every file is used and split on its own, as in most
-            tutorials, and the test accuracy is optimistic.
+            ``"exact"`` ones, of which one is used; ``"none"``: every file is split on its own, as in most tutorials.
+        classes: All classes in the order of their numbers, such as ``["Dog", "Cat"]``; alphabetical by default.
 
     Raises:
         FolderError: Fewer than two classes, or a class with too few images; the message lists all.
@@ -81,6 +84,7 @@ def split(
     options = SplitOptions(
         seed=seed, validation_split=validation_split, test_split=test_split, test_per_class=test_per_class,
         balance=balance, keep_duplicates_together=keep_duplicates_together,
+        classes=None if classes is None else list(classes),
     )  # fmt: skip
     _check_options(options)
     found = check(catalog) if findings is None else findings
@@ -88,23 +92,40 @@ def split(
         found = [finding for finding in found if finding.kind != "exact-duplicate"]
     left_out = _left_out(catalog, found)
     images = [image for image in catalog.usable if image.path not in left_out]
-    _check_classes(catalog, images)
+    _check_classes(catalog, images, least=len(SPLITS) if test_split else len(SPLITS) - 1)
     groups = duplicate_groups(catalog, keep_duplicates_together)
     rows = _rows(images, groups, options=options, ready_made=catalog.ready_made)
-    classes = sorted({row.label for row in rows}, key=natural_key)
-    _check_rows(rows, classes, ready_made=catalog.ready_made)
+    names = _in_order({row.label for row in rows}, classes)
+    _check_rows(rows, names, ready_made=catalog.ready_made, has_test=test_split > 0)
     if balance == "trim":
         rows = _trim(rows, seed=seed, left_out=left_out)
     excluded = [LeftOut(one.path, one.label, left_out[one.path]) for one in catalog.images if one.path in left_out]
     # Only the default findings follow from the catalog; with others the rows must be compared instead.
     recorded = _recorded(catalog, options) | {"catalog": catalog.fingerprint if findings is None else ""}
-    return SplitManifest.of_rows(catalog.root, classes, rows=rows, left_out=excluded, options=recorded)
+    return SplitManifest.of_rows(catalog.root, names, rows=rows, left_out=excluded, options=recorded)
+
+
+_NEWER_DEFAULTS: tuple[tuple[str, Any], ...] = (("keep_duplicates_together", "near"), ("classes", None))
+
+
+def _in_order(labels: set[str], classes: Sequence[str] | None) -> list[str]:
+    """Return the labels in the order of ``classes``."""
+    if classes is None:
+        return sorted(labels, key=natural_key)
+    if len(classes) != len(set(classes)) or set(classes) != labels:
+        raise RecipeError(
+            "The class order does not name each class once",
+            expected=", ".join(sorted(labels, key=natural_key)),
+            do="name all classes; to drop or merge some, use a class map (--map)",
+            classes=", ".join(classes),
+        )
+    return list(classes)
 
 
 def _recorded(catalog: Catalog, options: SplitOptions) -> dict[str, Any]:
     """Return what the manifest says of how the images were split; newer options only where they are not the default."""
     return {
-        **{name: value for name, value in options.items() if (name, value) != ("keep_duplicates_together", "near")},
+        **{name: value for name, value in options.items() if (name, value) not in _NEWER_DEFAULTS},
         "ready_made": catalog.ready_made,
         **({"labels": catalog.label_source} if catalog.label_source else {}),
         **({"white": catalog.white} if catalog.white != WHITE else {}),
@@ -160,10 +181,12 @@ def _check_options(options: SplitOptions) -> None:
         options["validation_split"], options["test_split"], options["test_per_class"],
     )  # fmt: skip
     problems = []
-    if not (0 < validation_split < 1 and 0 < test_split < 1 and validation_split + test_split < 1):
-        problems.append("validation_split and test_split above 0, with a sum below 1")
+    if not (0 < validation_split < 1 and 0 <= test_split < 1 and validation_split + test_split < 1):
+        problems.append("validation_split above 0 and test_split of at least 0, with a sum below 1")
     if per_class is not None and per_class < 1:
         problems.append("test_per_class of at least 1")
+    if per_class is not None and test_split == 0:
+        problems.append("either test_per_class or a test_split of 0")
     if options["balance"] not in get_args(Balance):
         problems.append(f"balance one of {', '.join(get_args(Balance))}")
     if options["keep_duplicates_together"] not in get_args(Keep):
@@ -183,14 +206,15 @@ def _left_out(catalog: Catalog, findings: Iterable[Finding]) -> dict[str, str]:
     return reasons
 
 
-def _check_classes(catalog: Catalog, images: Sequence[ImageRecord]) -> None:
+def _check_classes(catalog: Catalog, images: Sequence[ImageRecord], *, least: int) -> None:
+    needed = format_list(SPLITS[:least], limit=least)
     counts = Counter(image.label for image in images)
     names = sorted({*catalog.classes, *catalog.empty_classes, *counts}, key=natural_key)
     problems = [f"class {name!r} has no usable image" for name in names if not counts[name]]
     problems += [
-        f"class {name!r} has only {counts[name]} usable, too few for train, validation and test"
+        f"class {name!r} has only {counts[name]} usable, too few for {needed}"
         for name in names
-        if 0 < counts[name] < len(SPLITS)
+        if 0 < counts[name] < least
     ]
     if len(names) < 2:
         problems.insert(0, f"there is one class, {names[0]!r}" if names else "there is no class")
@@ -198,17 +222,17 @@ def _check_classes(catalog: Catalog, images: Sequence[ImageRecord]) -> None:
         raise _unusable(problems, catalog.root)
 
 
-def _check_rows(rows: Sequence[Row], classes: Sequence[str], *, ready_made: bool) -> None:
+def _check_rows(rows: Sequence[Row], classes: Sequence[str], *, ready_made: bool, has_test: bool) -> None:
     counts = Counter((row.label, row.split) for row in rows)
     # A ready-made test folder may lack a class on purpose; training is impossible without train and validation.
-    needed = SPLITS[:2] if ready_made else SPLITS
+    needed = SPLITS if has_test and not ready_made else SPLITS[:2]
     problems = [
         f"class {label!r} has too few different images: none is left for {name}"
         for label in classes
         for name in needed
         if not counts[label, name]
     ]
-    if ready_made and not any(row.split == "test" for row in rows):
+    if ready_made and has_test and not any(row.split == "test" for row in rows):
         problems.append("no image is left for test")
     if problems:
         raise _unusable(problems, None)

@@ -25,6 +25,11 @@ from housetrain.system.regular_files import read_bytes
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 FILE_NAME = "split.json"
+NO_TEST = (
+    "No test split was set aside: validation only. The validation images also chose the epoch and the model, so their "
+    "accuracy is optimistic"
+)
+"""What every page and table says of a run without test images."""
 _FORMAT = 1  # raised when the same catalog would be split differently, or the layout of the file changes
 
 
@@ -82,7 +87,7 @@ class SplitManifest:
 
     Attributes:
         root: The folder of images.
-        classes: Names of the classes, sorted; a label's index is its place here.
+        classes: Names of the classes, sorted unless an order was given; a label's index is its place here.
         rows: Train, then validation, then test; inside a split ordered by content hash, which mixes the classes.
         left_out: Images in no split, with the reason, ordered by path.
         options: seed, validation, test, test_per_class, balance, ready_made, and the catalog's fingerprint; labels

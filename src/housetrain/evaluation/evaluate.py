@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import CorruptError, DataError, DiskFull, IncompleteError, ModelError, RecipeError, SourceChanged
 from housetrain.evaluation import metrics
 from housetrain.evaluation.evaluation import Baseline, ClassScores, Evaluation, ImageResult, Opening
@@ -155,7 +156,7 @@ def evaluate(
     Raises:
         IncompleteError: The run is not finished, or its prepared images are missing.
         SourceChanged: The prepared images are no longer those the run was trained on.
-        DataError: The test split is empty.
+        DataError: No test split was set aside.
         ModelError: The model does not load or does not return probabilities.
         CorruptError: The run holds links, which could lead elsewhere what is written.
         DiskFull: The result cannot be kept.
@@ -185,9 +186,8 @@ def _evaluate_split(run: Run, prepared: Prepared | None, *, again: bool, callbac
         return kept
     if len(prepared.test.labels) == 0:
         raise DataError(
-            "The test split is empty",
-            expected="at least one test image",
-            do="prepare with test above 0, then train and evaluate",
+            NO_TEST,
+            do="test on other labeled images (--on FOLDER), or prepare with a test split and train again",
             prepared=str(prepared.folder),
         )
     with Predictor.load(run) as predictor:  # before the opening is recorded: the model may not load

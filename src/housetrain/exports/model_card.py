@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import install_command
 from housetrain.images.input_spec import WHITE, InputSpec
 from housetrain.inference.formats import format_named
@@ -38,6 +39,8 @@ def write(name: str, about: dict[str, Any]) -> str:
 
 def _quality(about: dict[str, Any]) -> str:
     test = about["metrics"]["test"]
+    if not any(about["counts"]["test"].values()):
+        return f"{NO_TEST}."
     if not (test and test.get("accuracy_interval")):
         return "Not tested yet: run `housetrain evaluate`, then export again."
     low, high = test["accuracy_interval"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import one_line
 from housetrain.system.text import format_count, format_interval, format_list, format_percent
 from housetrain.training.overfitting import overfitting_text
@@ -42,7 +43,11 @@ def limits(
         left_out: Images left out.
         history: One mapping per epoch.
     """
-    found = [_NOT_TESTED] if evaluation is None else _limits_of_test(evaluation)
+    if evaluation is None:
+        no_test = bool(counts.get("test")) and not any(counts["test"].values())
+        found = [("Validation only", f"{NO_TEST}.") if no_test else _NOT_TESTED]
+    else:
+        found = _limits_of_test(evaluation)
     sizes = {name: total for name, total in counts.get("train", {}).items() if total}
     if sizes and max(sizes.values()) >= 2 * min(sizes.values()):
         most, least = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError
 from housetrain.evaluation.elsewhere import Elsewhere
 from housetrain.evaluation.evaluate import FOLDER
@@ -162,6 +163,7 @@ def _context(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) 
         "classes": run.classes,
         "evaluation": evaluation,
         "result": run.result or {},
+        "no_test": "" if split.of("test") else NO_TEST,
         "state": run.state,
         "limits": limits(evaluation, split.counts(), findings=kinds, left_out=len(split.left_out), history=history),
         "test": _test_section(evaluation, album) if evaluation else None,

@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import HousetrainError
 from housetrain.report.page import write_page
 from housetrain.report.plots import sweep_plots as plots
@@ -95,6 +96,8 @@ def _why(board: Leaderboard, row: Row | None) -> str:
         reason = f"The selected model has the lowest validation loss of the {len(board.ranked)} models."
     else:
         reason = f"The model was selected by hand: it ranks {row.rank} of {len(board.ranked)} by validation loss."
+    if not board.best_run.split.of("test"):
+        return f"{reason} {NO_TEST}."
     return f"{reason} The test split did not influence the selection; only this model was tested."
 
 

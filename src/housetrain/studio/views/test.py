@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from housetrain.data.prepare import Prepared
+from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import HousetrainError
 from housetrain.evaluation.evaluate import OPENINGS
 from housetrain.evaluation.evaluation import Evaluation, ImageResult
@@ -71,6 +72,10 @@ def _load(folder: str, when: str) -> Evaluation:
 def _offer(run: Run) -> None:
     openings = store.read_lines(run.folder / OPENINGS)
     images = len(run.split.of("test"))
+    if not images:
+        command = f"housetrain evaluate {run.name} --on FOLDER"
+        widgets.empty("Validation only", f"{NO_TEST}. To test on other images: {command}", icon="lock_open")
+        return
     widgets.empty(
         f"{images:,} test images",
         "Testing repeatedly and keeping the best result overestimates accuracy, so each opening is counted.",
