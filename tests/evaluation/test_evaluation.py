@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,37 +12,12 @@ from made_up_results import made_up, quick, random_evaluation
 
 from housetrain.errors import CorruptError, IncompleteError
 from housetrain.evaluation.evaluate import evaluate_probabilities
-from housetrain.evaluation.evaluation import MISTAKES, ClassScores, Evaluation, Opening
+from housetrain.evaluation.evaluation import MISTAKES, Evaluation, Opening
+from housetrain.inference.decision import UNDECIDED, Decision
+from housetrain.models.outputs import at_temperature
 from housetrain.system import store
 
 HOSTILE = ("<script>", 'a"b,c', "line\nfeed", "re\rturn", "caf\udce9", "'; drop --")
-
-
-# ------------------------------------------------------------------------------------------------- scores
-def test_scores_follow_from_three_counts() -> None:
-    scores = ClassScores.of(6, support=10, predicted=8)
-    assert (scores.precision, scores.recall, scores.f1) == (0.75, 0.6, pytest.approx(2 * 0.75 * 0.6 / 1.35))
-    assert scores.recall_interval is not None and scores.recall_interval == pytest.approx((0.3127, 0.8318), abs=1e-4)
-    assert ClassScores.from_json(json.loads(json.dumps(dataclasses.asdict(scores)))) == scores
-    missed = ClassScores.of(0, support=10, predicted=0)
-    assert (missed.precision, missed.recall, missed.f1) == (None, 0.0, 0.0)
-    absent = ClassScores.of(0, support=0, predicted=0)
-    assert {*dataclasses.asdict(absent).values()} == {0, None}
-    assert ClassScores.from_json(dataclasses.asdict(absent)) == absent
-
-
-def test_a_score_without_a_denominator_is_none_and_plain_json() -> None:
-    result = quick([0, 0, 1], [[0.9, 0.1, 0], [0.8, 0.2, 0], [0.7, 0.3, 0]], ("a", "b", "c"))
-    assert result.per_class["b"].precision is None and result.per_class["b"].recall == 0.0
-    assert result.per_class["c"].f1 is None and result.per_class["c"].f1_interval is None
-    json.dumps(result.to_json(), allow_nan=False)
-    assert result.macro_recall == 0.5
-
-
-def test_means_leave_out_a_class_that_never_occurs() -> None:
-    result = made_up(80, 20, classes=("cat", "dog", "absent"))
-    assert result.macro_recall == result.macro_f1 == pytest.approx(0.8)
-    assert result.per_class["absent"].support == 0 and result.confusion[2] == (0, 0, 0)
 
 
 # ------------------------------------------------------------------------------------------------- sentences
@@ -152,3 +126,23 @@ def test_a_result_below_what_validation_promised_says_so() -> None:
     assert "Lower than" not in level.summary()
     old = dataclasses.replace(made_up(70, 30), opening=Opening(1, 1, "m", "d", "now"))
     assert "Lower than" not in old.summary(), "nothing is known of its validation"
+
+
+def test_the_calibration_before_is_that_of_the_probabilities_at_temperature_1() -> None:
+    random = np.random.default_rng(0)
+    raw = random.dirichlet((0.3, 0.3, 0.3), 300)
+    labels = [int(random.integers(3)) if random.random() < 0.4 else int(row.argmax()) for row in raw]
+    scaled = dataclasses.replace(
+        quick(labels, at_temperature(raw, 2.5).tolist(), ("a", "b", "c")), decision=Decision(temperature=2.5)
+    )
+    plain = quick(labels, raw.tolist(), ("a", "b", "c"))
+    assert plain.calibration_before is None
+    assert scaled.calibration_before is not None
+    assert scaled.calibration_before.ece == pytest.approx(plain.ece, abs=1e-4)
+    assert scaled.to_json()["calibration_before"]["ece"] > scaled.to_json()["calibration"]["ece"]
+
+
+def test_a_result_of_an_earlier_version_has_temperature_1() -> None:
+    value = quick([0, 1], [[0.9, 0.1], [0.2, 0.8]], ("a", "b")).to_json()
+    del value["decision"], value["calibration_before"]
+    assert Evaluation.from_json(value, rows=()).decision == UNDECIDED

@@ -214,6 +214,26 @@ def test_an_export_killed_at_any_moment_leaves_the_old_bundle_or_the_new(digits:
     assert [path.name for path in bundle.parent.iterdir()] == [bundle.name], "leftovers are cleared by the next export"
 
 
+def test_the_run_the_bundle_and_the_test_agree_on_every_probability(digits: Any, tmp_path: Path) -> None:
+    """The temperature is applied in one place, found from the same files, and is part of the bundle."""
+    run = ht.Run.open(shutil.copytree(digits.run.folder, tmp_path / "run", ignore=lambda *_: ["bundle"]))
+    tested = ht.evaluate(run, prepared=digits.prepared, again=True)
+    own = ht.Predictor.load(run)
+    exported = ht.Predictor.load(ht.export(run, tmp_path / "bundle").folder)
+    assert tested.decision == own.decision == exported.decision
+    assert tested.decision.temperature != 1 and tested.decision.images == len(digits.prepared.validation)
+    images = np.asarray(digits.prepared.test.images[:32])
+    expected = [row.probabilities for row in tested.rows[:32]]
+    for predictor in (own, exported):
+        np.testing.assert_allclose(predictor.probabilities(images), expected, atol=2e-5)
+    about = json.loads((tmp_path / "bundle" / "bundle.json").read_bytes())
+    del about["decision"]
+    store.write_json_atomic(tmp_path / "bundle" / "bundle.json", about)
+    store.write_manifest(tmp_path / "bundle")
+    old = ht.Predictor.load(tmp_path / "bundle")
+    assert old.decision.temperature == 1 and not old.predict(images[0]).unsure, "a bundle of an earlier version"
+
+
 # ------------------------------------------------------------------------------------------------- the README
 def test_a_bundle_works_wherever_it_is_moved(bundle: Path, digits: Any, tmp_path: Path) -> None:
     moved = tmp_path / "a folder with ünïcode and 'quotes'"

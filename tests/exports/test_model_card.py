@@ -57,6 +57,9 @@ def test_the_card_names_classes_quality_and_input(color_mode: str, converted: st
         "keras": "3",
     }
     card = model_card.write("pets", about)
+    assert "temperature" not in card and "1 / 1.5" in model_card.write(
+        "pets", {**about, "decision": {"temperature": 1.5}}
+    )
     assert "Classes: Cat, Dog." in card and "Not tested yet" in card and "24x32" in card
     assert converted in card and "ImageOps.pad(photo, (32, 24)" in card and "1 - probabilities[0]" in card
     tested = {**about, "metrics": {"test": {"accuracy": 0.9, "n": 300, "accuracy_interval": (0.86, 0.93)}}}

@@ -28,6 +28,7 @@ from housetrain.images.input_spec import InputSpec
 from housetrain.inference import predictor as predicting
 from housetrain.inference.predictor import Prediction, Predictor
 from housetrain.inference.verify import Seen
+from housetrain.models.outputs import at_temperature
 
 SPEC = InputSpec(height=4, width=4, color_mode="grayscale")
 CLASSES = ("ant", "bee", "cow")
@@ -360,7 +361,8 @@ def test_probabilities_are_those_of_plain_keras_by_name(which: str, request: pyt
     given = predictor.probabilities(images)
     if len(predictor.classes) == 2:
         plain = np.concatenate([1 - plain, plain], axis=1)  # one sigmoid is the second name by alphabet
-    np.testing.assert_allclose(given, plain, atol=1e-6)
+    expected = at_temperature(plain, predictor.decision.temperature)
+    np.testing.assert_allclose(given, expected, atol=1e-6)
     assert predictor.classes == trained.prepared.classes
 
 

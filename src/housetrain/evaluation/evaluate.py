@@ -107,7 +107,6 @@ def _scored(
     return Evaluation(
         classes=tuple(classes),
         confusion=tuple(tuple(map(int, row)) for row in confusion),
-        accuracy_interval=metrics.wilson(int(hits.sum()), n),
         loss=metrics.log_loss(true, given),
         auc=metrics.roc_auc(true, given),
         baseline=Baseline(classes[majority], int(support[majority]) / n),
@@ -193,7 +192,7 @@ def _evaluate_split(run: Run, prepared: Prepared | None, *, again: bool, callbac
     with Predictor.load(run) as predictor:  # before the opening is recorded: the model may not load
         opening = _record_opening(run, model_sha256, prepared)
         result = _evaluate_images(predictor, prepared, Callbacks(callbacks))
-    result = replace(result, opening=opening)
+    result = replace(result, opening=opening, decision=predictor.decision)
     result.save(run.folder / FOLDER)
     return result
 

@@ -27,6 +27,7 @@ from housetrain.evaluation.elsewhere import Elsewhere, Shift, WithoutCopies
 from housetrain.evaluation.evaluate import evaluate_probabilities
 from housetrain.evaluation.evaluation import Evaluation
 from housetrain.evaluation.shift import MOST, Measures, joined, measure, shifts
+from housetrain.models.outputs import at_temperature
 from housetrain.system import store
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import refuse_links
@@ -106,10 +107,10 @@ def evaluate_on(
         exact_copies=exact,
         near_copies=near,
         without_copies=_without(result, {*exact, *(near or ())}),
-        shift=_shift(run, tested, callbacks),
+        shift=_shift(run, tested, predictor.decision.temperature, callbacks),
         class_map=dict(class_map.names),
     )
-    result = replace(result, elsewhere=about)
+    result = replace(result, elsewhere=about, decision=predictor.decision)
     result.save(run.folder / FOLDER / about.name)
     return result
 
@@ -226,7 +227,7 @@ def _without(result: Evaluation, copies: set[str]) -> WithoutCopies | None:
 
 
 # ------------------------------------------------------------------------------------------------- shift
-def _shift(run: Run, tested: _Tested, callbacks: Sequence[Callback]) -> tuple[Shift, ...]:
+def _shift(run: Run, tested: _Tested, temperature: float, callbacks: Sequence[Callback]) -> tuple[Shift, ...]:
     """Return how the tested images differ from the training images; empty where those are gone."""
     trained, validation = _training_inputs(run)
     if not len(trained) or not len(validation):
@@ -235,12 +236,12 @@ def _shift(run: Run, tested: _Tested, callbacks: Sequence[Callback]) -> tuple[Sh
         measure(trained),
         measure(validation),
         tested.measures[:: max(1, len(tested.images) // MOST)],
-        _others(run, tested, callbacks),
+        _others(run, tested, temperature, callbacks),
     )
 
 
 def _others(
-    run: Run, tested: _Tested, callbacks: Sequence[Callback]
+    run: Run, tested: _Tested, temperature: float, callbacks: Sequence[Callback]
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Return the properties that are not measured on model inputs: the size of the files' images, the confidence."""
     from housetrain.data.catalog import records_of
@@ -254,7 +255,8 @@ def _others(
     kept = run.validation_probabilities(len(split.of("validation")))
     if kept is not None and kept.shape[1] == tested.probabilities.shape[1]:  # classes merged by a map: not comparable
         others["confidence"] = tuple(  # type: ignore[assignment]
-            np.asarray(values.max(axis=1), np.float64) for values in (kept, tested.probabilities)
+            np.asarray(values.max(axis=1), np.float64)
+            for values in (at_temperature(kept, temperature), tested.probabilities)
         )
     return others
 

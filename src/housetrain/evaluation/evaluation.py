@@ -18,8 +18,12 @@ from housetrain.errors import CorruptError, IncompleteError, one_line
 from housetrain.evaluation import balance, metrics
 from housetrain.evaluation.calibration import Calibration, calibration
 from housetrain.evaluation.elsewhere import Elsewhere
-from housetrain.evaluation.metrics import CalibrationBin, Interval
+from housetrain.evaluation.metrics import CalibrationBin
 from housetrain.evaluation.opening import Opening as Opening
+from housetrain.evaluation.scores import ClassScores as ClassScores
+from housetrain.evaluation.scores import Scores
+from housetrain.inference.decision import UNDECIDED, Decision
+from housetrain.models.outputs import at_temperature
 from housetrain.system import json_types, store
 from housetrain.system.csv_rows import read_rows, write_row
 from housetrain.system.notebook import html_table
@@ -28,8 +32,8 @@ from housetrain.system.text import format_interval, format_percent
 MISTAKES = 60
 """So many of the most confident mistakes are kept in ``evaluation.json``; all predictions are in the CSV file."""
 _DERIVED = (
-    "n", "correct", "accuracy", "ece", "beats_baseline", "macro_f1", "macro_f1_interval", "macro_recall",
-    "macro_recall_interval", "imbalanced",
+    "n", "correct", "accuracy", "accuracy_interval", "ece", "beats_baseline", "macro_f1", "macro_f1_interval",
+    "macro_recall", "macro_recall_interval", "imbalanced",
 )  # fmt: skip
 
 
@@ -60,54 +64,6 @@ class ImageResult:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassScores:
-    """Precision, recall and F1 of one class. A score without a denominator is ``None``.
-
-    Attributes:
-        support: Test images of the class.
-        predicted: Test images predicted as this class.
-        hits: Images that are both (true positives).
-        precision: Share of the images predicted as this class that belong to it.
-        recall: Share of the images of this class that are predicted as it.
-        f1: Harmonic mean of the two.
-        precision_interval: 95 % Wilson interval of ``precision``.
-        recall_interval: 95 % Wilson interval of ``recall``.
-        f1_interval: 95 % interval of ``f1`` (see `housetrain.evaluation.metrics.f1_interval`).
-    """
-
-    support: int
-    predicted: int
-    hits: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    precision_interval: Interval | None
-    recall_interval: Interval | None
-    f1_interval: Interval | None
-
-    @classmethod
-    def of(cls, hits: int, *, support: int, predicted: int) -> ClassScores:
-        """Return the scores that follow from three counts."""
-        return cls(
-            support=support,
-            predicted=predicted,
-            hits=hits,
-            precision=hits / predicted if predicted else None,
-            recall=hits / support if support else None,
-            f1=2 * hits / (support + predicted) if support + predicted else None,
-            precision_interval=metrics.wilson(hits, predicted) if predicted else None,
-            recall_interval=metrics.wilson(hits, support) if support else None,
-            f1_interval=metrics.f1_interval(hits, support - hits, predicted - hits),
-        )
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ClassScores:
-        """Return the scores that ``dataclasses.asdict`` converted."""
-        intervals = ("precision_interval", "recall_interval", "f1_interval")
-        return cls(**{**value, **{name: metrics.pair(value[name]) for name in intervals}})
-
-
-@dataclass(frozen=True, slots=True)
 class Baseline:
     """The majority-class baseline: always predict the most frequent class of the test images.
 
@@ -124,13 +80,12 @@ class Baseline:
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation:
+class Evaluation(Scores):
     """The test result of a model, with its uncertainty. JSON-plain except for ``rows``, which are a CSV file.
 
     Attributes:
         classes: Class names, in the order of ``confusion`` and of all probabilities.
         confusion: (C, C) counts: row = true class, column = predicted class.
-        accuracy_interval: 95 % Wilson interval of ``accuracy``.
         loss: Log loss (mean negative log probability of the true class); comparable with the run's ``val_loss``
             when that has no label smoothing and no class weights.
         auc: Area under the ROC curve (two classes), or its macro mean one-vs-rest; ``None`` with one class only.
@@ -141,11 +96,11 @@ class Evaluation:
         rows: All predictions, in the order of the test split.
         opening: When the test split was opened; ``None`` for numbers that do not belong to a run.
         elsewhere: What is known of images that are not the test split of the run, else ``None``.
+        decision: How the probabilities became predictions; they are those at its temperature.
     """
 
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    accuracy_interval: Interval
     loss: float
     auc: float | None
     baseline: Baseline
@@ -155,6 +110,7 @@ class Evaluation:
     rows: tuple[ImageResult, ...] = field(repr=False)
     opening: Opening | None = None
     elsewhere: Elsewhere | None = None
+    decision: Decision = UNDECIDED
 
     def __repr__(self) -> str:
         where = f", on {self.elsewhere.folder!r}" if self.elsewhere else ""
@@ -165,21 +121,6 @@ class Evaluation:
         columns = ("support", "precision", "recall", "f1")
         rows = [[name, *(getattr(one, column) for column in columns)] for name, one in self.per_class.items()]
         return html_table(self.summary(), ["class", *columns], rows)
-
-    @property
-    def n(self) -> int:
-        """Number of test images."""
-        return sum(map(sum, self.confusion))
-
-    @property
-    def correct(self) -> int:
-        """Number of test images that are classified correctly."""
-        return sum(row[index] for index, row in enumerate(self.confusion))
-
-    @property
-    def accuracy(self) -> float:
-        """``correct / n``, in [0, 1]."""
-        return self.correct / self.n
 
     @property
     def ece(self) -> float:
@@ -198,10 +139,14 @@ class Evaluation:
         stated = np.array([row.probability for row in self.rows], dtype=np.float64)
         return calibration(stated, np.array([row.correct for row in self.rows], dtype=bool))
 
-    @property
-    def imbalanced(self) -> bool:
-        """Whether the classes differ so much in size that accuracy alone says little: by more than 2 to 1."""
-        return balance.imbalanced(scores.support for scores in self.per_class.values())
+    @cached_property
+    def calibration_before(self) -> Calibration | None:
+        """The same without the temperature; ``None`` where that is 1."""
+        if self.decision.temperature == 1:
+            return None
+        given = np.array([row.probabilities for row in self.rows], dtype=np.float64)
+        stated = at_temperature(given, 1 / self.decision.temperature).max(axis=1)
+        return calibration(stated, np.array([row.correct for row in self.rows], dtype=bool))
 
     @cached_property
     def beats_baseline(self) -> bool:
@@ -214,30 +159,6 @@ class Evaluation:
         if self.imbalanced:
             return balance.chance_of_balanced_accuracy(self.confusion) <= balance.LEVEL
         return self.accuracy_interval[0] > self.baseline.accuracy
-
-    @property
-    def macro_f1(self) -> float:
-        """Mean F1 over the classes that occur."""
-        scores = [scores.f1 for scores in self.per_class.values() if scores.f1 is not None]
-        return sum(scores) / len(scores)
-
-    @property
-    def macro_recall(self) -> float:
-        """Mean recall over the classes that occur: the balanced accuracy."""
-        scores = [scores.recall for scores in self.per_class.values() if scores.recall is not None]
-        return sum(scores) / len(scores)
-
-    @property
-    def macro_f1_interval(self) -> Interval:
-        """95 % interval of ``macro_f1``; conservative."""
-        found = [(one.f1, one.f1_interval) for one in self.per_class.values()]
-        return balance.mean_interval([(f1, given) for f1, given in found if f1 is not None and given], shared=True)
-
-    @property
-    def macro_recall_interval(self) -> Interval:
-        """95 % interval of ``macro_recall``."""
-        found = [(one.recall, one.recall_interval) for one in self.per_class.values()]
-        return balance.mean_interval([(recall, given) for recall, given in found if recall is not None and given])
 
     def details(self) -> str:
         """Return what stands beside the accuracy: counts, interval, baseline, and a warning where there is one."""
@@ -281,6 +202,8 @@ class Evaluation:
             "opening": asdict(self.opening) if self.opening else None,
             "elsewhere": self.elsewhere.to_json() if self.elsewhere else None,
             "calibration": asdict(self.calibration),
+            "calibration_before": asdict(self.calibration_before) if self.calibration_before else None,
+            "decision": self.decision.to_json(),
             "mistakes": [asdict(one) for one in self.mistakes],
         }
         return value
@@ -298,7 +221,6 @@ class Evaluation:
         return cls(
             classes=tuple(value["classes"]),
             confusion=tuple(tuple(row) for row in value["confusion"]),
-            accuracy_interval=(float(value["accuracy_interval"][0]), float(value["accuracy_interval"][1])),
             loss=value["loss"],
             auc=value["auc"],
             baseline=Baseline(**value["baseline"]),
@@ -308,6 +230,7 @@ class Evaluation:
             rows=tuple(rows),
             opening=Opening(**value["opening"]) if value["opening"] else None,
             elsewhere=Elsewhere.from_json(value["elsewhere"]) if value.get("elsewhere") else None,
+            decision=Decision.from_json(value.get("decision", {})),
         )
 
     def save(self, folder: Path | str) -> Path:

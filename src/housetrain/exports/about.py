@@ -13,8 +13,9 @@ from typing import Any
 
 from housetrain.errors import CorruptError, IncompleteError
 from housetrain.exports.parity import Parity
-from housetrain.inference import abstain, verify
+from housetrain.inference import verify
 from housetrain.inference.formats import FORMATS
+from housetrain.inference.model_folder import decision_of
 from housetrain.system import json_text, store
 from housetrain.training.run import Run
 
@@ -58,7 +59,7 @@ def about_run(
         "decoder": run.input_json.get("decoder"),
         "counts": run.split.counts(),
         "golden": golden,
-        "abstain": _abstain(run),
+        "decision": decision_of(run.folder, run.classes, run.split).to_json(),
         "run": {"name": run.name, "complete": run.complete, "model_sha256": run.model_sha256},
         "parity": {name: _reproducible(row) for name, row in parity.items()},
         "left_out": dict(left_out),
@@ -72,7 +73,9 @@ def is_current(bundle: Path, run: Run) -> bool:
     """
     try:
         store.verify_folder(bundle)
-        about = store.read_object(bundle / verify.ABOUT, "housetrain", "run", "metrics", "models", "left_out")
+        about = store.read_object(
+            bundle / verify.ABOUT, "housetrain", "run", "metrics", "models", "left_out", "decision"
+        )
         named = {entry["format"] for entry in about["models"]} | about["left_out"].keys()
         return bool(
             about["housetrain"] == version("housetrain")
@@ -114,10 +117,3 @@ def _test_metrics(run: Run) -> dict[str, Any] | None:
     if not isinstance(kept, dict) or (kept.get("opening") or {}).get("model_sha256") != run.model_sha256:
         return None
     return {name: kept[name] for name in _METRICS if name in kept}
-
-
-def _abstain(run: Run) -> dict[str, Any] | None:
-    """Return the threshold of `abstain`, from the model's outputs for the validation images."""
-    labels = [run.classes.index(row.label) for row in run.split.of("validation")]
-    given = run.validation_probabilities(len(labels))
-    return None if given is None else abstain.threshold(labels, given)

@@ -31,7 +31,8 @@ def write(name: str, about: dict[str, Any]) -> str:
     ]
     if formats[0].check is not None:
         parts.append(_with_housetrain(name, formats[0]))
-    parts.append(_without_housetrain(name, formats[0], spec, len(about["classes"])))
+    temperature = float(about.get("decision", {}).get("temperature", 1.0))
+    parts.append(_without_housetrain(name, formats[0], spec, len(about["classes"]), temperature))
     parts.append(_contents(formats))
     parts.append(f"Made with housetrain {about['housetrain']} and Keras {about['keras']}.\n")
     return "\n".join(parts)
@@ -71,7 +72,7 @@ Both expect this folder, `{name}`, and `photo.jpg` in the current folder. For ma
 """
 
 
-def _without_housetrain(name: str, file_format: ModelFormat, spec: InputSpec, classes: int) -> str:
+def _without_housetrain(name: str, file_format: ModelFormat, spec: InputSpec, classes: int, temperature: float) -> str:
     imports, code = file_format.snippet
     mode = "L" if spec.color_mode == "grayscale" else "RGB"
     size = f"({spec.width}, {spec.height})"
@@ -85,6 +86,10 @@ def _without_housetrain(name: str, file_format: ModelFormat, spec: InputSpec, cl
         "probabilities = [1 - probabilities[0], probabilities[0]]  # one output: the probability of the second class"
         if classes == 2
         else "",
+        f"powers = np.asarray(probabilities) ** (1 / {temperature})  # the temperature found on validation images"
+        if temperature != 1
+        else "",
+        "probabilities = powers / powers.sum()" if temperature != 1 else "",
         "best = int(np.argmax(probabilities))",
         'print(classes[best], f"{probabilities[best]:.1%}")',
     ]

@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from housetrain.data.split_manifest import SplitManifest
-from housetrain.errors import CorruptError, DecodeError, IncompleteError, ModelError
+from housetrain.errors import CorruptError, DecodeError, HousetrainError, IncompleteError, ModelError
 from housetrain.images.decode import PIXELS
 from housetrain.images.input_spec import InputSpec
 from housetrain.inference import verify
-from housetrain.inference.engine import Engine
+from housetrain.inference.decision import UNDECIDED, Decision, decide
+from housetrain.inference.engine import Engine, Probabilities
 from housetrain.inference.formats import keras as keras_format
+from housetrain.models.outputs import class_probabilities
 from housetrain.system import store
+from housetrain.system.arrays import load_npy
 from housetrain.system.regular_files import read_bytes
 
 MODEL_FILE = "model.keras"
 """The model in a run folder: the weights of the best epoch."""
+_OUTPUTS = "validation.npy"  # its outputs for the validation images
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +45,7 @@ class OpenedModel(NamedTuple):
         spec: Its input.
         classes: Class names, in the order of the engine's columns.
         seen: Which images it was made with.
+        decision: How its probabilities become predictions.
         about: What is known of it: recipe, metrics, versions.
     """
 
@@ -48,6 +53,7 @@ class OpenedModel(NamedTuple):
     spec: InputSpec
     classes: tuple[str, ...]
     seen: verify.Seen
+    decision: Decision
     about: dict[str, Any]
 
 
@@ -99,6 +105,28 @@ def model_file(run_folder: Path) -> Path:
     return path
 
 
+def validation_probabilities(run_folder: Path, *, classes: int, images: int) -> Probabilities | None:
+    """Return a run's probabilities for its validation images as the model gave them, float32 (``images``, classes).
+
+    ``None`` where the run did not keep them, or kept them for another number of images.
+    """
+    try:
+        outputs = load_npy(run_folder / _OUTPUTS)
+        return class_probabilities(outputs, classes) if len(outputs) == images else None
+    except (OSError, ValueError, TypeError, EOFError, HousetrainError):
+        return None
+
+
+def decision_of(run_folder: Path, classes: tuple[str, ...], split: SplitManifest) -> Decision:
+    """Return how the probabilities of a run become predictions: what its validation images say."""
+    rows = split.of("validation")
+    given = validation_probabilities(run_folder, classes=len(classes), images=len(rows))
+    if given is None or split.classes != classes:
+        return UNDECIDED
+    place = {label: number for number, label in enumerate(classes)}
+    return decide([place[row.label] for row in rows], given)
+
+
 def _is_current(bundle: Path, run_folder: Path) -> bool:
     """Return whether the bundle in a run holds the run's current model: training may have continued since."""
     if not (bundle / store.MANIFEST).is_file():
@@ -130,7 +158,7 @@ def _of_checked_bundle(folder: Path, engine: str | None) -> OpenedModel:
     )
     verify.check_golden(loaded, contents.golden, tolerance=entry.tolerance)
     _warn_if_pixels_differ(about)
-    return OpenedModel(loaded, spec, classes, contents.seen, {**about, "engine": entry.format})
+    return OpenedModel(loaded, spec, classes, contents.seen, contents.decision, {**about, "engine": entry.format})
 
 
 def _of_run(folder: Path, engine: str | None) -> OpenedModel:
@@ -163,7 +191,8 @@ def _of_run(folder: Path, engine: str | None) -> OpenedModel:
         "decoder": model.get("decoder"),
     }
     _warn_if_pixels_differ(about)
-    return OpenedModel(loaded, spec, classes, verify.Seen.of(SplitManifest.load(folder)), about)
+    split = SplitManifest.load(folder)
+    return OpenedModel(loaded, spec, classes, verify.Seen.of(split), decision_of(folder, classes, split), about)
 
 
 def _warn_if_pixels_differ(about: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from housetrain.data.class_map import ClassMap, MapLike
 from housetrain.errors import DecodeError, ModelError, RecipeError
 from housetrain.images.input_spec import InputSpec
+from housetrain.inference.decision import UNDECIDED, Decision
 from housetrain.inference.engine import (
     Engine,
     Images,
@@ -33,7 +34,7 @@ from housetrain.inference.model_folder import HasFolder, open_model
 from housetrain.inference.prediction import Prediction
 from housetrain.inference.verify import Seen
 from housetrain.inference.vote import predict_sequences, sequence_key
-from housetrain.models.outputs import class_probabilities
+from housetrain.models.outputs import at_temperature, class_probabilities
 from housetrain.system.process_pool import Failed
 
 BATCH = 64
@@ -104,6 +105,7 @@ class Predictor:
         spec: The model's input.
         classes: Class names, in the order of the engine's columns.
         seen: Which images the model was made with.
+        decision: How probabilities become predictions; by default they stay as they are, and none is unsure.
         about: What is known of the model: recipe, metrics, versions.
     """
 
@@ -114,13 +116,14 @@ class Predictor:
         *,
         classes: Sequence[str],
         seen: Seen | None = None,
+        decision: Decision = UNDECIDED,
         about: dict[str, Any] | None = None,
     ) -> None:
         self.engine = engine
         self.spec = spec
         self.classes = tuple(classes)
         self.about = dict(about or {})
-        self.threshold = float((self.about.get("abstain") or {}).get("threshold") or 0.0)
+        self.decision = decision
         self._seen = seen or Seen({})
         self._model_classes = self.classes
         self._columns: NDArray[np.float32] | None = None  # from those to `classes`
@@ -144,7 +147,8 @@ class Predictor:
             MissingExtra: The library that runs this kind of model is not installed.
         """
         opened = open_model(path, engine=engine)
-        return cls(opened.engine, opened.spec, classes=opened.classes, seen=opened.seen, about=opened.about)
+        engine_, spec, classes, seen, decision, about = opened
+        return cls(engine_, spec, classes=classes, seen=seen, decision=decision, about=about)
 
     def mapped(self, class_map: ClassMap) -> Predictor:
         """Return a predictor of the same model for renamed, merged or dropped classes.
@@ -168,13 +172,18 @@ class Predictor:
                 "The map leaves fewer than two classes of the model", expected="two or more", classes=", ".join(classes)
             )
         about = {**self.about, "class_map": dict(class_map.names)}
-        mapped = Predictor(self.engine, self.spec, classes=classes, seen=self._seen, about=about)
+        mapped = Predictor(
+            self.engine, self.spec, classes=classes, seen=self._seen, decision=self.decision, about=about
+        )
         mapped._model_classes, mapped._columns = self.classes, class_map.columns(self.classes)
         return mapped
 
     def _outputs(self, raw: Probabilities) -> tuple[Probabilities, Probabilities]:
-        """Return the probability of every class, and of all kept classes together, (N, classes) and (N,)."""
-        given = class_probabilities(raw, len(self._model_classes))
+        """Return the probability of every class, and of all kept classes together, (N, classes) and (N,).
+
+        The only place where the temperature is applied.
+        """
+        given = at_temperature(class_probabilities(raw, len(self._model_classes)), self.decision.temperature)
         if self._columns is None:
             return given, np.ones(len(given), np.float32)
         kept = given @ self._columns
@@ -321,6 +330,6 @@ class Predictor:
             best, second = float(values[places[0]]), float(values[places[1]])
             listed = tuple((self.classes[place], float(values[place])) for place in places[:top])
             seen = None if prefix is None else self._seen.split_of(prefix)
-            unsure = bool(best * share < self.threshold or best * share < 1 - share)
+            unsure = bool(best * share < self.decision.threshold or best * share < 1 - share)
             found.append(Prediction(name, self.classes[places[0]], best, listed, best - second, seen, unsure=unsure))
         return found

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from housetrain.data.split_manifest import SPLITS
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError, MissingExtra, ModelError
 from housetrain.images.input_spec import InputSpec
+from housetrain.inference.decision import Decision
 from housetrain.inference.engine import Engine, Images, Precision, Probabilities
 from housetrain.inference.formats import FORMATS
 from housetrain.inference.model_format import ModelFormat
@@ -41,15 +42,11 @@ _MAX_ARRAY_BYTES = 256 << 20  # 64 color images of 1,024 pixels a side; 33 milli
 _AGAIN = "export the run again"
 
 
-class _Abstain(TypedDict, total=False):
-    threshold: float
-
-
 class _About(TypedDict, total=False):
     """What readers use of ``bundle.json`` besides the models and the input spec."""
 
     spec: dict[str, Any]
-    abstain: _Abstain | None
+    decision: Decision
     decoder: dict[str, str] | None
 
 
@@ -137,6 +134,7 @@ class Contents:
     Attributes:
         about: The value of ``bundle.json``.
         spec: The model's input.
+        decision: How its probabilities become predictions; one without effect in a bundle that says nothing of it.
         golden: Images with the expected probabilities.
         seen: Which images the model was made with.
         entry: The model that was chosen.
@@ -145,6 +143,7 @@ class Contents:
 
     about: dict[str, Any]
     spec: InputSpec
+    decision: Decision
     golden: Golden
     seen: Seen
     entry: ModelEntry
@@ -173,6 +172,7 @@ def read_bundle(folder: Path, *, engine: str | None = None) -> Contents:
     try:
         entries = [ModelEntry.from_json(value) for value in about["models"]]
         spec = InputSpec.from_json(about["spec"])
+        decision = Decision.from_json(about.get("decision", {}))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, HousetrainError) as error:
         raise CorruptError(
             f"{ABOUT} does not describe the bundle's model and its input", do=_AGAIN, path=str(folder)
@@ -191,7 +191,7 @@ def read_bundle(folder: Path, *, engine: str | None = None) -> Contents:
         path = folder / name
         if not path.is_file() or path.stat().st_size != size or store.file_sha256(path) != sha256:
             raise _changed(name, folder)
-    return Contents(about, spec, golden, seen, *chosen)
+    return Contents(about, spec, decision, golden, seen, *chosen)
 
 
 def choose(entries: Sequence[ModelEntry], engine: str | None = None) -> tuple[ModelEntry, ModelFormat]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import RecipeError
+from housetrain.inference.decision import UNDECIDED
 from housetrain.inference.prediction import Prediction
 from housetrain.models.outputs import SMALLEST_PROBABILITY
 
@@ -72,8 +73,8 @@ def predict_sequences(
     """
     own = predictor.predict_many(images, top=None, **options)
     with closing(own):
-        threshold = getattr(predictor, "threshold", 0.0)
-        yield from voted(own, predictor.classes, rule=vote_by, threshold=threshold, top=top)
+        decision = getattr(predictor, "decision", UNDECIDED)
+        yield from voted(own, predictor.classes, rule=vote_by, threshold=decision.threshold, top=top)
 
 
 def voted(

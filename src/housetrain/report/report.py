@@ -206,7 +206,12 @@ def _test_section(evaluation: Evaluation, album: Album) -> dict[str, Any]:
         "more_pairs": max(0, len(matrix.pairs) - 10),
         "hidden_classes": matrix.left_out,
         "reliability": calibration.draw_reliability(reliability),
-        "reliability_text": calibration.describe_calibration(reliability, evaluation.calibration),
+        "reliability_text": calibration.describe_calibration(
+            reliability,
+            evaluation.calibration,
+            before=evaluation.calibration_before,
+            temperature=evaluation.decision.temperature,
+        ),
         "confidence": calibration.draw_confidence(
             calibration.confidence_table(evaluation.rows, classes=len(evaluation.classes))
         ),

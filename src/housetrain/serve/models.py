@@ -83,7 +83,7 @@ class ServedModel:
             "classes": list(self.predictor.classes),
             "input": spec.to_json(),
             "engine": self.predictor.engine.name,
-            "threshold": self.predictor.threshold,
+            "threshold": self.predictor.decision.threshold,
             "model_sha256": about.get("model_sha256") or (about.get("run") or {}).get("model_sha256"),
             "loaded": self.loaded,
         }

@@ -235,14 +235,9 @@ class Run:
 
         ``None`` where the run did not keep them, or kept them for another number of images.
         """
-        from housetrain.models.outputs import class_probabilities
-        from housetrain.system.arrays import load_npy
+        from housetrain.inference.model_folder import validation_probabilities
 
-        try:
-            outputs = load_npy(self.folder / "validation.npy")
-            return class_probabilities(outputs, len(self.classes)) if len(outputs) == images else None
-        except (OSError, ValueError, EOFError, HousetrainError):
-            return None
+        return validation_probabilities(self.folder, classes=len(self.classes), images=images)
 
     @property
     def checkpoints(self) -> Path:

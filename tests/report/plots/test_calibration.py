@@ -43,6 +43,14 @@ def test_the_description_says_in_which_direction_the_confidence_is_off() -> None
             calibration.reliability_table(result.bins, classes=2), result.calibration
         )
 
+    result = made_up(900, 100, sure=0.9)
+    scaled = calibration.describe_calibration(
+        calibration.reliability_table(result.bins, classes=2),
+        result.calibration,
+        before=made_up(900, 100, sure=0.99).calibration,
+        temperature=1.8341,
+    )
+    assert "temperature 1.83" in scaled and "Without it the error is 9.0 %" in scaled
     assert describe(0.95, 800).endswith("The model is overconfident.")
     assert describe(0.8, 950).endswith("The model is underconfident.")
     assert "mean confidence 90.0 %, accuracy 90.0 %" in describe(0.9, 900) and "by chance" in describe(0.9, 900)

@@ -69,13 +69,28 @@ def reliability_table(bins: Sequence[CalibrationBin], *, classes: int) -> Reliab
     )
 
 
-def describe_calibration(table: Reliability, found: Calibration) -> str:
-    """Return whether the probabilities are shown to be miscalibrated, with the numbers."""
+def describe_calibration(
+    table: Reliability, found: Calibration, *, before: Calibration | None = None, temperature: float = 1.0
+) -> str:
+    """Return whether the probabilities are shown to be miscalibrated, with the numbers.
+
+    Args:
+        table: The reliability diagram.
+        found: The calibration error.
+        before: That of the same predictions without the temperature.
+        temperature: Of the probabilities.
+    """
     text = (
         f"Expected calibration error {format_percent(found.ece)}; corrected for chance "
         f"{format_percent(found.corrected)} (95 % interval {format_interval(found.interval)}); mean confidence "
         f"{format_percent(table.confidence)}, accuracy {format_percent(table.accuracy)}."
     )
+    if before is not None:
+        text += (
+            f" The probabilities are scaled with the temperature {temperature:.3g}, found on validation images. "
+            f"Without it the error is {format_percent(before.ece)}; corrected for chance "
+            f"{format_percent(before.corrected)} (95 % interval {format_interval(before.interval)})."
+        )
     gap = table.confidence - table.accuracy
     if not found.deviates:
         return f"{text} A perfectly calibrated model could have this error by chance."

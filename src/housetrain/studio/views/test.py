@@ -238,7 +238,9 @@ def _calibration(found: Evaluation) -> None:
         )
         table = calibration.reliability_table(found.bins, classes=len(found.classes))
         plot.show(calibration.draw_reliability(table), key="calibration")
-        st.caption(calibration.describe_calibration(table, found.calibration))
+        before, temperature = found.calibration_before, found.decision.temperature
+        text = calibration.describe_calibration(table, found.calibration, before=before, temperature=temperature)
+        st.caption(plain(text))
     with two:
         widgets.section("Metrics")
         rows = [

@@ -1,0 +1,117 @@
+"""The scores that follow from a confusion matrix: of each class, and of all together.
+
+In: counts. Out: `ClassScores`, and the properties that `Evaluation` inherits. It does not know images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from housetrain.evaluation import balance, metrics
+from housetrain.evaluation.metrics import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """Precision, recall and F1 of one class. A score without a denominator is ``None``.
+
+    Attributes:
+        support: Test images of the class.
+        predicted: Test images predicted as this class.
+        hits: Images that are both (true positives).
+        precision: Share of the images predicted as this class that belong to it.
+        recall: Share of the images of this class that are predicted as it.
+        f1: Harmonic mean of the two.
+        precision_interval: 95 % Wilson interval of ``precision``.
+        recall_interval: 95 % Wilson interval of ``recall``.
+        f1_interval: 95 % interval of ``f1`` (see `housetrain.evaluation.metrics.f1_interval`).
+    """
+
+    support: int
+    predicted: int
+    hits: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    precision_interval: Interval | None
+    recall_interval: Interval | None
+    f1_interval: Interval | None
+
+    @classmethod
+    def of(cls, hits: int, *, support: int, predicted: int) -> ClassScores:
+        """Return the scores that follow from three counts."""
+        return cls(
+            support=support,
+            predicted=predicted,
+            hits=hits,
+            precision=hits / predicted if predicted else None,
+            recall=hits / support if support else None,
+            f1=2 * hits / (support + predicted) if support + predicted else None,
+            precision_interval=metrics.wilson(hits, predicted) if predicted else None,
+            recall_interval=metrics.wilson(hits, support) if support else None,
+            f1_interval=metrics.f1_interval(hits, support - hits, predicted - hits),
+        )
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ClassScores:
+        """Return the scores that ``dataclasses.asdict`` converted."""
+        intervals = ("precision_interval", "recall_interval", "f1_interval")
+        return cls(**{**value, **{name: metrics.pair(value[name]) for name in intervals}})
+
+
+class Scores:
+    """What follows from the counts of a test."""
+
+    confusion: tuple[tuple[int, ...], ...]
+    per_class: dict[str, ClassScores]
+
+    @property
+    def n(self) -> int:
+        """Number of test images."""
+        return sum(map(sum, self.confusion))
+
+    @property
+    def correct(self) -> int:
+        """Number of test images that are classified correctly."""
+        return sum(row[index] for index, row in enumerate(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        """``correct / n``, in [0, 1]."""
+        return self.correct / self.n
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """95 % Wilson interval of ``accuracy``."""
+        return metrics.wilson(self.correct, self.n)
+
+    @property
+    def imbalanced(self) -> bool:
+        """Whether the classes differ so much in size that accuracy alone says little: by more than 2 to 1."""
+        return balance.imbalanced(scores.support for scores in self.per_class.values())
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 over the classes that occur."""
+        scores = [scores.f1 for scores in self.per_class.values() if scores.f1 is not None]
+        return sum(scores) / len(scores)
+
+    @property
+    def macro_recall(self) -> float:
+        """Mean recall over the classes that occur: the balanced accuracy."""
+        scores = [scores.recall for scores in self.per_class.values() if scores.recall is not None]
+        return sum(scores) / len(scores)
+
+    @property
+    def macro_f1_interval(self) -> Interval:
+        """95 % interval of ``macro_f1``; conservative."""
+        found = [(one.f1, one.f1_interval) for one in self.per_class.values()]
+        return balance.mean_interval([(f1, given) for f1, given in found if f1 is not None and given], shared=True)
+
+    @property
+    def macro_recall_interval(self) -> Interval:
+        """95 % interval of ``macro_recall``."""
+        found = [(one.recall, one.recall_interval) for one in self.per_class.values()]
+        return balance.mean_interval([(recall, given) for recall, given in found if recall is not None and given])
