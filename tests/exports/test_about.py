@@ -9,6 +9,7 @@ from typing import Any
 
 import housetrain as ht
 from housetrain.exports.about import is_current
+from housetrain.system.text import format_percent
 
 
 def test_the_test_result_is_there_once_the_run_is_tested(digits: Any, tmp_path: Path) -> None:
@@ -23,7 +24,7 @@ def test_the_test_result_is_there_once_the_run_is_tested(digits: Any, tmp_path: 
     kept = json.loads((after / "bundle.json").read_bytes())["metrics"]["test"]
     assert kept["accuracy"] == evaluation.accuracy and kept["n"] == evaluation.n
     assert kept["accuracy_interval"] == list(evaluation.accuracy_interval)
-    assert f"{evaluation.accuracy:.1%}" in (after / "README.md").read_text()
+    assert format_percent(evaluation.accuracy) in (after / "README.md").read_text()
     assert json.loads((digits.run.folder / "recipe.json").read_bytes()) == digits.run.recipe_json
 
 

@@ -53,6 +53,7 @@ def test_the_card_names_classes_quality_and_input(color_mode: str, converted: st
         "spec": InputSpec(height=24, width=32, color_mode=color_mode, resize="pad").to_json(),
         "classes": ["Cat", "Dog"],
         "metrics": {"test": None},
+        "counts": {"test": {"Cat": 3, "Dog": 4}},
         "housetrain": "1",
         "keras": "3",
     }

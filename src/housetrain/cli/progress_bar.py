@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from housetrain.errors import one_line
 from housetrain.system.events import TITLES, Callback, Stage, State
 from housetrain.system.progress_file import PROGRESS_FILE, ProgressFile
-from housetrain.system.text import format_duration
+from housetrain.system.text import format_count, format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,11 +100,12 @@ class ProgressBar(Callback):
     def _begin_training(self, facts: Mapping[str, Any]) -> None:
         first = facts.get("first_epoch", 1)
         if "epochs" in facts:
-            plan = f"{facts['epochs']} epochs of {facts['steps_per_epoch']} steps"
+            plan = f"{format_count(facts['epochs'], 'epoch')} of {format_count(facts['steps_per_epoch'], 'step')}"
         else:
-            plan = f"logistic regression with up to {facts['steps']} regularization strengths"
+            plan = f"logistic regression with up to {format_count(facts['steps'], 'regularization strength')}"
+        sizes = f"{format_count(facts['parameters'], 'parameter')}, {format_count(facts['images'], 'image')}"
         self._print(
-            f"Training {facts['name']}: {facts['parameters']:,} parameters, {facts['images']:,} images, {plan}, "
+            f"Training {facts['name']}: {sizes}, {plan}, "
             f"{facts['precision']}{f', resuming with epoch {first}' if first > 1 else ''}"
         )
         if weights := facts["weights"]:
@@ -113,9 +114,9 @@ class ProgressBar(Callback):
 
     def _end_training(self, result: Mapping[str, Any]) -> None:
         if "epochs_run" in result:
-            work, best = f"{result['epochs_run']} epochs", f"epoch {result['best_epoch']}"
+            work, best = format_count(result["epochs_run"], "epoch"), f"epoch {result['best_epoch']}"
         else:
-            work, best = f"{result['steps_run']} regularization strengths", f"l2 {result['l2']:g}"
+            work, best = format_count(result["steps_run"], "regularization strength"), f"l2 {result['l2']:g}"
         self._print(
             f"Trained {work} in {format_duration(result['seconds'])} ({result['reason']}): best is {best}, "
             f"val_loss {_number(result['val_loss'])}, val_accuracy {_number(result['val_accuracy'])}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.errors import one_line
-from housetrain.system.text import format_percent
+from housetrain.system.text import format_count, format_percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,7 +133,7 @@ def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
     listed = ", ".join(f"{label} {count:,}" for label, count in list(counts.items())[:_MOST_CLASSES])
     if len(counts) > _MOST_CLASSES:
         listed += f" and {len(counts) - _MOST_CLASSES:,} more classes"
-    out(f"{len(catalog.images):,} images, {sum(counts.values()):,} usable: {listed}")
+    out(f"{format_count(len(catalog.images), 'image')}, {sum(counts.values()):,} usable: {listed}")
     if catalog.ignored:
         out("Ignored: " + ", ".join(f"{count} {name}" for name, count in catalog.ignored.items()))
     if not found:
@@ -293,7 +293,7 @@ def parity(table_: Sequence[Parity]) -> None:
     columns = [*COLUMNS, ""] if any(marks) else list(COLUMNS)
     table("", columns, [row[: len(columns)] for row in drawn], right=COLUMNS[1:])
     if table_:
-        out(f"Compared on {table_[0].images:,} {table_[0].kind} images.")
+        out(f"Compared on {format_count(table_[0].images, f'{table_[0].kind} image')}.")
 
 
 def settings(listed: Sequence[Setting]) -> None:

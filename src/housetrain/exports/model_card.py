@@ -13,6 +13,7 @@ from housetrain.errors import install_command
 from housetrain.images.input_spec import WHITE, InputSpec
 from housetrain.inference.formats import format_named
 from housetrain.inference.model_format import ModelFormat
+from housetrain.system.text import format_count, format_interval, format_percent
 
 
 def write(name: str, about: dict[str, Any]) -> str:
@@ -45,9 +46,9 @@ def _quality(about: dict[str, Any]) -> str:
     if not (test and test.get("accuracy_interval")):
         return "Not tested yet: run `housetrain evaluate`, then export again."
     low, high = test["accuracy_interval"]
-    return (
-        f"Test accuracy {test['accuracy']:.1%} on {test['n']:,} unseen images (95 % interval {low:.1%} to {high:.1%})."
-    )
+    images = format_count(test["n"], "unseen image")
+    interval = format_interval((low, high))
+    return f"Test accuracy {format_percent(test['accuracy'])} on {images} (95 % interval {interval})."
 
 
 def _with_housetrain(name: str, file_format: ModelFormat) -> str:

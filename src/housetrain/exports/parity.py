@@ -23,6 +23,7 @@ from housetrain.inference.engine import (
     run_in_batches,
 )
 from housetrain.models.outputs import class_probabilities
+from housetrain.system.text import format_percent
 
 IMAGES = 512
 """Largest number of validation images compared, spread evenly over the classes."""
@@ -97,13 +98,13 @@ class Parity:
             difference, agreement, loss = LIMITS[self.precision]
             raise ModelError(
                 f"The {self.format} {self.precision} model differs too much from the Keras model",
-                expected=f"probabilities within {difference:g}, the same class for {agreement:.1%} of the images, "
-                f"accuracy at most {loss:.1%} lower",
+                expected=f"probabilities within {difference:g}, the same class for {format_percent(agreement)} of the "
+                f"images, accuracy at most {format_percent(loss)} lower",
                 do="choose another precision",
                 difference=f"{self.difference:.3g}",
-                agreement=f"{self.agreement:.1%}",
-                accuracy=None if self.accuracy is None else f"{self.accuracy:.1%}",
-                keras=None if self.keras_accuracy is None else f"{self.keras_accuracy:.1%}",
+                agreement=format_percent(self.agreement),
+                accuracy=None if self.accuracy is None else format_percent(self.accuracy),
+                keras=None if self.keras_accuracy is None else format_percent(self.keras_accuracy),
             )
         return self
 
@@ -197,8 +198,8 @@ def rows(table: Sequence[Parity]) -> list[list[str]]:
             f"{row.ms:.2f}",
             f"{row.images_per_s:,.0f}",
             f"{row.difference:.1e}",
-            f"{row.agreement:.1%}",
-            "" if row.accuracy is None else f"{row.accuracy:.1%}",
+            format_percent(row.agreement),
+            "" if row.accuracy is None else format_percent(row.accuracy),
         ]
         for row in table
     ]

@@ -97,7 +97,7 @@ class BatchResult:
         """Return one line for people."""
         kept = f", {self.kept:,} from an earlier call" if self.kept else ""
         failed = f", {self.failed:,} could not be read" if self.failed else ""
-        text = f"{self.rows:,} images in {self.path}{kept}{failed} ({self.images_per_s:,.0f} images/s)"
+        text = f"{format_count(self.rows, 'image')} in {self.path}{kept}{failed} ({self.images_per_s:,.0f} images/s)"
         return f"{text}\n{counts_text(self.counts, self.unsure)}" if self.counts else text
 
 

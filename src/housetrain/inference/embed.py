@@ -27,6 +27,7 @@ from housetrain.models.recipe import Recipe
 from housetrain.system import files
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.process_pool import Failed
+from housetrain.system.text import format_count
 
 _SAMPLE = 4  # images on which the engine is compared with Keras
 _BATCH = 32  # decoded images that are handed over at a time
@@ -75,7 +76,7 @@ class Embedded:
         failed = f", {len(self.failed):,} could not be read" if self.failed else ""
         where = f" in {self.file}" if self.file else ""
         count, width = self.features.shape
-        return f"{count:,} images with {width:,} features each{where}{failed}"
+        return f"{format_count(count, 'image')} with {format_count(width, 'feature')} each{where}{failed}"
 
 
 def embed(

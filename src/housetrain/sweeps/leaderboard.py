@@ -21,7 +21,7 @@ from housetrain.sweeps.results import COLUMNS, FINISHED, Row, TrialGroup, TrialR
 from housetrain.sweeps.trial import Trial
 from housetrain.system.csv_rows import write_row
 from housetrain.system.notebook import html_table
-from housetrain.system.text import format_percent
+from housetrain.system.text import format_count, format_percent
 from housetrain.training.history import number_of
 from housetrain.training.run import Run
 
@@ -327,7 +327,7 @@ def _sentences(board: Leaderboard) -> Iterable[str]:
     yield from _warnings(board)
     if board.epochs_saved and board.search != "grid":
         planned = sum(row.planned for row in board.rows if row.state in FINISHED)
-        yield f"Early stopping of weaker trials saved {board.epochs_saved} of {planned} epochs."
+        yield f"Early stopping of weaker trials saved {board.epochs_saved} of {format_count(planned, 'epoch')}."
 
 
 def _warnings(board: Leaderboard) -> Iterable[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import streamlit as st
 
@@ -17,6 +17,7 @@ from housetrain.studio.views import Page
 from housetrain.studio.widgets import plain, readable
 from housetrain.system import store
 from housetrain.system.files import inside
+from housetrain.system.text import format_percent
 from housetrain.training.run import Run
 
 PAGE = Page("Export", icon="package_2", position=60)
@@ -109,7 +110,7 @@ def _compared(engine: str, one: dict[str, Any], size: int) -> dict[str, Any]:
     """Return a row of the parity table as the page shows it."""
 
     def percent(name: str) -> str:
-        return "–" if one.get(name) is None else f"{one[name]:.1%}"
+        return format_percent(cast("float | None", one.get(name)))
 
     return {
         "format": f"{engine} {one.get('precision', '')}",
@@ -202,7 +203,7 @@ def _parity(about: dict[str, Any]) -> None:
             "format": f"{entry['format']} {entry['precision']}",
             "verified on": f"{about.get('golden', 'validation')} images",
             "tolerance": f"{float(entry['tolerance']):.0e}",
-            "same prediction as Keras": f"{parity[entry['format']]['agreement']:.1%}"
+            "same prediction as Keras": format_percent(parity[entry["format"]]["agreement"])
             if entry["format"] in parity
             else "",
             "made with": f"Keras {plain(about.get('keras', '?'))}".replace("\\", ""),
