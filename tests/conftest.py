@@ -15,7 +15,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a background job; what the tests start would be deaf, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["folders", "handmade_runs", "small_run", "trained_models"]
+pytest_plugins = ["fake_ray", "folders", "handmade_runs", "small_run", "trained_models"]
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -24,7 +24,7 @@ from housetrain.training.precision import auto_precision
 PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "tensorboard", "numpy",
     "opencv-python-headless", "simplejpeg", "pillow", "scikit-learn", "openvino", "onnxruntime", "optuna",
-    "streamlit", "pillow-heif",
+    "streamlit", "ray", "mlflow-skinny", "pillow-heif",
 )  # fmt: skip
 BACKENDS = ("tensorflow", "jax", "torch")
 _INSTRUCTIONS = (

@@ -19,6 +19,7 @@ from housetrain.data.prepare import Prepared
 from housetrain.models.recipe import Recipe
 from housetrain.sweeps.driver import sweep
 from housetrain.sweeps.executors import Executor, InProcess, Outcome, Processes, worker_environment
+from housetrain.sweeps.ray_executor import RayExecutor
 from housetrain.system import store
 from housetrain.system.events import Callback
 from housetrain.training.run import Run
@@ -26,12 +27,18 @@ from housetrain.training.run import Run
 EXECUTORS: dict[str, Callable[[Path], Executor]] = {
     "in-process": lambda folder: InProcess(),
     "processes": lambda folder: Processes(2, logs=folder, trials=2),
+    "ray": lambda folder: RayExecutor(),
+    "ray with storage": lambda folder: RayExecutor(storage=str(folder / "storage")),
 }
+"""On Ray without its processes; tests/sweeps/test_ray_cluster.py has the real one."""
 
 
+@pytest.mark.usefixtures("fake_ray")
 @pytest.mark.parametrize("kind", EXECUTORS)
 def test_every_executor_runs_pauses_fails_and_goes_on(kind: str, digits: Prepared, tmp_path: Path) -> None:
     """The contract: JSON in, run folder out; a job that fails is an outcome; close may come twice."""
+    if "storage" in kind:
+        pytest.importorskip("fsspec", reason="the extra cluster is not installed")
     executor = EXECUTORS[kind](tmp_path / "log")
     recipe = Recipe.of("cnn", conv=1, nodes=4, epochs=3, batch_size=16, deterministic=True)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from housetrain.cli.cluster_options import TRIAL_OPTIONS, executor_of
 from housetrain.cli.label_options import LABEL_OPTIONS, parsed
 from housetrain.cli.options import (
     SET,
@@ -72,6 +73,7 @@ def train(
     "--set learning_rate=1e-3,3e-4 --seeds 3  ·  housetrain sweep PREPARED --search optuna --trials 50 --time-limit 1h"
 )
 @recipe_options(*_FROM_PREPARED, "weights", "views", "conv", "nodes", "dense", "learning_rate", "time_limit_s")
+@with_options("cluster", TRIAL_OPTIONS)
 def sweep(
     prepared: _PreparedArg,
     *,
@@ -91,6 +93,7 @@ def sweep(
     time_limit: TimeLimit = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")] = False,
     workers: Annotated[int | None, typer.Option(help="Trials in parallel; by default one per core.", min=1)] = None,
+    cluster: dict[str, Any],
     output: Annotated[Path | None, typer.Option(help="Sweep folder; by default a new folder in sweeps/.")] = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -105,9 +108,10 @@ def sweep(
 
     axes = {"conv": conv, "nodes": nodes, "dense": dense}
     plan = plan_from(model, flags, set_, axes=axes, seeds=seeds, search=search, trials=trials, halving=halving)
+    callbacks = callbacks_for(quiet=quiet)
     board = ht.sweep(
-        ht.Prepared.open(prepared), plan, output, workers=workers, time_limit_s=time_limit, retry_failed=retry_failed,
-        callbacks=callbacks_for(quiet=quiet),
+        ht.Prepared.open(prepared), plan, output, executor=executor_of(cluster, workers=workers, callbacks=callbacks),
+        workers=workers, time_limit_s=time_limit, retry_failed=retry_failed, callbacks=callbacks,
     )  # fmt: skip
     write_leaderboard(board)
     if json_:

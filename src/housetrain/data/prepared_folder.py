@@ -260,6 +260,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from error
 
 
+def file_names(folder: Path) -> tuple[str, ...]:
+    """Return the names of the files that make a prepared folder, without the features that trainings keep in it.
+
+    Raises:
+        IncompleteError: It is no prepared folder.
+        CorruptError: Its manifest cannot be read.
+    """
+    manifest = read_manifest(folder)
+    return MANIFEST, str(manifest["images"]["file"]), str(manifest["split"]["file"])
+
+
 def read_listing(folder: Path, manifest: Mapping[str, Any]) -> bytes:
     """Return the split of a folder, as `SplitManifest.to_bytes` wrote it, after checking the folder's files.
 

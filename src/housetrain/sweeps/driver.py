@@ -48,7 +48,7 @@ def sweep(
     grid: Plan | Grid | Mapping[str, Recipe] | Sequence[Recipe] | None = None,
     folder: Path | str | None = None,
     *,
-    executor: Executor | Literal["processes", "in-process"] = "processes",
+    executor: Executor | Literal["processes", "in-process", "ray"] = "processes",
     workers: int | None = None,
     time_limit_s: float | None = None,
     retry_failed: bool = False,
@@ -61,7 +61,8 @@ def sweep(
         grid: A grid, recipes, or a `plan`; the tutorials' 27 by default.
         folder: The sweep folder; by default the first of ``sweeps/<name of the prepared folder>[-N]`` that is free or
             holds this sweep.
-        executor: Where trials run.
+        executor: Where trials run: ``"ray"`` starts Ray on this machine; for another cluster give a
+            `housetrain.sweeps.ray_executor.RayExecutor`.
         workers: Processes; one per core by default.
         time_limit_s: Stop after this many seconds; the next call resumes.
         retry_failed: Retry the trials that failed.
@@ -92,7 +93,7 @@ def sweep(
         images = int(wanted.value["images"])
         trials = sorted((one for one in wanted.trials if not one.infeasible), key=lambda one: -work(one, images))
         search = _search(opened, asked, prepared, trials)
-        running = _executor(executor, target, workers)
+        running = _executor(executor, target, workers, listeners)
         try:
             if isinstance(running, Processes) and (waiting := _count_open(opened, asked, trials)):
                 running.start(waiting)
@@ -139,14 +140,18 @@ def _search(sweep: SweepFolder, asked: Plan, prepared: Prepared, trials: Sequenc
     )
 
 
-def _executor(executor: Executor | str, folder: Path, workers: int | None) -> Executor:
+def _executor(executor: Executor | str, folder: Path, workers: int | None, listeners: Callbacks) -> Executor:
     if executor == "in-process":
         return InProcess()
     if executor == "processes":
         return Processes(workers, logs=folder / "log")
+    if executor == "ray":
+        from housetrain.sweeps.ray_executor import RayExecutor
+
+        return RayExecutor(workers=workers, note=listeners.note)
     if isinstance(executor, str):
         raise ValueError(
-            f"Unknown executor. Expected: processes, in-process or an Executor. Received: executor={executor!r}"
+            f"Unknown executor. Expected: processes, in-process, ray or an Executor. Received: executor={executor!r}"
         )
     return executor
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
     from housetrain.images.input_spec import InputSpec
     from housetrain.models.recipe import Recipe
+    from housetrain.system.events import Callback
 
 TrialRequest = Mapping[str, Any]
 _WARM_UP, _TIMED = 3, 15
@@ -112,12 +113,13 @@ def check_name(name: object) -> None:
         raise CorruptError("The name of a trial is not the name of a folder", do="start another sweep", name=name)
 
 
-def run_trial(request: TrialRequest) -> dict[str, Any]:
+def run_trial(request: TrialRequest, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """Train one recipe into its run folder, or resume it, and return the outcome. An error is an outcome, too.
 
     Args:
         request: ``name``; ``prepared``, the folder of the images, and ``data``, their fingerprint; ``recipe``;
             ``folder``, the run folder; ``until``, the epoch to pause after, or ``None``.
+        callbacks: Follow the training, in the process that trains.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same request resumes the trial.
@@ -128,16 +130,16 @@ def run_trial(request: TrialRequest) -> dict[str, Any]:
         from housetrain.training.train import train
 
         prepared, recipe = (
-            _prepared(str(request["prepared"]), str(request["data"])),
+            open_prepared(str(request["prepared"]), str(request["data"])),
             Recipe.from_json(request["recipe"]),
         )
-        run = train(prepared, recipe, folder, until=request["until"])
+        run = train(prepared, recipe, folder, until=request["until"], callbacks=callbacks)
         if run.complete and not (folder / "trial.json").is_file():
             store.write_json_atomic(folder / "trial.json", {"latency_ms": latency_ms(recipe, prepared)})
     except HousetrainError as error:
-        return _failed(request, error.what)
+        return failed(request, error.what)
     except Exception as error:  # noqa: BLE001 - an error of a model, a driver or a library fails one trial only
-        return _failed(request, _reason(error))
+        return failed(request, _reason(error))
     finally:
         _forget()
     return {"name": request["name"], "state": "complete" if run.complete else "paused", "reason": ""}
@@ -169,7 +171,8 @@ def fail(folder: Path, reason: str) -> None:
         store.write_json_atomic(folder / "failed.json", {"reason": reason, "time": time.time()})
 
 
-def _failed(request: TrialRequest, reason: str) -> dict[str, Any]:
+def failed(request: TrialRequest, reason: str) -> dict[str, Any]:
+    """Record in the run folder of a trial why it failed, and return that outcome."""
     fail(Path(request["folder"]), reason)
     return {"name": request["name"], "state": "failed", "reason": reason}
 
@@ -184,7 +187,17 @@ def _reason(error: Exception) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _prepared(folder: str, data: str) -> Prepared:
+def open_prepared(folder: str, data: str) -> Prepared:
+    """Return the prepared images of a request; opened once while requests name the same ones.
+
+    Args:
+        folder: The folder.
+        data: The fingerprint it must have.
+
+    Raises:
+        SourceChanged: The folder holds other images.
+        HousetrainError: It cannot be opened.
+    """
     from housetrain.data.prepare import Prepared
 
     prepared = Prepared.open(Path(folder))
