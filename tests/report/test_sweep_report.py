@@ -40,6 +40,7 @@ def test_the_page_is_self_contained_and_agrees_with_the_leaderboard(board: Leade
         assert words in page
     assert page.count('class="thread') >= len(board.ranked)
     assert "The test split was not opened" in page
+    assert "Validation loss of all 6" in page and "Validation accuracy of all 6" in page
 
 
 def test_a_run_of_a_finished_sweep_says_why_it_was_chosen(board: Leaderboard) -> None:

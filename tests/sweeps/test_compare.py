@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from handmade_runs import split_of, write_images
 
+from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import SourceChanged
+from housetrain.images.input_spec import InputSpec
 from housetrain.models.recipe import Recipe
 from housetrain.sweeps.compare import compare
 from housetrain.system import store
@@ -86,5 +89,19 @@ def test_runs_of_other_images_are_not_compared(runs: tuple[Run, Run, np.ndarray]
     answer(first, truth, range(1))
     value = {**second.input_json, "data": "other"}
     store.write_json_atomic(second.folder / "input.json", value)
+    fewer = dataclasses.replace(second.split, rows=second.split.rows[1:])
+    SplitManifest.of_rows(fewer.root, CLASSES, rows=fewer.rows, options=fewer.options).save(second.folder)
     with pytest.raises(SourceChanged, match="cannot be compared"):
         compare(first, Run.open(second.folder))
+
+
+def test_runs_of_one_split_in_two_sizes_can_be_compared(runs: tuple[Run, Run, np.ndarray]) -> None:
+    first, second, truth = runs
+    for run, side in ((first, 50), (second, 100)):
+        spec = InputSpec(side, side, "grayscale").to_json()
+        value = {"classes": CLASSES, "data": f"data-{side}", "prepared": "/nowhere", "spec": spec}
+        store.write_json_atomic(run.folder / "input.json", value)
+        answer(run, truth, range(side // 10))
+    found = compare(Run.open(first.folder), Run.open(second.folder))
+    assert found.settings["input"] == ("50x50 grayscale, stretch", "100x100 grayscale, stretch")
+    assert (found.only_first, found.only_second, found.chosen_from) == (5, 0, 2)

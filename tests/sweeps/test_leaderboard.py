@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sweep_by_hand import answers, labels, write_sweep
 
+from housetrain.errors import RecipeError
 from housetrain.evaluation.statistics import at_least, expected_maximum
 from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.system import store
@@ -39,6 +40,18 @@ def three(folder: Path) -> Path:
         },
         infeasible={"5-conv": "convolution 5 of 5 gets a 1x1 feature map"},
     )
+
+
+def test_rows_can_be_shown_by_another_column_and_keep_their_rank(tmp_path: Path) -> None:
+    board = leaderboard(three(tmp_path / "s"))
+    assert [row.name for row in board.rows_by("parameters")] == ["small", "poor", "large"]
+    by_accuracy = board.rows_by("val_accuracy")
+    accuracies = [row.val_accuracy for row in by_accuracy]
+    assert accuracies == sorted(accuracies, reverse=True) and {row.rank for row in by_accuracy} == {1, 2, 3}
+    assert next(csv.DictReader(io.StringIO(board.to_csv("parameters"))))["name"] == "small"
+    assert board.to_json("parameters")["rows"][0]["name"] == "small" and board.to_json()["best"] == "large"
+    with pytest.raises(RecipeError, match="val_loss, val_accuracy"):
+        board.rows_by("size")
 
 
 def test_it_ranks_by_validation_loss_and_names_the_smallest_within_one_standard_error(tmp_path: Path) -> None:

@@ -195,10 +195,10 @@ def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def leaderboard(board: Leaderboard) -> None:
-    """Print a leaderboard: one row per model, best first, then a summary."""
+def leaderboard(board: Leaderboard, sort: str = "val_loss") -> None:
+    """Print a leaderboard: one row per model in the order of ``sort`` (see `Leaderboard.rows_by`), then a summary."""
     rows = []
-    for row in board.rows:
+    for row in board.rows_by(sort):
         mark = "" if row.rank is None else f"{row.rank}{'*' if row.tied else ''}"
         error = "" if row.val_loss_error is None else f"±{row.val_loss_error:.4f}"
         accuracy = "" if row.val_accuracy is None else format_percent(row.val_accuracy)

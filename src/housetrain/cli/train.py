@@ -120,9 +120,19 @@ def sweep(
         results.sweep_result(board)
 
 
-@app.command(epilog="Examples:  housetrain leaderboard sweeps/pets  ·  housetrain leaderboard sweeps/pets --live")
+@app.command(
+    epilog="Examples:  housetrain leaderboard sweeps/pets --sort val_accuracy  ·  "
+    "housetrain leaderboard sweeps/pets --live"
+)
 def leaderboard(
     sweep: Annotated[Path, typer.Argument(help="A sweep folder, finished or not.", metavar="SWEEP")],
+    sort: Annotated[
+        str,
+        typer.Option(
+            help="Order of the rows; the rank stays that of the validation loss.",
+            metavar="val_loss|val_accuracy|parameters|flops|seconds|images_per_s|model_bytes|latency_ms",
+        ),
+    ] = "val_loss",
     json_: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Write leaderboard.html and print its path.")] = False,
@@ -143,15 +153,15 @@ def leaderboard(
                 time.sleep(1)
     board = read_leaderboard(sweep)
     if json_:
-        terminal.print_json(board.to_json())
+        terminal.print_json(board.to_json(sort))
     elif csv:
-        typer.echo(board.to_csv(), nl=False)
+        typer.echo(board.to_csv(sort), nl=False)
     elif html:
         from housetrain.report.sweep_report import write_leaderboard
 
         terminal.out(str(write_leaderboard(board)))
     else:
-        terminal.leaderboard(board)
+        terminal.leaderboard(board, sort)
 
 
 @app.command(epilog="Examples:  housetrain runs  ·  housetrain runs sweeps/PetImages --sort val_accuracy")

@@ -40,11 +40,27 @@ def write_leaderboard(board: Leaderboard) -> Path:
     context = {
         "board": board,
         "sweep": section(board),
+        "every": _every_curve(board),
         "classes": store.read_json(board.folder / "sweep.json")["classes"],
         "name": board.folder.resolve().name,
         "alone": True,
     }
     return write_page(board.folder / NAME, "leaderboard.html.j2", context)
+
+
+def _every_curve(board: Leaderboard) -> list[dict[str, Any]]:
+    """Return the curves of all ranked models, once by loss and once by accuracy, the best of each in color."""
+    histories = {row.name: board.run_of(row).history for row in board.ranked}
+    drawn = []
+    measures: tuple[tuple[plots.Measure, str], ...] = (("val_loss", "loss"), ("val_accuracy", "accuracy"))
+    for measure, name in measures:
+        rows = [row for row in board.rows_by(measure) if row.rank is not None]
+        curves = plots.curves_of(rows, histories, measure)
+        if len(curves) > TOP:
+            key = [*plots.curves_legend(curves[:TOP]), ("line thread-rest", "others")]
+            drawing = plots.draw_best_curves(curves[:TOP], curves[TOP:], measure=measure)
+            drawn.append({"name": name, "count": len(curves), "drawing": drawing, "key": key})
+    return drawn
 
 
 def section_of(run: Run) -> dict[str, Any] | None:

@@ -134,17 +134,17 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
 
     Args:
         first: A run with at least one finished epoch, or its folder.
-        second: Another one of the same prepared images.
+        second: Another one of the same split; the images may be prepared in another size or color.
 
     Raises:
         IncompleteError: A run has no model yet.
-        SourceChanged: They were not trained on the same prepared images.
+        SourceChanged: They were not trained on the same split of the same images.
     """
     first, second = (run if isinstance(run, Run) else Run.open(Path(run)) for run in (first, second))
-    if first.input_json.get("data") != second.input_json.get("data"):
+    if first.input_json.get("data") != second.input_json.get("data") and first.split.rows != second.split.rows:
         raise SourceChanged(
-            "The two runs were not trained on the same prepared images, so their scores cannot be compared",
-            do="train both on one prepared folder",
+            "The two runs were not trained on the same split of the same images, so their scores cannot be compared",
+            do="train both on one prepared folder, or on two that differ only in size or color",
             first=str(first.folder),
             second=str(second.folder),
         )
@@ -161,7 +161,7 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
     return Comparison(
         _side(first),
         _side(second),
-        _differing(first.recipe_json, second.recipe_json),
+        {**_differing(*(_input(run) for run in (first, second))), **_differing(first.recipe_json, second.recipe_json)},
         len(labels),
         only_first,
         only_second,
@@ -174,12 +174,12 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
 
 def _chosen_from(*runs: Run) -> int:
     """Return how many runs of the same images lie beside these, themselves included, such as the trials of a sweep."""
-    data, found = runs[0].input_json.get("data"), {run.folder.resolve() for run in runs}
+    data, found = {run.input_json.get("data") for run in runs}, {run.folder.resolve() for run in runs}
     for parent in {folder.parent for folder in found}:
         for path in parent.glob("*/validation.npy"):
             try:
                 beside = Run.open(path.parent)
-                if beside.input_json.get("data") == data:
+                if beside.input_json.get("data") in data:
                     found.add(path.parent)
             except HousetrainError:  # not a run, or damaged: not one to choose
                 continue
@@ -214,6 +214,14 @@ def _side(run: Run) -> Side:
         found.model_bytes,
         tuple({unit_of([row]): number_of(row)} | {key: row.get(key) for key in keys} for row in found.history),
     )
+
+
+def _input(run: Run) -> dict[str, str]:
+    """Return how the images of a run were prepared."""
+    if "spec" not in run.input_json:  # of an early version
+        return {}
+    spec = run.spec
+    return {"input": f"{spec.height}x{spec.width} {spec.color_mode}, {spec.resize}"}
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

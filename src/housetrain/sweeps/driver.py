@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from housetrain.models.recipe import Recipe
 from housetrain.sweeps.executors import Executor, InProcess, Processes
@@ -26,6 +26,7 @@ from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.sweeps.optuna_search import Optuna
 from housetrain.sweeps.plan import Plan, Request, free_folder, plan, refuse_other, request
+from housetrain.sweeps.preparations import preparations, spec_for
 from housetrain.sweeps.search import All, Assignment, Halving, Search
 from housetrain.sweeps.status import look, work
 from housetrain.sweeps.trial import Trial, fail
@@ -35,6 +36,7 @@ from housetrain.system.lock import Lock
 
 if TYPE_CHECKING:
     from housetrain.data.prepare import Prepared
+    from housetrain.images.input_spec import InputSpec
     from housetrain.sweeps.executors import Outcome
 
 DEATHS = 3
@@ -57,12 +59,11 @@ def sweep(
     """Train many recipes in parallel and rank them; resume a sweep that was interrupted.
 
     Args:
-        prepared: The images. Only the train and validation splits are read.
+        prepared: The images, of which the test split is not read. For recipes that ask for another ``image_size`` or
+            ``color_mode`` the same split is prepared once more, beside this folder.
         grid: A grid, recipes, or a `plan`; the tutorials' 27 by default.
-        folder: The sweep folder; by default the first of ``sweeps/<name of the prepared folder>[-N]`` that is free or
-            holds this sweep.
-        executor: Where trials run: ``"ray"`` starts Ray on this machine; for another cluster give a
-            `housetrain.sweeps.ray_executor.RayExecutor`.
+        folder: The sweep folder; by default ``sweeps/<prepared folder>[-N]``, the first that is free or holds it.
+        executor: Where trials run: ``"ray"`` starts Ray here; for a cluster, a `sweeps.ray_executor.RayExecutor`.
         workers: Processes; one per core by default.
         time_limit_s: Stop after this many seconds; the next call resumes.
         retry_failed: Retry the trials that failed.
@@ -86,18 +87,19 @@ def sweep(
     listeners = Callbacks(callbacks)
     with Lock(target), listeners.stage("sweep", folder=str(target)):
         _begin(target, wanted, prepared, listeners)
+        images = _Images.of_plan(prepared, asked, wanted, callbacks)
         if retry_failed:
             for path in target.glob("trials/*/failed.json"):
                 path.unlink()
         opened = SweepFolder(target)
-        images = int(wanted.value["images"])
-        trials = sorted((one for one in wanted.trials if not one.infeasible), key=lambda one: -work(one, images))
+        count = int(wanted.value["images"])
+        trials = sorted((one for one in wanted.trials if not one.infeasible), key=lambda one: -work(one, count))
         search = _search(opened, asked, prepared, trials)
         running = _executor(executor, target, workers, listeners)
         try:
             if isinstance(running, Processes) and (waiting := _count_open(opened, asked, trials)):
                 running.start(waiting)
-            driver = _Driver(opened, search, running, prepared, listeners if callbacks else None)
+            driver = _Driver(opened, search, running, images, listeners if callbacks else None)
             if not driver.drive(time_limit_s):
                 return leaderboard(target)
         finally:
@@ -162,14 +164,29 @@ def _count_open(sweep: SweepFolder, asked: Plan, trials: Sequence[Trial]) -> int
     return sum(not sweep.finished(trial.name) for trial in trials)
 
 
+class _Images(NamedTuple):
+    """The prepared images, and those of trials that ask for another size or color."""
+
+    prepared: Prepared
+    by_spec: Mapping[InputSpec, Prepared]
+
+    @classmethod
+    def of_plan(cls, prepared: Prepared, asked: Plan, wanted: Request, callbacks: Sequence[Callback]) -> _Images:
+        fitting = [asked.recipes[trial.name] for trial in wanted.trials if not trial.infeasible]
+        return cls(prepared, preparations(prepared, fitting, callbacks))
+
+    def of(self, trial: Trial) -> Prepared:
+        return self.by_spec[spec_for(Recipe.from_json(trial.recipe), self.prepared.spec)]
+
+
 # ------------------------------------------------------------------------------------------------- while
 class _Driver:
     """Gives assignments to an executor until there are none."""
 
     def __init__(
-        self, sweep: SweepFolder, search: Search, executor: Executor, prepared: Prepared, listeners: Callbacks | None
+        self, sweep: SweepFolder, search: Search, executor: Executor, images: _Images, listeners: Callbacks | None
     ) -> None:
-        self._sweep, self._search, self._executor, self._prepared = sweep, search, executor, prepared
+        self._sweep, self._search, self._executor, self._images = sweep, search, executor, images
         self._listeners, self._next_look = listeners, 0.0
         self._busy: dict[str, Assignment] = {}
         self._again: list[Assignment] = []
@@ -200,11 +217,12 @@ class _Driver:
         run = self._sweep.run(trial.name)
         self._busy[trial.name] = assigned
         self._epochs[trial.name] = len(run.history)
+        prepared = self._images.of(trial)
         self._executor.submit(
             {
                 "name": trial.name,
-                "prepared": str(self._prepared.folder),
-                "data": self._prepared.fingerprint,
+                "prepared": str(prepared.folder),
+                "data": prepared.fingerprint,
                 "recipe": trial.recipe,
                 "folder": str(run.folder),
                 "until": assigned.until,

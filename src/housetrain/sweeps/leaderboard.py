@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from housetrain.errors import IncompleteError
+from housetrain.errors import IncompleteError, RecipeError
 from housetrain.evaluation import statistics
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.results import COLUMNS, FINISHED, Row, TrialGroup, TrialResult, differing_in
@@ -28,6 +28,11 @@ from housetrain.training.run import Run
 if TYPE_CHECKING:
     import numpy as np
 
+SORTS = {
+    "val_loss": False, "val_accuracy": True, "parameters": False, "flops": False, "seconds": False,
+    "images_per_s": True, "model_bytes": False, "latency_ms": False,
+}  # fmt: skip
+"""Columns that rows can be shown by, and whether large values come first."""
 SUSPICION = 0.05
 """Significance level of "a model beats the majority class", over all epochs of all trials together."""
 
@@ -159,8 +164,8 @@ class Leaderboard:
         return " ".join(_sentences(self))
 
     # ------------------------------------------------------------------------------------- as data
-    def to_json(self) -> dict[str, Any]:
-        """Return the leaderboard as a JSON-plain dict."""
+    def to_json(self, sort: str = "val_loss") -> dict[str, Any]:
+        """Return the leaderboard as a JSON-plain dict, its rows in the order of `rows_by`."""
         chosen = (self.best.name, self.smallest_within_one_se.name) if self.ranked else (None, None)
         return {
             "search": self.search,
@@ -174,15 +179,32 @@ class Leaderboard:
             "epochs_saved": self.epochs_saved,
             "summary": self.summary(),
             "infeasible": self.infeasible,
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [asdict(row) for row in self.rows_by(sort)],
         }
 
-    def to_csv(self) -> str:
-        """Return one line a row, the settings that differ as columns of their own."""
+    def rows_by(self, sort: str = "val_loss") -> tuple[Row, ...]:
+        """Return the rows in the order of a column, rows without a value last; ranks stay those of validation loss.
+
+        Args:
+            sort: A name in `SORTS`.
+
+        Raises:
+            RecipeError: ``sort`` is unknown.
+        """
+        if sort not in SORTS:
+            raise RecipeError("Unknown sort order", expected=", ".join(SORTS), sort=sort)
+        if sort == "val_loss":
+            return self.rows
+        valued = [row for row in self.rows if getattr(row, sort) is not None]
+        valued.sort(key=lambda row: getattr(row, sort), reverse=SORTS[sort])
+        return (*valued, *(row for row in self.rows if getattr(row, sort) is None))
+
+    def to_csv(self, sort: str = "val_loss") -> str:
+        """Return one line a row in the order of `rows_by`, the settings that differ as columns of their own."""
         names = list(dict.fromkeys(name for row in self.rows for name in row.settings))
         buffer = io.StringIO()
         write_row(buffer, [*COLUMNS, *names])
-        for row in self.rows:
+        for row in self.rows_by(sort):
             values = [getattr(row, name) for name in COLUMNS]
             write_row(buffer, [*values, *(row.settings.get(name) for name in names)])
         return buffer.getvalue()

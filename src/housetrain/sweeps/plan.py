@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from housetrain.errors import RecipeError, StoreError
-from housetrain.models.nets import check_feasible
 from housetrain.models.recipe import Recipe
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.grid import Grid
 from housetrain.sweeps.optuna_search import check_space, space_to_json
+from housetrain.sweeps.preparations import spec_for
 from housetrain.sweeps.trial import Trial
 from housetrain.system import json_text
 
@@ -97,13 +97,13 @@ def request(asked: Plan, prepared: Prepared) -> Request:
     """Return the trials of a plan for these images, and what the sweep folder keeps.
 
     Raises:
-        RecipeError: No recipe fits the images, or one asks for another input size or color mode.
+        RecipeError: No recipe fits the images.
     """
     import numpy as np
 
     spec, classes, labels = prepared.spec, prepared.classes, prepared.validation.labels
     trials = [
-        Trial.of(name, recipe, spec=spec, classes=len(classes), group=asked.groups.get(name, name))
+        Trial.of(name, recipe, spec=spec_for(recipe, spec), classes=len(classes), group=asked.groups.get(name, name))
         for name, recipe in asked.recipes.items()
     ]
     if trials and all(trial.infeasible for trial in trials):
@@ -111,10 +111,6 @@ def request(asked: Plan, prepared: Prepared) -> Request:
             f"None of the {len(trials)} models fits the images; {trials[0].name}: {trials[0].infeasible}",
             do="prepare larger images",
         )
-    wanted = {(asked.recipes[one.name].image_size, asked.recipes[one.name].color_mode): one.name
-              for one in trials if not one.infeasible}  # fmt: skip
-    for name in wanted.values():
-        check_feasible(asked.recipes[name], spec)  # another input size or color mode
     majority = int(np.bincount(labels, minlength=len(classes)).argmax())
     value = {
         "format": 1,

@@ -52,6 +52,25 @@ def test_each_curve_has_a_line_its_dots_and_its_rank() -> None:
     assert heights == sorted(heights), "a lower loss is further down"
 
 
+def test_the_curves_of_all_models_are_in_one_frame_and_the_worst_does_not_flatten_the_best() -> None:
+    best = [plots.Curve("a", 1, (0.5, 0.3)), plots.Curve("b", 2, (0.6, 0.4))]
+    losses: dict[str, tuple[float | None, ...]] = {HOSTILE: (0.7, 0.5), "diverged": (0.7, 900.0), "none": (None,)}
+    others = [plots.Curve(name, rank, values) for rank, (name, values) in enumerate(losses.items(), 3)]
+    drawing = plots.draw_best_curves(best, others)
+    assert len(of_class(drawing, "curve")) == 4 and len(of_class(drawing, "rest")) == 2
+    assert {element.text for element in of_class(drawing, "strong")} == {"1", "2"}
+    height = {dot.get("cy") for dot in of_class(drawing, "dot")}
+    assert max(map(float, height)) - min(map(float, height)) > 50, "pixels between the best losses"
+
+
+def test_accuracies_are_drawn_as_percentages_in_their_own_order() -> None:
+    rows = grid()[:2][::-1]
+    histories = {one.name: [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.75}] for one in rows}
+    curves = plots.curves_of(rows, histories, "val_accuracy")
+    assert curves[0] == plots.Curve(rows[0].name, 1, (0.5, 0.75)), "the place by accuracy, not the rank by loss"
+    assert "75.0 %" in plots.draw_best_curves(curves, measure="val_accuracy")
+
+
 @pytest.mark.parametrize("curves", [[], [plots.Curve("a", 0, (0.5,))], [plots.Curve("a", 1, (None, None))]])
 def test_few_or_no_losses_can_be_drawn(curves: list[plots.Curve]) -> None:
     drawing = plots.draw_best_curves(curves)

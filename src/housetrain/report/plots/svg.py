@@ -60,7 +60,7 @@ class Drawing:
         """Add a circle."""
         self._add("circle", f'cx="{_number(x)}" cy="{_number(y)}" r="{_number(radius)}"', style, tip)
 
-    def polyline(self, points: Iterable[tuple[float, float] | None], style: str) -> None:
+    def polyline(self, points: Iterable[tuple[float, float] | None], style: str, *, tip: str = "") -> None:
         """Add a line through points; ``None`` is a gap."""
         steps, pen = [], "M"
         for point in points:
@@ -70,7 +70,7 @@ class Drawing:
             steps.append(f"{pen}{_number(point[0])} {_number(point[1])}")
             pen = "L"
         if steps:
-            self.path("".join(steps), style)
+            self.path("".join(steps), style, tip=tip)
 
     def polygon(self, points: Sequence[tuple[float, float]], style: str, *, tip: str = "") -> None:
         """Add a closed shape."""

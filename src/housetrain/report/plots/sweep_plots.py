@@ -11,16 +11,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.report.plots.frame import Frame, padded
+from housetrain.report.plots.frame import Frame, padded, percent
 from housetrain.report.plots.svg import Drawing, shorten, ticks
+from housetrain.system.text import format_percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
     from housetrain.sweeps.results import Row
 
+Measure = Literal["val_loss", "val_accuracy"]
 STYLES = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 """CSS classes of the curves; as many as are distinguishable."""
 PARALLEL_LEGEND = (
@@ -35,7 +37,7 @@ _WIDE = 920
 # ------------------------------------------------------------------------------------------------- curves
 @dataclass(frozen=True)
 class Curve:
-    """The validation losses of one model, one per epoch from 1; ``None`` is not a number."""
+    """The validation losses or accuracies of one model, one per epoch from 1; ``None`` is not a number."""
 
     name: str
     rank: int
@@ -49,21 +51,51 @@ def best_curves(rows: Sequence[Row], histories: Mapping[str, Sequence[Mapping[st
         rows: In the order of the legend.
         histories: Row name -> history of its best run.
     """
+    return curves_of(rows, histories)[: len(STYLES)]
+
+
+def curves_of(
+    rows: Sequence[Row], histories: Mapping[str, Sequence[Mapping[str, Any]]], measure: Measure = "val_loss"
+) -> tuple[Curve, ...]:
+    """Return the curves of all rows that have a history; their rank is the place among the rows of a measure.
+
+    Args:
+        rows: Best first.
+        histories: Row name -> history of its best run.
+        measure: What to draw.
+    """
     return tuple(
-        Curve(row.name, row.rank or 0, tuple(epoch.get("val_loss") for epoch in histories[row.name]))
-        for row in rows[: len(STYLES)]
+        Curve(
+            row.name,
+            (row.rank or 0) if measure == "val_loss" else place,
+            tuple(epoch.get(measure) for epoch in histories[row.name]),
+        )
+        for place, row in enumerate(rows, 1)
         if histories.get(row.name)
     )
 
 
-def draw_best_curves(curves: Sequence[Curve]) -> Markup:
-    """Draw the curves in one frame; each line ends in the rank of its model."""
-    last = max(2, *(len(curve.losses) for curve in curves)) if curves else 2
+def draw_best_curves(curves: Sequence[Curve], others: Sequence[Curve] = (), *, measure: Measure = "val_loss") -> Markup:
+    """Draw the curves in one frame; each line ends in the rank of its model.
+
+    Args:
+        curves: In color, the best first, as many as there are `STYLES`.
+        others: In gray behind them. They may leave the frame: it ends at twice the highest loss of the best.
+        measure: What the curves are.
+    """
+    last = max(2, *(len(curve.losses) for curve in (*curves, *others))) if curves else 2
     names = ", ".join(curve.name for curve in curves)
-    label = f"Validation loss over {last} epochs: {names}."
-    losses = padded((loss for curve in curves for loss in curve.losses), pad=0.06)
-    frame = Frame(label, (1, last), losses, right=26)
-    frame.draw_y_axis()
+    what = "loss" if measure == "val_loss" else "accuracy"
+    label = f"Validation {what} over {last} epochs: {names}{f' and {len(others)} others' if others else ''}."
+    low, high = padded((loss for curve in (*curves, *others) for loss in curve.losses), pad=0.06)
+    if measure == "val_loss" and others:
+        high = min(high, 2 * padded((loss for curve in curves for loss in curve.losses), pad=0.0)[1])
+    frame = Frame(label, (1, last), (low, min(1.0, high) if measure == "val_accuracy" else high), right=26)
+    frame.draw_y_axis(percent if measure == "val_accuracy" else "{:g}".format)
+    for curve in others:
+        heights = [None if loss is None else frame.y(min(loss, high)) for loss in curve.losses]
+        inside = [None if y is None else (frame.x(n), y) for n, y in enumerate(heights, 1)]
+        frame.drawing.polyline(inside, "curve rest", tip=curve.name)
     frame.draw_x_axis("epoch", [tick for tick in ticks(1, last, count=8) if tick == int(tick)])
     ends: list[float] = []
     for style, curve in reversed(list(zip(STYLES, curves, strict=False))):
@@ -71,7 +103,7 @@ def draw_best_curves(curves: Sequence[Curve]) -> Markup:
         frame.drawing.polyline(points, f"curve {style}")
         for epoch, (loss, point) in enumerate(zip(curve.losses, points, strict=True), 1):
             if point is not None:
-                tip = f"{curve.name}, epoch {epoch}: {loss:.4f}"
+                tip = f"{curve.name}, epoch {epoch}: {_value(loss or 0.0, measure)}"
                 frame.drawing.circle(*point, 2.4 if last <= 40 else 1.2, f"dot {style}", tip=tip)
         if points and points[-1] is not None and curve.rank:
             place = points[-1][1] + 4
@@ -80,6 +112,10 @@ def draw_best_curves(curves: Sequence[Curve]) -> Markup:
             ends.append(place)
             frame.drawing.text(points[-1][0] + 8, place, str(curve.rank), f"strong {style}")
     return frame.drawing.markup()
+
+
+def _value(value: float, measure: Measure) -> str:
+    return format_percent(value) if measure == "val_accuracy" else f"{value:.4f}"
 
 
 def curves_legend(curves: Sequence[Curve]) -> list[tuple[str, str]]:
