@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ from sweeps.fakes import small
 from housetrain.data.prepare import Prepared
 from housetrain.sweeps.driver import sweep
 from housetrain.sweeps.grid import Grid
-from housetrain.sweeps.leaderboard import Leaderboard
+from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.sweeps.ray_executor import RayExecutor
 from housetrain.system.events import Callback
 
@@ -33,38 +36,59 @@ def facts(board: Leaderboard) -> list[tuple[object, ...]]:
     return [(r.rank, r.name, r.state, r.val_loss, r.behind_error, r.val_accuracy, r.epochs, r.tied) for r in board.rows]
 
 
-def twenty_seven(**more: Any) -> Grid:
-    return small(conv=(1, 2, 3), nodes=(2, 4, 6), dense=(0, 1, 2), epochs=4, **more)
+def twenty_seven() -> Grid:
+    return small(conv=(1,), nodes=tuple(range(2, 11)), dense=(0, 1, 2), epochs=8)
 
 
 class Killer(Callback):
     """Kills a node at random moments of a sweep, and adds another one."""
 
-    def __init__(self, cluster: Any, times: int, seed: int = 0) -> None:
-        self.cluster, self.times, self.random = cluster, times, random.Random(seed)
+    def __init__(self, cluster: Any, times: int) -> None:
+        self.cluster, self.times, self.random = cluster, times, random.Random(0)
         self.killed, self._next = 0, 0.0
 
     def progress(self, stage: str, done: int, total: int, **given: Any) -> None:
-        live = given["snapshot"].live
-        if self.killed == self.times or not live or time.monotonic() < self._next:
+        begun = done or given["snapshot"].live
+        if self.killed == self.times or not begun or time.monotonic() < self._next:
             return
         node = self.cluster.workers.pop(self.random.randrange(len(self.cluster.workers)))
         self.cluster.remove_node(node, allow_graceful=False)
         self.cluster.workers.append(self.cluster.add_node(num_cpus=1, wait=False))
         self.killed += 1
-        self._next = time.monotonic() + self.random.uniform(5, 15)
+        self._next = time.monotonic() + self.random.uniform(3, 10)
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["shared folder", "storage"])
 def test_nodes_that_die_cost_no_trial(cluster: Any, digits: Prepared, tmp_path: Path, stored: bool) -> None:
     """27 of 27, in the leaderboard of a sweep in processes, bit for bit."""
     here = sweep(digits, twenty_seven(), tmp_path / "here")
-    storage = str(tmp_path / "bucket") if stored else None
+    executor = RayExecutor(cluster.address, storage=str(tmp_path / "bucket") if stored else None, workers=3)
     killer = Killer(cluster, 5)
-    executor = RayExecutor(cluster.address, storage=storage, workers=3)
-    if stored:
-        killer._next, killer.times = time.monotonic() + 1e9, 0  # a sweep with storage shows no running trials
-        assert not killer.killed
     board = sweep(digits, twenty_seven(), tmp_path / "there", executor=executor, callbacks=[killer])
     assert board.complete and len(board.rows) == 27 and facts(board) == facts(here)
-    assert killer.killed == killer.times
+    assert killer.killed == 5 and not list((tmp_path / "there").rglob(".cluster-*"))
+
+
+def test_the_driver_may_die_and_nothing_runs_twice(cluster: Any, digits: Prepared, tmp_path: Path) -> None:
+    """kill -9 for the driver, three times: the same command continues, and finished trials stay as they are."""
+    command = [sys.executable, "-m", "housetrain", "sweep", str(digits.folder), "--output", str(tmp_path / "s"),
+               "--executor", "ray", "--address", cluster.address, "--workers", "3", "--conv", "1", "--nodes", "2,4,6",
+               "--epochs", "8", "--batch-size", "16", "--quiet"]  # fmt: skip
+    known: dict[str, int] = {}
+    for strike in range(4):
+        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while driver.poll() is None and len(finished(tmp_path / "s")) < 9:
+            if strike < 3 and len(finished(tmp_path / "s")) >= 2 * (strike + 1):
+                driver.kill()
+            time.sleep(0.2)
+        assert driver.wait(300) == (0 if strike == 3 else -signal.SIGKILL)
+        now = finished(tmp_path / "s")
+        assert {name: now[name] for name in known} == known
+        known = now
+    board = leaderboard(tmp_path / "s")
+    assert len(known) == 9 and {row.state for row in board.rows} == {"complete"}
+
+
+def finished(folder: Path) -> dict[str, int]:
+    """What the finished trials have on disk: trained again, they would differ."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("trials/*/result.json")}

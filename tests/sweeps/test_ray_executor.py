@@ -175,7 +175,7 @@ def test_trials_ask_for_cores_and_gpus(fake_ray: FakeRay, digits: Prepared, tmp_
 def test_without_the_extra_the_command_says_how_to_install_it(
     digits: Prepared, call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster, "is_installed", lambda: False)
     code, out, err = call("sweep", digits.folder, "--executor", "ray", "--conv", "1", "--quiet")
     assert (code, out) == (2, "") and err.count("\n") == 1 and "--executor ray requires" in err
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,7 +43,7 @@ class Library:
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(library: Library) -> Library:
         monkeypatch.setitem(sys.modules, "ray", library)
-        monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: SimpleNamespace())
+        monkeypatch.setattr(cluster, "is_installed", lambda: True)
         for name in cluster._LOCAL:
             monkeypatch.delenv(name, raising=False)
         return library
@@ -97,7 +96,7 @@ def test_ray_that_does_not_start_and_ray_that_is_not_there(use: Any, monkeypatch
     use(Library(OSError("no\nroom")))
     with pytest.raises(HousetrainError, match=r"did not start on this machine.*no room"):
         cluster.connect(need="it")
-    monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster, "is_installed", lambda: False)
     with pytest.raises(MissingExtra, match="It requires an optional library"):
         cluster.connect(need="it")
 

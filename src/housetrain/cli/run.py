@@ -23,6 +23,7 @@ from housetrain.cli.options import (
     settings_from,
 )
 from housetrain.cli.split_options import split_options_from, with_split_options
+from housetrain.cli.tracking import Track, followed
 
 app = typer.Typer()
 
@@ -45,6 +46,7 @@ def run(
     split_options: dict[str, Any],
     label_options: dict[str, Any],
     workers: Workers = None,
+    track: Track = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -54,7 +56,6 @@ def run(
     """
     from housetrain import workflow
     from housetrain.cli import results, terminal
-    from housetrain.cli.progress_bar import callbacks_for
 
     folder, source = source_of(folder, label_options)
     chosen = plan = automatic = None
@@ -65,10 +66,13 @@ def run(
         automatic = {**flags, **settings_from(set_)}
     else:
         chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
-    outcome = workflow.run(
-        folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, workers=workers,
-        callbacks=callbacks_for(quiet=quiet), **split_options_from(split_options), **source,
-    )  # fmt: skip
+    with followed(track, quiet=quiet) as (callbacks, tracker):
+        outcome = workflow.run(
+            folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, workers=workers,
+            callbacks=callbacks, **split_options_from(split_options), **source,
+        )  # fmt: skip
+        if tracker is not None:
+            tracker.finish(outcome.run, artifacts=[outcome.bundle, outcome.report], evaluation=outcome.evaluation)
     if json_:
         terminal.print_json(outcome.to_json())
     else:

@@ -27,6 +27,7 @@ from housetrain.cli.options import (
     with_options,
 )
 from housetrain.cli.progress_bar import callbacks_for
+from housetrain.cli.tracking import Track, followed
 from housetrain.system.events import Callbacks
 
 app = typer.Typer()
@@ -47,6 +48,7 @@ def train(
     set_: Set = None,
     recipe: RecipeFile = None,
     output: Output = None,
+    track: Track = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -60,7 +62,10 @@ def train(
     target = output or workflow.free_run_folder(
         arrays.folder.with_name(f"{arrays.folder.name}-{chosen.name}"), arrays, chosen
     )
-    trained = ht.train(arrays, chosen, target, callbacks=callbacks_for(quiet=quiet))
+    with followed(track, quiet=quiet) as (callbacks, tracker):
+        trained = ht.train(arrays, chosen, target, callbacks=callbacks)
+        if tracker is not None:
+            tracker.finish(trained)
     if json_:
         terminal.print_run(trained)
         return
@@ -95,6 +100,7 @@ def sweep(
     workers: Annotated[int | None, typer.Option(help="Trials in parallel; by default one per core.", min=1)] = None,
     cluster: dict[str, Any],
     output: Annotated[Path | None, typer.Option(help="Sweep folder; by default a new folder in sweeps/.")] = None,
+    track: Track = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -108,12 +114,15 @@ def sweep(
 
     axes = {"conv": conv, "nodes": nodes, "dense": dense}
     plan = plan_from(model, flags, set_, axes=axes, seeds=seeds, search=search, trials=trials, halving=halving)
-    callbacks = callbacks_for(quiet=quiet)
-    board = ht.sweep(
-        ht.Prepared.open(prepared), plan, output, executor=executor_of(cluster, workers=workers, callbacks=callbacks),
-        workers=workers, time_limit_s=time_limit, retry_failed=retry_failed, callbacks=callbacks,
-    )  # fmt: skip
-    write_leaderboard(board)
+    with followed(track, quiet=quiet) as (callbacks, tracker):
+        executor = executor_of(cluster, workers=workers, callbacks=callbacks)
+        board = ht.sweep(
+            ht.Prepared.open(prepared), plan, output, executor=executor, workers=workers, time_limit_s=time_limit,
+            retry_failed=retry_failed, callbacks=callbacks,
+        )  # fmt: skip
+        page = write_leaderboard(board)
+        if tracker is not None and board.complete:
+            tracker.finish(board.best_run, artifacts=[page])
     if json_:
         terminal.print_json({"sweep": str(board.folder), **board.to_json()})
     else:

@@ -57,7 +57,7 @@ def connect(
         MissingExtra: Ray is not installed.
         HousetrainError: The cluster cannot be reached or started, or has other versions of Ray or Python.
     """
-    if importlib.util.find_spec("ray") is None:
+    if not is_installed():
         raise MissingExtra("cluster", need=need)
     for name, value in (_LOCAL if address is None else {}).items():
         os.environ.setdefault(name, value)  # Ray reads them when it is imported
@@ -81,6 +81,11 @@ def connect(
     if address is not None:
         say(f"Joined the Ray cluster at {address}: {_count(nodes)}, {ray.cluster_resources().get('CPU', 0):g} cores")
     return Connection(ray, _closing(ray))
+
+
+def is_installed() -> bool:
+    """Return whether Ray is installed, without importing it."""
+    return importlib.util.find_spec("ray") is not None
 
 
 def _closing(ray: Any) -> Callable[[], None]:
