@@ -23,6 +23,7 @@ from housetrain.training.run import STAGES_FILE, Run
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
     from housetrain.data.findings import Finding
+    from housetrain.data.groups import Groups
     from housetrain.data.label_source import LabelOptions
     from housetrain.data.prepare import Prepared
     from housetrain.data.split import SplitOptions
@@ -83,6 +84,7 @@ def run(
     test_per_class: int | None = None,
     keep_duplicates_together: Keep = "near",
     classes: Sequence[str] | None = None,
+    groups: Groups | None = None,
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
     **label_options: Unpack[LabelOptions],
@@ -104,6 +106,7 @@ def run(
         test_per_class: Set aside exactly this many test images of each class instead.
         keep_duplicates_together: See `housetrain.split`.
         classes: See `housetrain.split`.
+        groups: Which images belong together: ``"parent"``, a regular expression, ... See `housetrain.split`.
         workers: Processes that read images; all cores by default.
         callbacks: Follow the stages.
         **label_options: Where the labels come from, if not from class folders: see `housetrain.scan`.
@@ -112,15 +115,13 @@ def run(
         FolderError: The folder cannot be used; nothing was written.
         HousetrainError: Any other error of the tree in `housetrain.errors`.
     """
-    from housetrain.data.output import refuse_inside
-
     request = _Request.of(recipe, settings, sweep)
-    for target in [Path(given) for given in (output, prepared) if given is not None]:
-        refuse_inside(Path(folder), target)
+    _refuse_inside(Path(folder), output, prepared)
     catalog, findings, manifest = look(
         Path(folder), seed=seed, validation_split=validation_split, test_split=test_split, classes=classes,
-        test_per_class=test_per_class, keep_duplicates_together=keep_duplicates_together, callbacks=callbacks,
-        balance=request.recipe.balance, workers=workers, label_options=label_options,
+        test_per_class=test_per_class, keep_duplicates_together=keep_duplicates_together, groups=groups,
+        callbacks=callbacks, balance=request.recipe.balance, workers=workers, prepared=prepared,
+        label_options=label_options,
     )  # fmt: skip
     chosen = request.suited(catalog, Callbacks(callbacks))
     if not isinstance(chosen, Recipe):
@@ -129,6 +130,14 @@ def run(
     arrays = _prepared(manifest, chosen, prepared, workers=workers, callbacks=callbacks)
     trained, board = _trained(arrays, chosen, request.plan, manifest, output, workers=workers, callbacks=callbacks)
     return _finished(trained, board, arrays, catalog, findings, callbacks)
+
+
+def _refuse_inside(images: Path, *targets: Path | str | None) -> None:
+    from housetrain.data.output import refuse_inside
+
+    for target in targets:
+        if target is not None:
+            refuse_inside(images, Path(target))
 
 
 class _Request(NamedTuple):
@@ -327,22 +336,33 @@ def look(
     *,
     workers: int | None,
     callbacks: Sequence[Callback] = (),
+    prepared: Path | str | None = None,
     label_options: LabelOptions,
     **options: Unpack[SplitOptions],
 ) -> tuple[Catalog, tuple[Finding, ...], SplitManifest]:
-    """Scan, check and split a folder, and report what was found."""
+    """Scan, check and split a folder, and report what was found.
+
+    Images that were prepared before, in ``prepared`` or in a folder of that name, keep their split.
+    """
     from housetrain.data.catalog import scan
     from housetrain.data.checks import check
+    from housetrain.data.earlier_split import earlier_split
+    from housetrain.data.groups import groups_of
     from housetrain.data.split import split
     from housetrain.data.split_findings import split_findings
 
     events = Callbacks(callbacks)
     catalog = scan(folder, workers=workers, callbacks=callbacks, **label_options)
     findings = check(catalog)
-    manifest = split(catalog, findings=findings, **options)
+    named = groups_of(catalog, options.get("groups"))
+    options["groups"] = named
+    earlier = earlier_split(catalog, options, Path(prepared) if prepared else None)
+    manifest = split(catalog, findings=findings, earlier=earlier, **options)
     about_split = split_findings(manifest)
     findings = (*findings, *about_split)
     events.note(f"Read {len(catalog.images):,} images of {len(catalog.classes)} classes in {folder}")
+    if named:
+        events.note(f"Groups: {named.describe(len(catalog.usable))}")
     if findings:
         events.note(
             f"{format_count(len(findings), 'finding')}; {format_count(len(manifest.left_out), 'image')} left out"

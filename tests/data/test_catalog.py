@@ -94,7 +94,7 @@ def test_what_is_measured_is_right(tmp_path: Path, looked: list[str]) -> None:
     put(tmp_path, "a/1.jpg")
     (tmp_path / "a" / "2.png").write_bytes(encode(photo(30, 90, 1) // 8, "PNG", orientation=6))
     first, second = scan(tmp_path).images
-    assert first.header == (
+    assert first.header[:6] == (
         "JPEG", 50, 40, "RGB", 1, 1,
     )  # fmt: skip
     assert second.header[:3] == ("PNG", 30, 90) and second.header.orientation == 6

@@ -26,7 +26,7 @@ def test_a_file_is_measured_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "page.jpg").write_bytes(HTML)
     examine = Examine(tmp_path)
     one, other, page = (examine(Entry(name, "a", None)) for name in ("bright.png", "dark.png", "page.jpg"))
-    assert one.brightness == (200.0, 0.0, 0.0) and one.header[:3] == ("PNG", 80, 50) and one.usable
+    assert one.brightness == (200.0, 0.0, 0.0, 200.0, 0.0) and one.header[:3] == ("PNG", 80, 50) and one.usable
     assert (other.brightness.mean, other.brightness.std) == (30.0, 30.0)
     assert other.brightness.sharpness > 0 and other.header[:3] == ("PNG", 50, 80) and other.header.orientation == 6
     assert (page.reason, page.header, page.usable) == ("not an image (HTML)", Header(), False)

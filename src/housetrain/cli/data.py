@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,9 @@ from housetrain.cli.options import (
 from housetrain.cli.progress_bar import callbacks_for
 from housetrain.cli.split_options import split_options_from, with_split_options
 from housetrain.system.events import Callbacks
+
+if TYPE_CHECKING:
+    from housetrain.data.split_manifest import SplitManifest
 
 app = typer.Typer()
 _LISTED = 20  # images that are left out, a line each
@@ -164,7 +167,7 @@ def prepare(
     )
     callbacks = callbacks_for(quiet=quiet)
     _, _, manifest = workflow.look(
-        folder, balance=one_of("balance", balance, BALANCES), workers=workers, callbacks=callbacks,
+        folder, balance=one_of("balance", balance, BALANCES), workers=workers, callbacks=callbacks, prepared=output,
         label_options=source, **split_options_from(split_options),
     )  # fmt: skip
     target = output or default_prepared_folder(manifest.root, spec, manifest)
@@ -179,12 +182,15 @@ def prepare(
             }
         )
     else:
-        notes, left_out = Callbacks(callbacks), prepared.split.left_out
-        for row in left_out[:_LISTED]:
-            notes.note(f"Left out: {row.path} ({row.reason})")
-        if len(left_out) > _LISTED:
-            notes.note(f"Left out: {len(left_out) - _LISTED:,} more; --json lists all")
+        _note_left_out(prepared.split, Callbacks(callbacks))
         terminal.prepared(prepared)
+
+
+def _note_left_out(split: SplitManifest, notes: Callbacks) -> None:
+    for row in split.left_out[:_LISTED]:
+        notes.note(f"Left out: {row.path} ({row.reason})")
+    if len(split.left_out) > _LISTED:
+        notes.note(f"Left out: {len(split.left_out) - _LISTED:,} more; --json lists all")
 
 
 @app.command(

@@ -36,6 +36,14 @@ SPLIT_OPTIONS: dict[str, Any] = {
             metavar="near|exact|none",
         ),
     ],
+    "group_by": Annotated[
+        str | None,
+        typer.Option(
+            help="Images that belong together, such as those of one animal, patient, plate or burst, stay in one of "
+            "train, validation and test: by their folder, by a part of their path, by a column of a table, by time.",
+            metavar="parent|REGEX|CSV:COLUMN|exif-burst[:SECONDS]|near-duplicates",
+        ),
+    ],
     "classes": Annotated[
         str | None,
         typer.Option(
@@ -44,14 +52,15 @@ SPLIT_OPTIONS: dict[str, Any] = {
         ),
     ],
 }
-"""Keyword argument of `housetrain.split` (and ``split_seed``) -> its option."""
+"""Keyword argument of `housetrain.split` (``split_seed`` is ``seed``, ``group_by`` is ``groups``) -> its option."""
 with_split_options = with_options("split_options", SPLIT_OPTIONS)
 """Replaces a verb's parameter ``split_options`` by the options of `SPLIT_OPTIONS`."""
 
 
 def split_options_from(given: dict[str, Any]) -> dict[str, Any]:
     """Return the keyword arguments of `housetrain.split` that were typed."""
-    options = {"seed" if name == "split_seed" else name: value for name, value in given.items()}
+    names = {"split_seed": "seed", "group_by": "groups"}
+    options = {names.get(name, name): value for name, value in given.items()}
     if "keep_duplicates_together" in options:
         one_of("keep_duplicates_together", options["keep_duplicates_together"], KEEPS)
     if "classes" in options:

@@ -36,7 +36,7 @@ from housetrain.system.files import write_atomic
 from housetrain.system.notebook import html_table
 from housetrain.system.text import natural_key
 
-VERSION = 6
+VERSION = 7
 """Version of the saved catalog: raise it whenever a field changes, or what is measured."""
 
 FOREIGN = frozenset(

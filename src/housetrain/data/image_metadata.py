@@ -22,12 +22,16 @@ from housetrain.data.class_folders import Entry
 from housetrain.data.image_record import Brightness, Hashes, ImageRecord
 from housetrain.errors import DecodeError
 from housetrain.images.decode import decode, examine, probe, read_bytes
+from housetrain.images.exif import photo_of
 from housetrain.images.pixel_ops import Pixels
 from housetrain.images.sniff import Header
 from housetrain.system.process_pool import Failed, map_in_workers
 
 THUMBNAIL = 64
 """Side, in pixels, of the grayscale thumbnail that brightness and sharpness are measured on."""
+
+TINY = 4
+"""Side, in pixels, of the thumbnail that is kept with the record."""
 
 _IN_WORKERS = 64  # files from which starting workers pays
 
@@ -57,9 +61,16 @@ class Examine:
             mean=round(float(gray.mean()), 2),
             std=round(float(gray.std()), 2),
             sharpness=round(float(cv2.Laplacian(gray, cv2.CV_32F).var()), 1),
+            border=round(
+                float((border := np.concatenate([gray[[0, -1]].ravel(), gray[1:-1, [0, -1]].ravel()])).mean()), 2
+            ),
+            border_std=round(float(border.std()), 2),
         )
-        hashes = Hashes(perceptual_hash(gray), difference_hash(gray))
-        own = path, label, split, stamp, sha256, seen.header, hashes, brightness, ""
+        tiny = cv2.resize(gray, (TINY, TINY), interpolation=cv2.INTER_AREA).tobytes().hex()
+        hashes = Hashes(perceptual_hash(gray), difference_hash(gray), tiny)
+        photo = photo_of(data)
+        header = seen.header._replace(taken=photo.taken, camera=photo.camera, quantization=_quantization(data))
+        own = path, label, split, stamp, sha256, header, hashes, brightness, ""
         return ImageRecord(*own, oddity=seen.oddity, peak=seen.peak, profile=seen.profile)
 
 
@@ -127,6 +138,12 @@ def difference_hash(gray: Pixels) -> str:
     """
     small = cv2.resize(gray, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
     return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
+
+
+def _quantization(data: bytes) -> int:
+    """Return the sum of the first quantization table of a JPEG; 0 for other files and for tables of 16 bits."""
+    at = data.find(b"\xff\xdb", 0, 1 << 17) if data[:2] == b"\xff\xd8" else -1
+    return sum(data[at + 5 : at + 69]) if at > 0 and len(data) > at + 69 and data[at + 4] < 16 else 0
 
 
 def _header_if_any(data: bytes) -> Header:

@@ -21,22 +21,25 @@ class FileStamp(NamedTuple):
 
 
 class Hashes(NamedTuple):
-    """Perceptual hashes in hexadecimal: 64 bits of coarse structure, 256 bits of finer structure; ``""`` if unknown."""
+    """Hexadecimal, ``""`` if unknown: 64 bits of coarse structure, 256 bits of finer structure, 4x4 gray values."""
 
     coarse: str = ""
     fine: str = ""
+    tiny: str = ""
 
 
 class Brightness(NamedTuple):
     """Statistics of the 64x64 grayscale thumbnail.
 
     ``mean`` (0 to 255) and ``std`` (0 to 127.5) of its pixels, and the variance of its Laplacian as ``sharpness``:
-    below about 100 only soft shapes are left.
+    below about 100 only soft shapes are left. ``border`` and ``border_std`` are those of its outermost pixels.
     """
 
     mean: float = 0.0
     std: float = 0.0
     sharpness: float = 0.0
+    border: float = 0.0
+    border_std: float = 0.0
 
 
 _NO_HEADER, _NO_HASHES, _NO_BRIGHTNESS = Header(), Hashes(), Brightness()

@@ -98,6 +98,10 @@ class LabelSource:
         """Return what differs from the default, JSON-plain: it tells two catalogs of one folder apart."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items() if value}
 
+    def found(self, root: Path) -> list[Path]:
+        """Return the files that ``labels`` names: as it is given, else in ``root``, else in each folder of ``root``."""
+        return _found(Path(self.labels), root)
+
     def table(self, root: Path) -> tuple[list[Path], str | None, str | None]:
         """Return the tables, the column of images and the column of labels; columns are ``None`` to be recognized.
 

@@ -235,6 +235,30 @@ class LabelTable:
             wanted, where = self._column_labels(number, threshold)
         return self._collected(images, wanted, f"{self.path.name}, {where}")
 
+    def groups(self, column: str) -> dict[str, str]:
+        """Return path -> value of a column of groups; empty cells are left out.
+
+        Raises:
+            FolderError: There is no such column, no column names images, or an image has two values.
+        """
+        number, images = self._numbered(column), self.image_column
+        if images is None:
+            raise FolderError(
+                "No column of the table names the images of the folder",
+                do="check that the table belongs to this folder", file=str(self.path),
+                first_row=", ".join(self.cells[0][:6]),
+            )  # fmt: skip
+        found: dict[str, str] = {}
+        for row in self.rows:
+            value = row[number].strip()
+            for file in self._index.find(row[images]) if value else ():
+                if found.setdefault(file, value) != value:
+                    raise FolderError(
+                        "An image is in two groups of the table", expected="one group an image", file=str(self.path),
+                        image=file, groups=f"{found[file]}, {value}",
+                    )  # fmt: skip
+        return found
+
     def _column_labels(self, number: int, threshold: float | None) -> tuple[list[str], str]:
         values = [row[number].strip() for row in self.rows]
         where = f"column {self.header[number] if self.header else number + 1}"

@@ -15,6 +15,7 @@ import functools
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Unpack, overload
 
 from housetrain.data import npy_writer
+from housetrain.data.earlier_split import earlier_split
 from housetrain.data.output import refuse_inside
 from housetrain.data.prepared import Prepared as Prepared
 from housetrain.data.prepared_folder import Filled, cached, digest, read_manifest, write_prepared
@@ -105,9 +107,10 @@ def _prepare_folder(
     asked = complete_options(**options)
     target = folder or _default_folder(root, spec, options=asked)
     key = _request_key(catalog.fingerprint, root=root, spec=spec, options=asked)
-    if (manifest := cached(target, "catalog", key)) is not None:
+    if not asked.get("group_by") and (manifest := cached(target, "catalog", key)) is not None:
         return Prepared.of_manifest(target, manifest)
-    return _prepare_split(divide(catalog, **options), target, spec=spec, workers=workers, callbacks=callbacks)
+    manifest_of_split = divide(catalog, earlier=earlier_split(catalog, options, folder), **options)
+    return _prepare_split(manifest_of_split, target, spec=spec, workers=workers, callbacks=callbacks)
 
 
 def _with_white(spec: InputSpec, white: int) -> InputSpec:
@@ -134,6 +137,8 @@ def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> 
             text = f"{options[name]:g}" if isinstance(options[name], float) else str(options[name])
             text = digest(options[name])[:6] if name == "classes" else text
             details.append(text if name == "balance" else f"{name.replace('_', '-')}-{text}")
+    if rule := options.get("group_by"):
+        details.append(f"group-by-{rule if re.fullmatch('[A-Za-z0-9-]{1,20}', rule) else digest(rule)[:6]}")
     if labels := options.get("labels"):
         details.append(f"labels-{digest(labels)[:6]}")
     absolute = root.resolve()
@@ -167,7 +172,7 @@ def _prepare_split(
         return Filled(failed, len(split.rows) - len(copied))
 
     given = {name: value for name, value in split.options.items() if name in SplitOptions.__annotations__}
-    options = complete_options(**given)
+    options = complete_options(**given, group_by=split.options.get("group_by"))
     catalog = split.options.get("catalog")
     request = {
         "split": _request_key(split.fingerprint, root=split.root, spec=spec),

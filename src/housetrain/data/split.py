@@ -5,22 +5,24 @@ In: a ``Catalog`` and its findings. Out: a `SplitManifest`. Nothing is written, 
 The split of an image is a pure function of its content and the seed: ``u = sha256(seed:group) / 2**256`` is in [0, 1);
 below ``test_split`` is test, above ``1 - validation_split`` is validation, the rest is train. So adding or removing an
 image does not move the others, two computers agree without communicating, and a renamed file keeps its split.
-A group is an image with its near-duplicates: a burst of the same cat is never in two splits.
+A group is an image with its near-duplicates, and the images that a rule of the user joins with it: a burst of the same
+cat is never in two splits. A named group is placed by its name, so a new image of it joins the others.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from housetrain.data.assign import assign, position
-from housetrain.data.split_groups import Keep, duplicate_groups
+from housetrain.data.groups import Groups, ImageGroups, groups_of, rule_text
+from housetrain.data.split_groups import Keep, split_groups
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest, SplitName
 from housetrain.errors import FolderError, RecipeError
 from housetrain.images.input_spec import WHITE
-from housetrain.system.text import format_list, natural_key
+from housetrain.system.text import format_count, format_list, natural_key
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -41,6 +43,7 @@ class SplitOptions(TypedDict, total=False):
     balance: Balance
     keep_duplicates_together: Keep
     classes: Sequence[str] | None
+    groups: Groups | ImageGroups | None
 
 
 def split(
@@ -54,12 +57,13 @@ def split(
     balance: Balance = "weights",
     keep_duplicates_together: Keep = "near",
     classes: Sequence[str] | None = None,
+    groups: Groups | ImageGroups | None = None,
+    earlier: SplitManifest | None = None,
 ) -> SplitManifest:
     """Split a catalog into train, validation and test; nothing is written or moved.
 
-    Ready-made ``train/``, ``validation/``, ``test/`` folders are kept as they are; a missing split is taken from train
-    by content hash, and so is validation for the classes that a ready-made one lacks. Every class gets at least one
-    image in each split.
+    Ready-made ``train/``, ``validation/``, ``test/`` folders are kept; a missing split is taken from train by content
+    hash, and so is validation for the classes that a ready-made one lacks. Each split has an image of every class.
 
     Args:
         catalog: What `scan` returned.
@@ -68,15 +72,17 @@ def split(
         validation_split: Share of each class for validation, in (0, 1).
         test_split: Share of each class for the test, in [0, 1). 0: validation only, as in many tutorials; a ready-made
             test folder is kept. Not used with ``test_per_class``.
-        test_per_class: Number of test images of each class instead of a share: those lowest in the hash order.
+        test_per_class: Test images of each class instead of a share; with ``groups`` as near as whole groups allow.
         balance: ``"weights"`` keeps all images and lets training weight the classes, ``"trim"`` trims the classes of
             train and validation (never of test) to the smallest one, ``"none"`` does neither.
         keep_duplicates_together: Which images are never divided between splits: ``"near"``-duplicates, or only
             ``"exact"`` ones, of which one is used; ``"none"``: every file is split on its own, as in most tutorials.
         classes: All classes in the order of their numbers, such as ``["Dog", "Cat"]``; alphabetical by default.
+        groups: What else is never divided, such as the images of one animal: see `housetrain.data.groups.groups_of`.
+        earlier: A split of an earlier state of the folder: images keep their place in it.
 
     Raises:
-        FolderError: Fewer than two classes, or a class with too few images; the message lists all.
+        FolderError: Fewer than two classes, or a class with too few images or groups; the message lists all.
         RecipeError: An option out of its range.
     """
     from housetrain.data.checks import check
@@ -84,7 +90,7 @@ def split(
     options = SplitOptions(
         seed=seed, validation_split=validation_split, test_split=test_split, test_per_class=test_per_class,
         balance=balance, keep_duplicates_together=keep_duplicates_together,
-        classes=None if classes is None else list(classes),
+        classes=None if classes is None else list(classes), groups=groups_of(catalog, groups),
     )  # fmt: skip
     _check_options(options)
     found = check(catalog) if findings is None else findings
@@ -93,16 +99,13 @@ def split(
     left_out = _left_out(catalog, found)
     images = [image for image in catalog.usable if image.path not in left_out]
     _check_classes(catalog, images, least=len(SPLITS) if test_split else len(SPLITS) - 1)
-    groups = duplicate_groups(catalog, keep_duplicates_together)
-    rows = _rows(images, groups, options=options, ready_made=catalog.ready_made)
-    names = _in_order({row.label for row in rows}, classes)
-    _check_rows(rows, names, ready_made=catalog.ready_made, has_test=test_split > 0)
+    rows, names = _assigned(catalog, images, options, earlier)
     if balance == "trim":
         rows = _trim(rows, seed=seed, left_out=left_out)
     excluded = [LeftOut(one.path, one.label, left_out[one.path]) for one in catalog.images if one.path in left_out]
     # Only the default findings follow from the catalog; with others the rows must be compared instead.
-    recorded = _recorded(catalog, options) | {"catalog": catalog.fingerprint if findings is None else ""}
-    return SplitManifest.of_rows(catalog.root, names, rows=rows, left_out=excluded, options=recorded)
+    about = recorded(catalog, options) | {"catalog": catalog.fingerprint if findings is None else ""}
+    return SplitManifest.of_rows(catalog.root, names, rows=rows, left_out=excluded, options=about)
 
 
 _NEWER_DEFAULTS: tuple[tuple[str, Any], ...] = (("keep_duplicates_together", "near"), ("classes", None))
@@ -122,14 +125,69 @@ def _in_order(labels: set[str], classes: Sequence[str] | None) -> list[str]:
     return list(classes)
 
 
-def _recorded(catalog: Catalog, options: SplitOptions) -> dict[str, Any]:
+def recorded(catalog: Catalog, options: SplitOptions) -> dict[str, Any]:
     """Return what the manifest says of how the images were split; newer options only where they are not the default."""
+    rule = rule_text(options.get("groups"))
+    plain = {name: value for name, value in options.items() if name != "groups"}
     return {
-        **{name: value for name, value in options.items() if (name, value) not in _NEWER_DEFAULTS},
+        **{name: value for name, value in plain.items() if (name, value) not in _NEWER_DEFAULTS},
+        **({"group_by": rule} if rule else {}),
         "ready_made": catalog.ready_made,
         **({"labels": catalog.label_source} if catalog.label_source else {}),
         **({"white": catalog.white} if catalog.white != WHITE else {}),
     }
+
+
+def _assigned(
+    catalog: Catalog, images: Sequence[ImageRecord], options: SplitOptions, earlier: SplitManifest | None
+) -> tuple[list[Row], list[str]]:
+    """Return the rows and the classes of a split."""
+    named = cast("ImageGroups | None", options["groups"])
+    groups = split_groups(catalog, options["keep_duplicates_together"], named)
+    has_test = options["test_split"] > 0
+    if named and not catalog.ready_made:
+        _check_groups(images, groups, named.rule, needed=SPLITS if has_test else SPLITS[:2])
+    fixed, ready_made = _fixed(images, groups, earlier), catalog.ready_made
+    try:
+        rows = _rows(images, groups, options=options, ready_made=ready_made, fixed=fixed)
+        classes = _in_order({row.label for row in rows}, options["classes"])
+        _check_rows(rows, classes, ready_made=ready_made, has_test=has_test)
+    except FolderError:
+        if earlier is None:
+            raise
+        return _assigned(catalog, images, options, None)  # too many images are gone for the others to stay
+    return rows, classes
+
+
+def _fixed(
+    images: Sequence[ImageRecord], groups: Mapping[str, str], earlier: SplitManifest | None
+) -> dict[str, SplitName]:
+    """Return group -> split of the groups with images of an earlier split; of joined groups, where most images were."""
+    where = {row.sha256: row.split for row in earlier.rows} if earlier else {}
+    votes: defaultdict[str, Counter[SplitName]] = defaultdict(Counter)
+    for image in images if where else ():
+        if image.sha256 in where:
+            votes[groups[image.path]][where[image.sha256]] += 1
+    return {group: max(SPLITS, key=lambda name: counts[name]) for group, counts in votes.items()}
+
+
+def _check_groups(
+    images: Sequence[ImageRecord], groups: Mapping[str, str], rule: str, *, needed: Sequence[SplitName]
+) -> None:
+    of_class: defaultdict[str, set[str]] = defaultdict(set)
+    for image in images:
+        of_class[image.label].add(groups[image.path])
+    problems = [
+        f"class {label!r} has only {format_count(len(own), 'group')}, too few for {format_list(needed)}"
+        for label, own in sorted(of_class.items())
+        if len(own) < len(needed)
+    ]
+    if problems:
+        raise FolderError(
+            f"The groups cannot be split: {shortened(problems)}",
+            expected=f"at least {len(needed)} groups of each class",
+            do="add images of other groups, or group by something that differs within a class", group_by=rule,
+        )  # fmt: skip
 
 
 def _rows(
@@ -138,6 +196,7 @@ def _rows(
     *,
     options: SplitOptions,
     ready_made: bool,
+    fixed: Mapping[str, SplitName],
 ) -> list[Row]:
     """Assign each image to a split."""
     kept, pool = _ready_made(images) if ready_made else ({}, images)
@@ -149,6 +208,8 @@ def _rows(
         validation_split=options["validation_split"] if "validation" in missing else 0.0,
         test_split=options["test_split"] if "test" in missing else 0.0,
         per_class=options["test_per_class"] if "test" in missing else None,
+        named=options["groups"] is not None,
+        fixed=fixed,
     )
     if problems:
         raise _unusable(problems, None)
@@ -173,7 +234,9 @@ def _draw_validation(
 def complete_options(**options: Any) -> dict[str, Any]:
     """Return the options of `split` with defaults filled in, as `SplitManifest.options` has them."""
     defaults = split.__kwdefaults__ or {}
-    return {name: options.get(name, defaults[name]) for name in SplitOptions.__annotations__}
+    plain = {name: options.get(name, defaults[name]) for name in SplitOptions.__annotations__ if name != "groups"}
+    rule = options.get("group_by") or rule_text(options.get("groups"))
+    return {**plain, **({"group_by": rule} if rule else {})}
 
 
 def _check_options(options: SplitOptions) -> None:
@@ -192,7 +255,7 @@ def _check_options(options: SplitOptions) -> None:
     if options["keep_duplicates_together"] not in get_args(Keep):
         problems.append(f"keep_duplicates_together one of {', '.join(get_args(Keep))}")
     if problems:
-        given: dict[str, Any] = {name: value for name, value in options.items() if name != "seed"}
+        given: dict[str, Any] = {name: value for name, value in options.items() if name not in ("seed", "groups")}
         raise RecipeError("Invalid split options", expected="; ".join(problems), **given)
 
 
@@ -239,13 +302,18 @@ def _check_rows(rows: Sequence[Row], classes: Sequence[str], *, ready_made: bool
 
 
 def _unusable(problems: Sequence[str], root: Path | None) -> FolderError:
-    more = f"; and {len(problems) - _LISTED:,} more" if len(problems) > _LISTED else ""
     return FolderError(
-        f"The folder cannot be split: {'; '.join(problems[:_LISTED])}{more}",
+        f"The folder cannot be split: {shortened(problems)}",
         expected="at least two classes of at least three different images each, better hundreds",
         do="add images to the class folders, or remove the folder of the class",
         **({"folder": root} if root else {}),
     )
+
+
+def shortened(problems: Sequence[str]) -> str:
+    """Return the first problems as one text."""
+    more = f"; and {len(problems) - _LISTED:,} more" if len(problems) > _LISTED else ""
+    return f"{'; '.join(problems[:_LISTED])}{more}"
 
 
 def _ready_made(images: Sequence[ImageRecord]) -> tuple[dict[str, SplitName], list[ImageRecord]]:

@@ -1,6 +1,6 @@
-"""Near-duplicates of a catalog -> groups that stay in one split, with chains too long for that cut in their order.
+"""Near-duplicates and named groups of a catalog -> groups that stay in one split; chains too long for that are cut.
 
-In: a `Catalog`. Out: the group of each image, and the chains that were cut. It does not know which split a group is in.
+In: a `Catalog`, and named groups. Out: the group of each image, and the chains that were cut. It does not know splits.
 
 A film of one scene is one chain of near-duplicates. As one group it would take its whole class to one split, so that
 nothing is left to learn from or to test with. A chain with more than half of a class is cut into parts, in the order of
@@ -16,11 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from housetrain.data.split_manifest import SPLITS
 from housetrain.system.text import natural_key
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
+    from housetrain.data.groups import ImageGroups
     from housetrain.data.image_record import ImageRecord
 
 Keep = Literal["exact", "near", "none"]
@@ -72,6 +75,36 @@ def duplicate_groups(catalog: Catalog, keep: Keep = "near") -> dict[str, str]:
             least = min(image.sha256 for image in part)
             key.update((image.sha256, least) for image in part)
     return {image.path: key[image.sha256] for image in catalog.usable}
+
+
+def split_groups(catalog: Catalog, keep: Keep = "near", named: ImageGroups | None = None) -> dict[str, str]:
+    """Return the group of each usable image: its duplicates, joined with its named group.
+
+    Args:
+        catalog: The images.
+        keep: See `duplicate_groups`.
+        named: The named groups, if there are any.
+
+    Returns:
+        Path -> key of the group. A named group has the key of its name, so that a new image of it joins its side; of
+        named groups that share near-duplicates, the least key.
+    """
+    alike = duplicate_groups(catalog, keep)
+    if named is None:
+        return alike
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    own = {path: key for path, key in named.keys().items() if path in alike}
+    place = {key: number for number, key in enumerate({*alike.values(), *own.values()})}
+    left, right = [place[alike[path]] for path in own], [place[key] for key in own.values()]
+    edges = coo_array((np.ones(len(own), dtype=np.int8), (left, right)), shape=(len(place), len(place)))
+    component = connected_components(edges, directed=False)[1]
+    least: dict[int, str] = {}
+    for keys in (sorted(set(own.values())), sorted(set(alike.values()))):
+        for key in keys:
+            least.setdefault(int(component[place[key]]), key)
+    return {path: least[int(component[place[key]])] for path, key in alike.items()}
 
 
 def _alone(catalog: Catalog) -> dict[str, str]:

@@ -47,6 +47,9 @@ class Header(NamedTuple):
         mode: Pillow's name of the stored color mode: ``L``, ``RGB``, ``CMYK``, ``P``, ``RGBA``, ``I;16``, ...
         frames: 1, or more for animations and multi-page documents; the first one is used.
         orientation: EXIF tag 274, 1 to 8.
+        taken: When it was taken, ISO 8601; set by a scan, see `housetrain.images.exif`.
+        camera: By which camera; set by a scan.
+        quantization: Sum of a JPEG's first quantization table: the stronger the compression, the larger; set by a scan.
     """
 
     format: str = ""
@@ -55,6 +58,9 @@ class Header(NamedTuple):
     mode: str = ""
     frames: int = 0
     orientation: int = 0
+    taken: str = ""
+    camera: str = ""
+    quantization: int = 0
 
 
 class Outline(NamedTuple):

@@ -9,7 +9,6 @@ that cannot be read have no vote.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -19,13 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from housetrain.errors import RecipeError
+from housetrain.data.groups import PARENT, pattern_key
 from housetrain.inference.decision import UNDECIDED
 from housetrain.inference.prediction import Prediction
 from housetrain.models.outputs import SMALLEST_PROBABILITY
-
-PARENT = "parent"
-"""Images of one folder are a sequence."""
 
 
 def sequence_key(rule: str) -> Callable[[str], str]:
@@ -40,21 +36,11 @@ def sequence_key(rule: str) -> Callable[[str], str]:
     """
     if rule == PARENT:
         return lambda path: str(PurePath(path).parent)
-    try:
-        pattern = re.compile(rule)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise RecipeError(
-            "The rule of sequences is no regular expression",
-            expected=r"parent, or an expression such as '(IMG_\d+)_\d+[.]'",
-            vote_by=rule,
-            error=error,
-        ) from None
+    group = pattern_key(rule, option="vote_by")
 
     def key(path: str) -> str:
-        found = pattern.search(path)
-        if found is None:
-            return path
-        return found.group(1) if pattern.groups and found.group(1) is not None else found.group(0)
+        found = group(path)
+        return path if found is None else found
 
     return key
 
