@@ -71,3 +71,18 @@ def test_a_check_may_stop_it() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         next(logistic.path(features, targets_of(labels, 2), check=stop))
+
+
+def test_products_run_on_one_thread_and_others_on_theirs_again_afterwards() -> None:
+    from threadpoolctl import threadpool_info
+
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    features, labels = data(2)
+    seen: set[int] = set()
+    before = threads()
+    head = next(logistic.path(features, targets_of(labels, 2), check=lambda: seen.update(threads())))
+    assert seen == {1} and threads() == before
+    head.probabilities(features)
+    assert threads() == before

@@ -31,7 +31,7 @@ LARGE = 4_000_000
 """Parameters above which a model is served by OpenVINO in bfloat16 rather than in float32."""
 _CPU_BATCH, _KERAS_BATCH, _GPU_BATCH = 16, 32, 128
 _MIN_COSINE: dict[Precision, float] = {"fp32": 0.9999, "bf16": 0.99}
-_COMPARED = 16  # images on which an engine must agree with Keras
+_COMPARED = 4  # images on which an engine must agree with Keras
 
 
 def fastest_engine(model: Any, *, precision: FeaturePrecision = "auto", sample: Images | None = None) -> LoadedModel:

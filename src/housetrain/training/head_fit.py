@@ -42,7 +42,7 @@ CHOSEN = "the best regularization is found"
 TIME_LIMIT = "time limit"
 _WORSE = 2  # weaker strengths that are fitted after the best: the loss is nearly convex along the path
 _TICK_S = 0.5
-_SAMPLE = 16  # validation images on which an engine's features are compared with those of Keras
+_SAMPLE = 4  # validation images on which an engine's features are compared with those of Keras
 
 
 class Frozen(NamedTuple):

@@ -4,13 +4,16 @@ In: features (N, D), targets, image weights. Out: for each strength, from strong
 `Dense` layer. It does not know Keras or images, nor which strength is the best: validation decides.
 
 The fit uses standardized features, so that one strength suits all of them and few iterations are needed; the returned
-kernel and bias take the features as they are.
+kernel and bias take the features as they are. Matrix products run on one thread: most wait for memory, and where other
+programs use the cores, the threads of OpenBLAS wait for each other, ten times as long as the product takes.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +25,7 @@ WEAKER = (3e-7, 1e-7, 3e-8, 1e-8, 3e-9, 1e-9)
 STRONGER = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)
 """Penalties that follow where the strongest is the best: many redundant features, few images."""
 _BLOCK_BYTES = 64 << 20
-_ITERATIONS = 200
-_TOLERANCE = 1e-5
+_OPTIONS = {"maxiter": 200, "gtol": 1e-5, "ftol": 1e-7}
 
 Float = NDArray[np.float32]
 
@@ -45,7 +47,8 @@ class Head(NamedTuple):
 
     def probabilities(self, features: np.ndarray) -> Float:
         """Return the outputs for ``features`` (N, D): (N, 1) sigmoid or (N, outputs) softmax, float32."""
-        found = [_activate(block @ self.kernel + self.bias) for block in _blocks(features)]
+        with _one_thread():
+            found = [_activate(block @ self.kernel + self.bias) for block in _blocks(features)]
         return np.concatenate(found).astype(np.float32) if found else np.empty((0, len(self.bias)), np.float32)
 
 
@@ -96,9 +99,8 @@ def path(
             value_in_all = total / count + 0.5 * strength * float(own @ own)
             return value_in_all, np.concatenate([slope.reshape(-1) + strength * own, drift])
 
-        found = minimize(
-            loss, point, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "gtol": _TOLERANCE, "ftol": 1e-7}
-        )
+        with _one_thread():
+            found = minimize(loss, point, jac=True, method="L-BFGS-B", options=_OPTIONS)
         point = found.x
         kernel = point[: width * outputs].reshape(width, outputs) / spread[:, None]
         bias = point[width * outputs :] - mean @ kernel
@@ -117,6 +119,19 @@ def moments(features: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float
         squares += np.square(block - mean.astype(np.float32)).sum(axis=0, dtype=np.float64)
     spread = np.sqrt(squares / count)
     return mean, np.where(spread > 1e-6, spread, 1.0)
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Return a context in which the BLAS libraries of numpy and scipy use one thread."""
+    return _blas().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _blas() -> Any:
+    import scipy.optimize  # noqa: F401 - a library that is loaded later would not be limited
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 class _Scaled:
