@@ -58,7 +58,7 @@ lock:  ## resolve requirements/*.txt again (without registry addresses)
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --extra tensorflow --extra openvino --extra pretrained --upgrade -q -o requirements/run.txt
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --extra tensorflow --extra sweep --extra openvino --extra export --extra studio --extra serve --extra pretrained --extra cluster --extra mlflow --group dev --upgrade -q -o requirements/dev.txt
+	  --extra tensorflow --extra sweep --extra openvino --extra export --extra studio --extra serve --extra pretrained --extra cluster --extra mlflow --extra heic --group dev --upgrade -q -o requirements/dev.txt
 
 # Use the installed uv, else install uv into the new environment; nothing outside the project changes. Byte code is
 # compiled here, once, instead of by the first import (or by each, where PYTHONDONTWRITEBYTECODE is set).

@@ -71,7 +71,7 @@ def test_a_row_holds_the_largest_difference_and_the_accuracy_of_both() -> None:
     assert other.difference == pytest.approx(0.25) and other.accuracy == 1.0 and not other.good
     wrong = compared(Constant(0.1, 0.9), (0.9, 0.1), precision="int8")
     assert wrong.agreement == 0.0 and wrong.accuracy == 0.0
-    with pytest.raises(ModelError, match=r"toy int8 model differs too much.*agreement='0.0%'"):
+    with pytest.raises(ModelError, match=r"toy int8 model differs too much.*agreement='0.0 %'"):
         wrong.must_be_good()
     assert parity.rows([row])[0][:2] == ["toy fp32", "1.50 MB"]
 

@@ -18,7 +18,7 @@ def test_export_prints_the_comparison_and_predict_takes_what_it_made(call: Any, 
     assert code == 0, err
     head, keras, litert, *_ = out.splitlines()
     assert head.split()[:2] == ["format", "size"] and "accuracy" in head
-    assert keras.startswith("keras fp32") and litert.startswith("litert fp32") and "100.0%" in litert
+    assert keras.startswith("keras fp32") and litert.startswith("litert fp32") and "100.0 %" in litert
     assert str(tmp_path / "phone") in out
     photo = next(digits.images.rglob("*.png"))
     code, out, err = call("predict", tmp_path / "phone", photo, "--json")

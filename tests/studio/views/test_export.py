@@ -107,9 +107,9 @@ def test_export_shows_how_a_format_compares_and_makes_another(
         "format": "litert int8",
         "kB": 12.3,
         "largest difference": "0.012",
-        "same prediction as Keras": "99.8%",
-        "accuracy": "75.0%",
-        "of Keras": "76.0%",
+        "same prediction as Keras": "99.8 %",
+        "accuracy": "75.0 %",
+        "of Keras": "76.0 %",
         "compared on": "512 validation images",
     }
     [button] = [one for one in test.button if one.label == "Export litert fp32"]
