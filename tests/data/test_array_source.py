@@ -86,9 +86,9 @@ def test_the_validation_split_is_a_share_of_train_or_given(train: Pair, test: Pa
 
 def test_every_class_is_validated_however_small_the_share() -> None:
     items = [_Item("train", number, "ab"[number % 2], f"{number:064x}") for number in range(8)]
-    chosen = _carve(items, 0.001, seed=0)
+    chosen = _carve(items, {"validation": 0.001}, seed=0)
     assert sorted(item.label for item in chosen) == ["a", "b"]
-    assert len(_carve(items, 0.999, seed=0)) == 6, "one of each class is left to train"
+    assert len(_carve(items, {"validation": 0.999}, seed=0)) == 6, "one of each class is left to train"
 
 
 def test_copies_are_used_once_and_the_test_keeps_its_images(train: Pair, test: Pair, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_all_problems_are_named_at_once(train: Pair, test: Pair, tmp_path: Path)
     for wrong in (["a", "b"], ["a", "b", "b"], "abc", ["a", "", "c"]):
         with pytest.raises(DataError, match="class names"):
             Prepared.from_arrays(train, test, classes=wrong, folder=tmp_path)
-    with pytest.raises(DataError, match="validation_split=0"):
+    with pytest.raises(DataError, match="validation_split='0'"):
         Prepared.from_arrays(train, test, validation_split=0, folder=tmp_path)
 
 

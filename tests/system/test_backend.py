@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from housetrain.errors import MissingExtra
+from housetrain.errors import MissingExtra, RecipeError
 from housetrain.system import backend
 
 
@@ -99,3 +99,37 @@ def test_the_settings_file_of_another_keras_has_no_say(tmp_path: Path) -> None:
         )
         assert done.stdout.split() == ["tensorflow", "float32", "channels_last", str(tmp_path / ".keras")]
         assert settings.read_text() == text
+
+
+class _Config:
+    """What `limit_gpu_memory` calls of TensorFlow, on a machine with two GPUs."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.config = self.experimental = self
+
+    def list_physical_devices(self, kind: str) -> list[str]:
+        return [f"{kind}:0", f"{kind}:1"]
+
+    def set_memory_growth(self, gpu: str, on: bool) -> None:
+        self.calls.append((gpu, on))
+
+    def LogicalDeviceConfiguration(self, memory_limit: int) -> int:  # noqa: N802 - TensorFlow's name
+        return memory_limit
+
+    def set_logical_device_configuration(self, gpu: str, limits: list[int]) -> None:
+        self.calls.append((gpu, *limits))
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [("", []), ("growth", [("GPU:0", True), ("GPU:1", True)]), ("4096", [("GPU:0", 4096), ("GPU:1", 4096)])],
+)
+def test_the_memory_of_gpus_can_be_limited(text: str, calls: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    tensorflow = _Config()
+    monkeypatch.setenv(backend.GPU_MEMORY, text)
+    backend.limit_gpu_memory(tensorflow)
+    assert tensorflow.calls == calls
+    monkeypatch.setenv(backend.GPU_MEMORY, "4 GB")
+    with pytest.raises(RecipeError, match="MiB, such as 4096"):
+        backend.limit_gpu_memory(tensorflow)

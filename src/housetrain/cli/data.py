@@ -28,6 +28,7 @@ from housetrain.cli.split_options import split_options_from, with_split_options
 from housetrain.system.events import Callbacks
 
 if TYPE_CHECKING:
+    from housetrain.data.prepared import Prepared
     from housetrain.data.split_manifest import SplitManifest
 
 app = typer.Typer()
@@ -88,7 +89,7 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example:  housetrain show PetImages --output sheet.png")
+@app.command(epilog="Examples:  housetrain show PetImages --output sheet.png  ·  housetrain show PetImages/Cat/0.jpg")
 @with_label_options
 def show(
     folder: Folder = None,
@@ -104,18 +105,27 @@ def show(
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw a contact sheet: samples of each class, as the original and as the model input."""
+    """Draw a contact sheet: samples of each class, as the original and as the model input.
+
+    Of one image it also prints the shape and the pixels.
+    """
     import housetrain as ht
     from housetrain.cli import terminal
+    from housetrain.data.one_image import is_image, show_image
     from housetrain.data.output import refuse_inside
     from housetrain.errors import RecipeError
 
     folder, source = source_of(folder, label_options)
+    mode: Any = one_of("color_mode", color_mode, COLOR_MODES)
     try:
         pixels = tuple(int(size) for size in sizes.split(","))
     except ValueError:
         raise RecipeError("The sizes are not numbers", expected="pixels, such as 50,100", sizes=sizes) from None
     target = output or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
+    if is_image(folder):
+        for line in (*show_image(folder, target, sizes=pixels, color_mode=mode), str(target)):
+            terminal.out(line)
+        return
     refuse_inside(folder, target)
     catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **source)
     terminal.out(
@@ -125,7 +135,7 @@ def show(
                 target,
                 per_class=per_class,
                 sizes=pixels,
-                color_mode=one_of("color_mode", color_mode, COLOR_MODES),
+                color_mode=mode,
                 seed=seed,
             )
         )
@@ -149,10 +159,14 @@ def prepare(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Decode and resize all images once, into arrays split into train, validation and test."""
+    """Decode and resize all images once, into arrays split into train, validation and test.
+
+    FOLDER may also be a .npz file of arrays, such as Keras' mnist.npz: x_train, y_train, x_test, y_test; or x and y.
+    """
     import housetrain as ht
     from housetrain import workflow
     from housetrain.cli import terminal
+    from housetrain.data.array_file import is_array_file
     from housetrain.data.output import refuse_inside
     from housetrain.data.prepare import default_prepared_folder
 
@@ -166,12 +180,15 @@ def prepare(
         resize=one_of("resize", resize, RESIZES),
     )
     callbacks = callbacks_for(quiet=quiet)
-    _, _, manifest = workflow.look(
-        folder, balance=one_of("balance", balance, BALANCES), workers=workers, callbacks=callbacks, prepared=output,
-        label_options=source, **split_options_from(split_options),
-    )  # fmt: skip
-    target = output or default_prepared_folder(manifest.root, spec, manifest)
-    prepared = ht.prepare(manifest, target, spec=spec, workers=workers, callbacks=callbacks)
+    if is_array_file(folder):
+        prepared = arrays_from(folder, output, split_options_from(split_options))
+    else:
+        _, _, manifest = workflow.look(
+            folder, balance=one_of("balance", balance, BALANCES), workers=workers, callbacks=callbacks, prepared=output,
+            label_options=source, **split_options_from(split_options),
+        )  # fmt: skip
+        target = output or default_prepared_folder(manifest.root, spec, manifest)
+        prepared = ht.prepare(manifest, target, spec=spec, workers=workers, callbacks=callbacks)
     if json_:
         terminal.print_json(
             {
@@ -191,6 +208,20 @@ def _note_left_out(split: SplitManifest, notes: Callbacks) -> None:
         notes.note(f"Left out: {row.path} ({row.reason})")
     if len(split.left_out) > _LISTED:
         notes.note(f"Left out: {len(split.left_out) - _LISTED:,} more; --json lists all")
+
+
+def arrays_from(file: Path, output: Path | None, options: dict[str, Any]) -> Prepared:
+    """Return the prepared images of a ``.npz`` file."""
+    from housetrain.data.array_file import arrays_of
+    from housetrain.data.prepared import Prepared
+    from housetrain.errors import RecipeError
+
+    known = ("seed", "validation_split", "test_split", "classes")
+    if other := [name for name in options if name not in known]:
+        raise RecipeError("Arrays take no such option", expected=", ".join(known), options=", ".join(other))
+    given: dict[str, Any] = arrays_of(file)
+    train, test = given.pop("train"), given.pop("test", None)
+    return Prepared.from_arrays(train, test, folder=output, **given, **options)
 
 
 @app.command(

@@ -53,6 +53,7 @@ def write_arrays(
     classes: Sequence[str] | None,
     folder: Path | None,
     validation_split: float,
+    test_split: float,
     seed: int,
 ) -> tuple[Path, dict[str, Any]]:
     """Write arrays as a prepared folder; see `housetrain.data.prepared.Prepared.from_arrays` for the arguments.
@@ -62,8 +63,9 @@ def write_arrays(
     """
     pairs = {name: _checked(name, *given[name]) for name in SPLITS if name in given}
     shape = _one_shape(pairs)
-    if carved := "validation" not in pairs:
-        _check_share(validation_split)
+    shares: dict[SplitName, float] = {"validation": validation_split, "test": test_split}
+    shares = {name: share for name, share in shares.items() if name not in pairs}
+    _check_shares(shares)
     names = _class_names(pairs, classes)
     items, left_out = _unique(
         [
@@ -72,16 +74,13 @@ def write_arrays(
             for number, (image, label) in enumerate(zip(pair.images, pair.labels.tolist(), strict=True))
         ]
     )
-    chosen = _carve(items, validation_split, seed) if carved else set()
-    rows = [
-        Row(item.path, item.sha256, item.label, "validation" if item in chosen else item.split, item.sha256)
-        for item in items
-    ]
-    _check_rows(rows, names)
+    chosen = _carve(items, shares, seed)
+    rows = [Row(item.path, item.sha256, item.label, chosen.get(item, item.split), item.sha256) for item in items]
+    _check_rows(rows, names, has_test=shares.get("test") != 0)
     spec = InputSpec(height=shape[0], width=shape[1], color_mode="grayscale" if shape[2] == 1 else "rgb")
     options: dict[str, Any] = {"arrays": True, "balance": "weights"}
-    if carved:
-        options |= {"seed": seed, "validation_split": validation_split}
+    if shares:
+        options |= {"seed": seed, **{f"{name}_split": share for name, share in shares.items()}}
     split = SplitManifest.of_rows("", names, rows=rows, left_out=left_out, options=options)
     if folder is None:
         folder = Path("prepared") / f"arrays-{shape[0]}x{shape[1]}-{spec.color_mode}-{split.fingerprint[:6]}"
@@ -133,12 +132,13 @@ def _one_shape(pairs: Mapping[SplitName, _Pair]) -> tuple[int, ...]:
     return shapes["train"]
 
 
-def _check_share(validation_split: float) -> None:
-    if not 0 < validation_split < 1:
+def _check_shares(shares: Mapping[SplitName, float]) -> None:
+    validation, test = shares.get("validation", 0.5), shares.get("test", 0.0)
+    if not (0 < validation < 1 and 0 <= test < 1 and sum(shares.values()) < 1):
         raise DataError(
             "No images are left for training or validation",
-            expected="a share between 0 and 1",
-            validation_split=validation_split,
+            expected="shares between 0 and 1 with a sum below 1; a test_split of 0 for no test",
+            **{f"{name}_split": f"{share:g}" for name, share in shares.items()},
         )
 
 
@@ -201,13 +201,13 @@ def _class_names(pairs: Mapping[SplitName, _Pair], classes: Sequence[str] | None
     return names
 
 
-def _check_rows(rows: Sequence[Row], names: Sequence[str]) -> None:
+def _check_rows(rows: Sequence[Row], names: Sequence[str], *, has_test: bool) -> None:
     counts = Counter((row.label, row.split) for row in rows)
     problems = ["there is one class"] if len(names) < 2 else []
     problems += [
         f"class {label!r} has no {name} image" for label in names for name in SPLITS[:2] if not counts[label, name]
     ]
-    if not any(row.split == "test" for row in rows):
+    if has_test and not any(row.split == "test" for row in rows):
         problems.append("no test image is left")
     if problems:
         raise DataError(
@@ -238,15 +238,23 @@ def _unique(items: Sequence[_Item]) -> tuple[list[_Item], list[LeftOut]]:
     return kept, left_out
 
 
-def _carve(items: Sequence[_Item], share: float, seed: int) -> set[_Item]:
-    """Return the training items to validate with: those highest in the hash order, at least one of each class."""
+def _carve(items: Sequence[_Item], shares: Mapping[SplitName, float], seed: int) -> dict[_Item, SplitName]:
+    """Return the training items to validate and to test with: those highest and lowest in the hash order.
+
+    Each class has at least one of either, and one is left to train with.
+    """
     by_class: defaultdict[str, list[tuple[float, _Item]]] = defaultdict(list)
     for item in items:
         if item.split == "train":
             by_class[item.label].append((position(seed, item.sha256), item))
-    chosen: set[_Item] = set()
+    chosen: dict[_Item, SplitName] = {}
     for members in by_class.values():
         members.sort(reverse=True)
-        count = sum(place >= 1.0 - share for place, _ in members)
-        chosen.update(item for _, item in members[: min(max(1, count), len(members) - 1)])
+        for name, share in shares.items():
+            if not share:
+                continue
+            ordered = members if name == "validation" else members[::-1]
+            count = sum((place >= 1.0 - share) if name == "validation" else (place < share) for place, _ in members)
+            free = [item for _, item in ordered if item not in chosen]
+            chosen.update(dict.fromkeys(free[: min(max(1, count), len(free) - 1)], name))
     return chosen

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
 from housetrain.data.archive import is_archive, unpacked
+from housetrain.data.array_file import refuse_arrays
 from housetrain.data.class_folders import Entry, LayoutNote, Tree, entry_of, walk, walk_splits
 from housetrain.data.class_map import ClassMap
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
@@ -209,6 +210,7 @@ def scan(
     source = LabelSource.of(options)
     path = Path(folder).expanduser().absolute()
     with failures_named(path):
+        refuse_arrays(path)
         root, tree = _listed(unpacked(path, cache_folder() / "archives") if is_archive(path) else path, source)
     started_ns = time.time_ns()
     store = _store_of(root)

@@ -65,6 +65,11 @@ class SplitArrays:
         return np.array([index[row.label] for row in self.rows], dtype=np.int64)
 
     @property
+    def one_hot(self) -> np.ndarray:
+        """The labels as rows with a single 1: ``(N, classes)`` float32, for a categorical cross-entropy."""
+        return np.asarray(np.eye(len(self.classes), dtype=np.float32)[self.labels])
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """Path of each image relative to the folder of images; ``train/12`` for ``x_train[12]``."""
         return tuple(row.path for row in self.rows)
@@ -74,17 +79,21 @@ class SplitArrays:
         """The sha256 of each image's file, or of its pixels where it came from an array."""
         return tuple(row.sha256 for row in self.rows)
 
-    def to_tf_dataset(self, *, batch_size: int = 32, shuffle: bool = False, seed: int | None = None) -> Any:
+    def to_tf_dataset(
+        self, *, batch_size: int = 32, shuffle: bool = False, seed: int | None = None, one_hot: bool = False
+    ) -> Any:
         """Return the split as a ``tf.data.Dataset`` of batches, for a training loop of your own.
 
         Args:
             batch_size: Images per batch, 1 or more; the last batch of an epoch may be smaller.
             shuffle: Whether to draw a new order in each epoch, over the whole split.
             seed: Makes the orders reproducible; only with ``shuffle``.
+            one_hot: Labels as rows with a single 1 instead of class numbers.
 
         Returns:
             A dataset of ``(images, labels)``: uint8 ``(batch, height, width, channels)`` in [0, 255], not scaled, and
-            int64 ``(batch,)``. Images are read from the memory map batch by batch.
+            int64 ``(batch,)``, or float32 ``(batch, classes)`` with ``one_hot``. Images are read from the memory
+            map batch by batch.
 
         Raises:
             MissingExtra: TensorFlow is not installed.
@@ -92,7 +101,7 @@ class SplitArrays:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more. Received: batch_size={batch_size}")
         tf = load_tensorflow("Prepared.train.to_tf_dataset")
-        images, labels = self.images, self.labels
+        images, labels = self.images, self.one_hot if one_hot else self.labels
         order = tf.data.Dataset.range(len(self))
         if shuffle and len(self):
             order = order.shuffle(len(self), seed=seed, reshuffle_each_iteration=True)
@@ -135,6 +144,11 @@ class Prepared:
         counts = self.counts()
         rows = [[label, *(counts[name][label] for name in SPLITS)] for label in self.classes]
         return html_table(repr(self), ["class", *SPLITS], rows)
+
+    @property
+    def class_indices(self) -> dict[str, int]:
+        """Class name -> label, as Keras' generators have it."""
+        return {name: number for number, name in enumerate(self.classes)}
 
     @property
     def train(self) -> SplitArrays:
@@ -199,12 +213,13 @@ class Prepared:
     def from_arrays(
         cls,
         train: tuple[ArrayLike, ArrayLike],
-        test: tuple[ArrayLike, ArrayLike],
+        test: tuple[ArrayLike, ArrayLike] | None = None,
         *,
         validation: tuple[ArrayLike, ArrayLike] | None = None,
         classes: Sequence[str] | None = None,
         folder: Path | str | None = None,
         validation_split: float = 0.15,
+        test_split: float = 0.15,
         seed: int = 0,
     ) -> Prepared:
         """Write arrays as a prepared folder, which trains, sweeps and evaluates like one made from image files.
@@ -216,20 +231,25 @@ class Prepared:
         Args:
             train: Images and labels: uint8 ``(N, height, width)`` or ``(N, height, width, 1 or 3)`` in [0, 255], RGB;
                 and integers ``(N,)`` or ``(N, 1)`` from 0.
-            test: The images set aside for `housetrain.evaluate`, of the same shape.
+            test: The images set aside for `housetrain.evaluate`, of the same shape; by default a share of the training
+                images.
             validation: The images to validate with; by default a share of the training images.
             classes: The name of each label, in their order; the numbers themselves by default.
             folder: Where to write; ``prepared/arrays-28x28-grayscale-<digits of the content>`` by default.
             validation_split: Share of the training images of each class to validate with, in (0, 1). Not used with
                 ``validation``.
-            seed: Another number chooses other validation images.
+            test_split: Share of the training images of each class to test with, in [0, 1); 0: validation only. Not used
+                with ``test``.
+            seed: Another number chooses other validation and test images.
 
         Raises:
             DataError: The arrays cannot be used; names what is wrong and how to convert them.
             FolderError: The folder holds something else.
             DiskFull: No room or no permission.
         """
-        given: dict[SplitName, tuple[ArrayLike, ArrayLike]] = {"train": train, "test": test}
+        given: dict[SplitName, tuple[ArrayLike, ArrayLike]] = {"train": train}
+        if test is not None:
+            given["test"] = test
         if validation is not None:
             given["validation"] = validation
         place, manifest = write_arrays(
@@ -237,6 +257,7 @@ class Prepared:
             classes=classes,
             folder=None if folder is None else Path(folder),
             validation_split=validation_split,
+            test_split=test_split,
             seed=seed,
         )
         return cls.of_manifest(place, manifest)

@@ -79,7 +79,7 @@ class Recipe(BaseModel):
     nodes: int = Field(64, ge=1, le=4096, description="Filters of each convolution, and units of each dense layer.")
     dense: int = Field(0, ge=0, le=8, description="Dense layers between Flatten and the output.")
     kernel_size: int = Field(3, ge=1, le=15, description="Side of the convolution kernels, pixels.")
-    activation: Literal["relu", "leaky_relu", "elu", "tanh"] = Field(
+    activation: Literal["relu", "leaky_relu", "elu", "tanh", "sigmoid"] = Field(
         "relu", description="Activation after each convolution and dense layer."
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of units dropped before the output while training.")
@@ -118,9 +118,9 @@ class Recipe(BaseModel):
 
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training images.")
     batch_size: int = Field(32, ge=1, le=65_536, description="Images per step of the optimizer.")
-    optimizer: Literal["adam", "adamw", "muon", "sgd"] = Field(
+    optimizer: Literal["adam", "adamw", "muon", "rmsprop", "sgd"] = Field(
         "adam",
-        description="adam, adamw (with weight decay), muon (for kernels; adam for the rest), sgd (Nesterov 0.9).",
+        description="adam, adamw (with weight decay), muon (for kernels; else adam), rmsprop, sgd (Nesterov 0.9).",
     )
     learning_rate: float = Field(1e-3, gt=0, le=100, description="Peak learning rate.")
     schedule: Literal["constant", "cosine", "one-cycle"] = Field(
@@ -129,7 +129,9 @@ class Recipe(BaseModel):
     warmup_epochs: float = Field(
         0.0, ge=0, description="Epochs of linear rise to the peak learning rate; may be a fraction."
     )
-    weight_decay: float = Field(0.0, ge=0, le=10, description="Decoupled weight decay of kernels (adamw, muon, sgd).")
+    weight_decay: float = Field(
+        0.0, ge=0, le=10, description="Decoupled weight decay of kernels (adamw, muon, rmsprop, sgd)."
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target that is spread over all classes.")
     ema: float = Field(0.0, ge=0, lt=1, description="Momentum of a moving average of the weights; 0: none.")
     patience: int = Field(

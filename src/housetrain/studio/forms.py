@@ -192,7 +192,7 @@ def _more(base: Recipe, model: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     one, two = st.columns(2)
     choices = {
-        "optimizer": ["adam", "adamw", "muon", "sgd"],
+        "optimizer": ["adam", "adamw", "muon", "rmsprop", "sgd"],
         "schedule": ["constant", "cosine", "one-cycle"],
         "precision": ["auto", "float32", "bfloat16"],
     }

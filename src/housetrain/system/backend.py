@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from housetrain.errors import MissingExtra
+from housetrain.errors import MissingExtra, RecipeError
 from housetrain.system.events import Callbacks
 from housetrain.system.files import scratch_file
 from housetrain.system.machine import cores
@@ -58,6 +58,8 @@ def load_keras(need: str, callbacks: Callbacks | None = None) -> ModuleType:
             backend = os.environ.get("KERAS_BACKEND", "tensorflow")
             extra = backend if backend in _BACKENDS else "tensorflow"
             raise MissingExtra(extra, need=f"{need} ({error.name} is missing)") from error
+    if "tensorflow" in sys.modules:
+        limit_gpu_memory(sys.modules["tensorflow"])
     return keras  # type: ignore[no-any-return]
 
 
@@ -80,7 +82,34 @@ def load_tensorflow(need: str) -> ModuleType:
             if error.name != "tensorflow":
                 raise
             raise MissingExtra("tensorflow", need=need) from error
+    limit_gpu_memory(tensorflow)
     return tensorflow  # type: ignore[no-any-return]
+
+
+GPU_MEMORY = "HOUSETRAIN_GPU_MEMORY"
+"""MiB of each GPU that a process may use, or ``growth``: so that several trainings share one. By default TensorFlow
+takes all of it."""
+
+
+def limit_gpu_memory(tensorflow: Any) -> None:
+    """Apply `GPU_MEMORY` to TensorFlow, before it touches a GPU.
+
+    Raises:
+        RecipeError: The variable is neither a number of MiB nor ``growth``.
+    """
+    text = os.environ.get(GPU_MEMORY, "").strip()
+    if not text:
+        return
+    if text != "growth" and not (text.isdigit() and int(text) > 0):
+        raise RecipeError("The GPU memory is not valid", expected="MiB, such as 4096, or growth", **{GPU_MEMORY: text})
+    config = tensorflow.config
+    with contextlib.suppress(RuntimeError):  # the GPUs are in use: they are limited already
+        for gpu in config.list_physical_devices("GPU"):
+            if text == "growth":
+                config.experimental.set_memory_growth(gpu, True)
+            else:
+                limit = config.LogicalDeviceConfiguration(memory_limit=int(text))
+                config.set_logical_device_configuration(gpu, [limit])
 
 
 @contextlib.contextmanager

@@ -100,6 +100,8 @@ def optimizer_of(recipe: Recipe, *, steps_per_epoch: int) -> Any:
         common |= {"use_ema": True, "ema_momentum": recipe.ema}
     if recipe.optimizer == "sgd":
         return keras.optimizers.SGD(momentum=0.9, nesterov=True, **common)
+    if recipe.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(**common)
     if recipe.optimizer == "muon":
         from housetrain.training.muon import ConvMuon
 

@@ -237,6 +237,8 @@ class Run:
         """
         from housetrain.inference.model_folder import validation_probabilities
 
+        if not (self.folder / "validation.npy").is_file():
+            return None
         return validation_probabilities(self.folder, classes=len(self.classes), images=images)
 
     @property
