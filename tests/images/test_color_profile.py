@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,33 @@ def test_the_same_pixels_whoever_asks(format_: str, color_mode: Any, tmp_path: P
     assert np.array_equal(load_image(tmp_path / "image", spec), load_image(data, spec))
     assert far(load_image(data, spec), load_image(seen.pixels, spec)) < 1.5  # JPEG: decoded at a half
     assert far(load_image(Image.open(io.BytesIO(data)), spec), load_image(data, spec)) < 2
+
+
+def exif(*, index: bytes = b"R03\0", order: str = ">") -> bytes:
+    """EXIF as a camera writes it: directory, EXIF directory, interoperability directory; quarter turn."""
+    mark = b"MM\0*" if order == ">" else b"II*\0"
+    first = struct.pack(f"{order}IHHHIHHHHIII", 8, 2, 274, 3, 1, 6, 0, 0x8769, 4, 1, 38, 0)
+    own = struct.pack(f"{order}HHHIIHHIHHI", 2, 0xA005, 4, 1, 68, 0xA001, 3, 1, 0xFFFF, 0, 0)
+    return mark + first + own + struct.pack(f"{order}HHHI4sI", 1, 1, 2, 4, index, 0)
+
+
+@pytest.mark.parametrize("order", [">", "<"])
+def test_adobe_rgb_that_only_the_camera_names_becomes_srgb(order: str, tmp_path: Path) -> None:
+    """Cameras set to Adobe RGB embed no profile."""
+    image = photo(160, 240, seed=32)
+    data = {
+        name: saved(Image.fromarray(image), "JPEG", quality=97, exif=b"Exif\0\0" + exif(index=name, order=order))
+        for name in (b"R03\0", b"R98\0")
+    }
+    plain, seen = examine(data[b"R98\0"]), examine(data[b"R03\0"])
+    assert (plain.profile, seen.profile) == ("", "Adobe RGB (1998)") and seen.header.orientation == 6
+    assert far(seen.pixels, converted(profile("Adobe RGB (1998)"), plain.pixels)) < 0.1 < far(seen.pixels, plain.pixels)
+    assert far(load_image(Image.open(io.BytesIO(data[b"R03\0"])), None), load_image(data[b"R03\0"], None)) < 0.5
+    own = jpeg_with_profile(data[b"R03\0"], profile("sRGB"))
+    assert np.array_equal(examine(own).pixels, plain.pixels), "an embedded profile counts more"
+    whole = data[b"R03\0"]
+    for cut in range(1, 90, 7):  # damaged metadata costs no image
+        examine(whole.replace(exif(order=order)[:90], exif(order=order)[:cut] + bytes(90 - cut)))
 
 
 def test_alpha_palettes_and_16_bits_are_converted_before_they_are_composited() -> None:

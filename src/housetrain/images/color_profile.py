@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from housetrain.images.pixel_ops import Pixels
+from housetrain.images.sniff import tiff_tags
 
 MAX_BYTES = 4 << 20
 """The largest profile that is read; those of color spaces have 500 to 4,000 bytes."""
@@ -33,6 +34,8 @@ _ROWS = 64
 _STEPS = 1 << 16
 
 Numbers = npt.NDArray[np.float64]
+
+_EXIF_IFD, _INTEROPERABILITY_IFD, _MOST_ENTRIES = 0x8769, 0xA005, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,41 @@ def profile_in_jpeg(parts: Sequence[bytes]) -> bytes:
     numbered = {part[0]: part[2:] for part in parts if len(part) > 2 and part[1] == len(parts)}
     whole = sorted(numbered) == list(range(1, len(parts) + 1)) and sum(map(len, parts)) <= MAX_BYTES
     return b"".join(numbered[number] for number in sorted(numbered)) if whole else b""
+
+
+def profile_in_exif(block: bytes) -> bytes:
+    """Return the profile of Adobe RGB where a camera says in EXIF that it used it, else ``b""``.
+
+    Cameras set to Adobe RGB mostly embed no profile: the interoperability index ``R03`` says it (DCF 2.0, 4.2.1).
+
+    Args:
+        block: The bytes that begin ``II*`` or ``MM*``, possibly truncated or corrupt.
+    """
+    at = 0
+    for name in (_EXIF_IFD, _INTEROPERABILITY_IFD):  # a directory in a directory in the first directory
+        at = next(iter(tiff_tags(block, {name}, at=at).get(name, ())), 0)
+        if not at:
+            return b""
+    entries = block[at + 2 : at + 2 + 12 * _MOST_ENTRIES]
+    order = "<" if block[:1] == b"I" else ">"
+    index = struct.pack(f"{order}HHI4s", 1, 2, 4, b"R03\0")  # tag, type ASCII, count, text
+    return adobe_rgb() if index in entries else b""
+
+
+@functools.cache
+def adobe_rgb() -> bytes:
+    """Return a profile of Adobe RGB (1998): its specification, version 2005-05, 4.3.1 and annex A (under D50)."""
+    colors = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+    name = b"Adobe RGB (1998)\0"
+    tags = {b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name}
+    for letter, color in zip(b"rgb", colors, strict=True):
+        tags[bytes([letter]) + b"XYZ"] = b"XYZ " + bytes(4) + struct.pack(">3i", *(round(x * 65536) for x in color))
+        tags[bytes([letter]) + b"TRC"] = b"curv" + bytes(4) + struct.pack(">IH", 1, 563)  # a gamma of 563/256
+    at, table, body = 132 + 12 * len(tags), struct.pack(">I", len(tags)), b""
+    for tag, content in tags.items():
+        table += struct.pack(">4sII", tag, at + len(body), len(content))
+        body += content
+    return bytes(16) + b"RGB XYZ " + bytes(104) + table + body
 
 
 def profile_in_png(body: bytes) -> bytes:

@@ -33,7 +33,7 @@ import numpy as np
 import simplejpeg
 
 from housetrain.errors import DecodeError
-from housetrain.images.color_profile import is_xyb, profile_in_jpeg
+from housetrain.images.color_profile import is_xyb, profile_in_exif, profile_in_jpeg
 from housetrain.images.input_spec import ColorMode
 from housetrain.images.pixel_ops import Pixels, to_rgb
 from housetrain.images.sniff import exif_orientation, too_many_pixels
@@ -76,7 +76,7 @@ class JpegHeader:
         jfif_at: Offset of the JFIF version, or 0.
         adobe_at: Offset of the Adobe transform, or 0.
         one_scan: Whether the first scan has all components of a sequential image, so that it is decoded row by row.
-        profile: The ICC profile, or ``b""``.
+        profile: The ICC profile, or that of Adobe RGB where only EXIF names it, or ``b""``.
     """
 
     width: int
@@ -127,8 +127,9 @@ def read_header(data: bytes) -> JpegHeader:
     segments = [(0, 2)]
     frame: tuple[int, int, int, int] | None = None
     sampling, in_scan = b"", b""
-    orientation, jfif_at, adobe_at = 0, 0, 0
+    jfif_at, adobe_at = 0, 0
     profile: list[bytes] = []
+    exif = b""
     for marker, start, end in _segments(data):
         segments.append((start, end))
         body, length = start + 4, end - start - 2
@@ -137,8 +138,8 @@ def read_header(data: bytes) -> JpegHeader:
             sampling = data[body + 7 : end : 3]
         elif marker == _SOS:
             in_scan = data[body : min(body + 1, end)]
-        elif marker == 0xE1 and not orientation and data.startswith(b"Exif\0\0", body):
-            orientation = exif_orientation(data[body + 6 : end])
+        elif marker == 0xE1 and not exif and data.startswith(b"Exif\0\0", body):
+            exif = data[body + 6 : end]
         elif marker == 0xE0 and not jfif_at and length >= 16 and data.startswith(b"JFIF\0", body):
             jfif_at = body + 5
         elif marker == 0xEE and length >= 14 and data.startswith(b"Adobe", body):
@@ -156,12 +157,12 @@ def read_header(data: bytes) -> JpegHeader:
         components,
         _samples(width * height, sampling[:components]),
         process,
-        orientation=orientation or 1,
+        orientation=exif_orientation(exif),
         segments=tuple(segments),
         jfif_at=jfif_at,
         adobe_at=adobe_at,
         one_scan=process not in _PROGRESSIVE and in_scan == bytes((components,)),
-        profile=profile_in_jpeg(profile) if profile else b"",
+        profile=profile_in_jpeg(profile) if profile else profile_in_exif(exif),
     )
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from housetrain.errors import DecodeError
-from housetrain.images.color_profile import MAX_BYTES, ColorConversion, conversion_of, profile_in_png
+from housetrain.images.color_profile import MAX_BYTES, ColorConversion, conversion_of, profile_in_exif, profile_in_png
 from housetrain.images.decode_tiff import TiffLayout
 from housetrain.images.input_spec import WHITE, white_of
 from housetrain.images.pixel_ops import Pixels, composite, peak_of, to_uint8
@@ -97,8 +97,10 @@ def open_image(data: bytes, format_: str) -> ImageFile:
 
 
 def conversion_in(image: Image) -> ColorConversion | None:
-    """Return the conversion to sRGB that the profile of an opened image asks for, if any."""
+    """Return the conversion to sRGB that the profile (or EXIF) of an opened image asks for, if any."""
     profile = image.info.get("icc_profile")
+    if not profile and isinstance(exif := image.info.get("exif"), bytes):
+        profile = profile_in_exif(exif.removeprefix(b"Exif\0\0"))
     colored = image.mode in ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA")
     return conversion_of(profile) if colored and isinstance(profile, bytes) and len(profile) <= MAX_BYTES else None
 
