@@ -32,6 +32,7 @@ def place(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Everything that the page names: folders of images, a table, a run and its arrays."""
     folder_of(tmp_path / "PetImages", cats=24, dogs=24)
     (tmp_path / "classes.csv").write_text("from,to\ncats,cat\n")
+    (tmp_path / "corrections.csv").write_text("path,corrected\ncats/1.png,dogs\ncats/2.png,leave out\n")
     for name in ("new_photos", "My Images", "training_set", "shop/animals"):
         shutil.copytree(tiny.images, tmp_path / name)
     for number in range(10):

@@ -62,6 +62,9 @@ def test_the_card_names_classes_quality_and_input(color_mode: str, converted: st
         "pets", {**about, "decision": {"temperature": 1.5}}
     )
     assert "Classes: Cat, Dog." in card and "Not tested yet" in card and "24x32" in card
+    assert "corrected" not in card
+    corrected = model_card.write("pets", about | {"corrections": "a person corrected 2 labels"})
+    assert "A person corrected 2 labels before training.\n" in corrected
     assert converted in card and "ImageOps.pad(photo, (32, 24)" in card and "1 - probabilities[0]" in card
     tested = {**about, "metrics": {"test": {"accuracy": 0.9, "n": 300, "accuracy_interval": (0.86, 0.93)}}}
     assert "Test accuracy 90.0 % on 300 unseen images (95 % interval 86.0–93.0 %)." in model_card.write("pets", tested)

@@ -9,7 +9,7 @@ import pytest
 from handmade_runs import MakeRun
 
 from housetrain.data.findings import Finding
-from housetrain.data.split_manifest import LeftOut
+from housetrain.data.split_manifest import LeftOut, SplitManifest
 from housetrain.report.data_section import data_section
 from housetrain.report.thumbnails import Album
 from housetrain.training.run import Run
@@ -108,3 +108,15 @@ def test_an_unreadable_image_is_not_decoded_again(make_run: MakeRun) -> None:
     [(hidden, detail)] = broken["items"][0]["thumbnails"]
     assert (hidden.image, hidden.reason, detail) == (None, "timeout", "timeout")
     assert dark["items"][0]["thumbnails"][0][0].image
+
+
+def test_the_number_of_corrections_is_said(make_run: MakeRun) -> None:
+    run = make_run()
+    assert section(run)["corrections"] == ""
+    manifest = run.split
+    changed = SplitManifest.of_rows(
+        manifest.root, run.classes, rows=manifest.rows,
+        options={**manifest.options, "corrections": {"relabeled": 3, "left_out": 1}},
+    )  # fmt: skip
+    changed.save(run.folder)
+    assert section(run)["corrections"] == "a person corrected 3 labels and left out 1 image"

@@ -22,6 +22,15 @@ ClassMapOption = Annotated[
     ),
 ]
 
+CorrectionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--corrections",
+        help="Corrected labels and images to leave out: CSV of path,sha256,given,corrected, such as the studio writes.",
+        metavar="FILE",
+    ),
+]
+
 LABEL_OPTIONS: dict[str, Any] = {
     "labels": Annotated[
         str | None,
@@ -49,6 +58,7 @@ LABEL_OPTIONS: dict[str, Any] = {
         typer.Option("--keep-masks", help="Also use files that look like masks or thumbnails of other images."),
     ],
     "class_map": ClassMapOption,
+    "corrections": CorrectionsOption,
 }
 """Keyword argument of `housetrain.scan` (and ``train_dir``) -> its option."""
 

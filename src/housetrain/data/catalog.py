@@ -11,21 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import time
-import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
+from housetrain.data import saved_catalog
 from housetrain.data.archive import is_archive, unpacked
 from housetrain.data.array_file import refuse_arrays
 from housetrain.data.class_folders import Entry, LayoutNote, Tree, entry_of, walk, walk_splits
 from housetrain.data.class_map import ClassMap
+from housetrain.data.corrections import Corrections
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.data.which_folder import failures_named, inner_folder
@@ -33,7 +33,6 @@ from housetrain.errors import DataError, FolderError
 from housetrain.images.input_spec import white_of
 from housetrain.images.unsupported import NEEDS_HEIC
 from housetrain.system.events import Callback, Callbacks
-from housetrain.system.files import write_atomic
 from housetrain.system.notebook import html_table
 from housetrain.system.text import natural_key
 
@@ -52,9 +51,10 @@ FOREIGN = frozenset(
 )
 """Endings of files that are not images: these are ignored and counted, unless their content is an image."""
 
-_FOREIGN_NAMES = {"README", "LICENSE", "LICENCE", "COPYING", "MAKEFILE"}
+CORRECTIONS = "corrections"
+"""The kind of note, and of finding, that says what a file of corrections changed."""
 
-_RACY_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT) ticks every two seconds
+_FOREIGN_NAMES = {"README", "LICENSE", "LICENCE", "COPYING", "MAKEFILE"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,6 +72,8 @@ class Catalog:
             stamps.
         notes: What is to be said about the layout of the folder.
         label_source: What `scan` was asked about labels, JSON-plain; empty for class folders.
+        relabeled: Path -> label in the folder, of images whose label a correction changed.
+        left_out: Images that a correction leaves out.
     """
 
     root: Path
@@ -83,6 +85,8 @@ class Catalog:
     fingerprint: str
     notes: tuple[LayoutNote, ...] = ()
     label_source: dict[str, Any] = field(default_factory=dict)
+    relabeled: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         unusable = len(self.images) - len(self.usable)
@@ -96,8 +100,9 @@ class Catalog:
 
     @cached_property
     def usable(self) -> tuple[ImageRecord, ...]:
-        """The images that can be decoded, without companions of other images."""
-        return tuple(image for image in self.images if image.usable and image.path not in self.companions)
+        """The images that can be decoded, without companions of other images and those that a correction leaves out."""
+        hidden = {*self.companions, *self.left_out}
+        return tuple(image for image in self.images if image.usable and image.path not in hidden)
 
     @cached_property
     def companions(self) -> dict[str, str]:
@@ -145,6 +150,8 @@ class Catalog:
             "fingerprint": self.fingerprint,
             "notes": [list(note) for note in self.notes],
             "label_source": self.label_source,
+            "relabeled": self.relabeled,
+            "left_out": list(self.left_out),
             "images": to_columns(self.images),
             "companions": self.companions,
             "near_duplicates": [[place[image.path] for image in group] for group in self.near_duplicates],
@@ -174,6 +181,8 @@ class Catalog:
                 str(value["fingerprint"]),
                 tuple(LayoutNote(*note) for note in value["notes"]),
                 dict(value["label_source"]),
+                dict(value.get("relabeled", {})),
+                tuple(value.get("left_out", ())),
             )
             groups = tuple(tuple(images[number] for number in group) for group in value["near_duplicates"])
             # where cached_property keeps them
@@ -213,8 +222,8 @@ def scan(
         refuse_arrays(path)
         root, tree = _listed(unpacked(path, cache_folder() / "archives") if is_archive(path) else path, source)
     started_ns = time.time_ns()
-    store = _store_of(root)
-    known = _load(store) if cache else {}
+    store = saved_catalog.place_of(cache_folder(), root)
+    known = saved_catalog.load(store, VERSION) if cache else {}
     rows = [_known(entry, known) for entry in tree.entries]
     todo = [number for number, row in enumerate(rows) if row is None]
     events = Callbacks(callbacks)
@@ -225,8 +234,12 @@ def scan(
                 _examine(root, tree.entries, todo, rows, workers=workers, events=events)
         finally:  # an interrupted scan resumes
             if cache and (todo or len(known) != len(rows)):
-                _save(store, rows, known, started_ns=started_ns)
-    return _catalog(root, tree, [row for row in rows if row is not None], source=source)
+                saved_catalog.save(store, VERSION, rows, known, started_ns=started_ns)
+    catalog = _catalog(root, tree, [row for row in rows if row is not None], source=source)
+    for note in catalog.notes:
+        if note.kind == CORRECTIONS:
+            events.note(note.message)
+    return catalog
 
 
 def _listed(folder: Path, source: LabelSource) -> tuple[Path, Tree]:
@@ -300,6 +313,14 @@ def _catalog(root: Path, tree: Tree, rows: list[ImageRecord], *, source: LabelSo
             folder=str(root),
             classes=list(tree.classes),
         )
+    corrected = None
+    if source.corrections:
+        names = {*tree.classes, *(image.label for image in images)}
+        corrected = Corrections.read(source.corrections).apply(images, names, class_map=ClassMap(source.class_map))
+        images = corrected.images
+        do = "check the rows that are not used" if corrected.stale else "nothing needs doing if that is meant"
+        tree.notes.append(LayoutNote(CORRECTIONS, corrected.note, do))
+    left_out = corrected.left_out if corrected else ()
     classes = {image.label for image in images}
     return Catalog(
         root,
@@ -308,17 +329,19 @@ def _catalog(root: Path, tree: Tree, rows: list[ImageRecord], *, source: LabelSo
         dict(sorted(ignored.items())),
         tuple(name for name in tree.classes if name not in classes),
         tree.ready_made,
-        _fingerprint(images),
+        _fingerprint(images, set(left_out)),
         tuple(tree.notes),
         source.given(),
+        corrected.relabeled if corrected else {},
+        left_out,
     )
 
 
-def _fingerprint(images: list[ImageRecord]) -> str:
-    rows = (
-        "\0".join((one.path, one.label, one.split or "", one.sha256, "" if one.usable else "unreadable"))
-        for one in images
-    )
+def _fingerprint(images: list[ImageRecord], left_out: Set[str]) -> str:
+    def state(one: ImageRecord) -> str:
+        return "left out" if one.path in left_out else "" if one.usable else "unreadable"
+
+    rows = ("\0".join((one.path, one.label, one.split or "", one.sha256, state(one))) for one in images)
     return hashlib.sha256("\0\0".join(rows).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -356,7 +379,7 @@ def records_of(root: Path, paths: Sequence[str], *, callbacks: Sequence[Callback
         paths: Relative to it; a file that is gone has a record with the reason.
         callbacks: Receive the progress of the stage ``scan``.
     """
-    known, events = _load(_store_of(root)), Callbacks(callbacks)
+    known, events = saved_catalog.load(saved_catalog.place_of(cache_folder(), root), VERSION), Callbacks(callbacks)
     entries = [entry_of(root, path) for path in paths]
     rows = [_known(entry, known) for entry in entries]
     todo = [number for number, row in enumerate(rows) if row is None]
@@ -364,35 +387,3 @@ def records_of(root: Path, paths: Sequence[str], *, callbacks: Sequence[Callback
         with events.stage("scan", total=len(rows)):
             _examine(root, entries, todo, rows, workers=None, events=events)
     return [row for row in rows if row is not None]
-
-
-def _store_of(root: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
-    return cache_folder() / "catalogs" / f"{name}.json"
-
-
-def _load(store: Path) -> dict[str, ImageRecord]:
-    try:
-        value = json.loads(store.read_bytes())
-        if value["version"] != VERSION:
-            return {}
-        return {image.path: image for image in from_columns(value["images"])}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        warnings.warn(f"The saved catalog cannot be used: {store}: {error}", stacklevel=3)
-        return {}
-
-
-def _save(store: Path, rows: list[ImageRecord | None], known: dict[str, ImageRecord], *, started_ns: int) -> None:
-    racy = range(started_ns - _RACY_NS, time.time_ns() + _RACY_NS)
-    # files that could not be read for an outside reason (permission, a crash, a slow disk) are tried again each time
-    kept = [row for row in rows if row is not None and row.sha256 and row.stamp.mtime_ns not in racy]
-    if len(kept) == len(known) and all(known.get(row.path) is row for row in kept):
-        return
-    value = {"version": VERSION, "images": to_columns(kept)}
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(store, json.dumps(value, separators=(",", ":")).encode("ascii"))
-    except OSError as error:
-        warnings.warn(f"The catalog cannot be saved; the next scan will read every image again: {error}", stacklevel=3)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from housetrain.data import image_checks as image_checks  # registers its kinds
+from housetrain.data.corrections import LEAVE_OUT
 from housetrain.data.duplicates import exact_groups
 from housetrain.data.findings import KINDS as KINDS
 from housetrain.data.findings import (
@@ -305,6 +306,14 @@ def _unlabeled_folder(catalog: Catalog) -> Iterator[Noticed]:
 @finding_kind("label-table", "Labels from a table", severity="note", do="check that the table is complete")
 def _label_table(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("label-table", catalog)
+
+
+@finding_kind("corrections", "Corrected labels", severity="note", do="check that the file is the one you mean")
+def _corrections(catalog: Catalog) -> Iterator[Noticed]:
+    details = {path: f"labeled {label} in the folder" for path, label in catalog.relabeled.items()}
+    details |= dict.fromkeys(catalog.left_out, LEAVE_OUT)
+    for found in _layout("corrections", catalog):
+        yield found._replace(paths=tuple(details), details=tuple(details.values()), leaves_out=catalog.left_out)
 
 
 @finding_kind(

@@ -30,6 +30,7 @@ class LabelOptions(TypedDict, total=False):
     test_dir: str | Path | None
     keep_companions: bool
     class_map: MapLike | None
+    corrections: str | Path | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class LabelSource:
         test_dir: A folder of class folders for the test; the scanned folder is train then.
         keep_companions: Whether files that look like masks or thumbnails of other images are images all the same.
         class_map: Names of classes -> new names: see `housetrain.data.class_map`.
+        corrections: A file of label corrections: see `housetrain.data.corrections`.
     """
 
     labels: str = ""
@@ -55,6 +57,7 @@ class LabelSource:
     test_dir: Path | None = None
     keep_companions: bool = False
     class_map: Mapping[str, str] = field(default_factory=dict)
+    corrections: Path | None = None
 
     @classmethod
     def of(cls, options: LabelOptions) -> LabelSource:
@@ -72,6 +75,7 @@ class LabelSource:
             _path(options.get("test_dir")),
             bool(options.get("keep_companions")),
             ClassMap.of(options.get("class_map")).names,
+            _path(options.get("corrections")),
         )
         problems = []
         if source.labels and source.label_from_name:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from housetrain.data.assign import assign, position
+from housetrain.data.corrections import LEAVE_OUT
 from housetrain.data.groups import Groups, ImageGroups, groups_of, rule_text
 from housetrain.data.split_groups import Keep, split_groups
 from housetrain.data.split_manifest import SPLITS, LeftOut, Row, SplitManifest, SplitName
@@ -129,12 +130,14 @@ def recorded(catalog: Catalog, options: SplitOptions) -> dict[str, Any]:
     """Return what the manifest says of how the images were split; newer options only where they are not the default."""
     rule = rule_text(options.get("groups"))
     plain = {name: value for name, value in options.items() if name != "groups"}
+    corrections = {"relabeled": len(catalog.relabeled), "left_out": len(catalog.left_out)}
     return {
         **{name: value for name, value in plain.items() if (name, value) not in _NEWER_DEFAULTS},
         **({"group_by": rule} if rule else {}),
         "ready_made": catalog.ready_made,
         **({"labels": catalog.label_source} if catalog.label_source else {}),
         **({"white": catalog.white} if catalog.white != WHITE else {}),
+        **({"corrections": corrections} if any(corrections.values()) else {}),
     }
 
 
@@ -262,6 +265,7 @@ def _check_options(options: SplitOptions) -> None:
 def _left_out(catalog: Catalog, findings: Iterable[Finding]) -> dict[str, str]:
     """Return path -> reason for each image that is excluded from all splits."""
     reasons = {image.path: f"unreadable: {image.reason}" for image in catalog.images if not image.usable}
+    reasons |= dict.fromkeys(catalog.left_out, f"corrections: {LEAVE_OUT}")
     for finding in findings:
         details = dict(zip(finding.paths, finding.details, strict=False))
         for path in finding.leaves_out:

@@ -21,6 +21,7 @@ from housetrain.system import json_types
 from housetrain.system.files import is_relative, write_atomic
 from housetrain.system.notebook import html_table
 from housetrain.system.regular_files import read_bytes
+from housetrain.system.text import format_count
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -91,7 +92,8 @@ class SplitManifest:
         rows: Train, then validation, then test; inside a split ordered by content hash, which mixes the classes.
         left_out: Images in no split, with the reason, ordered by path.
         options: seed, validation, test, test_per_class, balance, ready_made, and the catalog's fingerprint; labels
-            and white (see `housetrain.InputSpec`) where they are not the defaults.
+            and white (see `housetrain.InputSpec`) where they are not the defaults; corrections, how many labels were
+            ``relabeled`` and images ``left_out`` by a person, where there are any.
         fingerprint: 64 hex digits over classes, rows and options; equal splits have equal fingerprints.
     """
 
@@ -129,6 +131,14 @@ class SplitManifest:
         left = tuple(sorted(left_out, key=lambda one: one.path))
         names = tuple(classes)
         return cls(Path(root), names, ordered, left, dict(options), _fingerprint(names, ordered, options))
+
+    @property
+    def corrections(self) -> tuple[int, int]:
+        """How many labels a person corrected, and how many images a person left out."""
+        given = self.options.get("corrections")
+        counts = [given.get(name) for name in ("relabeled", "left_out")] if isinstance(given, dict) else [0, 0]
+        relabeled, left_out = (count if isinstance(count, int) else 0 for count in counts)
+        return relabeled, left_out
 
     @property
     def source_folders(self) -> tuple[Path, ...]:
@@ -223,6 +233,13 @@ class SplitManifest:
         if fingerprint != _fingerprint(classes, rows, options):
             raise CorruptError("The list of the split was changed after it was written", do="prepare again", path=name)
         return cls(root, classes, rows, left_out, options, fingerprint)
+
+
+def describe_corrections(relabeled: int, left_out: int) -> str:
+    """Return ``a person corrected 12 labels and left out 3 images``; an empty text where nothing was corrected."""
+    done = [f"corrected {format_count(relabeled, 'label')}"] if relabeled else []
+    done += [f"left out {format_count(left_out, 'image')}"] if left_out else []
+    return f"a person {' and '.join(done)}" if done else ""
 
 
 def _fingerprint(classes: Sequence[str], rows: Sequence[Row], options: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from housetrain.data.split_manifest import describe_corrections
 from housetrain.errors import CorruptError, IncompleteError
 from housetrain.exports.parity import Parity
 from housetrain.inference import verify
@@ -58,6 +59,7 @@ def about_run(
         "data": run.input_json.get("data"),
         "decoder": run.input_json.get("decoder"),
         "counts": run.split.counts(),
+        "corrections": describe_corrections(*run.split.corrections),
         "golden": golden,
         "decision": decision_of(run.folder, run.classes, run.split).to_json(),
         "run": {"name": run.name, "complete": run.complete, "model_sha256": run.model_sha256},

@@ -13,7 +13,7 @@ from housetrain.errors import install_command
 from housetrain.images.input_spec import WHITE, InputSpec
 from housetrain.inference.formats import format_named
 from housetrain.inference.model_format import ModelFormat
-from housetrain.system.text import format_count, format_interval, format_percent
+from housetrain.system.text import format_count, format_interval, format_percent, format_sentence
 
 
 def write(name: str, about: dict[str, Any]) -> str:
@@ -27,7 +27,7 @@ def write(name: str, about: dict[str, Any]) -> str:
     spec = InputSpec.from_json(about["spec"])
     classes = ", ".join(about["classes"][:20]) + (", ..." if len(about["classes"]) > 20 else "")
     parts = [
-        f"# {name}: an image classifier\n\nClasses: {classes}.\n{_quality(about)}\n"
+        f"# {name}: an image classifier\n\nClasses: {classes}.\n{_quality(about)}\n{_corrections(about)}"
         f"Images of any size and file format are resized to {spec.height}x{spec.width} {spec.color_mode}.\n",
     ]
     if formats[0].check is not None:
@@ -49,6 +49,10 @@ def _quality(about: dict[str, Any]) -> str:
     images = format_count(test["n"], "unseen image")
     interval = format_interval((low, high))
     return f"Test accuracy {format_percent(test['accuracy'])} on {images} (95 % interval {interval})."
+
+
+def _corrections(about: dict[str, Any]) -> str:
+    return format_sentence(f"{text} before training") + "\n" if (text := about.get("corrections")) else ""
 
 
 def _with_housetrain(name: str, file_format: ModelFormat) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from housetrain.data.findings import Finding
-from housetrain.data.split_manifest import SPLITS
+from housetrain.data.split_manifest import SPLITS, describe_corrections
 from housetrain.report.plots import bars
 from housetrain.report.thumbnails import Album, Thumbnail
 
@@ -68,6 +68,7 @@ def data_section(run: Run, facts: Mapping[str, Any], album: Album) -> dict[str, 
         "samples": _samples(run, [row.name for row in rows], album),
         "reasons": sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])),
         "left_out": len(split.left_out),
+        "corrections": describe_corrections(*split.corrections),
         "facts": facts.get("catalog"),
         "findings": _findings(facts.get("findings", ()), album),
         "checked": "findings" in facts,

@@ -91,6 +91,6 @@ def _options_text(options: Mapping[str, Any]) -> str:
     named = [
         (name.replace("_", " "), value)
         for name, value in options.items()
-        if value is not None and value is not False and name != "catalog"
+        if value is not None and value is not False and name not in ("catalog", "corrections")
     ]
     return ", ".join(name if value is True else f"{name} {value}" for name, value in named)

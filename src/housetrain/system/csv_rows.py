@@ -17,20 +17,21 @@ from typing import IO, Any
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
-def write_row(file: IO[str], cells: Iterable[Any], *, end: str = "\n") -> None:
+def write_row(file: IO[str], cells: Iterable[Any], *, end: str = "\n", separator: str = ",") -> None:
     """Write one row; ``None`` is an empty cell.
 
     Args:
         file: A text file that was opened with ``newline=""``.
         cells: Texts and numbers.
         end: The line end; with a carriage return in it, one in a text is quoted, too.
+        separator: One character.
     """
-    csv.writer(file, lineterminator=end).writerow([defuse(cell) for cell in cells])
+    csv.writer(file, lineterminator=end, delimiter=separator).writerow([defuse(cell) for cell in cells])
 
 
-def read_rows(file: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the cells of each row as they were before `write_row`."""
-    for row in csv.reader(file):
+def read_rows(file: Iterable[str], separator: str = ",") -> Iterator[list[str]]:
+    """Yield the cells of each row as they were before `write_row`; a spreadsheet may have changed the separator."""
+    for row in csv.reader(file, delimiter=separator):
         yield [cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell for cell in row]
 
 

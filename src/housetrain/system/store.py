@@ -19,7 +19,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -126,12 +126,29 @@ def append_line(path: Path, value: Mapping[str, Any], *, durable: bool = True) -
     Raises:
         DiskFull: It cannot be written.
     """
-    line = encode(value, indent=None)
+    append_bytes(path, encode(value, indent=None), before=_cut_torn_tail, durable=durable)
+
+
+def append_bytes(
+    path: Path, line: bytes, *, before: Callable[[int], object] | None = None, durable: bool = True
+) -> None:
+    """Append to a file in one write: all of it or, where the disk fills up, nothing. The file is made if missing.
+
+    Args:
+        path: The file.
+        line: What to append.
+        before: Called with the descriptor of the opened file.
+        durable: Whether the line survives a power cut from when this returns.
+
+    Raises:
+        DiskFull: It cannot be written.
+    """
     with disk_errors(path, bytes_needed=len(line)):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
-            _cut_torn_tail(handle)
+            if before is not None:
+                before(handle)
             start = os.lseek(handle, 0, os.SEEK_END)
             if os.write(handle, line) != len(line):  # a disk that fills up takes the first part only
                 os.ftruncate(handle, start)
