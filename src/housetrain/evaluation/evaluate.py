@@ -26,6 +26,7 @@ from housetrain.evaluation.evaluation import Baseline, ClassScores, Evaluation, 
 from housetrain.system import store
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import refuse_links
+from housetrain.training.clusters import group_numbers
 from housetrain.training.run import Run
 from housetrain.training.run_data import prepared_of
 
@@ -52,6 +53,7 @@ def evaluate_probabilities(
     *,
     paths: Sequence[str],
     sha256: Sequence[str],
+    groups: Sequence[str] = (),
 ) -> Evaluation:
     """Compare a model's probabilities with the true classes.
 
@@ -62,6 +64,7 @@ def evaluate_probabilities(
         classes: The C class names, two or more, all different.
         paths: The N images.
         sha256: Of the content of the N images.
+        groups: Key of the images that belong together, for each of the N; by default each is on its own.
 
     Returns:
         The `Evaluation`, without an opening.
@@ -85,8 +88,10 @@ def evaluate_probabilities(
         raise ValueError(f"labels must be indices into distinct classes. Received: {classes=}")
     predicted = given.argmax(axis=1)
     rows = tuple(
-        ImageResult(path, digest, classes[label], classes[index], _rounded(row[index]), tuple(map(_rounded, row)))
-        for path, digest, label, index, row in zip(paths, sha256, true, predicted, given, strict=True)
+        ImageResult(path, digest, classes[label], classes[at], _rounded(row[at]), tuple(map(_rounded, row)), group)
+        for path, digest, label, at, row, group in zip(
+            paths, sha256, true, predicted, given, groups or [""] * n, strict=True
+        )
     )
     return _scored(true, given, predicted, classes, rows)
 
@@ -102,7 +107,7 @@ def _scored(
 
     n, count = given.shape
     confusion = confusion_matrix(true, predicted, labels=np.arange(count))
-    support, called, hits = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
+    support, groups = confusion.sum(axis=1), group_numbers([row.group for row in rows])
     majority = int(support.argmax())
     return Evaluation(
         classes=tuple(classes),
@@ -111,8 +116,7 @@ def _scored(
         auc=metrics.roc_auc(true, given),
         baseline=Baseline(classes[majority], int(support[majority]) / n),
         per_class={
-            name: ClassScores.of(int(hits[index]), support=int(support[index]), predicted=int(called[index]))
-            for index, name in enumerate(classes)
+            name: ClassScores.of_groups(true == index, predicted == index, groups) for index, name in enumerate(classes)
         },
         bins=metrics.calibration_bins(given[np.arange(n), predicted], predicted == true),
         top_k={k: metrics.top_k(true, given, k) for k in (3, 5)} if count > 5 else {},
@@ -269,6 +273,7 @@ def _evaluate_images(predictor: Predictor, prepared: Prepared, events: Callbacks
             prepared.classes,
             paths=prepared.test.paths,
             sha256=prepared.test.sha256,
+            groups=[row.group for row in prepared.test.rows],
         )
     except BaseException as error:
         events.end("evaluate", "stopped" if isinstance(error, KeyboardInterrupt) else "failed")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from housetrain.errors import CorruptError, IncompleteError, one_line
 from housetrain.evaluation import balance, metrics
 from housetrain.evaluation.calibration import Calibration, calibration
 from housetrain.evaluation.elsewhere import Elsewhere
-from housetrain.evaluation.metrics import CalibrationBin
+from housetrain.evaluation.metrics import CalibrationBin, Interval
 from housetrain.evaluation.opening import Opening as Opening
 from housetrain.evaluation.scores import ClassScores as ClassScores
 from housetrain.evaluation.scores import Scores
@@ -28,9 +28,15 @@ from housetrain.system import json_types, store
 from housetrain.system.csv_rows import read_rows, write_row
 from housetrain.system.notebook import html_table
 from housetrain.system.text import format_interval, format_percent
+from housetrain.training.clusters import Clusters, clustered_interval, clusters, group_numbers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MISTAKES = 60
 """So many of the most confident mistakes are kept in ``evaluation.json``; all predictions are in the CSV file."""
+_GROUPED = 0.9
+"""Groups per image below which the headline says that images come in groups; a few near-duplicates change nothing."""
 _DERIVED = (
     "n", "correct", "accuracy", "accuracy_interval", "ece", "beats_baseline", "macro_f1", "macro_f1_interval",
     "macro_recall", "macro_recall_interval", "imbalanced",
@@ -48,6 +54,7 @@ class ImageResult:
         predicted: The class with the highest probability.
         probability: Of that class, in [0, 1].
         probabilities: Of all classes, in the order of the evaluation's ``classes``.
+        group: Key of the images that belong together (see `housetrain.split`); ``""`` for an image on its own.
     """
 
     path: str
@@ -56,6 +63,7 @@ class ImageResult:
     predicted: str
     probability: float
     probabilities: tuple[float, ...]
+    group: str = ""
 
     @property
     def correct(self) -> bool:
@@ -149,6 +157,24 @@ class Evaluation(Scores):
         return calibration(stated, np.array([row.correct for row in self.rows], dtype=bool))
 
     @cached_property
+    def clusters(self) -> Clusters:
+        """How the test images come in groups, and how much that takes from what they say about the accuracy."""
+        return clusters(self._correct, self._groups)
+
+    @cached_property
+    def accuracy_interval(self) -> Interval:
+        """95 % Wilson interval of ``accuracy``; where images come in groups, of as many as the groups are worth."""
+        return clustered_interval(self._correct, self._groups)
+
+    @property
+    def _correct(self) -> NDArray[np.bool_]:
+        return np.array([row.correct for row in self.rows], dtype=bool)
+
+    @property
+    def _groups(self) -> NDArray[np.intp]:
+        return group_numbers([row.group for row in self.rows])
+
+    @cached_property
     def beats_baseline(self) -> bool:
         """Whether the model is shown to be better than always predicting the most frequent class.
 
@@ -157,13 +183,16 @@ class Evaluation(Scores):
         `housetrain.evaluation.balance.chance_of_balanced_accuracy`. A rare class that is found costs accuracy there.
         """
         if self.imbalanced:
-            return balance.chance_of_balanced_accuracy(self.confusion) <= balance.LEVEL
+            worth = np.rint(np.array(self.confusion) / self.clusters.effect)  # images that come in groups say less
+            return balance.chance_of_balanced_accuracy(worth) <= balance.LEVEL
         return self.accuracy_interval[0] > self.baseline.accuracy
 
     def details(self) -> str:
         """Return what stands beside the accuracy: counts, interval, baseline, and a warning where there is one."""
         baseline = f"majority-class baseline {format_percent(self.baseline.accuracy)}"
         images = "unseen images" if self.elsewhere is None else "images"
+        if self.clusters.groups < _GROUPED * self.n:
+            images += f" in {self.clusters.groups:,} groups"
         text = (
             f"{self.correct:,} of {self.n:,} {images}; 95 % interval {format_interval(self.accuracy_interval)}; "
             f"{baseline}"
@@ -172,7 +201,7 @@ class Evaluation(Scores):
             recall, f1 = format_interval(self.macro_recall_interval), format_interval(self.macro_f1_interval)
             text += f"; balanced accuracy {format_percent(self.macro_recall)}, 95 % interval {recall}"
             text += f"; macro F1 {format_percent(self.macro_f1)}, 95 % interval {f1}"
-        if self.opening and self.opening.falls_short(self.correct, self.n):
+        if self.opening and self.opening.falls_short(self.correct, self.n, self.clusters.effect):
             text += (
                 f". Lower than the {format_percent(self.opening.validation_accuracy)} of the validation images by more "
                 "than chance explains: likely the test images come from another place or time, or images of one object "
@@ -274,20 +303,23 @@ class Evaluation(Scores):
 
 
 def _write_rows(path: Path, classes: Sequence[str], rows: Sequence[ImageResult]) -> None:
-    header = ["path", "label", "predicted", "probability", "sha256", *(f"p({name})" for name in classes)]
+    header = ["path", "label", "predicted", "probability", "sha256", *(f"p({name})" for name in classes), "group"]
     # A file name is bytes; surrogateescape writes back the bytes it was read from.
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         write_row(file, header, end="\r\n")
         for row in rows:
-            cells = [row.path, row.label, row.predicted, row.probability, row.sha256, *row.probabilities]
+            cells = [row.path, row.label, row.predicted, row.probability, row.sha256, *row.probabilities, row.group]
             write_row(file, cells, end="\r\n")
 
 
 def _read_rows(path: Path) -> list[ImageResult]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         lines = read_rows(file)
-        next(lines)
+        grouped = next(lines)[-1] == "group"  # earlier versions had no such column
         return [
-            ImageResult(where, digest, label, predicted, float(probability), tuple(map(float, all_of_them)))
-            for where, label, predicted, probability, digest, *all_of_them in lines
-        ]
+            ImageResult(
+                where, digest, label, predicted, float(probability),
+                tuple(map(float, rest[:-1] if grouped else rest)), rest[-1] if grouped else "",
+            )
+            for where, label, predicted, probability, digest, *rest in lines
+        ]  # fmt: skip

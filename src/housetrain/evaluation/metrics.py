@@ -105,7 +105,12 @@ def f1_interval(hits: int, misses: int, false_alarms: int) -> Interval | None:
     concerned = hits + misses + false_alarms
     if concerned == 0:
         return None
-    low, high = wilson(hits, concerned)
+    return f1_of_jaccard(wilson(hits, concerned))
+
+
+def f1_of_jaccard(interval: Interval) -> Interval:
+    """Return the interval of F1 = 2J / (1 + J) that follows from that of the Jaccard index J."""
+    low, high = interval
     return 2 * low / (1 + low), 2 * high / (1 + high)
 
 

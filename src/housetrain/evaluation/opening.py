@@ -38,9 +38,16 @@ class Opening:
     validation_images: int = 0
     validation_tries: int = 1
 
-    def falls_short(self, correct: int, images: int) -> bool:
-        """Whether a test result is lower than validation promised, at a level of at most 5 %."""
+    def falls_short(self, correct: int, images: int, effect: float = 1.0) -> bool:
+        """Whether a test result is lower than validation promised, at a level of at most 5 %.
+
+        Args:
+            correct: Correct test images.
+            images: All test images.
+            effect: Design effect of images that come in groups, see `housetrain.training.clusters`.
+        """
         if self.validation_accuracy is None or not self.validation_images:
             return False
-        before, tries = round(self.validation_accuracy * self.validation_images), self.validation_tries
-        return chance_of_fall(before, self.validation_images, correct, images, tries=tries) <= _FALL
+        before, tries = self.validation_accuracy * self.validation_images, self.validation_tries
+        worth = (round(count / effect) for count in (before, self.validation_images, correct, images))
+        return chance_of_fall(*worth, tries=tries) <= _FALL

@@ -6,11 +6,16 @@ In: counts. Out: `ClassScores`, and the properties that `Evaluation` inherits. I
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from housetrain.evaluation import balance, metrics
 from housetrain.evaluation.metrics import Interval
+from housetrain.training.clusters import clustered_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,9 @@ class ClassScores:
         precision: Share of the images predicted as this class that belong to it.
         recall: Share of the images of this class that are predicted as it.
         f1: Harmonic mean of the two.
-        precision_interval: 95 % Wilson interval of ``precision``.
-        recall_interval: 95 % Wilson interval of ``recall``.
+        precision_interval: 95 % Wilson interval of ``precision``; of images in groups, see
+            `housetrain.training.clusters.clustered_interval`.
+        recall_interval: The same of ``recall``.
         f1_interval: 95 % interval of ``f1`` (see `housetrain.evaluation.metrics.f1_interval`).
     """
 
@@ -55,6 +61,27 @@ class ClassScores:
         )
 
     @classmethod
+    def of_groups(cls, own: NDArray[np.bool_], called: NDArray[np.bool_], groups: NDArray[Any]) -> ClassScores:
+        """Return the scores of images that come in groups, with intervals that allow for it.
+
+        Args:
+            own: Whether an image belongs to the class, (N,).
+            called: Whether it is predicted as this class, (N,).
+            groups: Its group, (N,).
+        """
+        hits = own & called
+        plain = cls.of(int(hits.sum()), support=int(own.sum()), predicted=int(called.sum()))
+
+        def interval(among: NDArray[np.bool_]) -> Interval | None:
+            return clustered_interval(hits[among], groups[among]) if among.any() else None
+
+        shared = interval(own | called)
+        return replace(
+            plain, precision_interval=interval(called), recall_interval=interval(own),
+            f1_interval=metrics.f1_of_jaccard(shared) if shared else None,
+        )  # fmt: skip
+
+    @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ClassScores:
         """Return the scores that ``dataclasses.asdict`` converted."""
         intervals = ("precision_interval", "recall_interval", "f1_interval")
@@ -81,11 +108,6 @@ class Scores:
     def accuracy(self) -> float:
         """``correct / n``, in [0, 1]."""
         return self.correct / self.n
-
-    @property
-    def accuracy_interval(self) -> Interval:
-        """95 % Wilson interval of ``accuracy``."""
-        return metrics.wilson(self.correct, self.n)
 
     @property
     def imbalanced(self) -> bool:
