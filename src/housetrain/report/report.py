@@ -11,6 +11,7 @@ section.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -81,7 +82,9 @@ def write_report(
     run = Run.open(run) if isinstance(run, Path | str) else run
     refuse_links(run.folder)
     if evaluation is not None and evaluation.elsewhere is not None:
-        return _write_elsewhere(run, evaluation, evaluation.elsewhere)
+        page = _write_elsewhere(run, evaluation, evaluation.elsewhere)
+        write_report(run)  # it links the page
+        return page
     facts = _kept_facts(run, catalog, findings)
     if evaluation is None:
         evaluation = _evaluation_of(run)
@@ -96,6 +99,7 @@ def _write_elsewhere(run: Run, evaluation: Evaluation, about: Elsewhere) -> Path
         "classes": evaluation.classes,
         "evaluation": evaluation,
         "crossed": None,  # that is about the run's own split
+        "elsewhere": [],
         "test": _test_section(evaluation, album),
     }
     return write_page(run.folder / EVALUATIONS / about.name / NAME, "elsewhere.html.j2", context)
@@ -174,9 +178,19 @@ def _context(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) 
         "provenance": provenance(run, evaluation),
         "sweep": sweep_report.section_of(run),
         "stages": _stages_section(run),
+        "elsewhere": _elsewhere_section(run),
         "crossed": describe(crossed) if (crossed := (run.result or {}).get("cross_validation")) else None,
         "explain": explain_page.section_of(run),
     }
+
+
+def _elsewhere_section(run: Run) -> list[tuple[str, Evaluation]]:
+    """Return the page, relative to the run, and the result of each test on another folder."""
+    found = []
+    for page in sorted((run.folder / EVALUATIONS).glob(f"on-*/{NAME}")):
+        with contextlib.suppress(IncompleteError, CorruptError):
+            found.append((page.relative_to(run.folder).as_posix(), Evaluation.load(page.parent)))
+    return [(page, evaluation) for page, evaluation in found if evaluation.elsewhere is not None]
 
 
 def _stages_section(run: Run) -> list[dict[str, Any]] | None:

@@ -36,7 +36,8 @@ def cross_validate(
 ) -> dict[str, Any] | None:
     """Return how well a logistic regression predicts images that it was not fitted to.
 
-    Stratified folds, twice; a group stays in one fold. The interval is that of Nadeau & Bengio 2003 (https://doi.org/10.1023/A:1024068626366): training sets overlap, so the variance of the mean is
+    Stratified folds, twice; a group stays in one fold. The interval is that of Nadeau & Bengio 2003
+    (https://doi.org/10.1023/A:1024068626366): training sets overlap, so the variance of the mean is
     ``(1/J + n_test/n_train) s^2``, not ``s^2/J``. It is never narrower than the Wilson interval of that many images, or
     of as many as their groups are worth, which matters where all folds agree.
 
