@@ -40,6 +40,7 @@ bench: .venv/ready-dev  ## benchmarks against plain Keras; copy the results to b
 
 docs: .venv/ready-dev  ## generate docs/cli.md from the help of the command line
 	$(BIN)/python tools/write_cli_docs.py
+	$(BIN)/python tools/write_course_docs.py
 
 screenshots: .venv/ready-dev  ## take the screenshots of the studio for the docs (requires Chromium)
 	$(BIN)/python tools/studio_screenshots.py

@@ -1,0 +1,1 @@
+"""The course: the five tutorials, step by step, on a person's own images."""
