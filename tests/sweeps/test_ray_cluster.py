@@ -37,7 +37,7 @@ def facts(board: Leaderboard) -> list[tuple[object, ...]]:
 
 
 def twenty_seven() -> Grid:
-    return small(conv=(1,), nodes=tuple(range(2, 11)), dense=(0, 1, 2), epochs=8)
+    return small(conv=(1,), nodes=tuple(range(2, 11)), dense=(0, 1, 2), epochs=30)
 
 
 class Killer(Callback):
@@ -55,7 +55,7 @@ class Killer(Callback):
         self.cluster.remove_node(node, allow_graceful=False)
         self.cluster.workers.append(self.cluster.add_node(num_cpus=1, wait=False))
         self.killed += 1
-        self._next = time.monotonic() + self.random.uniform(3, 10)
+        self._next = time.monotonic() + self.random.uniform(1, 4)
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["shared folder", "storage"])

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from housetrain.cli import terminal
 from housetrain.cli.progress_bar import callbacks_for
@@ -21,18 +22,20 @@ from housetrain.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     from housetrain.inference.prediction import Prediction
+    from housetrain.inference.ray_predictor import RayPredictor
     from housetrain.inference.sort_into import How, Sorter
+    from housetrain.inference.tables import Table
     from housetrain.serve.client import RemotePredictor
 
 
 def predict(
     run: str,
     images: list[str],
-    path: Path | None,
+    table: Table | None,
     *,
-    kind: Literal["csv", "jsonl"],
     engine: str | None,
     class_map: Path | None,
+    ray: Ray | None = None,
     sort_into: Path | None,
     how: How,
     json_: bool,
@@ -40,8 +43,8 @@ def predict(
     top: int,
     **options: Any,
 ) -> int:
-    """Classify images; print the predictions or write them to ``path``; return how many could not be read."""
-    listing, vote_by = Listing(images), options["vote_by"]
+    """Classify images; print the predictions or write them to ``table``; return how many could not be read."""
+    listing, vote_by = _listed(images), options["vote_by"]
     if vote_by is not None:
         from housetrain.inference.vote import predict_sequences, sequence_key
 
@@ -52,9 +55,9 @@ def predict(
         for folder in listing.paths:
             if folder.is_dir():
                 refuse_inside(folder, sort_into)
-    predictor = _predictor(run, engine, class_map)
+    predictor = _predictor(run, engine, class_map, ray, quiet=quiet)
     sorter = _sorter(sort_into, predictor.classes, how)
-    if path is None:
+    if table is None:
         with predictor:
             options = {name: value for name, value in options.items() if name != "vote_by"}
             options["top"] = None if json_ else top
@@ -68,9 +71,13 @@ def predict(
         from housetrain.inference.batch_predict import predict_into
 
         callbacks = callbacks_for(quiet=quiet or not listing.at_least(200))
-        result = predict_into(
-            path, predictor, listing, kind=kind, top=top, each=_each(sorter, json_), callbacks=callbacks, **options
-        )
+        with predictor:
+            result = predict_into(
+                table.rows, predictor, listing, kind=table.kind, top=top, each=_each(sorter, json_),
+                callbacks=callbacks, **options,
+            )  # fmt: skip
+            table.finish()
+        result = replace(result, path=table.name)
         failed = result.failed
         if not json_:
             terminal.out(result.summary())
@@ -92,15 +99,49 @@ def is_address(run: str) -> bool:
     return run.startswith(("http://", "https://"))
 
 
-def _predictor(run: str, engine: str | None, class_map: Path | None) -> Predictor | RemotePredictor:
-    """Return the model of a folder, or of a server."""
+class Ray(NamedTuple):
+    """A cluster, by its address; ``None`` is one that is started on this machine."""
+
+    address: str | None
+
+
+def table_of(csv: Path | None, jsonl: Path | None, output: str | None) -> Table | None:
+    """Return the table that one of the options names, or ``None``."""
+    if csv is None and jsonl is None and output is None:
+        return None
+    from housetrain.inference.tables import Table
+
+    if csv is not None:
+        return Table(str(csv), csv, "csv")
+    return Table(str(jsonl), jsonl, "jsonl") if jsonl is not None else Table.of(str(output))
+
+
+def _listed(images: list[str]) -> Listing:
+    """Return the listing of paths, or of addresses where there are any."""
+    if not any("://" in one for one in images):
+        return Listing(images)
+    from housetrain.inference.addresses import AddressListing
+
+    return AddressListing(images)
+
+
+def _predictor(
+    run: str, engine: str | None, class_map: Path | None, ray: Ray | None, *, quiet: bool
+) -> Predictor | RemotePredictor | RayPredictor:
+    """Return the model of a folder, here or on a cluster, or that of a server."""
     names = ClassMap.of(class_map)
+    if ray is not None and not is_address(run):
+        from housetrain.inference.ray_predictor import RayPredictor
+        from housetrain.system.events import Callbacks
+
+        note = Callbacks(callbacks_for(quiet=quiet)).note
+        return RayPredictor(run, address=ray.address, engine=engine, class_map=names, note=note)
     if not is_address(run):
         return Predictor.load(Path(run), engine=engine).mapped(names)
     from housetrain.serve.client import RemotePredictor
 
-    if engine is not None or class_map is not None:
-        raise RecipeError("A server chooses its engine and classes itself", do="omit --engine and --map")
+    if engine is not None or class_map is not None or ray is not None:
+        raise RecipeError("A server chooses its engine and classes itself", do="omit --engine, --map and --executor")
     return RemotePredictor(run)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from housetrain.cli.cluster_options import ADDRESS, EXECUTOR, refuse_without_ray
 from housetrain.cli.label_options import ClassMapOption
 from housetrain.cli.options import ImageSize, Json, PreparedOption, Quiet, Workers, one_of
 
@@ -60,6 +61,14 @@ def predict(
     top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1)] = 1,
     csv: _Csv = None,
     jsonl: Annotated[Path | None, typer.Option(help="Write one JSON object per image to this file.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help="Write one row per image to this .csv, .jsonl or .parquet file; also to an address, such as "
+            "s3://BUCKET/names.parquet.",
+            metavar="FILE",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 64,
     engine: _Engine = None,
     precision: _Precision = None,
@@ -68,25 +77,31 @@ def predict(
     sort_into: _SortInto = None,
     link: _Link = None,
     workers: Workers = None,
+    executor: EXECUTOR = None,
+    address: ADDRESS = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per image, one per line.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Classify images with a trained model, here or on a server.
+    """Classify images with a trained model, here, on a server or on a Ray cluster.
 
     Marks unsure predictions, and images that the model was trained on. Counts the classes at the end.
     """
     from housetrain.cli import predicting
     from housetrain.errors import RecipeError
 
-    if csv and jsonl:
+    tables = [str(one) for one in (csv, jsonl, output) if one]
+    if len(tables) > 1:
         raise RecipeError(
-            "Only one output file is possible", do="choose --csv or --jsonl", csv=str(csv), jsonl=str(jsonl)
+            "Only one output file is possible", do="choose --csv, --jsonl or --output", output=", ".join(tables)
         )
+    cluster = {"executor": executor, "address": address}
+    on_ray = refuse_without_ray({name: value for name, value in cluster.items() if value is not None})
     run = run if precision is None else _narrowest(run, precision, engine, quiet=quiet)
     if link is not None and sort_into is None:
         raise RecipeError("There is nothing to link or copy", do="add --sort-into FOLDER")
     failed = predicting.predict(
-        run, images, csv or jsonl, kind="csv" if csv else "jsonl", engine=engine, class_map=class_map,
+        run, images, predicting.table_of(csv, jsonl, output), engine=engine, class_map=class_map,
+        ray=predicting.Ray(address) if on_ray else None,
         sort_into=sort_into, how="auto" if link is None else "link" if link else "copy", json_=json_, quiet=quiet,
         top=top, batch_size=batch_size, workers=workers, vote_by=vote_by,
     )  # fmt: skip

@@ -71,7 +71,7 @@ class BatchResult:
     """The result of a batch prediction.
 
     Attributes:
-        path: The file.
+        path: The file, or its address.
         rows: Rows it holds.
         kept: How many of them an earlier call wrote.
         failed: Images of this call that could not be read; their rows hold the reason.
@@ -80,7 +80,7 @@ class BatchResult:
         unsure: Rows that are unsure.
     """
 
-    path: Path
+    path: Path | str
     rows: int
     kept: int
     failed: int

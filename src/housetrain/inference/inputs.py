@@ -53,6 +53,10 @@ class Reader:
         Raises:
             DecodeError: It cannot be read.
         """
+        if isinstance(source, str) and "://" in source and not os.path.lexists(source):
+            from housetrain.inference.addresses import read_address
+
+            source = read_address(source)
         if isinstance(source, (str, os.PathLike)):
             source = decode.read_bytes(Path(source))
         if isinstance(source, (bytearray, memoryview)):

@@ -89,6 +89,23 @@ def open_model(path: Path | str | HasFolder, *, engine: str | None = None) -> Op
     )
 
 
+def files_of_model(path: Path | str, *, engine: str | None = None) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder that `open_model` reads for the same arguments, and the names of its files.
+
+    Raises:
+        CorruptError: A bundle has no readable manifest.
+    """
+    folder = Path(path)
+    if (folder / "recipe.json").is_file():
+        if engine == "keras" or not _is_current(folder / "bundle", folder):
+            names = ("recipe.json", "input.json", "split.json", MODEL_FILE, "validation.npy")
+            return folder, tuple(name for name in names if (folder / name).is_file())
+        folder = folder / "bundle"
+    elif not (folder / store.MANIFEST).is_file():
+        folder = folder / "bundle"
+    return folder, (store.MANIFEST, *store.manifest_files(folder))
+
+
 def model_file(run_folder: Path) -> Path:
     """Return the model file of a run.
 

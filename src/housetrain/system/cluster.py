@@ -10,6 +10,7 @@ and reports no usage to anyone. One that is joined is as safe as the person who 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -24,7 +25,8 @@ from typing import Any, NamedTuple
 from housetrain.errors import HousetrainError, MissingExtra, one_line
 from housetrain.system.machine import cores
 
-_LOCAL = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_ALWAYS = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_LOCAL = {**_ALWAYS, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
 _COMPARED = ("housetrain", "ray", "keras", "tensorflow", "jax", "torch", "numpy", "openvino")
 
 
@@ -59,10 +61,9 @@ def connect(
     """
     if not is_installed():
         raise MissingExtra("cluster", need=need)
-    for name, value in (_LOCAL if address is None else {}).items():
+    for name, value in (_LOCAL if address is None else _ALWAYS).items():
         os.environ.setdefault(name, value)  # Ray reads them when it is imported
-    import ray
-
+    ray: Any = importlib.import_module("ray")
     if ray.is_initialized():
         return Connection(ray, lambda: None)
     say = note or (lambda text: None)

@@ -274,16 +274,26 @@ def write_manifest(folder: Path) -> None:
     write_json_atomic(folder / MANIFEST, {"format": 1, "files": files})
 
 
+def manifest_files(folder: Path) -> dict[str, _File]:
+    """Return the files that the manifest of a committed folder names, with their sizes and sha256.
+
+    Raises:
+        CorruptError: The manifest is not readable.
+    """
+    try:
+        found: dict[str, _File] = must_fit(read_json(folder / MANIFEST), _Manifest, folder / MANIFEST)["files"]
+    except (IncompleteError, CorruptError) as error:
+        raise CorruptError("A folder has no readable manifest", path=str(folder)) from error
+    return found
+
+
 def verify_folder(folder: Path) -> None:
     """Check a committed folder against its manifest.
 
     Raises:
         CorruptError: A file is missing, has another size or another sha256, or the manifest itself is not readable.
     """
-    try:
-        files = must_fit(read_json(folder / MANIFEST), _Manifest, folder / MANIFEST)["files"]
-    except (IncompleteError, CorruptError) as error:
-        raise CorruptError("A folder has no readable manifest", path=str(folder)) from error
+    files = manifest_files(folder)
     for name, facts in files.items():
         path = inside(folder, name)
         if not path.is_file():
