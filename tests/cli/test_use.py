@@ -30,4 +30,4 @@ def test_an_unreadable_image_is_exit_1(digits: Trained, call: Call, tmp_path: Pa
 def test_two_output_files_are_refused(digits: Trained, call: Call, tmp_path: Path) -> None:
     image(tmp_path / "one.png", 1)
     code, _, err = call("predict", digits.run.folder, tmp_path / "one.png", "--csv", "a.csv", "--jsonl", "b.jsonl")
-    assert code == 2 and "choose --csv or --jsonl" in err
+    assert code == 2 and "choose --csv, --jsonl or --output" in err

@@ -105,8 +105,3 @@ def test_other_kinds_and_a_missing_library_are_one_line(tmp_path: Path, monkeypa
     with pytest.raises(MissingExtra, match="Writing Parquet"):
         Table.of(str(tmp_path / "names.parquet"))
     assert Table.of("s3://bucket/names.csv").kind == "csv" and Table.of("a.jsonl").is_local_rows
-
-
-def test_only_one_table(tiny: Tiny, call: Call) -> None:
-    code, _, err = call("predict", tiny.run, tiny.images, "--csv", "a.csv", "--output", "b.parquet")
-    assert code == 2 and "choose --csv, --jsonl or --output" in err
