@@ -31,7 +31,7 @@ NAMES = set(
     """.split()  # noqa: SIM905 - a page of quotes is harder to read
 )
 # The packages `housetrain.studio` and `housetrain.serve` have the names of their commands; see docs/log.md.
-COMMANDS_ONLY = {"serve", "studio", "course"}
+COMMANDS_ONLY = {"serve", "studio", "course", "lr-find"}
 
 
 def test_the_public_names_are_these() -> None:

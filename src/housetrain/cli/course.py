@@ -1,13 +1,13 @@
-"""The verb `course`: the tutorials, step by step, on one's own images. See `housetrain.cli`."""
+"""The verbs to learn with: course (the tutorials, step by step) and lr-find. See `housetrain.cli`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from housetrain.cli.options import Quiet
+from housetrain.cli.options import Json, Model, Quiet, RecipeFile, Set, recipe_from, recipe_options, settings_from
 
 app = typer.Typer()
 
@@ -48,3 +48,42 @@ def course(
         chosen, folder, output or Path("course") / chosen, say=(lambda line: None) if quiet else terminal.out
     )
     terminal.out(f"Page     {page}")
+
+
+_UNUSED = ("epochs", "learning_rate", "patience", "time_limit_s", "image_size", "color_mode", "resize", "balance")
+
+
+@app.command("lr-find", epilog="Example:  housetrain lr-find prepared/PetImages-50x50-grayscale --model cnn --nodes 64")
+@recipe_options(*_UNUSED, "views")
+def lr_find(
+    prepared: Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")],
+    *,
+    model: Model = "cnn",
+    flags: dict[str, Any],
+    set_: Set = None,
+    recipe: RecipeFile = None,
+    output: Annotated[Path | None, typer.Option(help="The page; by default lr-find-MODEL.html.")] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find a learning rate: train a new model for up to 100 steps while the rate rises, and draw the loss."""
+    import shlex
+    from dataclasses import asdict
+
+    from housetrain.cli import terminal
+    from housetrain.cli.progress_bar import callbacks_for
+    from housetrain.data.prepared import Prepared
+    from housetrain.report.lr_page import write_lr_page
+    from housetrain.training.lr_find import lr_find as find
+
+    chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
+    curve = find(Prepared.open(prepared), chosen, callbacks=callbacks_for(quiet=quiet))
+    rate = f"{curve.suggested:.2g}"
+    command = f"housetrain train {shlex.quote(str(prepared))} --model {chosen.model} --learning-rate {rate}"
+    page = write_lr_page(output or Path(f"lr-find-{chosen.model}.html"), curve, title=chosen.name, command=command)
+    if json_:
+        terminal.print_json({"suggested": curve.suggested, "lowest": curve.lowest, "page": str(page), **asdict(curve)})
+        return
+    terminal.out(f"Learning rate {rate}; at {curve.lowest:.2g} the loss is lowest, which is too high")
+    terminal.out(f"Page     {page}")
+    terminal.out(f"Next     {command}")
