@@ -24,9 +24,9 @@ HEAVY = ("tensorflow", "keras", "jax", "torch")
 NAMES = set(
     """
     BatchResult Benchmark Callback Catalog Comparison Diagnosis Embedded Evaluation Explained Exported Finding Grid
-    History HousetrainError InputSpec Leaderboard Outcome Prediction Predictor Prepared ProgressBar Recipe Run
-    RunRow SplitArrays SplitManifest benchmark board check classify compare doctor embed evaluate explain export
-    finetune leaderboard load_image predict predict_into prepare run runs sample scan show split sweep train
+    History HousetrainError InputSpec LabelIssues Leaderboard Outcome Prediction Predictor Prepared ProgressBar Recipe
+    Run RunRow SplitArrays SplitManifest benchmark board check classify compare doctor embed evaluate explain export
+    finetune labels leaderboard load_image predict predict_into prepare run runs sample scan show split sweep train
     write_report
     """.split()  # noqa: SIM905 - a page of quotes is harder to read
 )

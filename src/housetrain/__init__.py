@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from housetrain.errors import HousetrainError as HousetrainError
     from housetrain.evaluation.evaluate import evaluate as evaluate
     from housetrain.evaluation.evaluation import Evaluation as Evaluation
+    from housetrain.evaluation.label_issues import LabelIssues as LabelIssues
+    from housetrain.evaluation.label_issues import labels as labels
     from housetrain.exports.bundle import Benchmark as Benchmark
     from housetrain.exports.bundle import Exported as Exported
     from housetrain.exports.bundle import benchmark as benchmark
@@ -90,6 +92,7 @@ _HOME = {
     "errors": ("HousetrainError",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.evaluation": ("Evaluation",),
+    "evaluation.label_issues": ("LabelIssues", "labels"),
     "exports.bundle": ("Benchmark", "Exported", "benchmark", "export"),
     "images.decode": ("load_image",),
     "images.input_spec": ("InputSpec",),

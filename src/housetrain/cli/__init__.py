@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from housetrain.cli import course, data, machine, run, streams, train, use
+from housetrain.cli import course, data, labels, machine, run, streams, train, use
 from housetrain.cli.options import our_option
 
 app = typer.Typer(
@@ -54,7 +54,7 @@ class _Command(typer.core.TyperCommand):
         return [functools.reduce(lambda text, old: text.replace(old, changes[old]), changes, piece) for piece in pieces]
 
 
-for module in (run, data, train, use, machine, course):
+for module in (run, data, labels, train, use, machine, course):
     for verb in module.app.registered_commands:
         verb.cls = _Command
         app.registered_commands.append(verb)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from housetrain.data.prepared import Prepared
     from housetrain.diagnosis import Diagnosis
     from housetrain.evaluation.evaluate import Evaluation
+    from housetrain.evaluation.label_export import ExportedCopy
+    from housetrain.evaluation.label_issues import LabelIssues
     from housetrain.exports.parity import Parity
     from housetrain.inference.prediction import Prediction
     from housetrain.models.setting_names import Setting
@@ -322,6 +324,38 @@ def _prediction_line(one: Prediction, top: int) -> str:
     seen = {"train": "  (training image)", "validation": "  (validation image)"}
     unsure = "  (unsure)" if one.unsure else ""
     return f"{image}\t{names}{unsure}{seen.get(one.seen or '', '')}"
+
+
+def label_issues(found: LabelIssues, most: int) -> None:
+    """Print labels that are probably wrong, one row each, then a summary."""
+    rows = [
+        (
+            number,
+            one.path,
+            one.given,
+            one.suggested,
+            format_percent(one.probability),
+            f"{one.agree} of {one.asked}",
+            ", ".join(near.path for near in one.neighbors),
+        )
+        for number, one in enumerate(found.issues[:most], 1)
+    ]
+    columns = ("", "image", "given", "suggested", "how sure", "similar ones agree", "similar images of other classes")
+    if rows:
+        table("", columns, rows, right=("", "how sure"), drop=(columns[6], columns[5]))
+    if len(found) > most:
+        out(f"and {len(found) - most:,} more; --csv FILE writes all")
+    out(f"{found.summary()}.")
+
+
+def exported_copy(made: ExportedCopy, *, as_json: bool) -> None:
+    """Print what a corrected copy holds."""
+    if as_json:
+        print_json(made._asdict())
+        return
+    out(f"{made.relabeled:,} relabeled, {made.left_out:,} left out, {made.linked:,} linked, {made.copied:,} copied")
+    out(f"Images   {made.folder}")
+    out(f"Next     housetrain run {quoted(made.folder)}")
 
 
 def diagnosis(found: Diagnosis) -> None:

@@ -19,7 +19,7 @@ import getpass
 import io
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -161,7 +161,7 @@ class Corrections:
             FolderError: A label is corrected to a class that there is not; all are named.
         """
         known, names = set(classes), class_map or ClassMap()
-        self._check(known, names)
+        self.check(known, names)
         done, relabeled, left_out, confirmed = [], {}, [], 0
         for image in images:
             one = self.of(image.path, image.sha256)
@@ -177,7 +177,9 @@ class Corrections:
         note, stale = self._note(images, len(relabeled), len(left_out), confirmed)
         return Corrected(done, relabeled, tuple(left_out), note, stale)
 
-    def _check(self, known: set[str], class_map: ClassMap) -> None:
+    def check(self, known: Set[str], class_map: ClassMap | None = None) -> None:
+        """Raise `FolderError` where a label is corrected to a class that there is not; all are named."""
+        class_map = class_map or ClassMap()
         problems: dict[str, list[str]] = {}
         if LEAVE_OUT in known:
             problems[f"a class is named {LEAVE_OUT!r}, which leaves an image out here"] = [LEAVE_OUT]

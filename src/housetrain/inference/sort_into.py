@@ -65,13 +65,21 @@ class Sorter:
         """
         if one.error is not None:
             return None
-        source = Path(os.path.realpath(one.image))
-        folder = self.folder / (UNSURE if one.unsure else self._name_of[one.label])
+        return self.put(one.image, None if one.unsure else one.label)
+
+    def put(self, image: Path | str, label: str | None) -> Path:
+        """Link or copy an image into the folder of a class, without one into `UNSURE`; return the new path.
+
+        Raises:
+            StoreError: It cannot be linked, where that was asked for.
+            DiskFull: It cannot be written.
+        """
+        source, name = Path(os.path.realpath(image)), Path(image)
+        folder = self.folder / (UNSURE if label is None else self._name_of[label])
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             number = 1
             while True:
-                name = Path(one.image)
                 target = folder / (name.name if number == 1 else f"{name.stem}-{number}{name.suffix}")
                 if self._place(source, target):
                     return target

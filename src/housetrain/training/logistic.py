@@ -47,7 +47,7 @@ class Head(NamedTuple):
 
     def probabilities(self, features: np.ndarray) -> Float:
         """Return the outputs for ``features`` (N, D): (N, 1) sigmoid or (N, outputs) softmax, float32."""
-        with _one_thread():
+        with one_thread():
             found = [_activate(block @ self.kernel + self.bias) for block in _blocks(features)]
         return np.concatenate(found).astype(np.float32) if found else np.empty((0, len(self.bias)), np.float32)
 
@@ -99,7 +99,7 @@ def path(
             value_in_all = total / count + 0.5 * strength * float(own @ own)
             return value_in_all, np.concatenate([slope.reshape(-1) + strength * own, drift])
 
-        with _one_thread():
+        with one_thread():
             found = minimize(loss, point, jac=True, method="L-BFGS-B", options=_OPTIONS)
         point = found.x
         kernel = point[: width * outputs].reshape(width, outputs) / spread[:, None]
@@ -121,7 +121,7 @@ def moments(features: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float
     return mean, np.where(spread > 1e-6, spread, 1.0)
 
 
-def _one_thread() -> AbstractContextManager[Any]:
+def one_thread() -> AbstractContextManager[Any]:
     """Return a context in which the BLAS libraries of numpy and scipy use one thread."""
     return _blas().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
 
