@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -86,3 +87,40 @@ def camera(tmp_path: Path) -> Path:
 def test_images_of_a_fixed_camera_are_not_one_group(camera: Path) -> None:
     catalog = scan(camera, workers=1, cache=False)
     assert sum(map(len, catalog.near_duplicates)) <= 8
+
+
+def x_ray(rng: np.random.Generator) -> np.ndarray:
+    """Smooth shadows of one anatomy in varying proportions, the noise of a detector."""
+    rows, columns = np.mgrid[0:128, 0:128]
+    smooth = 90 + 50 * np.sin(columns / (20 + rng.uniform(-5, 5))) + 35 * np.cos(rows / (25 + rng.uniform(-8, 8)))
+    return np.asarray((smooth + rng.normal(0, 2.5, smooth.shape)).clip(0, 255), np.uint8)
+
+
+def document(rng: np.random.Generator) -> np.ndarray:
+    """One form, filled in by hand."""
+    page = np.full((220, 160), 245, np.uint8)
+    for row in range(20, 210, 14):
+        cv2.line(page, (10, row), (150, row), 120, 1)
+    cv2.rectangle(page, (10, 6), (90, 16), 60, -1)
+    for row in range(20, 200, 14):
+        steps = rng.integers(-5, 6, (12, 2)) + np.stack((np.arange(12) * 11 + 14, np.full(12, row + 8)), axis=1)
+        cv2.polylines(page, [steps.astype(np.int32)], isClosed=False, color=20, thickness=1)
+    return page
+
+
+@pytest.mark.parametrize("draw", [x_ray, document])
+def test_sets_of_one_kind_of_picture_have_only_their_copies_as_near_duplicates(
+    draw: Callable[[np.random.Generator], np.ndarray], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(4)
+    for label in ("one", "other"):
+        (tmp_path / label).mkdir()
+        for number in range(40):
+            image = draw(rng)
+            cv2.imwrite(str(tmp_path / label / f"{number}.png"), image)
+            if number < 5:
+                cv2.imwrite(str(tmp_path / label / f"{number}-copy.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    groups = scan(tmp_path, workers=1, cache=False).near_duplicates
+    stems = [{Path(one.path).stem.removesuffix("-copy") for one in group} for group in groups]
+    copies = [one for one in stems if len(one) == 1]
+    assert len(copies) >= 9 and len(groups) == len(copies), "different pictures are called copies"
