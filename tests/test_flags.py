@@ -25,7 +25,7 @@ FOREIGN = {
     "--uid": "useradd",
     "--rm": "docker",
     "--head": "ray start",
-    "--num-cpus": "ray start",
+    "--dashboard-host": "ray start",
     "--generate": "ray get-auth-token",
     "--logdir": "TensorBoard",
     "--host": "TensorBoard",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import random
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from housetrain.errors import HousetrainError
 from housetrain.inference import ray_predictor
 from housetrain.inference.batch_predict import predict_into
 from housetrain.inference.inputs import Listing
+from housetrain.inference.prediction import Prediction
 from housetrain.inference.predictor import Predictor
 from housetrain.inference.ray_predictor import RayPredictor
 
@@ -88,37 +87,29 @@ def test_each_actor_has_the_cores_of_the_smallest_node() -> None:
 def test_nodes_that_die_cost_no_row_and_give_none_twice(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One row per image, in order, with the numbers of this machine, while five of the nodes are killed."""
+    """One row per image, in order, with the numbers of this machine, while five of six nodes are killed."""
     monkeypatch.setattr(ray_predictor, "BLOCK", 16)
     files = sorted(tiny.images.rglob("*.png"))
-    many = [tmp_path / "many" / f"{number:04}.png" for number in range(2000)]
+    many = [tmp_path / "many" / f"{number:04}.png" for number in range(3000)]
     many[0].parent.mkdir()
     for number, path in enumerate(many):
         path.hardlink_to(files[number % len(files)])
     with Predictor.load(tiny.run) as here:
         predict_into(tmp_path / "here.csv", here, many)
-    over = threading.Event()
-    with nodes(3) as cluster:
+    chance, seen = random.Random(0), 0
+    moments = chance.sample(range(1, 1500), 5)
+    with nodes(6) as cluster:
 
-        def kill() -> None:
-            chance = random.Random(0)
-            for _ in range(5):
-                if over.wait(chance.uniform(6, 12)):
-                    return
+        def kill(one: Prediction) -> None:
+            nonlocal seen
+            seen += 1
+            if seen in moments:
                 node = cluster.workers.pop(chance.randrange(len(cluster.workers)))
                 cluster.remove_node(node, allow_graceful=False)
-                cluster.workers.append(cluster.add_node(num_cpus=1, wait=False))
-                killed.append(time.monotonic())
 
-        killed: list[float] = []
         with RayPredictor(tiny.run, address=cluster.address) as there:
-            killer = threading.Thread(target=kill)
-            killer.start()
-            try:
-                predict_into(tmp_path / "there.csv", there, many)
-            finally:
-                over.set()
-                killer.join()
-    assert killed and (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+            predict_into(tmp_path / "there.csv", there, many, each=kill)
+        assert len(cluster.workers) == 1
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
     with (tmp_path / "there.csv").open() as file:
         assert [row["image"] for row in csv.DictReader(file)] == list(map(str, many))

@@ -23,7 +23,8 @@ from housetrain.system.machine import cores
 # What TensorFlow 2.21 prints while it is imported, before its logging is set up and TF_CPP_MIN_LOG_LEVEL applies.
 # None of it is useful to a person who trains a model.
 _START_UP_NOTES = re.compile(
-    r"^(WARNING: All log messages before absl|[IW]\d{4} \S+ +\d+ \S+\.cc:\d+\]|INFO: Created TensorFlow Lite)"
+    r"^(WARNING: All log messages before absl|[IW]\d{4} \S+ +\d+ \S+\.cc:\d+\]|INFO: Created TensorFlow Lite"
+    r"|\[.* logging\.cc:\d+: Set ray log level)"
 )
 
 _TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from housetrain.errors import HousetrainError, MissingExtra, one_line
+from housetrain.system.backend import without_start_up_notes
 from housetrain.system.machine import cores
 
 _ALWAYS = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -73,7 +74,7 @@ def connect(
         options |= {"address": "local", "num_cpus": cpus or cores(), "include_dashboard": False}
     else:
         options["address"] = address
-    with _own_sigterm():
+    with _own_sigterm(), without_start_up_notes():
         try:
             ray.init(**options)
         except Exception as error:  # Ray raises many kinds, some of them its own
