@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
 
 from housetrain.errors import RecipeError
 from housetrain.models.recipe import Recipe
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from housetrain.evaluation.evaluate import Evaluation
     from housetrain.images.input_spec import InputSpec
     from housetrain.models.choose import Ways
+    from housetrain.sweeps.executors import Executor
     from housetrain.sweeps.grid import Grid
     from housetrain.sweeps.leaderboard import Leaderboard
     from housetrain.sweeps.plan import Plan
@@ -86,6 +87,7 @@ def run(
     classes: Sequence[str] | None = None,
     groups: Groups | None = None,
     workers: int | None = None,
+    executor: Executor | Literal["processes", "in-process", "ray"] = "processes",
     callbacks: Sequence[Callback] = (),
     **label_options: Unpack[LabelOptions],
 ) -> Outcome:
@@ -93,8 +95,7 @@ def run(
 
     Args:
         folder: Class folders of images: ``folder/<class>/**/image``. Only read.
-        output: The run folder; by default the first of ``runs/<name>``, ``runs/<name>-<model>``, ... that is free or
-            holds this run.
+        output: The run folder; by default the first of ``runs/<name>[-<model>[-N]]`` that is free or holds this run.
         recipe: What to train; by default what suits the images: pretrained features, training from scratch, or both
             where it is in doubt; with ``time_limit_s`` in the settings also fine-tuning. Validation loss selects.
         settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
@@ -108,6 +109,7 @@ def run(
         classes: See `housetrain.split`.
         groups: Which images belong together: ``"parent"``, a regular expression, ... See `housetrain.split`.
         workers: Processes that read images; all cores by default.
+        executor: With ``sweep``: where trials run. See `housetrain.sweep`.
         callbacks: Follow the stages.
         **label_options: Where the labels come from, if not from class folders: see `housetrain.scan`.
 
@@ -119,17 +121,16 @@ def run(
     _refuse_inside(Path(folder), output, prepared)
     catalog, findings, manifest = look(
         Path(folder), seed=seed, validation_split=validation_split, test_split=test_split, classes=classes,
-        test_per_class=test_per_class, keep_duplicates_together=keep_duplicates_together, groups=groups,
-        callbacks=callbacks, balance=request.recipe.balance, workers=workers, prepared=prepared,
-        label_options=label_options,
+        test_per_class=test_per_class, keep_duplicates_together=keep_duplicates_together, callbacks=callbacks,
+        groups=groups, balance=request.recipe.balance, workers=workers, prepared=prepared, label_options=label_options,
     )  # fmt: skip
     chosen = request.suited(catalog, Callbacks(callbacks))
     if not isinstance(chosen, Recipe):
         best = _selected(manifest, chosen, output, prepared, workers=workers, callbacks=callbacks)
         return replace(_finished(best.run, None, best.prepared, catalog, findings, callbacks), stages=best.rows)
     arrays = _prepared(manifest, chosen, prepared, workers=workers, callbacks=callbacks)
-    trained, board = _trained(arrays, chosen, request.plan, manifest, output, workers=workers, callbacks=callbacks)
-    return _finished(trained, board, arrays, catalog, findings, callbacks)
+    done = _trained(arrays, chosen, request.plan, manifest, output, workers, executor, callbacks)
+    return _finished(*done, arrays, catalog, findings, callbacks)
 
 
 def _refuse_inside(images: Path, *targets: Path | str | None) -> None:
@@ -254,8 +255,8 @@ def _trained(
     plan: Plan | None,
     manifest: SplitManifest,
     output: Path | str | None,
-    *,
     workers: int | None,
+    executor: Executor | Literal["processes", "in-process", "ray"],
     callbacks: Sequence[Callback],
 ) -> tuple[Run, Leaderboard | None]:
     from housetrain.report.sweep_report import write_leaderboard
@@ -265,7 +266,7 @@ def _trained(
     if plan is None:
         folder = Path(output) if output else free_run_folder(manifest.root, arrays, recipe)
         return train(arrays, recipe, folder, callbacks=callbacks), None
-    board = sweep(arrays, plan, output, workers=workers, callbacks=callbacks)
+    board = sweep(arrays, plan, output, workers=workers, executor=executor, callbacks=callbacks)
     write_leaderboard(board)
     Callbacks(callbacks).note(f"Chosen by validation loss, to be tested once: {board.best.name}")
     return board.best_run, board

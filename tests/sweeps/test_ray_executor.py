@@ -50,6 +50,15 @@ def test_halving_works_unchanged(fake_ray: FakeRay, digits: Prepared, tmp_path: 
     assert board.complete and {row.state for row in board.rows} <= {"complete", "pruned"} and fake_ray.tasks > 2
 
 
+def test_optuna_works_unchanged(fake_ray: FakeRay, digits: Prepared, tmp_path: Path) -> None:
+    from housetrain.sweeps.plan import plan
+
+    fixed = {"model": "cnn", "conv": 1, "dense": 0, "epochs": 1, "batch_size": 32}
+    asked = plan(space={"nodes": [2, 3, 4]}, fixed=fixed, trials=3)
+    board = sweep(digits, asked, tmp_path / "s", executor="ray")
+    assert board.complete and fake_ray.tasks == 3
+
+
 def test_the_images_reach_a_node_once_and_the_run_names_where_they_are_on_this_machine(
     fake_ray: FakeRay, digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +192,8 @@ def test_without_the_extra_the_command_says_how_to_install_it(
 def test_options_of_a_cluster_need_one(digits: Prepared, call: Callable[..., tuple[int, str, str]]) -> None:
     code, _, err = call("sweep", digits.folder, "--address", "auto", "--storage", "s3://b/x")
     assert code == 2 and "without a cluster: --address, --storage. Do: add --executor ray" in err
+    code, _, err = call("run", digits.folder, "--executor", "ray")
+    assert code == 2 and "One training runs on one machine. Do: add --sweep" in err
     code, _, err = call("sweep", digits.folder, "--executor", "slurm")
     assert code == 2 and "Expected: processes, ray" in err
 

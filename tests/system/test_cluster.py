@@ -44,8 +44,9 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(library: Library) -> Library:
         monkeypatch.setitem(sys.modules, "ray", library)
         monkeypatch.setattr(cluster, "is_installed", lambda: True)
-        for name in cluster._LOCAL:
-            monkeypatch.delenv(name, raising=False)
+        for name in (*cluster._LOCAL, "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            monkeypatch.setenv(name, "")  # restored after the test, whatever `connect` sets
+            monkeypatch.delenv(name)
         return library
 
     return install
@@ -60,7 +61,8 @@ def test_without_an_address_a_cluster_is_started_with_a_token_and_stopped(
     connection = cluster.connect(need="it", cpus=3, note=said.append)
     assert library.options["address"] == "local" and library.options["num_cpus"] == 3
     assert library.options["include_dashboard"] is False
-    assert os.environ["RAY_AUTH_MODE"] == "token" and os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert os.environ["RAY_AUTH_MODE"] == "token" and len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert said == ["Starting Ray on this machine ..."] and signal.getsignal(signal.SIGTERM) is before
     connection.close()
     assert library.stopped == 1

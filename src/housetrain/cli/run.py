@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from housetrain.cli.cluster_options import TRIAL_OPTIONS, executor_of
 from housetrain.cli.label_options import Folder, source_of, with_label_options
 from housetrain.cli.options import (
     Halving,
@@ -21,9 +22,11 @@ from housetrain.cli.options import (
     recipe_from,
     recipe_options,
     settings_from,
+    with_options,
 )
 from housetrain.cli.split_options import split_options_from, with_split_options
 from housetrain.cli.tracking import Track, followed
+from housetrain.errors import RecipeError
 
 app = typer.Typer()
 
@@ -32,6 +35,7 @@ app = typer.Typer()
 @with_label_options
 @recipe_options()
 @with_split_options
+@with_options("cluster", TRIAL_OPTIONS)
 def run(
     folder: Folder = None,
     *,
@@ -46,6 +50,7 @@ def run(
     split_options: dict[str, Any],
     label_options: dict[str, Any],
     workers: Workers = None,
+    cluster: dict[str, Any],
     track: Track = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -66,10 +71,13 @@ def run(
         automatic = {**flags, **settings_from(set_)}
     else:
         chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
+    if cluster and plan is None:
+        raise RecipeError("One training runs on one machine", do="add --sweep, or omit the options of a cluster")
     with followed(track, quiet=quiet) as (callbacks, tracker):
+        executor = executor_of(cluster, workers=None, callbacks=callbacks)
         outcome = workflow.run(
             folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, workers=workers,
-            callbacks=callbacks, **split_options_from(split_options), **source,
+            executor=executor, callbacks=callbacks, **split_options_from(split_options), **source,
         )  # fmt: skip
         if tracker is not None:
             tracker.finish(outcome.run, artifacts=[outcome.bundle, outcome.report], evaluation=outcome.evaluation)

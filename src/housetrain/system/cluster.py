@@ -16,6 +16,7 @@ import importlib.util
 import logging
 import os
 import platform
+import secrets
 import signal
 import socket
 import threading
@@ -64,6 +65,8 @@ def connect(
         raise MissingExtra("cluster", need=need)
     for name, value in (_LOCAL if address is None else _ALWAYS).items():
         os.environ.setdefault(name, value)  # Ray reads them when it is imported
+    if address is None and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray itself would write one into ~/.ray
     ray: Any = importlib.import_module("ray")
     if ray.is_initialized():
         return Connection(ray, lambda: None)

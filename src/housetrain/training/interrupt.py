@@ -36,7 +36,7 @@ def number_of(error: BaseException | None) -> int:
         if isinstance(error, Interrupted):
             return error.number
         error = error.__cause__ or error.__context__
-    return signal.SIGINT
+    return _stopped_by  # Ray raises a KeyboardInterrupt without a cause
 
 
 @contextlib.contextmanager
@@ -44,6 +44,8 @@ def on_sigterm() -> Iterator[None]:
     """A context in which SIGTERM raises `Interrupted`, so that what is half done is cleaned up as after Ctrl-C."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        global _stopped_by
+        _stopped_by = number
         raise Interrupted(number)
 
     before = signal.getsignal(signal.SIGTERM)
@@ -137,6 +139,7 @@ def _finishing() -> str:
 # Signals belong to the process, and so do these.
 _current: Signals | None = None
 _ending = False
+_stopped_by: int = signal.SIGINT
 _answered_one = threading.Event()
 
 
