@@ -76,6 +76,11 @@ def test_other_versions_on_a_node_are_one_line(tiny: Tiny) -> None:
         ray_predictor._Classify(None, None, {}, {}, {"numpy": "0.1"})
 
 
+def test_an_address_that_ray_data_cannot_use_is_one_line(tiny: Tiny, call: Call) -> None:
+    code, _, err = call("predict", tiny.run, tiny.images, "--executor", "ray", "--address", "ray://head:10001")
+    assert code == 2 and "does not work through ray://. Do: give HOST:6379" in err
+
+
 def test_each_actor_has_the_cores_of_the_smallest_node() -> None:
     assert ray_predictor._actors([0.0, 4.0, 8.0, 9.5]) == (5, 4) and ray_predictor._actors([1.0]) == (1, 1)
     with pytest.raises(HousetrainError, match="no node with a core"):

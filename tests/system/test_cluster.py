@@ -68,9 +68,14 @@ def test_without_an_address_a_cluster_is_started_with_a_token_and_stopped(
     assert library.stopped == 1
 
 
-def test_a_cluster_is_joined_and_a_connection_that_exists_is_left_alone(use: Any) -> None:
+def test_a_cluster_is_joined_and_a_connection_that_exists_is_left_alone(
+    use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
     said = list[str]()
     library = use(Library())
+    monkeypatch.setattr(cluster.socket, "create_connection", lambda *given, **options: socket.socket())
     cluster.connect("head:6379", need="it", note=said.append)
     assert library.options["address"] == "head:6379" and "num_cpus" not in library.options
     assert said == ["Joined the Ray cluster at head:6379: 2 nodes, 8 cores"]
@@ -83,7 +88,7 @@ def test_a_cluster_is_joined_and_a_connection_that_exists_is_left_alone(use: Any
     ("error", "said"),
     [
         (RuntimeError("Version mismatch: The cluster was started with:\n Ray: 2.60\n"), "other versions than this"),
-        (ValueError("AuthenticationError: Token authentication failed"), "did not accept the token.*RAY_AUTH_TOKEN"),
+        (ValueError("AuthenticationError: Token authentication failed"), "may require another token.*RAY_AUTH_TOKEN"),
         (ConnectionError("Could not find any running Ray instance"), "There is no Ray cluster.*ray start --head"),
     ],
 )
@@ -92,6 +97,18 @@ def test_a_cluster_that_cannot_be_joined_is_one_line(use: Any, error: Exception,
     with pytest.raises(HousetrainError, match=said) as caught:
         cluster.connect("auto", need="it")
     assert "\n" not in str(caught.value)
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(use: Any) -> None:
+    import socket
+
+    library = use(Library())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        for address in (f"127.0.0.1:{taken.getsockname()[1]}", f"ray://127.0.0.1:{taken.getsockname()[1]}"):
+            with pytest.raises(HousetrainError, match="There is no Ray cluster at this address"):
+                cluster.connect(address, need="it")
+    assert library.options == {}
 
 
 def test_ray_that_does_not_start_and_ray_that_is_not_there(use: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from housetrain.data.catalog import cache_folder
 from housetrain.data.class_map import ClassMap
-from housetrain.errors import HousetrainError
+from housetrain.errors import HousetrainError, RecipeError
 from housetrain.inference.model_folder import files_of_model
 from housetrain.inference.prediction import Prediction
 from housetrain.inference.predictor import BATCH, Predictor
@@ -41,12 +41,13 @@ class RayPredictor:
 
     Args:
         path: A bundle folder or a run folder.
-        address: See `housetrain.system.cluster.connect`.
+        address: See `housetrain.system.cluster.connect`; not ``ray://``.
         engine: See `Predictor.load`.
         class_map: See `Predictor.mapped`.
         note: Receives messages for people.
 
     Raises:
+        RecipeError: The address begins with ``ray://``.
         HousetrainError: The model is refused, or the cluster cannot be reached.
     """
 
@@ -59,6 +60,12 @@ class RayPredictor:
         class_map: MapLike | None = None,
         note: Callable[[str], None] | None = None,
     ) -> None:
+        if address is not None and address.startswith("ray://"):
+            raise RecipeError(
+                "Ray Data, which predicts, does not work through ray://",
+                do="give HOST:6379, on a machine that reaches all nodes, such as the head",
+                address=address,
+            )
         self._names, self._engine = ClassMap.of(class_map), engine
         with Predictor.load(path, engine=engine).mapped(self._names) as here:
             self.spec, self.classes, self.about = here.spec, here.classes, here.about

@@ -24,7 +24,7 @@ from housetrain.system.machine import cores
 # None of it is useful to a person who trains a model.
 _START_UP_NOTES = re.compile(
     r"^(WARNING: All log messages before absl|[IW]\d{4} \S+ +\d+ \S+\.cc:\d+\]|INFO: Created TensorFlow Lite"
-    r"|\[.* logging\.cc:\d+: Set ray log level)"
+    r"|\[.*\] (logging|gcs_client|rpc_client)\.(cc|h):\d+: )"  # of Ray
 )
 
 _TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}

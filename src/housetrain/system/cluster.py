@@ -22,6 +22,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from housetrain.errors import HousetrainError, MissingExtra, one_line
 from housetrain.system.backend import without_start_up_notes
@@ -29,6 +30,7 @@ from housetrain.system.machine import cores
 
 _ALWAYS = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _LOCAL = {**_ALWAYS, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+_REACH_S = 5.0
 _COMPARED = ("housetrain", "ray", "keras", "tensorflow", "jax", "torch", "numpy", "openvino")
 
 
@@ -67,6 +69,7 @@ def connect(
         os.environ.setdefault(name, value)  # Ray reads them when it is imported
     if address is None and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray itself would write one into ~/.ray
+    _check_reachable(address)
     ray: Any = importlib.import_module("ray")
     if ray.is_initialized():
         return Connection(ray, lambda: None)
@@ -81,7 +84,7 @@ def connect(
         try:
             ray.init(**options)
         except Exception as error:  # Ray raises many kinds, some of them its own
-            raise _refusal(address, error) from error
+            raise _refusal(address, error, reached=address not in (None, "auto")) from error
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     if address is not None:
         say(f"Joined the Ray cluster at {address}: {_count(nodes)}, {ray.cluster_resources().get('CPU', 0):g} cores")
@@ -101,15 +104,31 @@ def _closing(ray: Any) -> Callable[[], None]:
     return close
 
 
-def _refusal(address: str | None, error: Exception) -> HousetrainError:
+def _check_reachable(address: str | None) -> None:
+    """Refuse an address where nothing listens: Ray itself would try for minutes."""
+    text = str(address)
+    place = urlsplit(text if "://" in text else f"//{text}")
+    try:
+        port = place.port
+    except ValueError:
+        port = None
+    if address in (None, "auto") or place.hostname is None or port is None:
+        return
+    try:
+        socket.create_connection((place.hostname, port), timeout=_REACH_S).close()
+    except OSError as error:
+        raise _refusal(address, error) from error
+
+
+def _refusal(address: str | None, error: Exception, *, reached: bool = False) -> HousetrainError:
     text = " ".join(str(error).split())
     if "ersion mismatch" in text:
         return HousetrainError(
             "The cluster runs other versions than this machine", do="install the same versions on both", cause=text
         )
-    if "oken" in text and "auth" in text.lower():
+    if ("oken" in text and "auth" in text.lower()) or (reached and "Failed to connect" in text):
         return HousetrainError(
-            "The cluster did not accept the token",
+            "The Ray cluster did not accept this machine: it may require another token",
             do="set RAY_AUTH_MODE=token, and put the cluster's token in ~/.ray/auth_token or RAY_AUTH_TOKEN",
             address=address,
         )
