@@ -26,7 +26,6 @@ MISSING = {
     30: "No: the loss is cross-entropy. For another one use `to_tf_dataset` in a training loop of your own.",
     43: "Not measured: the tests use a subset of the 25,000 images.",
     82: "No: housetrain classifies images; regression, video and audio are out of scope.",
-    84: "No: the head of a frozen base is logistic regression or one dense layer with dropout.",
 }
 
 COVERAGE = """\

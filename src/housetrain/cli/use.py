@@ -197,6 +197,9 @@ def explain(
     images: Annotated[list[Path], typer.Argument(help="One or more images.", metavar="IMAGE...")],
     output: Annotated[Path | None, typer.Option(help="Output folder; by default explained/ in the run folder.")] = None,
     name: Annotated[str | None, typer.Option(help="Class to explain; by default the predicted one.")] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also write a page on which the first convolution slides over the image.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Explain predictions: Grad-CAM and occlusion heat maps, feature maps and filters.
@@ -206,13 +209,17 @@ def explain(
     from housetrain.cli import terminal
     from housetrain.report.explain import explain as explain_run
 
-    made = explain_run(run, images, output, name=name)
+    made = explain_run(run, images, output, name=name, layers=layers)
     if json_:
         terminal.print_json(made.to_json())
         return
     for line in made.lines():
         terminal.out(line)
     terminal.out(f"Page     {made.page}")
+    if made.layers is not None:
+        terminal.out(f"Layers   {made.layers}")
+    elif layers:
+        terminal.out("The model has no convolution that can be shown, so there is no page of layers.")
 
 
 @app.command(epilog="Example:  housetrain classify photo.jpg --top 5")

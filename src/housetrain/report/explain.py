@@ -96,17 +96,20 @@ class Explained:
         folder: The folder.
         page: The page in it.
         images: One entry per image of this call.
+        layers: The page of the first convolution, if it was asked for and the model has one.
     """
 
     folder: Path
     page: Path
     images: tuple[Explanation, ...]
+    layers: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         return {
             "folder": str(self.folder),
             "page": str(self.page),
+            "layers": None if self.layers is None else str(self.layers),
             "images": [json_text.plain(asdict(one)) for one in self.images],
         }
 
@@ -129,6 +132,7 @@ def explain(
     folder: Path | str | None = None,
     *,
     name: str | None = None,
+    layers: bool = False,
 ) -> Explained:
     """Explain the predictions for a few images.
 
@@ -137,6 +141,7 @@ def explain(
         images: The image files.
         folder: The folder to write; by default ``explained`` in the run, whose report then gets a section.
         name: The class to explain; by default the predicted one.
+        layers: Also write ``layers.html``: the first convolution at work on the first image, to play with.
 
     Raises:
         DecodeError: An image cannot be read.
@@ -164,10 +169,11 @@ def explain(
             for image in images
         ]
         explain_page.add_entries(target, [asdict(one) for one in made])
+        shown = _show_layers(run, model, Path(images[0]), target) if layers and images else None
     page = explain_page.write_page(run, target)
     if folder is None:
         write_report(run)
-    return Explained(target, page, tuple(made))
+    return Explained(target, page, tuple(made), shown)
 
 
 def _explain_one(
@@ -205,6 +211,18 @@ def _explain_one(
         layers=_write_layers(model, image, folder),
         model_sha256=model_sha256,
     )
+
+
+def _show_layers(run: Run, model: Any, path: Path, target: Path) -> Path | None:
+    """Write the page of the first convolution on one image; ``None`` where the model has none."""
+    from housetrain.evaluation.first_convolution import first_convolution
+    from housetrain.models.saved_layers import read_layers
+    from housetrain.report.layers_page import NAME, write_layers_page
+
+    found = first_convolution(model, decode.load_image(path, run.spec))
+    if found is None:
+        return None
+    return write_layers_page(target / NAME, found, read_layers(run.model_path), title=f"{run.name}, {path.name}")
 
 
 def _write_layers(model: Any, image: Pixels, folder: Path) -> tuple[Layer, ...]:
