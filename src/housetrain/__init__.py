@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from housetrain.report.explain import Explained as Explained
     from housetrain.report.explain import explain as explain
     from housetrain.report.report import write_report as write_report
+    from housetrain.reproduction import Reproduction as Reproduction
+    from housetrain.reproduction import reproduce as reproduce
     from housetrain.sweeps.compare import Comparison as Comparison
     from housetrain.sweeps.compare import compare as compare
     from housetrain.sweeps.driver import sweep as sweep
@@ -104,6 +106,7 @@ _HOME = {
     "models.recipe": ("Recipe",),
     "report.explain": ("Explained", "explain"),
     "report.report": ("write_report",),
+    "reproduction": ("Reproduction", "reproduce"),
     "sweeps.compare": ("Comparison", "compare"),
     "sweeps.driver": ("sweep",),
     "sweeps.grid": ("Grid",),

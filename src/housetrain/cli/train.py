@@ -211,6 +211,31 @@ def compare(
         terminal.comparison(found)
 
 
+@app.command(epilog="Examples:  housetrain reproduce runs/PetImages  ·  housetrain reproduce runs/PetImages --json")
+def reproduce(
+    run: _RunArg,
+    *,
+    output: Annotated[Path | None, typer.Option(help="The new run folder; by default RUN-again.")] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Do a run again from its image files, and tell where the two part: pixels, weights or predictions.
+
+    Images that are missing or changed are named first. The test split is not used. The exit code is 1 where one of the
+    two runs is significantly more accurate.
+    """
+    import housetrain as ht
+    from housetrain.cli import terminal
+
+    found = ht.reproduce(run, output, callbacks=callbacks_for(quiet=quiet))
+    if json_:
+        terminal.print_json(found.to_json())
+    else:
+        terminal.out(found.summary())
+        terminal.out(f"Again    {found.again.folder}")
+    raise typer.Exit(int(found.verdict == "different"))
+
+
 @app.command(epilog="Example:  housetrain finetune runs/PetImages --layers 30 --epochs 5")
 @recipe_options(*_FROM_PREPARED, "weights", "views", "conv", "nodes", "dense")
 def finetune(

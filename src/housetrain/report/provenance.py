@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from housetrain.errors import CorruptError, IncompleteError, one_line
-from housetrain.system import json_types, store
+from housetrain.errors import one_line
 from housetrain.system.text import format_bytes, format_count, format_duration
-from housetrain.training.environment import Environment
+from housetrain.training.environment import read_environment
 
 if TYPE_CHECKING:
     from housetrain.evaluation.evaluation import Evaluation
@@ -44,16 +43,14 @@ def _relative(folder: Path) -> Path:
 def provenance(run: Run, evaluation: Evaluation | None) -> list[tuple[str, str]]:
     """Return what is needed to reproduce the run, as (name, value)."""
     split, opening = run.split, evaluation.opening if evaluation else None
-    try:
-        path = run.folder / "env.json"
-        env = json_types.must_fit(store.read_json(path), Environment, path)
-    except (IncompleteError, CorruptError):
-        env = {}
+    env = read_environment(run.folder)
     versions = {"Python": env.get("python"), **dict(env.get("versions") or {})}
     machine = [env.get("cpu"), env.get("cores") and f"{env['cores']} cores"]
-    machine += [env.get("memory_bytes") and f"{format_bytes(env['memory_bytes'])} of memory"]
+    memory = env.get("memory_bytes")
+    machine += [f"{format_bytes(memory)} of memory" if memory else None]
     rows: list[tuple[str, Any]] = [
         ("Command", env.get("command")),
+        ("Working folder", env.get("working_folder")),
         ("Images", split.root),
         ("Split", _options_text(split.options)),
         ("Training seed", run.recipe_json.get("seed")),

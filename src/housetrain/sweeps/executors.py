@@ -19,6 +19,7 @@ from housetrain.sweeps.trial import TrialRequest, run_trial
 from housetrain.system.backend import load_keras
 from housetrain.system.machine import cores, memory_bytes
 from housetrain.system.process_pool import Failed, Limits, ProcessPool
+from housetrain.training.environment import COMMAND, command_line
 
 TRIALS_PER_WORKER = 8
 """Trials after which a worker is replaced: TensorFlow keeps some memory of every model it has compiled."""
@@ -164,6 +165,6 @@ class Training:
 
 
 def worker_environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a worker: one thread, and TensorFlow's start-up notes left out."""
+    """Return the environment of a worker: one thread, no start-up notes of TensorFlow, the command it works for."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": own.get("TF_CPP_MIN_LOG_LEVEL", "3"), "PYTHONUNBUFFERED": "1"}
-    return {**own, **dict.fromkeys(_THREADS, "1"), **quiet}
+    return {**own, **dict.fromkeys(_THREADS, "1"), **quiet, COMMAND: command_line()}

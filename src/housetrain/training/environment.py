@@ -5,6 +5,7 @@ In: the machine and this process. Out: a JSON-plain dict. It does not know the r
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -15,11 +16,20 @@ import time
 from pathlib import Path
 from typing import Any, TypedDict
 
+from housetrain.errors import CorruptError, IncompleteError
+from housetrain.system import json_types, store
 from housetrain.system.machine import cores, memory_bytes, processor
 
 _PACKAGES = (
-    "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "numpy", "opencv-python-headless", "pillow"
+    "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "numpy", "scipy", "scikit-learn", "openvino",
+    "opencv-python-headless", "pillow", "simplejpeg", "safetensors",
 )  # fmt: skip
+
+FROZEN = "environment.txt"
+"""In a run: each installed package with its version, as ``pip install -r`` reads it."""
+
+COMMAND = "HOUSETRAIN_COMMAND"
+"""Variable by which the workers of a sweep know the command they work for."""
 
 
 class Environment(TypedDict, total=False):
@@ -33,6 +43,7 @@ class Environment(TypedDict, total=False):
     cores: int | None
     memory_bytes: int | None
     command: str
+    working_folder: str
     started: str
 
 
@@ -58,9 +69,46 @@ def environment(*, precision: str, kernels: bool) -> dict[str, Any]:
         "memory_bytes": memory_bytes(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "command": shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]]),
+        "command": command_line(),
+        "working_folder": _working_folder(),
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
+
+
+def command_line() -> str:
+    """Return the command that this process works for, ready to be pasted into a shell."""
+    if given := os.environ.get(COMMAND):
+        return given
+    name, *rest = [*sys.argv, ""][: max(1, len(sys.argv))]
+    if Path(name).stem == "housetrain" or Path(name).parts[-2:] == ("housetrain", "__main__.py"):
+        return shlex.join(["housetrain", *rest])
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def frozen() -> str:
+    """Return ``name==version`` of each installed package, a line each, in the order of the names."""
+    found = {}
+    for one in importlib.metadata.distributions():
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # a package with damaged metadata
+            found[str(one.metadata["Name"]).lower()] = one.version
+    return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()) if name != "housetrain")
+
+
+def read_environment(run: Path) -> Environment:
+    """Return what a run kept of its environment; empty where that is missing or damaged."""
+    path = run / "env.json"
+    try:
+        found: Environment = json_types.must_fit(store.read_json(path), Environment, path)
+        return found
+    except (IncompleteError, CorruptError):
+        return {}
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a plain text
+    except OSError:  # it was deleted
+        return ""
 
 
 def _version(package: str) -> str | None:

@@ -6,6 +6,7 @@ writes these files), and it never writes: any number of processes may read while
 ```
 recipe.json   input.json   split.json   env.json     the request, the model input, the split, and the versions,
                                                      machine and command line of the process that trained last
+environment.txt                                      the installed packages with their versions
 history.jsonl                                        one line per epoch
 progress.json                                        progress of the running epoch (replaced about twice a second)
 checkpoints/                                         the last two epochs, complete enough to resume bit for bit

@@ -124,7 +124,7 @@ class Trainer:
             TrainingError: The loss is not a number.
         """
         from housetrain.training import checkpoint
-        from housetrain.training.environment import environment
+        from housetrain.training.environment import FROZEN, environment, frozen
         from housetrain.training.precision import make_deterministic
 
         make_deterministic(self.recipe)
@@ -133,6 +133,7 @@ class Trainer:
         model = self.strategy.prepare(self, found)
         facts = environment(precision=self.strategy.precision, kernels=self.strategy.uses_kernels)
         store.write_json_atomic(self.run.folder / "env.json", facts)
+        store.write_bytes_atomic(self.run.folder / FROZEN, frozen().encode())
         try:
             self._begin(model)
             del model  # its weights may be a second copy
