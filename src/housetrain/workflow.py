@@ -348,13 +348,14 @@ def look(
     from housetrain.data.catalog import scan
     from housetrain.data.checks import check
     from housetrain.data.earlier_split import earlier_split
+    from housetrain.data.group_proposals import without_proposals
     from housetrain.data.groups import groups_of
     from housetrain.data.split import split
     from housetrain.data.split_findings import split_findings
 
     events = Callbacks(callbacks)
     catalog = scan(folder, workers=workers, callbacks=callbacks, **label_options)
-    findings = check(catalog)
+    findings = without_proposals(check(catalog), options.get("groups"))
     named = groups_of(catalog, options.get("groups"))
     options["groups"] = named
     earlier = earlier_split(catalog, options, Path(prepared) if prepared else None)

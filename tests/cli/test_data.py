@@ -112,3 +112,16 @@ def test_prepare_says_what_it_did_and_does_it_once(call: Call, tmp_path: Path) -
     code, out, _ = call("prepare", source, "--image-size", "24", "--json")
     assert (Path(json.loads(out)["prepared"]) / "prepared.json").stat().st_ino == inode
     assert snapshot(source) == before
+
+
+def test_check_says_what_a_rule_of_groups_comes_to(call: Call, tmp_path: Path) -> None:
+    for number, (label, subject, n) in enumerate((c, s, n) for c in ("a", "b") for s in range(6) for n in range(5)):
+        image(tmp_path / "images" / label / f"{label}{subject}_{n}.png", number)
+    code, out, _ = call("check", tmp_path / "images", "--group-by", r"[ab]\d+(?=_)")
+    assert code in (0, 1) and r"Groups: 12 groups of 5 images by [ab]\d+(?=_)" in out
+    code, _, err = call("check", tmp_path / "images", "--group-by", "parent")
+    assert code == 2 and "the images lie directly in their class folders" in err
+    code, _, err = call("prepare", tmp_path / "images", "--group-by", r"([ab])\d", "--output", tmp_path / "out")
+    assert code == 2 and "class 'a' has only 1 group" in err and not (tmp_path / "out").exists()
+    code, _, err = call("prepare", tmp_path / "images", "--group-by", "labels.csv:animal")
+    assert code == 2 and "no such table" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,10 +25,12 @@ from housetrain.cli.options import (
     one_of,
 )
 from housetrain.cli.progress_bar import callbacks_for
-from housetrain.cli.split_options import split_options_from, with_split_options
+from housetrain.cli.split_options import GROUP_BY, split_options_from, with_split_options
 from housetrain.system.events import Callbacks
 
 if TYPE_CHECKING:
+    from housetrain.data.catalog import Catalog
+    from housetrain.data.findings import Finding
     from housetrain.data.prepared import Prepared
     from housetrain.data.split_manifest import SplitManifest
 
@@ -47,6 +50,7 @@ def check(
         Path | None,
         typer.Option("--catalog", help="Write the catalog of all images to this file (JSON)."),
     ] = None,
+    group_by: GROUP_BY = None,
     label_options: dict[str, Any],
     workers: Workers = None,
     json_: Json = False,
@@ -67,7 +71,7 @@ def check(
         if output is not None:
             refuse_inside(folder, output)
     catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **source)
-    findings = ht.check(catalog)
+    findings, groups = _findings(catalog, group_by)
     if csv is not None:
         write_findings(findings, csv)
     if catalog_ is not None:
@@ -81,12 +85,37 @@ def check(
                 "ignored": catalog.ignored,
                 "fingerprint": catalog.fingerprint,
                 "findings": [asdict(finding) for finding in findings],
+                "groups": groups,
             }
         )
     else:
         terminal.findings(catalog, findings)
+        for line in groups:
+            terminal.out(line)
     if findings:
         raise typer.Exit(1)
+
+
+def _findings(catalog: Catalog, group_by: str | None) -> tuple[tuple[Finding, ...], list[str]]:
+    """Return the findings, and what is to be said about groups, given or proposed."""
+    import housetrain as ht
+    from housetrain.data.group_proposals import proposals, without_proposals
+    from housetrain.data.groups import groups_of
+    from housetrain.data.split_findings import split_findings
+
+    named = groups_of(catalog, group_by)
+    findings, lines = without_proposals(ht.check(catalog), group_by), []
+    if named is not None:
+        manifest = ht.split(catalog, findings=findings, groups=named)
+        findings = (*findings, *split_findings(manifest))
+        lines.append(f"Groups: {named.describe(len(catalog.usable))}")
+    asked = [named] if named else [] if group_by else [proposal.groups for proposal in proposals(catalog)]
+    for groups in asked:
+        from housetrain.training.group_effect import group_effect
+
+        if effect := group_effect(catalog, groups):
+            lines.append(f"{effect.describe()} (--group-by {shlex.quote(groups.rule)})")
+    return findings, lines
 
 
 @app.command(epilog="Examples:  housetrain show PetImages --output sheet.png  ·  housetrain show PetImages/Cat/0.jpg")

@@ -12,6 +12,14 @@ import typer
 from housetrain.cli.options import one_of, with_options
 
 KEEPS = ("near", "exact", "none")
+GROUP_BY = Annotated[
+    str | None,
+    typer.Option(
+        help="Images that belong together, such as those of one animal, patient, plate or burst, stay in one of train, "
+        "validation and test: by their folder, by a part of their path, by a column of a table, by time.",
+        metavar="parent|REGEX|CSV:COLUMN|exif-burst[:SECONDS]|near-duplicates",
+    ),
+]
 SPLIT_OPTIONS: dict[str, Any] = {
     "split_seed": Annotated[
         int | None, typer.Option(help="Random seed of the train/validation/test split; by default 0.")
@@ -36,14 +44,7 @@ SPLIT_OPTIONS: dict[str, Any] = {
             metavar="near|exact|none",
         ),
     ],
-    "group_by": Annotated[
-        str | None,
-        typer.Option(
-            help="Images that belong together, such as those of one animal, patient, plate or burst, stay in one of "
-            "train, validation and test: by their folder, by a part of their path, by a column of a table, by time.",
-            metavar="parent|REGEX|CSV:COLUMN|exif-burst[:SECONDS]|near-duplicates",
-        ),
-    ],
+    "group_by": GROUP_BY,
     "classes": Annotated[
         str | None,
         typer.Option(

@@ -14,7 +14,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from housetrain.data import image_checks as image_checks  # registers its kinds
+from housetrain.data import group_proposals as group_proposals  # these register their kinds
+from housetrain.data import image_checks as image_checks
+from housetrain.data import shortcuts as shortcuts
 from housetrain.data.corrections import LEAVE_OUT
 from housetrain.data.duplicates import exact_groups
 from housetrain.data.findings import KINDS as KINDS

@@ -6,7 +6,9 @@ that a prepared folder holds. With it `split` leaves every image where it was wh
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,16 +31,11 @@ def earlier_split(catalog: Catalog, options: SplitOptions, folder: Path | None =
         options: Those of the new split; an earlier one with other options does not count.
         folder: The prepared folder that is asked for; by default all that are in ``prepared``.
     """
-    folders = [folder] if folder else sorted(Path("prepared").glob("*"))
-    found = sorted((path for one in folders if (path := one / MANIFEST).is_file()), key=_modified, reverse=True)
     given = {name: options.get(name, value) for name, value in complete_options().items()}
     asked = recorded(catalog, SplitOptions(**given, groups=options.get("groups")))  # type: ignore[typeddict-item]
-    for path in found:
+    for one in prepared_folders(catalog.root, folder):
         try:
-            manifest = read_manifest(path.parent)
-            if manifest["root"] != os.path.realpath(catalog.root):
-                continue
-            split = SplitManifest.from_bytes(read_listing(path.parent, manifest), name=str(path))
+            split = SplitManifest.from_bytes(read_listing(one, read_manifest(one)), name=str(one))
         except (HousetrainError, OSError):
             continue  # damaged, or of another version: it cannot be consulted
         if {name: value for name, value in split.options.items() if name not in _OF_THE_CONTENT} == {
@@ -48,5 +45,11 @@ def earlier_split(catalog: Catalog, options: SplitOptions, folder: Path | None =
     return None
 
 
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime
+def prepared_folders(root: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Yield the prepared folders of the images in ``root``, the newest first: ``folder``, or all in ``prepared``."""
+    folders = [folder] if folder else sorted(Path("prepared").glob("*"))
+    found = [one for one in folders if (one / MANIFEST).is_file()]
+    for one in sorted(found, key=lambda one: (one / MANIFEST).stat().st_mtime, reverse=True):
+        with contextlib.suppress(HousetrainError):
+            if read_manifest(one)["root"] == os.path.realpath(root):
+                yield one

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from housetrain.errors import HousetrainError
 from housetrain.inference.engine import run_padded, stream
 from housetrain.inference.fastest import DTYPES, FeaturePrecision, batch_of, fastest_engine
 from housetrain.models.augmented_views import View, changed
@@ -246,6 +247,27 @@ def features_of(
         elif progress is not None:
             progress(len(keys), len(keys))
         return Features(kept.rows(keys), kept.engine["name"], kept.engine["precision"], len(missing))
+
+
+def kept_features(prepared: Path, sha256: Sequence[str]) -> np.ndarray | None:
+    """Return the features of images that a prepared folder keeps: float16 (N, width); ``None`` if any is missing.
+
+    Args:
+        prepared: The folder; where it has features of several bases, those of the one that was used last.
+        sha256: Of the images.
+    """
+    keys = [_key(one, None) for one in sha256]
+    for rows in sorted(prepared.glob("features/*/rows.f16"), key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            width = int(store.read_object(rows.with_name("about.json"))["width"])
+            data = rows.with_name("keys.bin").read_bytes()
+            count = min(len(data) // _KEY, rows.stat().st_size // (2 * width))
+            places = {data[_KEY * n : _KEY * (n + 1)]: n for n in range(count)}
+            wanted = [places[key] for key in keys]
+        except (HousetrainError, OSError, KeyError, TypeError, ValueError, ZeroDivisionError):
+            continue
+        return np.array(np.memmap(rows, dtype="<f2", mode="r", shape=(count, width))[wanted])
+    return None
 
 
 def _missing(kept: FeatureStore, keys: Sequence[bytes]) -> list[bytes]:

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from data.made_up_catalogs import catalog, image
+
+from housetrain.data.catalog import Catalog, scan
+from housetrain.data.checks import check
+from housetrain.data.image_record import Brightness, FileStamp, Hashes, ImageRecord
+from housetrain.data.shortcuts import LEVEL, shortcuts, told_apart
+from housetrain.images.sniff import Header
+
+PETS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
+
+
+def photo(path: str, random: np.random.Generator, **header: Any) -> ImageRecord:
+    """A record whose measures are drawn without regard to its class."""
+    width, height = (int(value) for value in random.integers(200, 600, 2))
+    plain = Header("JPEG", width, height, "RGB", 1, 1, quantization=int(random.integers(200, 900)))
+    return replace(
+        image(path, path.split("/")[0]),
+        stamp=FileStamp(int(width * height * random.uniform(0.1, 0.4))),
+        header=plain._replace(**header),
+        hashes=Hashes("0" * 16, "0" * 64, random.integers(0, 256, 16, np.uint8).tobytes().hex()),
+        brightness=Brightness(128.0, 50.0, 50.0, float(random.normal(128, 40)), float(random.uniform(5, 60))),
+    )
+
+
+def folder(random: np.random.Generator, counts: dict[str, int], **headers: dict[str, Any]) -> Catalog:
+    return catalog(
+        *(
+            photo(f"{label}/{n}.jpg", random, **headers.get(label, {}))
+            for label, count in counts.items()
+            for n in range(count)
+        )
+    )
+
+
+def test_what_only_one_class_has_is_found_and_named() -> None:
+    random = np.random.default_rng(0)
+    found = shortcuts(folder(random, {"cat": 60, "dog": 60}, dog={"quantization": 95}))
+    assert [one.name for one in found] == ["compression"] and found[0].accuracy > 0.95 and found[0].chance == 0.5
+    found = shortcuts(folder(random, {"a": 60, "b": 60, "c": 60}, c={"camera": "Acme"}))
+    assert {(one.name, one.label) for one in found} == {("camera", "c")}
+    day, night = {"taken": "2026-05-01T12:00:00"}, {"taken": "2026-05-01T23:00:00"}
+    found = shortcuts(folder(random, {"cat": 40, "dog": 40}, cat=day, dog=night))
+    assert [one.name for one in found] == ["time of day"]
+
+
+def test_the_finding_says_it_in_one_line() -> None:
+    one = folder(np.random.default_rng(0), {"cat": 60, "dog": 60}, cat={"width": 640, "height": 480})
+    (found,) = (finding for finding in check(one) if finding.kind == "shortcut")
+    assert "the classes can be told apart by image size alone: 100.0 %" in found.message
+    assert "(chance 50.0 %)" in found.message and found.severity == "warning"
+
+
+@pytest.mark.parametrize("counts", [{"a": 25, "b": 25}, {"a": 40, "b": 20, "c": 30}])
+def test_measures_that_have_nothing_to_do_with_the_class_are_found_at_most_at_the_level(counts: dict[str, int]) -> None:
+    random = np.random.default_rng(5)
+    found = sum(bool(shortcuts(folder(random, counts))) for _ in range(30))
+    assert found <= 30 * LEVEL + 1  # 2 or more of 30 have a probability of 0.04 at 1 %
+
+
+def test_the_p_value_keeps_its_rate() -> None:
+    random = np.random.default_rng(2)
+    for sizes in ((30, 30), (80, 20)):
+        target = np.repeat(["a", "b"], sizes)
+        p_values = [told_apart(random.normal(size=(sum(sizes), 2)), random.permutation(target))[1] for _ in range(200)]
+        assert np.mean(np.array(p_values) <= 0.05) <= 0.096  # 0.05 and three standard errors
+
+
+def test_small_images_show_their_content_in_a_thumbnail() -> None:
+    random = np.random.default_rng(0)
+    images = [
+        replace(one, hashes=Hashes("", "", ("ff" if one.label == "cat" else "00") * 16))
+        for one in folder(random, {"cat": 40, "dog": 40}).images
+    ]
+    assert [one.name for one in shortcuts(catalog(*images))] == ["a thumbnail of 4x4 gray pixels"]
+    digits = [replace(one, header=one.header._replace(width=28, height=28), stamp=FileStamp(300)) for one in images]
+    assert shortcuts(catalog(*digits)) == []
+
+
+@pytest.mark.skipif(not PETS.exists(), reason="needs ../shared/data/photos")
+def test_photos_of_cats_and_dogs_have_no_shortcut() -> None:
+    assert shortcuts(scan(PETS)) == []
