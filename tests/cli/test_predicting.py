@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,3 +46,24 @@ def test_a_map_renames_what_is_predicted(digits: Trained, call: Call, tmp_path: 
     code, _, err = call("predict", digits.run.folder, tmp_path / "one.png", "--map", tmp_path / "map.csv")
     assert code == 2
     assert "fewer than two classes" in err
+
+
+def test_sets_and_thresholds_of_a_class(digits: Trained, call: Call, tmp_path: Path) -> None:
+    for number in range(3):
+        image(tmp_path / "in" / f"{number}.png", number)
+    first = json.loads(call("predict", digits.run.folder, tmp_path / "in/0.png", "--json")[1])["label"]
+    words = ("predict", digits.run.folder, tmp_path / "in", "--set", "0.95", "--accept", f"{first}=1")
+    code, out, err = call(*words)
+    assert code == 0 and "{" in out and "(unsure)" in out, err
+    assert "for a person to check" in err
+    code, out, _ = call(*words, "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert all(one["label"] == one["prediction_set"][0] for one in found)
+    assert all(one["unsure"] for one in found if one["label"] == first)
+    assert call(*words, "--csv", tmp_path / "out.csv")[0] == 0
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8")))
+    assert [row["prediction_set"].split("|") for row in rows] == [one["prediction_set"] for one in found]
+    code, _, err = call(*words, "--vote-by", "parent")
+    assert code == 2 and "--vote-by" in err
+    code, _, err = call("predict", digits.run.folder, tmp_path / "in", "--accept", "much")
+    assert code == 2 and "CLASS=PROBABILITY" in err

@@ -19,6 +19,7 @@ from housetrain.evaluation.statistics import (
     of_seeds,
     paired,
     share_error,
+    smallest_difference,
 )
 
 
@@ -111,3 +112,21 @@ def test_a_test_below_validation_is_called_so_at_the_nominal_rate() -> None:
     assert 4 <= sum(single) <= 29
     assert chance_of_fall(915, 1000, 561, 1000, tries=40) < 1e-6
     assert chance_of_fall(9, 10, 4, 10) == pytest.approx(stats.fisher_exact([[9, 1], [4, 6]], "greater").pvalue)
+
+
+@pytest.mark.parametrize(("images", "disagreed"), [(300, 40), (1200, 100)])
+def test_the_smallest_difference_is_found_in_80_percent_of_the_tests(images: int, disagreed: int) -> None:
+    random = np.random.default_rng(images)
+    difference = smallest_difference(disagreed, images)
+    share = 0.5 * (1 + difference * images / disagreed)
+    total = random.binomial(images, disagreed / images, 600)
+    ahead = random.binomial(total, share)
+    power = np.mean([mcnemar(int(one), int(all_ - one)) < 0.05 for one, all_ in zip(ahead, total, strict=True)])
+    assert 0.72 <= power <= 0.86, "the exact test is slightly conservative"
+    assert smallest_difference(disagreed, images, models=10) > difference
+
+
+def test_without_disagreement_the_smallest_difference_is_what_the_exact_test_needs() -> None:
+    assert smallest_difference(0, 100) == 0.06, "6 of 6 have p = 0.03, 5 of 5 p = 0.06"
+    assert mcnemar(6, 0) < 0.05 < mcnemar(5, 0)
+    assert smallest_difference(3, 2) == 1.0

@@ -33,7 +33,7 @@ def check(path, trusted=False):
         raise ModelError("The model is refused: not a toy", path=str(path))
 
 
-def load(path, precision="fp32"):
+def load(path, precision="fp32", features=False):
     plain = path.with_suffix(".keras")
     plain.write_bytes(path.read_bytes()[3:])
     engine = keras.load(plain)

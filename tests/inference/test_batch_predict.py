@@ -67,7 +67,7 @@ def test_a_table_holds_every_image_in_order(tmp_path: Path) -> None:
     assert table[3]["error"] == "truncated" and table[3]["label"] == table[3]["probability"] == table[3]["unsure"] == ""
     assert table[0] == {
         "image": "a.jpg", "label": "cow", "probability": "0.700000", "margin": "0.500000", "unsure": "no",
-        "seen_in_training": "", "error": "", "RelativePath": "", "File": "a.jpg", "label_2": "ant",
+        "novel": "", "seen_in_training": "", "error": "", "RelativePath": "", "File": "a.jpg", "label_2": "ant",
         "probability_2": "0.200000",
     }  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]

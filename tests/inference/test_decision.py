@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from housetrain.errors import RecipeError
 from housetrain.evaluation.calibration import calibration
 from housetrain.inference import decision
 from housetrain.inference.decision import LEVELS, NEVER, UNDECIDED, Decision, decide, promise, temperature_of
@@ -183,6 +184,14 @@ def test_the_quantiles_are_those_of_the_definition() -> None:
     assert UNDECIDED.quantile(0.5) == 1.0
     assert decision.set_of("abc", [0.2, 0.7, 0.1], quantile=0.0) == ("b",), "never empty"
     assert decision.set_of("abc", [0.2, 0.7, 0.1], quantile=1.0) == ("b", "a", "c")
+
+
+def test_thresholds_are_read_as_a_person_writes_them() -> None:
+    assert decision.thresholds_of(["cow=0.98", "a=b=0.5"]) == {"cow": 0.98, "a=b": 0.5}
+    assert decision.thresholds_of(None) == {}
+    for wrong in ("cow", "cow=much", "0.5"):
+        with pytest.raises(RecipeError, match="threshold"):
+            decision.thresholds_of([wrong])
 
 
 # ------------------------------------------------------------------------------------------------- as data

@@ -26,8 +26,10 @@ from housetrain.errors import DecodeError, ModelError, RecipeError
 from housetrain.images import decode
 from housetrain.images.input_spec import InputSpec
 from housetrain.inference import predictor as predicting
+from housetrain.inference.decision import LEVELS, Decision
 from housetrain.inference.predictor import Prediction, Predictor
 from housetrain.inference.verify import Seen
+from housetrain.inference.vote import predict_sequences
 from housetrain.models.outputs import at_temperature
 
 SPEC = InputSpec(height=4, width=4, color_mode="grayscale")
@@ -97,7 +99,8 @@ def test_predictions_are_json_plain() -> None:
     good = Prediction("a\udcff.jpg", "cat", 0.75, (("cat", 0.75), ("dog", 0.25)), 0.5, "train")
     assert json.loads(json.dumps(good.to_json(), allow_nan=False)) == {
         "image": "a\udcff.jpg", "label": "cat", "probability": 0.75, "margin": 0.5, "seen": "train", "error": None,
-        "unsure": False, "top": [{"label": "cat", "probability": 0.75}, {"label": "dog", "probability": 0.25}],
+        "unsure": False, "novel": None,
+        "top": [{"label": "cat", "probability": 0.75}, {"label": "dog", "probability": 0.25}],
     }  # fmt: skip
     bad = Prediction.failed("b.jpg", "truncated")
     assert math.isnan(bad.probability) and bad.label == "" and bad.error == "truncated"
@@ -385,3 +388,31 @@ def test_dropped_classes_make_a_prediction_unsure(engine: Brightness) -> None:
     assert (bright.label, bright.unsure) == ("ant", True)
     assert bright.probability == pytest.approx(0.125 / 0.1875)
     assert mapped.probabilities(np.zeros((3, 4, 4, 1), np.uint8)).shape == (3, 2)
+
+
+def test_prediction_sets_and_thresholds_of_a_class(engine: Brightness) -> None:
+    def of(quantile: float) -> Predictor:
+        decision = Decision(threshold=0.7, images=100, quantiles=(quantile,) * len(LEVELS))
+        return Predictor(engine, SPEC, classes=CLASSES, decision=decision)
+
+    image = np.full((8, 8), 10, np.uint8)
+    plain = of(0.5)
+    first = plain.predict(image)
+    assert (first.label, first.unsure, first.prediction_set) == ("ant", False, ())
+    assert "prediction_set" not in first.to_json()
+    ruled = plain.with_rules(set_level=0.95, accept={"ant": 0.99})
+    found = ruled.predict(image)
+    assert found.unsure and found.prediction_set == ("ant",)
+    both = of(0.99).with_rules(set_level=0.9).predict(image)
+    assert both.prediction_set == ("ant", "bee", "cow") and not both.unsure
+    assert Prediction.from_json(both.to_json(), image="x").prediction_set == both.prediction_set
+    dropped = of(0.99).mapped(ClassMap.of({"cow": ""})).with_rules(set_level=0.9)
+    assert dropped.predict(image).prediction_set == ("ant", "bee")
+    assert plain.with_rules() is plain and not plain.accept
+    for wrong in ({"set_level": 0.4}, {"accept": {"dog": 0.5}}, {"accept": {"ant": 1.5}}):
+        with pytest.raises(RecipeError):
+            plain.with_rules(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="validation outputs"):
+        Predictor(engine, SPEC, classes=CLASSES).with_rules(set_level=0.9)
+    with pytest.raises(RecipeError, match="votes"):
+        list(predict_sequences(ruled, [], vote_by="parent"))

@@ -90,7 +90,7 @@ def test_a_path_that_is_gone_is_one_row_and_the_others_are_answered(tiny: Tiny, 
     done = housetrain("predict", tiny.run, *photos)
     lines = done.stdout.splitlines()
     assert done.returncode == 1 and len(lines) == 3
-    assert done.stderr.endswith("of them unsure\n") and "Traceback" not in done.stderr
+    assert "of them unsure" in done.stderr and "Traceback" not in done.stderr
     assert lines[1] == "gone.png\tcould not be read: file not found"
     done = housetrain("predict", tiny.run, *photos, "--jsonl", "out.jsonl", "--json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hostile import BAD, GOOD
@@ -44,7 +45,17 @@ def test_curl_gets_what_predict_gives(server: Running, tiny: Tiny, photo: bytes,
     wanted = next(ht.predict(tiny.run, path)).to_json()
     found = json.loads(done.stdout)["predictions"][0]
     assert {**found, "image": str(path)} == wanted
-    assert set(found) == {"image", "label", "probability", "top", "margin", "unsure", "seen", "error"}
+    assert set(found) == {"image", "label", "probability", "top", "margin", "unsure", "novel", "seen", "error"}
+
+
+def test_rules_of_a_request_are_those_of_predict(server: Running, predictor: ht.Predictor, photo: bytes) -> None:
+    plain = predictor.predict(photo)
+    ruled = predictor.with_rules(set_level=0.9, accept={plain.label: 1.0}).predict(photo)
+    answer = server.predict(photo, f"?set=0.9&accept={quote(plain.label)}%3D1")
+    assert answer.json["predictions"] == [ruled.to_json()] and ruled.prediction_set and ruled.unsure
+    assert server.predict(photo).json["predictions"] == [plain.to_json()], "only that request"
+    for wrong in ("?set=0.3", "?accept=x", "?accept=none%3D0.5"):
+        assert server.predict(photo, wrong).status == 422
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "application/octet-stream", "application/x-www-form-urlencoded", ""])

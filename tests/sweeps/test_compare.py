@@ -12,6 +12,8 @@ from handmade_runs import split_of, write_images
 
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import SourceChanged
+from housetrain.evaluation.evaluate import evaluate_probabilities
+from housetrain.evaluation.opening import Opening
 from housetrain.images.input_spec import InputSpec
 from housetrain.models.recipe import Recipe
 from housetrain.sweeps.compare import compare
@@ -93,6 +95,37 @@ def test_runs_of_other_images_are_not_compared(runs: tuple[Run, Run, np.ndarray]
     SplitManifest.of_rows(fewer.root, CLASSES, rows=fewer.rows, options=fewer.options).save(second.folder)
     with pytest.raises(SourceChanged, match="cannot be compared"):
         compare(first, Run.open(second.folder))
+
+
+def test_the_test_split_is_compared_where_both_have_opened_it(runs: tuple[Run, Run, np.ndarray]) -> None:
+    first, second, truth = runs
+    answer(first, truth, range(20))
+    answer(second, truth, range(20))
+    labels = [0, 1] * 100
+
+    def test(run: Run, wrong: int, *, opened: int, images: int = 200) -> None:
+        (run.folder / "model.keras").write_bytes(run.name.encode())
+        given = [[0.9, 0.1] if (label == 0) == (place >= wrong) else [0.1, 0.9] for place, label in enumerate(labels)]
+        names = [f"{number:064x}" for number in range(200)]
+        shown = names[:images]
+        result = evaluate_probabilities(labels[:images], given[:images], CLASSES, paths=shown, sha256=shown)
+        opening = Opening(1, 1, run.model_sha256, "abc", "now", runs=opened)
+        dataclasses.replace(result, opening=opening).save(run.folder / "evaluation")
+
+    test(first, 30, opened=1)
+    assert compare(first, second).test is None, "only one was tested"
+    test(second, 5, opened=2)
+    found = compare(first, second)
+    assert found.test is not None
+    assert (found.test.images, found.test.only_first, found.test.only_second, found.test.runs) == (200, 0, 25, 2)
+    assert found.test.p_value < 1e-5 and found.test.smallest == pytest.approx(0.07, abs=0.001)
+    text = found.summary()
+    assert "Of 200 test images" in text and "second is better" in text and "opened by 2 runs" in text
+    assert text.count("would have been found") == 2 and found.to_json()["test"]["only_second"] == 25
+    (second.folder / "model.keras").write_bytes(b"trained on")
+    assert compare(first, second).test is None, "the test is that of an earlier model"
+    test(second, 5, opened=2, images=100)
+    assert compare(first, second).test is None, "other images"
 
 
 def test_runs_of_one_split_in_two_sizes_can_be_compared(runs: tuple[Run, Run, np.ndarray]) -> None:

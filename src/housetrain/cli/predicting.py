@@ -7,7 +7,6 @@ one photo does not need are imported where they are used: importing them takes a
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from housetrain.cli import terminal
 from housetrain.cli.progress_bar import callbacks_for
 from housetrain.data.class_map import ClassMap
 from housetrain.errors import RecipeError
+from housetrain.inference.decision import thresholds_of
 from housetrain.inference.inputs import Listing
 from housetrain.inference.predictor import Predictor
 
@@ -36,6 +36,8 @@ def predict(
     engine: str | None,
     class_map: Path | None,
     ray: Ray | None = None,
+    set_level: float | None,
+    accept: list[str] | None,
     sort_into: Path | None,
     how: How,
     json_: bool,
@@ -56,6 +58,7 @@ def predict(
             if folder.is_dir():
                 refuse_inside(folder, sort_into)
     predictor = _predictor(run, engine, class_map, ray, quiet=quiet)
+    predictor = predictor.with_rules(set_level=set_level, accept=thresholds_of(accept))
     sorter = _sorter(sort_into, predictor.classes, how)
     if table is None:
         with predictor:
@@ -147,23 +150,19 @@ def _predictor(
 
 def _print(results: Iterable[Prediction], *, top: int, json_: bool, quiet: bool) -> int:
     """Print predictions as they arrive, and the counts of several on standard error."""
-    counts: Counter[str] = Counter()
-    unsure = 0
+    from housetrain.inference.counts import Counts
+
+    counts = Counts()
 
     def counted() -> Iterator[Prediction]:
-        nonlocal unsure
         for one in results:
-            if one.error is None:
-                counts[one.label] += 1
-                unsure += one.unsure
+            counts.add(one.label, unsure=one.unsure, novel=bool(one.novel))
             yield one
 
     failed = terminal.predictions(counted(), top=top, as_json=json_)
-    if counts.total() > 1 and not (json_ or quiet):
-        from housetrain.inference.batch_predict import counts_text
-
+    if counts.labels.total() > 1 and not (json_ or quiet):
         sys.stdout.flush()
-        terminal.note(counts_text(counts, unsure))
+        terminal.note(counts.text())
     return failed
 
 

@@ -322,8 +322,10 @@ def _prediction_line(one: Prediction, top: int) -> str:
         return f"{image}\tcould not be read: {one.error}"
     names = "  ".join(f"{name} {format_percent(probability)}" for name, probability in one.top[:top])
     seen = {"train": "  (training image)", "validation": "  (validation image)"}
+    novel = "  (unlike the training images)" if one.novel else ""
     unsure = "  (unsure)" if one.unsure else ""
-    return f"{image}\t{names}{unsure}{seen.get(one.seen or '', '')}"
+    held = f"  {{{', '.join(one.prediction_set)}}}" if one.prediction_set else ""
+    return f"{image}\t{names}{held}{unsure}{novel}{seen.get(one.seen or '', '')}"
 
 
 def label_issues(found: LabelIssues, most: int) -> None:

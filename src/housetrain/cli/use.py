@@ -43,6 +43,19 @@ _SortInto = Annotated[
     Path | None,
     typer.Option(help="Also link or copy each image into FOLDER/CLASS, unsure ones into FOLDER/unsure."),
 ]
+_Set = Annotated[
+    float | None,
+    typer.Option(
+        "--set", help="Also name the classes that hold the true one with this probability.", min=0.5, max=0.99
+    ),
+]
+_Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A prediction of CLASS is unsure below this probability, instead of the model's threshold; repeatable.",
+        metavar="CLASS=PROBABILITY",
+    ),
+]
 _Link = Annotated[
     bool | None,
     typer.Option("--link/--copy", help="With --sort-into: hard links or copies; by default links where possible."),
@@ -74,6 +87,8 @@ def predict(
     precision: _Precision = None,
     class_map: ClassMapOption = None,
     vote_by: _VoteBy = None,
+    set_level: _Set = None,
+    accept: _Accept = None,
     sort_into: _SortInto = None,
     link: _Link = None,
     workers: Workers = None,
@@ -103,7 +118,7 @@ def predict(
         run, images, predicting.table_of(csv, jsonl, output), engine=engine, class_map=class_map,
         ray=predicting.Ray(address) if on_ray else None,
         sort_into=sort_into, how="auto" if link is None else "link" if link else "copy", json_=json_, quiet=quiet,
-        top=top, batch_size=batch_size, workers=workers, vote_by=vote_by,
+        top=top, batch_size=batch_size, workers=workers, vote_by=vote_by, set_level=set_level, accept=accept,
     )  # fmt: skip
     if failed:
         raise typer.Exit(1)

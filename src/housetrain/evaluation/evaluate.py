@@ -54,6 +54,7 @@ def evaluate_probabilities(
     paths: Sequence[str],
     sha256: Sequence[str],
     groups: Sequence[str] = (),
+    novel: Sequence[bool] | None = None,
 ) -> Evaluation:
     """Compare a model's probabilities with the true classes.
 
@@ -65,6 +66,7 @@ def evaluate_probabilities(
         paths: The N images.
         sha256: Of the content of the N images.
         groups: Key of the images that belong together, for each of the N; by default each is on its own.
+        novel: Whether each of the N images is unlike the training images, where the model can tell.
 
     Returns:
         The `Evaluation`, without an opening.
@@ -87,10 +89,13 @@ def evaluate_probabilities(
     if true.min() < 0 or true.max() >= count or len(set(classes)) != count:
         raise ValueError(f"labels must be indices into distinct classes. Received: {classes=}")
     predicted = given.argmax(axis=1)
+    marks: Sequence[bool | None] = novel or [None] * n
     rows = tuple(
-        ImageResult(path, digest, classes[label], classes[at], _rounded(row[at]), tuple(map(_rounded, row)), group)
-        for path, digest, label, at, row, group in zip(
-            paths, sha256, true, predicted, given, groups or [""] * n, strict=True
+        ImageResult(
+            path, digest, classes[label], classes[at], _rounded(row[at]), tuple(map(_rounded, row)), group, mark
+        )
+        for path, digest, label, at, row, group, mark in zip(
+            paths, sha256, true, predicted, given, groups or [""] * n, marks, strict=True
         )
     )
     return _scored(true, given, predicted, classes, rows)
@@ -265,15 +270,17 @@ def _evaluate_images(predictor: Predictor, prepared: Prepared, events: Callbacks
     try:
         parts = []
         for start in range(0, len(images), BATCH):
-            parts.append(predictor.probabilities(np.asarray(images[start : start + BATCH])))
+            parts.append(predictor.outputs(np.asarray(images[start : start + BATCH])))
             events.progress("evaluate", min(start + BATCH, len(images)), len(images))
+        found = predictor.answers(np.concatenate(parts))
         result = evaluate_probabilities(
             prepared.test.labels,
-            np.concatenate(parts),
+            found.probabilities,
             prepared.classes,
             paths=prepared.test.paths,
             sha256=prepared.test.sha256,
             groups=[row.group for row in prepared.test.rows],
+            novel=None if found.novel is None else found.novel.tolist(),
         )
     except BaseException as error:
         events.end("evaluate", "stopped" if isinstance(error, KeyboardInterrupt) else "failed")

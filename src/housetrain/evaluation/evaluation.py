@@ -37,6 +37,8 @@ MISTAKES = 60
 """So many of the most confident mistakes are kept in ``evaluation.json``; all predictions are in the CSV file."""
 _GROUPED = 0.9
 """Groups per image below which the headline says that images come in groups; a few near-duplicates change nothing."""
+_MORE = ("group", "novel")  # columns of predictions.csv after the probabilities
+_NOVEL = {"": None, "yes": True, "no": False}
 _DERIVED = (
     "n", "correct", "accuracy", "accuracy_interval", "ece", "beats_baseline", "macro_f1", "macro_f1_interval",
     "macro_recall", "macro_recall_interval", "imbalanced",
@@ -55,6 +57,7 @@ class ImageResult:
         probability: Of that class, in [0, 1].
         probabilities: Of all classes, in the order of the evaluation's ``classes``.
         group: Key of the images that belong together (see `housetrain.split`); ``""`` for an image on its own.
+        novel: Whether it is unlike the training images; ``None`` where the model cannot tell.
     """
 
     path: str
@@ -64,6 +67,7 @@ class ImageResult:
     probability: float
     probabilities: tuple[float, ...]
     group: str = ""
+    novel: bool | None = None
 
     @property
     def correct(self) -> bool:
@@ -303,23 +307,26 @@ class Evaluation(Scores):
 
 
 def _write_rows(path: Path, classes: Sequence[str], rows: Sequence[ImageResult]) -> None:
-    header = ["path", "label", "predicted", "probability", "sha256", *(f"p({name})" for name in classes), "group"]
+    header = ["path", "label", "predicted", "probability", "sha256", *(f"p({name})" for name in classes), *_MORE]
     # A file name is bytes; surrogateescape writes back the bytes it was read from.
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         write_row(file, header, end="\r\n")
         for row in rows:
-            cells = [row.path, row.label, row.predicted, row.probability, row.sha256, *row.probabilities, row.group]
+            novel = "" if row.novel is None else "yes" if row.novel else "no"
+            cells = [row.path, row.label, row.predicted, row.probability, row.sha256, *row.probabilities]
+            cells += [row.group, novel]
             write_row(file, cells, end="\r\n")
 
 
 def _read_rows(path: Path) -> list[ImageResult]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         lines = read_rows(file)
-        grouped = next(lines)[-1] == "group"  # earlier versions had no such column
-        return [
-            ImageResult(
-                where, digest, label, predicted, float(probability),
-                tuple(map(float, rest[:-1] if grouped else rest)), rest[-1] if grouped else "",
-            )
-            for where, label, predicted, probability, digest, *rest in lines
-        ]  # fmt: skip
+        last = next(lines)[-2:]
+        more = [name for name in _MORE if name in last]  # earlier versions had no such columns
+        rows = []
+        for where, label, predicted, probability, digest, *rest in lines:
+            given = tuple(map(float, rest[: len(rest) - len(more)]))
+            marks = dict(zip(more, rest[len(given) :], strict=True))
+            group, novel = marks.get("group", ""), _NOVEL[marks.get("novel", "")]
+            rows.append(ImageResult(where, digest, label, predicted, float(probability), given, group, novel))
+        return rows

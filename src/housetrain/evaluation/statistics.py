@@ -190,6 +190,32 @@ def confidence_set(
     return tuple(index in set(kept.tolist()) for index in range(models))
 
 
+def smallest_difference(disagreed: int, images: int, *, models: int = 2, level: float = 0.05) -> float:
+    """Return the smallest difference of two accuracies that McNemar's test finds with a probability of 80 %.
+
+    In units of images the difference has a variance of the number of images on which the models disagree, so it must
+    be ``(z(1 - level / 2) + z(0.8)) sqrt(disagreed)``. Below a few disagreements the exact test finds nothing.
+
+    Args:
+        disagreed: Images that only one of the models classifies correctly.
+        images: All images, 1 or more.
+        models: From how many the two were chosen; see `corrected`.
+        level: Significance level.
+
+    Returns:
+        In (0, 1].
+
+    Source:
+        R. J. Connor, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43
+        (1987) 207-211.
+    """
+    level /= max(1, models * (models - 1) // 2)
+    fewest = math.ceil(1 + math.log2(1 / level))
+    normal = NormalDist()
+    needed = (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(0.8)) * math.sqrt(disagreed)
+    return min(1.0, max(needed, fewest) / images)
+
+
 def share_error(share: float, trials: int) -> float:
     """Return the standard error of a share of ``trials`` images, ``sqrt(p (1 - p) / n)``."""
     return math.sqrt(share * (1.0 - share) / trials) if trials else math.nan

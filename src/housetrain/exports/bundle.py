@@ -5,6 +5,7 @@ In: a run with a model. Out: a folder that `housetrain.inference.predictor.Predi
     model.keras    the best epoch, without augmentation and optimizer; or model.xml, model.onnx, model.tflite, ...
     bundle.json    class names, input spec, how it was trained and tested, when a prediction is unsure
     golden.npz     a dozen validation images and the model's probabilities, compared each time it is loaded
+    novelty.npz    features of training images: how far from them an image may be; of models on pretrained features
     seen.npz       8 bytes of the sha256 of each image it was made with, so that a prediction can recognize them
     README.md      how to use it
     manifest.json  size and sha256 of each file; written last
@@ -36,6 +37,8 @@ from housetrain.inference.engine import Engine, Images, LoadedModel, Precision, 
 from housetrain.inference.fastest import LARGE, keras_engine, serving_precision
 from housetrain.inference.formats import FORMATS, format_named
 from housetrain.inference.model_format import TOLERANCES, ModelFormat
+from housetrain.inference.novelty import FILE as NOVELTY
+from housetrain.inference.novelty import Novelty
 from housetrain.system import store
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import refuse_links
@@ -320,6 +323,8 @@ def _write(
         store.write_json_atomic(inside / verify.ABOUT, about)
         _save_arrays(inside / verify.GOLDEN, images=source.golden.images, probabilities=main.golden)
         _save_arrays(inside / verify.SEEN, **verify.Seen.of(run.split).prefixes)
+        if (novelty := Novelty.of_run(run.folder)) is not None:
+            _save_arrays(inside / NOVELTY, **novelty.arrays())
         (inside / "README.md").write_text(model_card.write(target.name, about), encoding="utf-8")
     return tuple(one.row for one in made.values())
 

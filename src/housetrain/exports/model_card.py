@@ -134,6 +134,7 @@ def _contents(formats: list[ModelFormat]) -> str:
             "| `bundle.json` | class names, input size and color, training, test result, when a prediction is unsure |",
             "| `golden.npz` | images and their probabilities, compared each time the model is loaded |",
             "| `seen.npz` | fingerprints of the images it was made with, so that a prediction can recognize them |",
+            "| `novelty.npz` | of models on pretrained features: whether an image is unlike the training images |",
             "| `manifest.json` | size and sha256 of each file, so that a changed file is refused |",
             "",
         ]

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from housetrain.errors import StoreError
 from housetrain.images.input_spec import InputSpec
+from housetrain.inference.counts import Counts
 from housetrain.inference.inputs import Listing
 from housetrain.inference.prediction import Prediction
 from housetrain.inference.predictor import BATCH
@@ -38,10 +39,9 @@ from housetrain.system.text import format_count
 
 Kind = Literal["csv", "jsonl"]
 _COLUMNS = (
-    "image", "label", "probability", "margin", "unsure", "seen_in_training", "error",
+    "image", "label", "probability", "margin", "unsure", "novel", "seen_in_training", "error",
     "RelativePath", "File",  # by these two Timelapse finds the image, folders with backslashes
 )  # fmt: skip
-_MOST_CLASSES = 20  # named in one line
 _FLUSH_S = 0.5  # rows are buffered for at most this long
 _SYNC_S = 5.0  # a power failure costs these seconds, a kill nothing
 
@@ -78,6 +78,7 @@ class BatchResult:
         seconds: Duration of this call.
         counts: Class -> rows with this label, the unsure ones included, most first.
         unsure: Rows that are unsure.
+        novel: Rows of images that are unlike the training images.
     """
 
     path: Path | str
@@ -87,6 +88,7 @@ class BatchResult:
     seconds: float
     counts: Mapping[str, int] = field(default_factory=dict)
     unsure: int = 0
+    novel: int = 0
 
     @property
     def images_per_s(self) -> float:
@@ -98,15 +100,7 @@ class BatchResult:
         kept = f", {self.kept:,} from an earlier call" if self.kept else ""
         failed = f", {self.failed:,} could not be read" if self.failed else ""
         text = f"{format_count(self.rows, 'image')} in {self.path}{kept}{failed} ({self.images_per_s:,.0f} images/s)"
-        return f"{text}\n{counts_text(self.counts, self.unsure)}" if self.counts else text
-
-
-def counts_text(counts: Mapping[str, int], unsure: int) -> str:
-    """Return ``cats 12, dogs 30; 5 of them unsure``, of many classes the most frequent."""
-    shown = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    listed = ", ".join(f"{label} {count:,}" for label, count in shown[:_MOST_CLASSES])
-    more = f" and {format_count(len(shown) - _MOST_CLASSES, 'more class', 'more classes')}"
-    return f"{listed}{more if len(shown) > _MOST_CLASSES else ''}; {unsure:,} of them unsure"
+        return f"{text}\n{Counts(Counter(self.counts), self.unsure, self.novel).text()}" if self.counts else text
 
 
 def predict_into(
@@ -144,10 +138,11 @@ def predict_into(
         DiskFull: It cannot be written; the rows written so far are kept.
     """
     path = Path(path)
-    rows, events = _Rows(kind, top, vote=vote_by is not None, images=images), Callbacks(callbacks)
+    sets = (predictor.about.get("rules") or {}).get("set") is not None
+    rows, events = _Rows(kind, top, vote=vote_by is not None, sets=sets, images=images), Callbacks(callbacks)
     countable = bool(callbacks) and iter(images) is not images
     total = sum(1 for _ in images) if countable else 0
-    started = {"layout_version": 2, "kind": kind, "top": top, "vote_by": vote_by, "model": _identity(predictor)}
+    started = {"layout_version": 3, "kind": kind, "top": top, "vote_by": vote_by, "model": _identity(predictor)}
     begin, failed, new = time.monotonic(), 0, 0
     with contextlib.ExitStack() as stack:
         stack.enter_context(store.disk_errors(path))
@@ -161,14 +156,17 @@ def predict_into(
         for one in stack.enter_context(contextlib.closing(predictions)):
             new += 1
             failed += one.error is not None
-            rows.count(one.label, unsure=one.unsure)
-            if each is not None:
-                each(one)
+            rows.counts.add(one.label, unsure=one.unsure, novel=bool(one.novel))
+            (each or _ignore)(one)
             if writer.add(rows.encode(one)):
                 events.progress("predict", kept + new, total)
     _marker(path).unlink(missing_ok=True)
     files.fsync_folder(path.absolute().parent)
     return rows.result(path, kept + new, kept, failed, time.monotonic() - begin)
+
+
+def _ignore(one: Prediction) -> None:
+    """Do nothing with a prediction."""
 
 
 def _new(
@@ -229,28 +227,24 @@ class _Rows:
         kind: See `predict_into`.
         top: See `predict_into`.
         vote: Whether predictions are votes of sequences.
+        sets: Whether they have prediction sets.
         images: A `Listing` gives the folders of images relative to what was asked for.
 
     Attributes:
-        counts: Rows of each label, read back or counted by `count`.
-        unsure: How many of them are unsure.
+        counts: Of the rows, read back or new.
     """
 
-    def __init__(self, kind: Kind, top: int, *, vote: bool = False, images: Iterable[Path | str] = ()) -> None:
-        self.kind, self.top, self.vote = kind, top, vote
+    def __init__(
+        self, kind: Kind, top: int, *, vote: bool = False, sets: bool = False, images: Iterable[Path | str] = ()
+    ) -> None:
+        self.kind, self.top, self.vote, self.sets = kind, top, vote, sets
         self._folder_of = images.folder_of if isinstance(images, Listing) else lambda image: PurePath()
-        self.counts: Counter[str] = Counter()
-        self.unsure = 0
+        self.counts = Counts()
 
     def result(self, path: Path, rows: int, kept: int, failed: int, seconds: float) -> BatchResult:
         """Return the result with the counts."""
-        return BatchResult(path, rows, kept, failed, seconds, dict(self.counts.most_common()), self.unsure)
-
-    def count(self, label: str, *, unsure: bool) -> None:
-        """Count a row."""
-        if label:
-            self.counts[label] += 1
-            self.unsure += unsure
+        labels = dict(self.counts.labels.most_common())
+        return BatchResult(path, rows, kept, failed, seconds, labels, self.counts.unsure, self.counts.novel)
 
     @property
     def header(self) -> bytes:
@@ -258,7 +252,7 @@ class _Rows:
             return b""
         more = [f"{name}_{place}" for place in range(2, self.top + 1) for name in ("label", "probability")]
         vote = ["sequence", "own_label"] if self.vote else []
-        return self._line([*_COLUMNS, *vote, *more])
+        return self._line([*_COLUMNS, *vote, *(["prediction_set"] if self.sets else []), *more])
 
     def encode(self, one: Prediction) -> bytes:
         if self.kind == "jsonl":
@@ -270,6 +264,7 @@ class _Rows:
             f"{one.probability:.6f}" if known else "",
             f"{one.margin:.6f}" if known else "",
             ("yes" if one.unsure else "no") if known else "",
+            "" if one.novel is None else "yes" if one.novel else "no",
             one.seen or "",
             one.error or "",
             "\\".join(self._folder_of(one.image).parts),
@@ -277,6 +272,8 @@ class _Rows:
         ]
         if self.vote:
             cells += [one.sequence, one.own_label]
+        if self.sets:
+            cells.append("|".join(one.prediction_set))
         for place in range(1, self.top):
             listed = one.top[place : place + 1]
             cells += [listed[0][0], f"{listed[0][1]:.6f}"] if listed else ["", ""]
@@ -287,13 +284,13 @@ class _Rows:
         if self.kind == "jsonl":
             for row in rows:
                 value = json.loads(row)
-                self.count(value["label"] or "", unsure=bool(value["unsure"]))
+                self.counts.add(value["label"] or "", unsure=bool(value["unsure"]), novel=bool(value["novel"]))
                 yield str(value["image"])
             return
         next(rows, None)
         for row in rows:
             cells = next(read_rows(io.StringIO(row.decode("utf-8", "surrogateescape"), newline="")))
-            self.count(cells[1], unsure=cells[4] == "yes")
+            self.counts.add(cells[1], unsure=cells[4] == "yes", novel=cells[5] == "yes")
             yield cells[0]
 
     def _line(self, cells: list[str]) -> bytes:
@@ -311,6 +308,7 @@ def _identity(predictor: Classifier) -> str:
         list(predictor.classes),
         predictor.spec.to_json(),
         about.get("class_map"),
+        about.get("rules"),
     ]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 

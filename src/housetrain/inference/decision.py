@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from housetrain.errors import RecipeError
 from housetrain.models.outputs import at_temperature, best_temperature, cross_entropy
 from housetrain.system.text import format_percent
 
@@ -30,6 +31,20 @@ LEVELS = tuple(round(0.5 + number / 100, 2) for number in range(50))
 """Levels of prediction sets, 50 % to 99 %."""
 _FEWEST = 20  # images for a temperature
 _FOLDS, _STEPS = 5, 20
+
+
+class Answers(NamedTuple):
+    """What a model says of N images.
+
+    Attributes:
+        probabilities: float32 (N, classes), at the temperature, of the classes that are kept.
+        kept: float32 (N,), the probability of all of these together before others were dropped; else 1.
+        novel: bool (N,), whether the image is unlike the training images; ``None`` where the model cannot tell.
+    """
+
+    probabilities: NDArray[np.float32]
+    kept: NDArray[np.float32]
+    novel: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,3 +238,23 @@ def set_of(classes: Sequence[str], probabilities: ArrayLike, *, quantile: float)
     order = np.argsort(-given, kind="stable")
     most = max(1, int((given >= 1 - quantile).sum()))
     return tuple(classes[place] for place in order[:most])
+
+
+def thresholds_of(words: Sequence[str] | None) -> dict[str, float]:
+    """Return class -> threshold from ``CLASS=PROBABILITY``, as a person writes it.
+
+    Raises:
+        RecipeError: It is something else.
+    """
+    found = {}
+    for word in words or ():
+        name, equals, number = word.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise RecipeError(
+                "A threshold is not a number", expected="CLASS=PROBABILITY, such as cow=0.98", accept=word
+            )
+    return found

@@ -72,12 +72,12 @@ class LoadedModel:
     """The engine of every format. Safe to call from several threads.
 
     Args:
-        run: Takes contiguous uint8 (N, H, W, C) and returns the outputs.
+        run: Takes contiguous uint8 (N, H, W, C) and returns the outputs; or a list of them and of the features.
         name: For people.
         precision: What the layers compute in.
         model: The library's own model object.
         inputs: What the model takes.
-        outputs: What it returns.
+        outputs: What it returns: the outputs, then, where it was opened so, the features: the input of its last layer.
         parallel: Number of calls of ``run`` that may proceed at the same time.
     """
 
@@ -102,8 +102,22 @@ class LoadedModel:
 
     def run(self, images: Images) -> Outputs:
         """Return float32 (N, units) for uint8 (N, H, W, C). See `Engine.run`."""
+        return self._results(images)[0]
+
+    @property
+    def features(self) -> int | None:
+        """Number of features that `run_with_features` returns; ``None`` for a model opened without them."""
+        return self.outputs[1].shape[-1] if len(self.outputs) == 2 else None
+
+    def run_with_features(self, images: Images) -> tuple[Outputs, Outputs]:
+        """Return the outputs, float32 (N, units), and the features, float32 (N, `features`)."""
+        outputs, features = self._results(images)
+        return outputs, features
+
+    def _results(self, images: Images) -> list[Outputs]:
         with self._free:
-            return np.asarray(self._run(np.ascontiguousarray(images)), dtype=np.float32)
+            found = self._run(np.ascontiguousarray(images))
+        return [np.asarray(one, dtype=np.float32) for one in (found if isinstance(found, list) else [found])]
 
     def close(self) -> None:
         """Release the model. See `Engine.close`."""
@@ -122,7 +136,7 @@ class LoadedModel:
                 expected=f"uint8 images of shape {input_shape}, in batches of any size",
                 inputs=[port.shape for port in self.inputs],
             )
-        fits = len(self.outputs) == 1 and len(self.outputs[0].shape) == 2 and self.outputs[0].dtype == np.float32
+        fits = len(self.outputs) in (1, 2) and len(self.outputs[0].shape) == 2 and self.outputs[0].dtype == np.float32
         units = self.outputs[0].shape[1] if fits else None
         if units != classes and (units, classes) != (1, 2):
             raise ModelError(

@@ -69,7 +69,9 @@ def serving_precision(parameters: int, *, precision: str = "auto") -> Precision:
     return "bf16" if parameters > LARGE and precision != "float32" else "fp32"
 
 
-def serving_engine(file: Path, *, classes: int, input_shape: Shape, precision: str = "auto") -> LoadedModel:
+def serving_engine(
+    file: Path, *, classes: int, input_shape: Shape, precision: str = "auto", features: bool = False
+) -> LoadedModel:
     """Return the engine of a run's model that has no bundle yet: the engine that its bundle would hold.
 
     A model of more than `LARGE` parameters is converted as `export` converts it, where OpenVINO is installed.
@@ -81,6 +83,7 @@ def serving_engine(file: Path, *, classes: int, input_shape: Shape, precision: s
         classes: Number of classes.
         input_shape: (height, width, channels).
         precision: The recipe's.
+        features: The engine also returns the input of its last layer.
 
     Raises:
         ModelError: The file is refused, does not load, or does not fit.
@@ -89,13 +92,14 @@ def serving_engine(file: Path, *, classes: int, input_shape: Shape, precision: s
     served, bits = format_named("openvino"), serving_precision(LARGE + 1, precision=precision)
 
     def opened(folder: Path) -> LoadedModel:
-        return served.open(folder / served.file, bits, classes=classes, input_shape=input_shape, trusted=True)
+        path = folder / served.file
+        return served.open(path, bits, classes=classes, input_shape=input_shape, trusted=True, features=features)
 
     sha256 = store.known_sha256(file)
     if served.installed and (kept := kept_conversion(served, bits, sha256)) is not None:
         with contextlib.suppress(ModelError):
             return opened(kept)
-    engine = keras_engine(file, classes=classes, input_shape=input_shape)
+    engine = keras_engine(file, classes=classes, input_shape=input_shape, features=features)
     if not served.installed or int(engine.model.count_params()) <= LARGE:
         return engine
     try:
@@ -108,20 +112,21 @@ def serving_engine(file: Path, *, classes: int, input_shape: Shape, precision: s
         return engine
 
 
-def keras_engine(file: Path, *, classes: int, input_shape: Shape) -> LoadedModel:
+def keras_engine(file: Path, *, classes: int, input_shape: Shape, features: bool = False) -> LoadedModel:
     """Return the Keras engine of a run's model file. The last file that was loaded is not read again.
 
     Args:
         file: The ``.keras`` file.
         classes: Number of classes.
         input_shape: (height, width, channels).
+        features: The engine also returns the input of its last layer.
 
     Raises:
         ModelError: The file is refused, does not load, or does not fit.
         MissingExtra: Keras is not installed.
     """
     model = _keras_model(file, store.known_sha256(file), classes, input_shape)
-    return keras.engine_of(model).must_fit(classes, input_shape)
+    return keras.engine_of(model, features=features).must_fit(classes, input_shape)
 
 
 @functools.lru_cache(maxsize=1)

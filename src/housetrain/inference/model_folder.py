@@ -18,6 +18,8 @@ from housetrain.inference import verify
 from housetrain.inference.decision import UNDECIDED, Decision, decide
 from housetrain.inference.engine import Engine, Probabilities
 from housetrain.inference.formats import keras as keras_format
+from housetrain.inference.novelty import FILE as NOVELTY
+from housetrain.inference.novelty import Novelty, with_novelty
 from housetrain.models.outputs import class_probabilities
 from housetrain.system import store
 from housetrain.system.arrays import load_npy
@@ -98,7 +100,7 @@ def files_of_model(path: Path | str, *, engine: str | None = None) -> tuple[Path
     folder = Path(path)
     if (folder / "recipe.json").is_file():
         if engine == "keras" or not _is_current(folder / "bundle", folder):
-            names = ("recipe.json", "input.json", "split.json", MODEL_FILE, "validation.npy")
+            names = ("recipe.json", "input.json", "split.json", MODEL_FILE, _OUTPUTS, NOVELTY)
             return folder, tuple(name for name in names if (folder / name).is_file())
         folder = folder / "bundle"
     elif not (folder / store.MANIFEST).is_file():
@@ -171,11 +173,13 @@ def _of_checked_bundle(folder: Path, engine: str | None) -> OpenedModel:
     about, entry, spec = contents.about, contents.entry, contents.spec
     classes = tuple(about["classes"])
     loaded = contents.format.open(
-        folder / entry.file, entry.precision, classes=len(classes), input_shape=spec.shape, trusted=True
-    )
+        folder / entry.file, entry.precision, classes=len(classes), input_shape=spec.shape, trusted=True,
+        features=contents.novelty is not None,
+    )  # fmt: skip
     verify.check_golden(loaded, contents.golden, tolerance=entry.tolerance)
     _warn_if_pixels_differ(about)
-    return OpenedModel(loaded, spec, classes, contents.seen, contents.decision, {**about, "engine": entry.format})
+    engine_ = with_novelty(loaded, contents.novelty)
+    return OpenedModel(engine_, spec, classes, contents.seen, contents.decision, {**about, "engine": entry.format})
 
 
 def _of_run(folder: Path, engine: str | None) -> OpenedModel:
@@ -194,11 +198,12 @@ def _of_run(folder: Path, engine: str | None) -> OpenedModel:
             run=str(folder),
             engine=engine,
         )
+    novelty = Novelty.of_run(folder)
+    wanted: dict[str, Any] = {"classes": len(classes), "input_shape": spec.shape, "features": novelty is not None}
     if engine is None:
-        precision = str(made_with.get("precision", "auto"))
-        loaded = serving_engine(file, classes=len(classes), input_shape=spec.shape, precision=precision)
+        loaded = serving_engine(file, precision=str(made_with.get("precision", "auto")), **wanted)
     else:
-        loaded = keras_engine(file, classes=len(classes), input_shape=spec.shape)
+        loaded = keras_engine(file, **wanted)
     about = {
         "classes": list(classes),
         "spec": spec.to_json(),
@@ -208,8 +213,8 @@ def _of_run(folder: Path, engine: str | None) -> OpenedModel:
         "decoder": model.get("decoder"),
     }
     _warn_if_pixels_differ(about)
-    split = SplitManifest.load(folder)
-    return OpenedModel(loaded, spec, classes, verify.Seen.of(split), decision_of(folder, classes, split), about)
+    split, measured = SplitManifest.load(folder), with_novelty(loaded, novelty)
+    return OpenedModel(measured, spec, classes, verify.Seen.of(split), decision_of(folder, classes, split), about)
 
 
 def _warn_if_pixels_differ(about: dict[str, Any]) -> None:

@@ -41,7 +41,8 @@ class ModelFormat:
             kept in 16 bits, computed in float32. int8: 8-bit weights and activations, calibrated on training images.
         convert: Writes a Keras model (uint8 images in) to a path, in a precision, with calibration images for int8.
             What it writes depends on the model alone, so the same run gives the same bytes.
-        load: Opens a checked file in a precision.
+        load: Opens a checked file in a precision. If the third argument is true, the model also returns the input of
+            its last layer; formats that cannot do that ignore it.
         check: Refuses a file that could run code or is damaged, before a library reads it; its second argument says
             whether the bytes already matched a sha256. ``None`` where loading any file can run code:
             such models are exported for other programs and never opened from a bundle.
@@ -58,7 +59,7 @@ class ModelFormat:
     extra: str
     precisions: tuple[Precision, ...]
     convert: Callable[[Any, Path, Precision, Images | None], None]
-    load: Callable[[Path, Precision], LoadedModel]
+    load: Callable[[Path, Precision, bool], LoadedModel]
     check: Callable[[Path, bool], None] | None
     contents: Mapping[str, str]
     snippet: tuple[str, str]
@@ -137,6 +138,7 @@ class ModelFormat:
         input_shape: Shape,
         trusted: bool = False,
         just_written: bool = False,
+        features: bool = False,
     ) -> LoadedModel:
         """Check a model file, load it, and compare its input and output with what is expected.
 
@@ -147,6 +149,7 @@ class ModelFormat:
             input_shape: (height, width, channels) it must take.
             trusted: Its bytes already matched a sha256, so checksums inside the file need not be read.
             just_written: This process wrote the file, so a format without a check may be opened.
+            features: The model also returns the input of its last layer, if the format can do that.
 
         Raises:
             ModelError: The file is refused, does not load, or does not fit.
@@ -161,7 +164,7 @@ class ModelFormat:
                 path=str(path),
             )
         try:
-            engine = self.load(path, precision)
+            engine = self.load(path, precision, features)
         except HousetrainError:
             raise
         except ModuleNotFoundError as error:

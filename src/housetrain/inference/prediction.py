@@ -25,9 +25,13 @@ class Prediction:
             not, or where there is no file to compare (arrays and PIL images).
         error: Why the image could not be read, or ``None``.
         unsure: Whether the probability is below the threshold found on validation images; see
-            `housetrain.inference.abstain`.
+            `housetrain.inference.decision`.
+        novel: Whether the image is unlike the training images; see `housetrain.inference.novelty`. ``None`` where the
+            model cannot tell.
         sequence: The sequence whose images voted (see `housetrain.inference.vote`); ``""`` without a vote.
         own_label: With a vote: the class of this image alone.
+        prediction_set: The classes that hold the true one with the probability that was asked for, most probable first;
+            empty where none was asked for.
     """
 
     image: str
@@ -38,8 +42,10 @@ class Prediction:
     seen: str | None = None
     error: str | None = None
     unsure: bool = False
+    novel: bool | None = None
     sequence: str = ""
     own_label: str = ""
+    prediction_set: tuple[str, ...] = ()
 
     @classmethod
     def failed(cls, image: str, reason: str) -> Prediction:
@@ -64,7 +70,10 @@ class Prediction:
         top = tuple((str(one["label"]), float(one["probability"])) for one in value["top"])
         seen = None if value["seen"] is None else str(value["seen"])
         numbers = float(value["probability"]), top, float(value["margin"])
-        return cls(image, str(value["label"]), *numbers, seen, unsure=bool(value["unsure"]))
+        names = tuple(str(name) for name in value.get("prediction_set", ()))
+        novel = None if value.get("novel") is None else bool(value["novel"])
+        unsure, label = bool(value["unsure"]), str(value["label"])
+        return cls(image, label, *numbers, seen, unsure=unsure, novel=novel, prediction_set=names)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON; missing numbers are ``None``."""
@@ -76,7 +85,9 @@ class Prediction:
             "top": [{"label": name, "probability": probability} for name, probability in self.top],
             "margin": None if missing else self.margin,
             "unsure": None if missing else self.unsure,
+            "novel": self.novel,
             "seen": self.seen,
             "error": self.error,
+            **({"prediction_set": list(self.prediction_set)} if self.prediction_set else {}),
             **({"sequence": self.sequence, "own_label": self.own_label} if self.sequence else {}),
         }

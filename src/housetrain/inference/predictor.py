@@ -9,7 +9,8 @@ imports no Keras; `Predictor.load` does, where a bundle holds nothing else that 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import copy
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from housetrain.data.class_map import ClassMap, MapLike
 from housetrain.errors import DecodeError, ModelError, RecipeError
 from housetrain.images.input_spec import InputSpec
-from housetrain.inference.decision import UNDECIDED, Decision
+from housetrain.inference.decision import LEVELS, UNDECIDED, Answers, Decision, set_of
 from housetrain.inference.engine import (
     Engine,
     Images,
@@ -51,6 +52,8 @@ def predict(
     workers: int | None = None,
     class_map: MapLike | None = None,
     vote_by: str | None = None,
+    set_level: float | None = None,
+    accept: Mapping[str, float] | None = None,
 ) -> Iterator[Prediction]:
     """Classify images with the model of a run or bundle; memory stays flat however many there are.
 
@@ -65,6 +68,8 @@ def predict(
         class_map: Renames, merges or drops classes of the model: see `Predictor.mapped`.
         vote_by: One vote over the images of a sequence, ``"parent"`` for those of one folder, or a regular expression:
             see `housetrain.inference.vote`. Then all images are classified before the first prediction is returned.
+        set_level: Also return prediction sets of this level: see `Predictor.with_rules`.
+        accept: Class -> the lowest probability that is not unsure: see `Predictor.with_rules`.
 
     Returns:
         An iterator over a `Prediction` per image, in order; an image that cannot be read has an `error`.
@@ -79,6 +84,7 @@ def predict(
     if vote_by is not None:
         sequence_key(vote_by)  # before the model is loaded
     predictor = Predictor.load(run, engine=engine).mapped(ClassMap.of(class_map))
+    predictor = predictor.with_rules(set_level=set_level, accept=accept)
 
     def predictions() -> Iterator[Prediction]:
         with predictor:
@@ -123,6 +129,8 @@ class Predictor:
         self.spec = spec
         self.classes = tuple(classes)
         self.about = dict(about or {})
+        self.set_level: float | None = None
+        self.accept: dict[str, float] = {}
         self.decision = decision
         self._seen = seen or Seen({})
         self._model_classes = self.classes
@@ -178,18 +186,56 @@ class Predictor:
         mapped._model_classes, mapped._columns = self.classes, class_map.columns(self.classes)
         return mapped
 
-    def _outputs(self, raw: Probabilities) -> tuple[Probabilities, Probabilities]:
-        """Return the probability of every class, and of all kept classes together, (N, classes) and (N,).
+    def with_rules(self, *, set_level: float | None = None, accept: Mapping[str, float] | None = None) -> Predictor:
+        """Return a predictor of the same model that also gives prediction sets, or has other thresholds.
 
-        The only place where the temperature is applied.
+        Args:
+            set_level: Return the classes that hold the true one with this probability, in [0.5, 0.99], for images like
+                those of the validation split (split conformal prediction).
+            accept: Class -> a prediction of it is unsure below this probability, instead of the model's threshold.
+
+        Raises:
+            RecipeError: A number is out of range, a class is unknown, or the model has no validation outputs.
         """
+        if set_level is None and not accept:
+            return self
+        if set_level is not None and not LEVELS[0] <= set_level <= LEVELS[-1]:
+            raise RecipeError(
+                "Invalid level of prediction sets", expected=f"{LEVELS[0]:g} to {LEVELS[-1]:g}", set_level=set_level
+            )
+        if set_level is not None and not self.decision.quantiles:
+            raise RecipeError(
+                "Prediction sets need a model with validation outputs", do="export the run again, or train it again"
+            )
+        for name, least in (accept or {}).items():
+            if name not in self.classes or not 0 <= least <= 1:
+                known = ", ".join(self.classes)
+                raise RecipeError(
+                    "A threshold is not that of a class",
+                    expected=f"0 to 1 for one of {known}",
+                    accept=f"{name}={least}",
+                )
+        same = copy.copy(self)
+        same.set_level, same.accept = set_level, dict(accept or {})
+        same.about = {**self.about, "rules": {"set": set_level, "accept": same.accept}}
+        return same
+
+    def answers(self, raw: Probabilities) -> Answers:
+        """Return what the outputs of the engine mean. The only place where the temperature is applied.
+
+        Args:
+            raw: float32, a row of `outputs` for each image.
+        """
+        novelty = getattr(self.engine, "novelty", None)
+        novel = None if novelty is None else raw[:, -1] > novelty.threshold
+        raw = raw if novelty is None else raw[:, :-1]
         given = at_temperature(class_probabilities(raw, len(self._model_classes)), self.decision.temperature)
         if self._columns is None:
-            return given, np.ones(len(given), np.float32)
+            return Answers(given, np.ones(len(given), np.float32), novel)
         kept = given @ self._columns
         total = kept.sum(axis=1)
         kept[total == 0] = 1  # nothing is known of the kept classes
-        return kept / kept.sum(axis=1, keepdims=True), total
+        return Answers(kept / kept.sum(axis=1, keepdims=True), total, novel)
 
     def __enter__(self) -> Predictor:
         return self
@@ -214,6 +260,10 @@ class Predictor:
         Raises:
             ModelError: The array has another shape or type.
         """
+        return self.answers(self.outputs(images, batch_size=batch_size)).probabilities
+
+    def outputs(self, images: Images, *, batch_size: int = BATCH) -> Probabilities:
+        """Return the rows of the engine for prepared images, which `answers` reads. See `probabilities`."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.spec.shape:
             raise ModelError(
                 "The array does not hold prepared images",
@@ -222,8 +272,9 @@ class Predictor:
                 dtype=images.dtype,
             )
         if len(images) == 0:
-            return np.empty((0, len(self.classes)), np.float32)
-        return self._outputs(run_in_batches(self.engine, images, batch=batch_size))[0]
+            images = np.zeros((1, *self.spec.shape), np.uint8)
+            return run_in_batches(self.engine, images, batch=batch_size)[:0]
+        return run_in_batches(self.engine, images, batch=batch_size)
 
     def predict(self, image: Input, *, top: int | None = None) -> Prediction:
         """Classify one image, decoded in this process.
@@ -303,33 +354,34 @@ class Predictor:
         if not batch.images:
             return list(batch.failed)
         size = min(batch_size, 1 << (len(batch.images) - 1).bit_length())
-        given, kept = self._outputs(run_padded(self.engine, np.stack(batch.images), size))
-        found = self.predictions(given, [(name, prefix) for _, name, prefix in batch.inputs], kept=kept, top=top)
+        raw = run_padded(self.engine, np.stack(batch.images), size)
+        found = self.predictions(raw, [(name, prefix) for _, name, prefix in batch.inputs], top=top)
         return [*batch.failed, *((index, one) for (index, _, _), one in zip(batch.inputs, found, strict=True))]
 
     def predictions(
-        self,
-        probabilities: Probabilities,
-        images: Sequence[tuple[str, int | None]],
-        *,
-        kept: Probabilities | None = None,
-        top: int | None = None,
+        self, raw: Probabilities, images: Sequence[tuple[str, int | None]], *, top: int | None = None
     ) -> list[Prediction]:
-        """Return what the model predicts, given its probabilities.
+        """Return what the model predicts, given the outputs of its engine.
 
         Args:
-            probabilities: float32 (N, classes).
+            raw: float32, a row of `outputs` for each image.
             images: For each row, what to call the image, and the first 8 bytes of its file's sha256 if there is one.
-            kept: float32 (N,), the probability of all classes together before others were dropped; 1 by default.
             top: Number of classes in `Prediction.top`; all by default.
         """
         found = []
-        kept = np.ones(len(probabilities), np.float32) if kept is None else kept
+        probabilities, kept, novel = self.answers(raw)
+        known = [None] * len(raw) if novel is None else novel.tolist()
         order = np.argsort(-probabilities, axis=1, kind="stable")  # equal probabilities: the first name by alphabet
-        for (name, prefix), places, values, share in zip(images, order, probabilities, kept, strict=True):
+        rows = zip(images, order, probabilities, kept, known, strict=True)
+        for (name, prefix), places, values, share, mark in rows:
             best, second = float(values[places[0]]), float(values[places[1]])
             listed = tuple((self.classes[place], float(values[place])) for place in places[:top])
             seen = None if prefix is None else self._seen.split_of(prefix)
-            unsure = bool(best * share < self.decision.threshold or best * share < 1 - share)
-            found.append(Prediction(name, self.classes[places[0]], best, listed, best - second, seen, unsure=unsure))
+            label, sure = self.classes[places[0]], best * float(share)
+            unsure = sure < self.accept.get(label, self.decision.threshold) or sure < 1 - share
+            names: tuple[str, ...] = ()
+            if self.set_level is not None:
+                names = set_of(self.classes, values * share, quantile=self.decision.quantile(self.set_level))
+            marks: dict[str, Any] = {"unsure": bool(unsure), "novel": mark, "prediction_set": names}
+            found.append(Prediction(name, label, best, listed, best - second, seen, **marks))
         return found

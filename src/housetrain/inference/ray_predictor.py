@@ -13,13 +13,14 @@ import importlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.data.catalog import cache_folder
 from housetrain.data.class_map import ClassMap
 from housetrain.errors import HousetrainError, RecipeError
+from housetrain.inference.decision import Decision
 from housetrain.inference.model_folder import files_of_model
 from housetrain.inference.prediction import Prediction
 from housetrain.inference.predictor import BATCH, Predictor
@@ -69,9 +70,31 @@ class RayPredictor:
         self._names, self._engine = ClassMap.of(class_map), engine
         with Predictor.load(path, engine=engine).mapped(self._names) as here:
             self.spec, self.classes, self.about = here.spec, here.classes, here.about
+            self._rules = here
         self._connection = cluster.connect(address, need="--executor ray", note=note)
         folder, names = files_of_model(path, engine=engine)
         self._parcel = pack(self._connection.ray, folder, names)
+
+    @property
+    def decision(self) -> Decision:
+        """How probabilities become predictions."""
+        return self._rules.decision
+
+    @property
+    def accept(self) -> dict[str, float]:
+        """Class -> its own threshold."""
+        return self._rules.accept
+
+    @property
+    def set_level(self) -> float | None:
+        """Level of prediction sets, or ``None``."""
+        return self._rules.set_level
+
+    def with_rules(self, *, set_level: float | None = None, accept: Mapping[str, float] | None = None) -> RayPredictor:
+        """Let the nodes follow other rules. See `Predictor.with_rules`."""
+        self._rules = self._rules.with_rules(set_level=set_level, accept=accept)
+        self.about = self._rules.about
+        return self
 
     def __enter__(self) -> RayPredictor:
         return self
@@ -102,7 +125,8 @@ class RayPredictor:
         if not names:
             return
         options = {"batch_size": batch_size, "workers": workers, "top": top}
-        given = (self._parcel, self._engine, dict(self._names.names), options, cluster.versions())
+        rules = {"set_level": self.set_level, "accept": self.accept}
+        given = (self._parcel, self._engine, dict(self._names.names), options, cluster.versions(), rules)
         count = 0
         for row in _rows(self._connection.ray, names, given):
             one = Prediction.from_json(json.loads(row), image=names[count])
@@ -122,14 +146,22 @@ class _Classify:
     """What an actor holds: the model."""
 
     def __init__(
-        self, parcel: Parcel, engine: str | None, names: dict[str, Any], options: dict[str, Any], versions: Any
+        self,
+        parcel: Parcel,
+        engine: str | None,
+        names: dict[str, Any],
+        options: dict[str, Any],
+        versions: Any,
+        rules: dict[str, Any] | None = None,
     ) -> None:
         if reason := cluster.mismatch(versions):
             raise HousetrainError(reason, do="install the same versions on all nodes")
         import ray
 
         folder = unpack(ray, parcel, cache_folder() / "cluster")
-        self._predictor = Predictor.load(folder, engine=engine).mapped(ClassMap.of(names or None))
+        self._predictor = (
+            Predictor.load(folder, engine=engine).mapped(ClassMap.of(names or None)).with_rules(**(rules or {}))
+        )
         self._options = options
 
     def __call__(self, table: pyarrow.Table) -> pyarrow.Table:

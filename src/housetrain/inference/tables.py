@@ -103,7 +103,8 @@ def _write_parquet(rows: Path, file: IO[bytes]) -> None:
     top = pyarrow.list_(pyarrow.struct([("label", text), ("probability", number)]))
     texts = ("image", "label", "seen", "error", "sequence", "own_label")
     columns = {**dict.fromkeys(texts, text), "probability": number, "margin": number, "top": top}
-    schema = pyarrow.schema({**columns, "unsure": pyarrow.bool_()})
+    marks = dict.fromkeys(("unsure", "novel"), pyarrow.bool_())
+    schema = pyarrow.schema({**columns, **marks, "prediction_set": pyarrow.list_(text)})
     with parquet.ParquetWriter(file, schema) as writer, rows.open("rb") as lines:
         group: list[dict[str, Any]] = []
         for line in lines:

@@ -24,6 +24,8 @@ from housetrain.inference.decision import Decision
 from housetrain.inference.engine import Engine, Images, Precision, Probabilities
 from housetrain.inference.formats import FORMATS
 from housetrain.inference.model_format import ModelFormat
+from housetrain.inference.novelty import FILE as NOVELTY
+from housetrain.inference.novelty import Novelty
 from housetrain.models.outputs import class_probabilities
 from housetrain.system import json_text, json_types, store
 from housetrain.system.arrays import load_npz
@@ -137,6 +139,7 @@ class Contents:
         decision: How its probabilities become predictions; one without effect in a bundle that says nothing of it.
         golden: Images with the expected probabilities.
         seen: Which images the model was made with.
+        novelty: Measures whether an image is unlike those; ``None`` in a bundle without it.
         entry: The model that was chosen.
         format: Its format.
     """
@@ -146,6 +149,7 @@ class Contents:
     decision: Decision
     golden: Golden
     seen: Seen
+    novelty: Novelty | None
     entry: ModelEntry
     format: ModelFormat
 
@@ -186,12 +190,13 @@ def read_bundle(folder: Path, *, engine: str | None = None) -> Contents:
     if golden.images.shape[1:] != spec.shape:
         raise CorruptError("The bundle's golden images do not have its input size", do=_AGAIN, path=str(folder))
     seen = _seen(_checked_bytes(folder, SEEN, files.pop(SEEN)), folder)
+    novelty = Novelty.read(_checked_bytes(folder, NOVELTY, files.pop(NOVELTY))) if NOVELTY in files else None
     chosen = choose(entries, engine)
     for name, (size, sha256) in files.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size or store.file_sha256(path) != sha256:
             raise _changed(name, folder)
-    return Contents(about, spec, decision, golden, seen, *chosen)
+    return Contents(about, spec, decision, golden, seen, novelty, *chosen)
 
 
 def choose(entries: Sequence[ModelEntry], engine: str | None = None) -> tuple[ModelEntry, ModelFormat]:

@@ -9,7 +9,7 @@ that cannot be read have no vote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePath
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.data.groups import PARENT, pattern_key
+from housetrain.errors import RecipeError
 from housetrain.inference.decision import UNDECIDED
 from housetrain.inference.prediction import Prediction
 from housetrain.models.outputs import SMALLEST_PROBABILITY
@@ -57,10 +58,13 @@ def predict_sequences(
         top: Number of classes in `Prediction.top`; all by default.
         **options: Those of `Predictor.predict_many`.
     """
+    if getattr(predictor, "set_level", None) is not None:
+        raise RecipeError("Prediction sets are for single images, not for votes", do="choose --set or --vote-by")
     own = predictor.predict_many(images, top=None, **options)
     with closing(own):
         decision = getattr(predictor, "decision", UNDECIDED)
-        yield from voted(own, predictor.classes, rule=vote_by, threshold=decision.threshold, top=top)
+        accept = getattr(predictor, "accept", {})
+        yield from voted(own, predictor.classes, rule=vote_by, threshold=decision.threshold, accept=accept, top=top)
 
 
 def voted(
@@ -69,6 +73,7 @@ def voted(
     *,
     rule: str,
     threshold: float = 0.0,
+    accept: Mapping[str, float] | None = None,
     top: int | None = None,
 ) -> Iterator[Prediction]:
     """Yield the predictions in their order, each with the label, probability and margin of the vote of its sequence.
@@ -80,6 +85,7 @@ def voted(
         classes: All classes.
         rule: See `sequence_key`.
         threshold: A vote of a lower probability is unsure.
+        accept: Class -> its own threshold.
         top: Number of classes in `Prediction.top`; all by default.
     """
     key, place = sequence_key(rule), {label: number for number, label in enumerate(classes)}
@@ -106,5 +112,5 @@ def voted(
         listed = tuple((classes[number], float(given[number])) for number in order[:top])
         yield replace(
             one, own_label=one.label, label=classes[order[0]], probability=best, margin=best - second, top=listed,
-            unsure=best < threshold,
+            unsure=best < (accept or {}).get(classes[order[0]], threshold),
         )  # fmt: skip

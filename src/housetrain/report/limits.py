@@ -78,6 +78,12 @@ def limits(
         f"The model knows only {format_list(classes, limit=4, quote=True)}. For an image of anything else it still "
         "predicts one of them, sometimes with high confidence."
     )
+    marks = [row.novel for row in evaluation.rows if row.novel is not None] if evaluation else []
+    if marks:
+        unknown += (
+            f" It marks images that are unlike the training images (`novel`): {sum(marks):,} of the {len(marks):,} "
+            f"test images ({format_percent(sum(marks) / len(marks))}; 5 % are expected)."
+        )
     return (*found, _DISTRIBUTION_SHIFT, ("Unknown classes", unknown))
 
 

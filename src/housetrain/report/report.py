@@ -30,7 +30,7 @@ from housetrain.report import explain_page, sweep_report
 from housetrain.report.data_section import Facts, data_section
 from housetrain.report.limits import limits
 from housetrain.report.page import write_page
-from housetrain.report.plots import bars, calibration, confusion, curves, diagram
+from housetrain.report.plots import bars, calibration, confusion, coverage, curves, diagram
 from housetrain.report.provenance import provenance, usage
 from housetrain.report.thumbnails import Album
 from housetrain.system import json_types, store
@@ -212,6 +212,7 @@ def _test_section(evaluation: Evaluation, album: Album) -> dict[str, Any]:
     matrix = confusion.confusion_table(evaluation.classes, evaluation.confusion)
     reliability = calibration.reliability_table(evaluation.bins, classes=len(evaluation.classes))
     scores = bars.score_table(evaluation.per_class)
+    covered = coverage.coverage_table(evaluation.rows, evaluation.decision)
     return {
         "confusion": confusion.draw_confusion(matrix),
         "confusion_legend": confusion.LEGEND,
@@ -226,6 +227,8 @@ def _test_section(evaluation: Evaluation, album: Album) -> dict[str, Any]:
             before=evaluation.calibration_before,
             temperature=evaluation.decision.temperature,
         ),
+        "coverage": coverage.draw_coverage(covered, evaluation.decision),
+        "coverage_text": coverage.describe_coverage(covered, evaluation.decision),
         "confidence": calibration.draw_confidence(
             calibration.confidence_table(evaluation.rows, classes=len(evaluation.classes))
         ),

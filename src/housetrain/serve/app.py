@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from housetrain.serve import open_inference
 from housetrain.serve.bodies import UNNAMED
 from housetrain.serve.docs_page import docs_page
-from housetrain.serve.exchange import Error, body_of, must_be_ready, problems
+from housetrain.serve.exchange import Error, body_of, must_be_ready, problems, rules_of
 from housetrain.serve.guard import response_of
 from housetrain.serve.limits import Problem
 from housetrain.serve.service import Service
@@ -44,8 +44,10 @@ class PredictionOut(BaseModel):
     top: list[Named]
     margin: float | None
     unsure: bool | None
+    novel: bool | None
     seen: str | None
     error: str | None
+    prediction_set: list[str] | None = None
 
 
 class PredictionsOut(BaseModel):
@@ -154,15 +156,20 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         request: Request,
         model: Annotated[str | None, Query(description="Name of the model; by default the first.")] = None,
         top: Annotated[int | None, Query(description="Classes per image; by default all.", ge=1)] = None,
+        set_level: Annotated[
+            float | None, Query(alias="set", description="Level of prediction sets.", ge=0.5, le=0.99)
+        ] = None,
+        accept: Annotated[list[str] | None, Query(description="CLASS=PROBABILITY: unsure below it.")] = None,
     ) -> Response:
         """Classify the images of the body: an encoded image, a form with files, or JSON with base64.
 
         The status is 422 where no image could be read; of several, those that could not have an `error`.
         """
         with service.models.use(model) as served, service.admission.enter() as share:
+            rules = rules_of(served.predictor, set_level, accept)
             body = await body_of(request, service, share)
             sent = await service.images_of(body, request.headers.get("content-type", ""))
-            found = await service.predict(served, sent, top, share)
+            found = await service.predict(served, sent, top, share, rules)
             if all(one.error is not None for one in found):
                 reasons = dict.fromkeys(
                     f"{one.error}" if one.image == UNNAMED else f"{one.image}: {one.error}" for one in found

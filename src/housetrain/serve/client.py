@@ -14,7 +14,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,9 @@ class RemotePredictor:
     def __init__(self, url: str) -> None:
         self._url, self._name = _checked(url)
         self._local = threading.local()
-        listed = self._ask("GET", "/v1/models", {})["models"]
+        self.set_level: float | None = None
+        self._rules: list[tuple[str, str]] = []
+        listed = self._ask("GET", "/v1/models", [])["models"]
         found = [one for one in listed if self._name in ("", one["name"])]
         if not found:
             names = ", ".join(str(one["name"]) for one in listed)
@@ -56,6 +58,17 @@ class RemotePredictor:
         self.classes = tuple(map(str, found[0]["classes"]))
         self.spec = InputSpec.from_json(found[0]["input"])
         self.about: dict[str, Any] = {"model_sha256": found[0]["model_sha256"], "engine": found[0]["engine"]}
+
+    def with_rules(
+        self, *, set_level: float | None = None, accept: Mapping[str, float] | None = None
+    ) -> RemotePredictor:
+        """Ask the server for prediction sets, and for other thresholds. See `Predictor.with_rules`."""
+        if set_level is not None or accept:
+            self.set_level = set_level
+            self._rules = [*([("set", f"{set_level:g}")] if set_level is not None else [])]
+            self._rules += [("accept", f"{name}={least:g}") for name, least in (accept or {}).items()]
+            self.about["rules"] = {"set": set_level, "accept": dict(accept or {})}
+        return self
 
     def __enter__(self) -> RemotePredictor:
         return self
@@ -77,12 +90,12 @@ class RemotePredictor:
         Raises:
             HousetrainError: The server does not answer, or refuses requests.
         """
-        query = {"model": self._name, **({} if top is None else {"top": str(top)})}
+        query = [("model", self._name), *([] if top is None else [("top", str(top))]), *self._rules]
         parallel = workers or _PARALLEL
         with closing(stream(lambda image: self._predict(image, query), images, parallel=parallel)) as found:
             yield from found
 
-    def _predict(self, image: Input, query: dict[str, str]) -> Prediction:
+    def _predict(self, image: Input, query: list[tuple[str, str]]) -> Prediction:
         name = str(image)
         try:
             data = read_bytes(Path(name))
@@ -94,7 +107,7 @@ class RemotePredictor:
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise _foreign(self._url) from error
 
-    def _ask(self, method: str, path: str, query: dict[str, str], body: bytes | None = None) -> Any:
+    def _ask(self, method: str, path: str, query: list[tuple[str, str]], body: bytes | None = None) -> Any:
         """Return the value of the response.
 
         Raises:

@@ -6,11 +6,15 @@ In: requests. Out: bytes, and the documentation of errors. Does not know: what i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
+from housetrain.errors import RecipeError
+from housetrain.inference.decision import thresholds_of
+from housetrain.inference.predictor import Predictor
 from housetrain.serve.limits import Problem, Share
 from housetrain.serve.service import Service
 
@@ -43,6 +47,18 @@ async def body_of(request: Request, service: Service, share: Share) -> bytes:
     except ClientDisconnect as error:
         raise Problem(400, "The client left.") from error
     return bytes(body)
+
+
+def rules_of(predictor: Predictor, set_level: float | None, accept: Sequence[str] | None) -> Predictor:
+    """Return the predictor with the rules of a request. See `Predictor.with_rules`.
+
+    Raises:
+        Problem: A rule is invalid, or the model cannot follow it.
+    """
+    try:
+        return predictor.with_rules(set_level=set_level, accept=thresholds_of(accept))
+    except RecipeError as error:
+        raise Problem(422, f"{error.what}.") from error
 
 
 def must_be_ready(service: Service) -> None:

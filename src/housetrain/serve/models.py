@@ -68,7 +68,7 @@ class ServedModel:
         self.loaded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.users, self.retired = 0, False
         self.batcher = Batcher(
-            predictor.probabilities,
+            predictor.outputs,
             most=limits.batch,
             wait_s=limits.wait_s,
             parallel=predictor.engine.parallel,

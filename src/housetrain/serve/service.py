@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from housetrain.errors import DecodeError
 from housetrain.inference.engine import Probabilities
 from housetrain.inference.prediction import Prediction
+from housetrain.inference.predictor import Predictor
 from housetrain.serve import bodies
 from housetrain.serve.bodies import Inference, Sent
 from housetrain.serve.decoding import Decoders
@@ -73,17 +74,19 @@ class Service:
             raise Problem(422, error.reason) from error
 
     async def predict(
-        self, model: ServedModel, sent: Sequence[Sent], top: int | None, share: Share
+        self, model: ServedModel, sent: Sequence[Sent], top: int | None, share: Share, rules: Predictor
     ) -> list[Prediction]:
         """Return a prediction for each image; one that cannot be read has an `error`.
+
+        ``rules`` is the predictor of the model with the rules of the request.
 
         Raises:
             Problem: The queue is full.
         """
         share.take(images=len(sent), bytes_=len(sent) * math.prod(model.predictor.spec.shape))
-        return await asyncio.gather(*(self._predict(model, one, top) for one in sent))
+        return await asyncio.gather(*(self._predict(model, one, top, rules) for one in sent))
 
-    async def _predict(self, model: ServedModel, sent: Sent, top: int | None) -> Prediction:
+    async def _predict(self, model: ServedModel, sent: Sent, top: int | None, rules: Predictor) -> Prediction:
         spec = model.predictor.spec
         try:
             with model.batcher.announce():
@@ -91,8 +94,8 @@ class Service:
         except DecodeError as error:
             self.metrics.failures.inc()
             return Prediction.failed(sent.name, error.reason)
-        probabilities = await model.batcher(pixels[None])
-        return model.predictor.predictions(probabilities, [(sent.name, prefix)], top=top)[0]
+        raw = await model.batcher(pixels[None])
+        return rules.predictions(raw, [(sent.name, prefix)], top=top)[0]
 
     async def infer(
         self, model: ServedModel, body: bytes, header_bytes: int | None, share: Share
@@ -108,4 +111,4 @@ class Service:
         except DecodeError as error:
             raise Problem(422, error.reason) from error
         share.take(images=len(request.images), bytes_=request.images.nbytes)
-        return request, await model.batcher(request.images)
+        return request, model.predictor.answers(await model.batcher(request.images)).probabilities

@@ -1,6 +1,7 @@
 """Two runs side by side: curves, costs, recipe differences, and the significance of the difference.
 
-In: two runs of the same images. Out: a `Comparison`. It reads validation results only, never the test split.
+In: two runs of the same images. Out: a `Comparison`, on the validation images and, where both were tested, on the test
+images. It reads results that `evaluate` kept, and never opens the test split.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from housetrain.errors import CorruptError, HousetrainError, IncompleteError, So
 from housetrain.evaluation import statistics
 from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.results import RunResult
-from housetrain.system.text import format_bytes, format_duration, format_number, format_percent
+from housetrain.system.text import format_bytes, format_count, format_duration, format_number, format_percent
 from housetrain.training.history import number_of, unit_of
 from housetrain.training.run import Run
 from housetrain.training.run_data import prepared_of
@@ -57,6 +58,27 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """The two runs on the test split, which both have opened.
+
+    Attributes:
+        images: Test images.
+        only_first: How many of them only the first run predicts correctly.
+        only_second: How many only the second does.
+        p_value: Of McNemar's exact test, corrected for the choice from several runs.
+        smallest: The smallest difference of accuracy that the test finds with a probability of 80 %.
+        runs: How many runs had opened this test split, by its record.
+    """
+
+    images: int
+    only_first: int
+    only_second: int
+    p_value: float
+    smallest: float
+    runs: int
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What `compare` found.
 
@@ -71,6 +93,7 @@ class Comparison:
         loss_difference: The second's validation loss minus the first's.
         loss_error: Standard error of that, from the paired differences of the images.
         chosen_from: Runs of the same images beside the two, these included, among which the two may have been chosen.
+        test: The same on the test images, where both runs have opened the test split; else ``None``.
     """
 
     first: Side
@@ -83,6 +106,7 @@ class Comparison:
     loss_difference: float
     loss_error: float
     chosen_from: int = 2
+    test: Tested | None = None
 
     @property
     def better(self) -> Side | None:
@@ -96,18 +120,30 @@ class Comparison:
         return {**asdict(self), "better": self.better.name if self.better else None, "summary": self.summary()}
 
     def summary(self) -> str:
-        """Return the verdict in two or three sentences."""
+        """Return the verdict in a few sentences, with the smallest difference that could have been seen."""
         disagreed = self.only_first + self.only_second
-        if not disagreed:
-            return f"Both are correct on exactly the same of the {self.images:,} validation images."
-        p_value = f"{self.p_value:.3f}" if self.p_value >= 0.001 else "< 0.001"
+        smallest = statistics.smallest_difference(disagreed, self.images, models=self.chosen_from)
+        text = self._verdict("validation", self.images, self.only_first, self.only_second, self.p_value, smallest)
+        if self.test is None:
+            return text
+        one = self.test
+        on_test = self._verdict("test", one.images, one.only_first, one.only_second, one.p_value, one.smallest)
+        return f"{text} {on_test} The test split has been opened by {format_count(one.runs, 'run')}."
+
+    def _verdict(self, kind: str, images: int, first: int, second: int, p: float, smallest: float) -> str:
+        found = f"A difference of {format_percent(smallest)} would have been found with a probability of 80 %."
+        if not first + second:
+            return f"Both are correct on exactly the same of the {images:,} {kind} images. {found}"
+        p_value = f"{p:.3f}" if p >= 0.001 else "< 0.001"
         counted = (
-            f"Of {self.images:,} validation images, {self.only_first:,} are correct only in {self.first.name} and "
-            f"{self.only_second:,} only in {self.second.name}"
+            f"Of {images:,} {kind} images, {first:,} are correct only in {self.first.name} and {second:,} only in "
+            f"{self.second.name}"
         )
-        verdict = "the difference is not significant" if self.better is None else f"{self.better.name} is better"
+        better = self.first.name if first > second else self.second.name
+        undecided = p >= DOUBT or first == second
+        verdict = "the difference is not significant" if undecided else f"{better} is better"
         chosen = f", corrected for a choice from {self.chosen_from} runs" if self.chosen_from > 2 else ""
-        return f"{counted}: {verdict} (McNemar's exact test, p = {p_value}{chosen})."
+        return f"{counted}: {verdict} (McNemar's exact test, p = {p_value}{chosen}). {found}"
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (what, first, second) for a table: scores, costs, then the settings that differ."""
@@ -169,6 +205,36 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
         gap.mean,
         gap.error,
         chosen_from,
+        _tested(first, second, chosen_from),
+    )
+
+
+def _tested(first: Run, second: Run, chosen_from: int) -> Tested | None:
+    """Return the comparison on the test images, if both runs keep a test of their current model on the same images."""
+    from housetrain.evaluation.evaluate import FOLDER
+    from housetrain.evaluation.evaluation import Evaluation
+
+    kept = []
+    for run in (first, second):
+        try:
+            found = Evaluation.load(run.folder / FOLDER)
+        except (IncompleteError, CorruptError):
+            return None
+        if found.opening is None or found.opening.model_sha256 != run.model_sha256:
+            return None
+        kept.append(found)
+    correct = [{row.sha256: row.correct for row in one.rows} for one in kept]
+    if correct[0].keys() != correct[1].keys():
+        return None
+    pairs = [(correct[0][key], correct[1][key]) for key in correct[0]]
+    only_first, only_second = pairs.count((True, False)), pairs.count((False, True))
+    return Tested(
+        len(pairs),
+        only_first,
+        only_second,
+        statistics.corrected(statistics.mcnemar(only_first, only_second), chosen_from),
+        statistics.smallest_difference(only_first + only_second, len(pairs), models=chosen_from),
+        max(one.opening.runs for one in kept if one.opening is not None),
     )
 
 

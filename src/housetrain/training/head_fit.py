@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from housetrain.errors import TrainingError
+from housetrain.inference.novelty import Novelty
 from housetrain.models.augmented_views import View
 from housetrain.training import logistic
 from housetrain.training.batches import Examples, class_weights, head_targets
@@ -255,6 +256,8 @@ def frozen_features(recipe: Recipe, prepared: Prepared, trainer: Trainer) -> Fro
         first = features_of(base, train, prepared.folder, views=views, progress=partial(report, 0), check=check)
         rest = partial(report, total - len(validation))
         second = features_of(base, validation, prepared.folder, progress=rest, check=check)
+    if (novelty := Novelty.of(first.rows[: len(train)], second.rows)) is not None:
+        novelty.save(trainer.run.folder)
     seconds = time.monotonic() - start
     kept = total - first.computed - second.computed
     events.note(

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.errors import StoreError
+from housetrain.inference.novelty import FILE as NOVELTY
 from housetrain.models.outputs import cross_entropy, tempered
 from housetrain.models.recipe import Recipe
 from housetrain.system import json_text, store
@@ -249,6 +250,7 @@ def _copy(run: Run, folder: Path) -> None:
     if (folder / "result.json").is_file() and Run(folder).model_sha256 == run.model_sha256:
         return
     with store.disk_errors(folder):
-        (folder / "result.json").unlink(missing_ok=True)
-        for name in (*_COPIED, "result.json"):
+        for name in ("result.json", NOVELTY):
+            (folder / name).unlink(missing_ok=True)
+        for name in (*_COPIED, *([NOVELTY] if (run.folder / NOVELTY).is_file() else []), "result.json"):
             store.write_bytes_atomic(folder / name, (run.folder / name).read_bytes())

@@ -189,7 +189,7 @@ def _word(value: Any) -> str:
     return value[:60] if isinstance(value, str) else type(value).__name__
 
 
-def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
+def load(path: Path, precision: Precision = "fp32", features: bool = False) -> LoadedModel:
     """Open a checked file.
 
     Raises:
@@ -198,25 +198,42 @@ def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
     keras = load_keras("predicting with a Keras model")
     logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
     # safe_mode is a block-list; the allow-list of `check` is what keeps code out.
-    return engine_of(keras.models.load_model(path.absolute(), compile=False, safe_mode=True))
+    return engine_of(keras.models.load_model(path.absolute(), compile=False, safe_mode=True), features=features)
 
 
-def engine_of(model: Any) -> LoadedModel:
-    """Return the engine of a Keras model that takes images and has its scaling inside."""
+def engine_of(model: Any, *, features: bool = False) -> LoadedModel:
+    """Return the engine of a Keras model that takes images and has its scaling inside.
+
+    Args:
+        model: The model.
+        features: Also return the input of its last dense layer, if that has one row per image.
+    """
     keras = load_keras("predicting with a Keras model")
     todo, sixteen_bit = [model], False
     while todo:
         layer = todo.pop()
         todo += getattr(layer, "layers", [])
         sixteen_bit |= getattr(layer, "compute_dtype", "float32") in ("bfloat16", "float16")
+    outputs = [Port((None, *tuple(getattr(model, "output_shape", None) or ())[1:]), np.float32)]
+    run = model.predict_on_batch
+    if features and (found := _features_of(model)) is not None:
+        run = keras.Model(model.inputs, [model.outputs[0], found]).predict_on_batch
+        outputs.append(Port((None, int(found.shape[1])), np.float32))
     return LoadedModel(
-        model.predict_on_batch,
+        run,
         f"Keras on {keras.backend.backend()}",
         precision="bf16" if sixteen_bit else "fp32",
         model=model,
         inputs=[Port((None, *tuple(getattr(model, "input_shape", None) or ())[1:]), np.uint8)],  # Keras casts
-        outputs=[Port((None, *tuple(getattr(model, "output_shape", None) or ())[1:]), np.float32)],
+        outputs=outputs,
     )
+
+
+def _features_of(model: Any) -> Any | None:
+    """Return the tensor that the last dense layer of a model takes, (None, width)."""
+    dense = [layer for layer in model.layers if type(layer).__name__ == "Dense"]
+    found = dense[-1].input if dense and len(model.inputs) == 1 else None
+    return found if found is not None and len(found.shape) == 2 else None
 
 
 def _is_not_about_retracing(record: logging.LogRecord) -> bool:

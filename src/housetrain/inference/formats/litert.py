@@ -24,7 +24,7 @@ def check(path: Path, trusted: bool = False) -> None:
             raise refused(path, "it is not a LiteRT model")
 
 
-def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
+def load(path: Path, precision: Precision = "fp32", features: bool = False) -> LoadedModel:
     """Open a checked file. The engine resizes its input when the batch size changes."""
     from ai_edge_litert.interpreter import Interpreter
 

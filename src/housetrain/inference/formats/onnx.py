@@ -82,7 +82,7 @@ def _tensors(model: Any) -> Iterator[Any]:
             yield from attribute.tensors
 
 
-def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
+def load(path: Path, precision: Precision = "fp32", features: bool = False) -> LoadedModel:
     """Check a file again and open it with ONNX Runtime, on the processor."""
     import onnxruntime
 

@@ -67,13 +67,27 @@ def check(path: Path, trusted: bool = False) -> None:
         raise refused(path, "it holds no layer")
 
 
-def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
+def load(path: Path, precision: Precision = "fp32", features: bool = False) -> LoadedModel:
     """Open a checked file for single images and small batches.
 
     Raises:
         ModelError: OpenVINO reads a layer in it that is not on the allow-list.
     """
-    return compiled(_read(path), precision)
+    model = _read(path)
+    if features:
+        _add_features(model)
+    return compiled(model, precision)
+
+
+def _add_features(model: Any) -> None:
+    """Let a model also return what its last matrix multiplication takes, if that is one row per image."""
+    node = model.get_results()[0]
+    while node.get_input_size() and node.get_type_name() != "MatMul":
+        node = node.input_value(0).get_node()
+    if node.get_type_name() == "MatMul":
+        features = node.input_value(0)
+        if len(shape := _sides(features.partial_shape)) == 2 and shape[1] is not None:
+            model.add_outputs([features])
 
 
 def _read(path: Path) -> Any:
@@ -110,7 +124,8 @@ def compiled(source: Any, precision: Precision, *, hint: Literal["LATENCY", "THR
         request = requests.pop()  # `LoadedModel` admits no more calls than there are requests
         try:
             request.infer([images], share_inputs=True)
-            return request.get_output_tensor().data.copy()
+            found = [tensor.data.copy() for tensor in request.output_tensors]
+            return found if len(found) > 1 else found[0]
         finally:
             requests.append(request)
 

@@ -13,7 +13,7 @@ from housetrain.inference.engine import Images, LoadedModel, Port, Precision
 from housetrain.inference.model_format import ModelFormat
 
 
-def load(path: Path, precision: Precision = "fp32") -> LoadedModel:
+def load(path: Path, precision: Precision = "fp32", features: bool = False) -> LoadedModel:
     """Open a folder that this process has just written."""
     import tensorflow
 

@@ -179,6 +179,8 @@ def _card(run: Run, number: int, answer: dict[str, Any]) -> None:
             plot.show(draw_probabilities(top), key=f"bars-{number}-{answer['name']}")
             if answer.get("unsure"):
                 st.info("Unsure: the probability is below the model's threshold.", icon=":material/help:")
+            if answer.get("novel"):
+                st.warning("Unlike the training images.", icon=":material/help_center:")
             if answer.get("seen") in _SEEN:
                 st.warning(_SEEN[answer["seen"]], icon=":material/visibility:")
         _where(run, number, answer)

@@ -11,7 +11,7 @@ from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import HousetrainError
 from housetrain.evaluation.evaluate import OPENINGS
 from housetrain.evaluation.evaluation import Evaluation, ImageResult
-from housetrain.report.plots import calibration, confusion
+from housetrain.report.plots import calibration, confusion, coverage
 from housetrain.report.thumbnails import Album
 from housetrain.studio import jobs, looking, plot, shelf, widgets
 from housetrain.studio.settings import Settings
@@ -241,6 +241,10 @@ def _calibration(found: Evaluation) -> None:
         before, temperature = found.calibration_before, found.decision.temperature
         text = calibration.describe_calibration(table, found.calibration, before=before, temperature=temperature)
         st.caption(plain(text))
+        covered = coverage.coverage_table(found.rows, found.decision)
+        widgets.section("Unsure predictions", "How many are wrong if only the most confident ones are accepted.")
+        plot.show(coverage.draw_coverage(covered, found.decision), key="coverage")
+        st.caption(plain(coverage.describe_coverage(covered, found.decision)))
     with two:
         widgets.section("Metrics")
         rows = [
