@@ -31,7 +31,7 @@ def base_of(few: Prepared, *, scale: float = 1.0, **changes: Any) -> Base:
     whole = keras.Model(image, keras.layers.Dense(1, activation="sigmoid", name="probability")(x))
     whole.get_layer("base_dense").set_weights([scale * np.eye(4, dtype=np.float32)])
     options = {"spec": few.spec, "decoder": {"a": "1"}, "precision": "float32"} | changes
-    return Base(whole, "tiny", sample=np.asarray(few.train.images[:4]), **options)
+    return Base.of_model(whole, "tiny", sample=np.asarray(few.train.images[:4]), **options)
 
 
 def quarters(images: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from housetrain.cli.backbone_options import Backbone, BackbonePreprocessing, recipe_on
 from housetrain.cli.cluster_options import TRIAL_OPTIONS, executor_of
 from housetrain.cli.label_options import Folder, source_of, with_label_options
 from housetrain.cli.options import (
@@ -40,6 +41,8 @@ def run(
     folder: Folder = None,
     *,
     model: Model = "auto",
+    backbone: Backbone = None,
+    backbone_preprocessing: BackbonePreprocessing = "",
     flags: dict[str, Any],
     set_: Set = None,
     recipe: RecipeFile = None,
@@ -64,7 +67,10 @@ def run(
 
     folder, source = source_of(folder, label_options)
     chosen = plan = automatic = None
-    if sweep or halving:
+    if backbone is not None or backbone_preprocessing:
+        others = {"--model": model != "auto", "--recipe": recipe, "--sweep": sweep, "--halving": halving}
+        chosen = recipe_on(backbone, backbone_preprocessing, {**flags, **settings_from(set_)}, others=others)
+    elif sweep or halving:
         axes = {name: str(flags.pop(name)) if name in flags else None for name in ("conv", "nodes", "dense")}
         plan = plan_from("cnn" if model == "auto" else model, flags, set_, axes=axes, halving=halving)
     elif model == "auto" and recipe is None:

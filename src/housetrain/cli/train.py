@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from housetrain.cli.backbone_options import Backbone, BackbonePreprocessing, recipe_on
 from housetrain.cli.cluster_options import TRIAL_OPTIONS, executor_of
 from housetrain.cli.label_options import LABEL_OPTIONS, parsed
 from housetrain.cli.options import (
@@ -44,6 +45,8 @@ def train(
     prepared: _PreparedArg,
     *,
     model: Model = "cnn",
+    backbone: Backbone = None,
+    backbone_preprocessing: BackbonePreprocessing = "",
     flags: dict[str, Any],
     set_: Set = None,
     recipe: RecipeFile = None,
@@ -58,7 +61,12 @@ def train(
     from housetrain.cli import results, terminal
 
     arrays = ht.Prepared.open(prepared)
-    chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
+    settings = {**flags, **settings_from(set_)}
+    if backbone is not None or backbone_preprocessing:
+        others = {"--model": model != "cnn", "--recipe": recipe}
+        chosen = recipe_on(backbone, backbone_preprocessing, settings, others=others, image_size=arrays.spec.height)
+    else:
+        chosen = recipe_from(recipe, model, settings)
     target = output or workflow.free_run_folder(
         arrays.folder.with_name(f"{arrays.folder.name}-{chosen.name}"), arrays, chosen
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from housetrain.cli.backbone_options import BackbonePreprocessing
 from housetrain.cli.cluster_options import ADDRESS, EXECUTOR, refuse_without_ray
 from housetrain.cli.label_options import ClassMapOption
 from housetrain.cli.options import ImageSize, Json, PreparedOption, Quiet, Workers, one_of
@@ -276,14 +277,7 @@ def embed(
             metavar="MODEL|FILE.onnx",
         ),
     ] = "efficientnet-lite0",
-    backbone_preprocessing: Annotated[
-        str,
-        typer.Option(
-            help="How an .onnx encoder wants its pixels: imagenet, clip, or mean and standard deviation of pixels from "
-            "0 to 1, such as 0.5,0.5.",
-            metavar="imagenet|clip|MEAN,STD",
-        ),
-    ] = "",
+    backbone_preprocessing: BackbonePreprocessing = "",
     weights: Annotated[
         str,
         typer.Option(

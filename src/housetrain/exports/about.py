@@ -16,7 +16,7 @@ from housetrain.errors import CorruptError, IncompleteError
 from housetrain.exports.parity import Parity
 from housetrain.inference import verify
 from housetrain.inference.formats import FORMATS
-from housetrain.inference.model_folder import decision_of
+from housetrain.inference.model_folder import decision_of, own_format
 from housetrain.system import json_text, store
 from housetrain.training.run import Run
 
@@ -49,7 +49,7 @@ def about_run(
         "keras": keras,
         "classes": list(run.classes),
         "spec": run.input_json["spec"],
-        "recipe": run.recipe_json,
+        "recipe": _without_folders(run.recipe_json),
         "metrics": {
             **{name: result[name] for name in ("best_epoch", "best_step", "l2") if name in result},
             "validation": {name: result.get(f"val_{name}") for name in ("loss", "accuracy")},
@@ -83,10 +83,16 @@ def is_current(bundle: Path, run: Run) -> bool:
             about["housetrain"] == version("housetrain")
             and about["run"]["model_sha256"] == run.model_sha256
             and about["metrics"]["test"] == _test_metrics(run)
-            and {"keras", *(["openvino"] if FORMATS["openvino"].installed else [])} <= named
+            and {own_format(run.folder).name, *(["openvino"] if FORMATS["openvino"].installed else [])} <= named
         )
     except (IncompleteError, CorruptError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _without_folders(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with the name alone of a weights file: its folder is of this machine."""
+    weights = recipe.get("weights")
+    return {**recipe, **({"weights": Path(weights).name} if isinstance(weights, str) else {})}
 
 
 def _reproducible(row: Parity) -> dict[str, Any]:
@@ -102,8 +108,13 @@ def _reproducible(row: Parity) -> dict[str, Any]:
     }
 
 
-def _saved_by(model: Path) -> tuple[str, str | None]:
-    """Return the version of Keras that saved the model, and when: at the end of its best epoch."""
+def _saved_by(model: Path) -> tuple[str | None, str | None]:
+    """Return the version of Keras that saved the model, and when: at the end of its best epoch.
+
+    Both are ``None`` where the backbone is an encoder of the user's own.
+    """
+    if model.suffix != ".keras":
+        return None, None
     with zipfile.ZipFile(model) as archive:
         facts = json_text.parse_json(archive.read("metadata.json"), model)
     when = facts.get("date_saved")

@@ -11,7 +11,8 @@ In: a run with a model. Out: a folder that `housetrain.inference.predictor.Predi
     manifest.json  size and sha256 of each file; written last
 
 The folder appears at once, or the old one stays. Nothing is pickled, nothing names a path of this machine, and the same
-run gives the same bytes. Each exported model is compared with the Keras model on real images before the folder appears.
+run gives the same bytes. Each exported model is compared with the run's own on real images before the folder appears:
+the Keras model, or that of OpenVINO where the backbone is an encoder of the user's own, which is all its bundle holds.
 Does not know: how the model was trained, or what a format is made of.
 """
 
@@ -36,6 +37,7 @@ from housetrain.inference.conversions import keep_conversion, kept_conversion
 from housetrain.inference.engine import Engine, Images, LoadedModel, Precision, Probabilities
 from housetrain.inference.fastest import LARGE, keras_engine, serving_precision
 from housetrain.inference.formats import FORMATS, format_named
+from housetrain.inference.model_folder import own_format
 from housetrain.inference.model_format import TOLERANCES, ModelFormat
 from housetrain.inference.novelty import FILE as NOVELTY
 from housetrain.inference.novelty import Novelty
@@ -128,6 +130,8 @@ def export(
         raise ModelError("A precision was given without a format", do="choose a format, too", precision=precision)
     run = run if isinstance(run, Run) else Run.open(Path(run))
     refuse_links(run.folder)
+    if file_format is not None:
+        _must_be_convertible(run, file_format, precision)
     if file_format is None:
         target = Path(folder) if folder is not None else run.folder / "bundle"
     else:
@@ -137,15 +141,15 @@ def export(
     with events.stage("export", run=run.name, folder=str(target)):
         source = _Source.of(run, images=_FEW if file_format is None else IMAGES, prepared=prepared)
         if file_format is None:
-            rows = _write(source, target, (FORMATS["keras"], "fp32"), _also(source), events)
-            return Exported(target, tuple(sorted(rows, key=lambda row: row.format != "keras")))
+            rows = _write(source, target, (source.own, "fp32"), _also(source), events)
+            return Exported(target, tuple(sorted(rows, key=lambda row: row.format != source.own.name)))
         rows = _write(source, target, (file_format, precision), [], events)
-        return Exported(target, (source.keras_row(), *(row for row in rows if format != "keras")))
+        return Exported(target, (source.own_row(), *(row for row in rows if format != source.own.name)))
 
 
 def _also(source: _Source) -> list[_Wanted]:
     """Return what a run's own bundle holds beside the Keras model: the OpenVINO model, where OpenVINO is installed."""
-    if not FORMATS["openvino"].installed:
+    if source.own.name != "keras" or not FORMATS["openvino"].installed:
         return []
     precision = str(source.run.recipe_json.get("precision", "auto"))
     return [(FORMATS["openvino"], serving_precision(source.engine.model.count_params(), precision=precision))]
@@ -168,10 +172,14 @@ def benchmark(
     run = run if isinstance(run, Run) else Run.open(Path(run))
     chosen = [format_named(name) for name in (FORMATS if formats is None else formats)]
     wanted = [(one, precision) for one in chosen if one.name != "keras" for precision in one.precisions]
+    if own_format(run.folder).name != "keras":
+        for one in chosen if formats is not None else ():
+            _must_be_convertible(run, one, "fp32")
+        wanted = []
     events = Callbacks(callbacks)
     with events.stage("export", run=run.name, total=len(wanted)):
         source = _Source.of(run, images=IMAGES)
-        table, left_out = [source.keras_row()], dict[str, str]()
+        table, left_out = [source.own_row()], dict[str, str]()
         for done, (file_format, precision) in enumerate(wanted, 1):
             try:
                 with tempfile.TemporaryDirectory(prefix="housetrain-") as scratch:
@@ -185,9 +193,10 @@ def benchmark(
 # ------------------------------------------------------------------------------------------------- inside
 @dataclass(frozen=True)
 class _Source:
-    """A run with its Keras model loaded, and that model's probabilities for golden and further validation images."""
+    """A run with its own model loaded, and that model's probabilities for golden and further validation images."""
 
     run: Run
+    own: ModelFormat
     engine: LoadedModel
     golden: Reference
     reference: Reference
@@ -195,7 +204,12 @@ class _Source:
 
     @classmethod
     def of(cls, run: Run, *, images: int, prepared: Prepared | None = None) -> _Source:
-        engine = keras_engine(run.model_path, classes=len(run.classes), input_shape=run.spec.shape)
+        own = own_format(run.folder)
+        engine = (
+            keras_engine(run.model_path, classes=len(run.classes), input_shape=run.spec.shape)
+            if own.name == "keras"
+            else _opened(run, own)
+        )
         labels = [row.label for row in run.split.of("validation")]
         wanted = spread(labels, max(images, GOLDEN_IMAGES))
         shown, kind = images_of(run, "validation", wanted, prepared)
@@ -207,16 +221,16 @@ class _Source:
         few = [wanted.index(at) for at in spread(labels, GOLDEN_IMAGES)] if complete else [*range(len(shown))]
         few = few[:GOLDEN_IMAGES]
         golden = Reference(shown[few], given[few], None if true is None else true[few], kind)
-        return cls(run, engine, golden, Reference(shown, given, true, kind), prepared)
+        return cls(run, own, engine, golden, Reference(shown, given, true, kind), prepared)
 
-    def keras_row(self) -> Parity:
+    def own_row(self) -> Parity:
         row, _ = compare(
-            lambda: _opened_keras(self.run),
+            lambda: _opened(self.run, self.own),
             self.reference,
             classes=len(self.run.classes),
-            format="keras",
+            format=self.own.name,
             precision="fp32",
-            size=self.run.model_path.stat().st_size,
+            size=sum(file.stat().st_size for file in _files(self.run)),
         )
         return row
 
@@ -227,8 +241,30 @@ class _Made(NamedTuple):
     golden: Probabilities  # its probabilities for the golden images
 
 
-def _opened_keras(run: Run) -> LoadedModel:
-    return FORMATS["keras"].open(run.model_path, classes=len(run.classes), input_shape=run.spec.shape)
+def _opened(run: Run, own: ModelFormat) -> LoadedModel:
+    return own.open(run.model_path, classes=len(run.classes), input_shape=run.spec.shape)
+
+
+def _files(run: Run) -> list[Path]:
+    """Return the files of a run's own model."""
+    return [file for name in own_format(run.folder).contents if (file := run.folder / name).is_file()]
+
+
+def _must_be_convertible(run: Run, file_format: ModelFormat, precision: Precision) -> None:
+    """Refuse to convert a model that is no Keras model.
+
+    Raises:
+        ModelError: The backbone is an encoder of the user's own, and it is to be converted.
+    """
+    own = own_format(run.folder)
+    if own.name != "keras" and (file_format.name, precision) != (own.name, "fp32"):
+        raise ModelError(
+            "A model on an encoder of your own is not converted to other formats",
+            expected=f"{own.name} fp32, as its bundle holds it",
+            do="train a built-in model for other formats",
+            format=file_format.name,
+            precision=precision,
+        )
 
 
 def _converted(source: _Source, folder: Path, wanted: _Wanted, calibration: Images | None) -> tuple[str, ...]:
@@ -250,7 +286,7 @@ def _converted(source: _Source, folder: Path, wanted: _Wanted, calibration: Imag
 def _make(source: _Source, folder: Path, wanted: _Wanted, *, timed: bool = True) -> _Made:
     """Write one model into a folder, load it, and compare it."""
     file_format, precision = wanted
-    run, classes, is_keras = source.run, len(source.run.classes), file_format.name == "keras"
+    run, classes, is_own = source.run, len(source.run.classes), file_format.name == source.own.name
     calibration = None
     if precision == "int8":
         rows = run.split.of("train")
@@ -258,14 +294,16 @@ def _make(source: _Source, folder: Path, wanted: _Wanted, *, timed: bool = True)
         images, kind = images_of(run, "train", few, source.prepared)
         calibration = None if kind == "noise" else images
     path = folder / file_format.file
-    if is_keras:  # copied: saving it again would store another date
-        path.write_bytes(run.model_path.read_bytes())
-        files: tuple[str, ...] = (file_format.file,)
+    files: tuple[str, ...]
+    if is_own:  # copied: saving it again would store another date
+        files = tuple(file.name for file in _files(run))
+        for name in files:
+            shutil.copyfile(run.folder / name, folder / name)
     else:
         files = _converted(source, folder, wanted, calibration)
 
     def load() -> Engine:
-        if is_keras:  # a copy of the file that is loaded already
+        if is_own:  # a copy of the file that is loaded already
             return source.engine
         return file_format.open(path, precision, classes=classes, input_shape=run.spec.shape, just_written=True)
 
@@ -274,10 +312,10 @@ def _make(source: _Source, folder: Path, wanted: _Wanted, *, timed: bool = True)
         load, source.reference, classes=classes, format=file_format.name, precision=precision, size=size, timed=timed
     )
     # A processor without bfloat16 runs the same file in float32, whose probabilities are nearer to those of Keras.
-    golden = source.golden.probabilities if is_keras else probabilities(engine, source.golden.images, classes)
+    golden = source.golden.probabilities if is_own else probabilities(engine, source.golden.images, classes)
     apart = float(np.max(np.abs(golden - source.golden.probabilities)))
     usual = max(TOLERANCES[precision], TOLERANCES[engine.precision])
-    if not is_keras:
+    if not is_own:
         engine.close()
     tolerance = min(0.99, max(usual, round(2 * apart, 3)))
     return _Made(verify.ModelEntry(file_format.name, file_format.file, precision, tolerance, files), row, golden)
@@ -291,7 +329,7 @@ def _write(
     The golden probabilities are those of the wanted model.
     """
     run = source.run
-    store.ensure_room(target, 4 * run.model_path.stat().st_size + (4 << 20))
+    store.ensure_room(target, 4 * sum(file.stat().st_size for file in _files(run)) + (4 << 20))
     made: dict[str, _Made] = {}
     left_out: dict[str, str] = {}
     with store.commit_folder(target.absolute().parent, target.name) as inside:
@@ -316,7 +354,7 @@ def _write(
         about = about_run(
             run,
             models=[one.entry for one in made.values()],
-            parity={name: one.row for name, one in made.items() if name != "keras"},
+            parity={name: one.row for name, one in made.items() if name != source.own.name},
             left_out=left_out,
             golden=source.golden.kind,
         )

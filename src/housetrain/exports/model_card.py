@@ -35,7 +35,8 @@ def write(name: str, about: dict[str, Any]) -> str:
     temperature = float(about.get("decision", {}).get("temperature", 1.0))
     parts.append(_without_housetrain(name, formats[0], spec, len(about["classes"]), temperature))
     parts.append(_contents(formats))
-    parts.append(f"Made with housetrain {about['housetrain']} and Keras {about['keras']}.\n")
+    keras = f" and Keras {about['keras']}" if about["keras"] else ""
+    parts.append(f"Made with housetrain {about['housetrain']}{keras}.\n")
     return "\n".join(parts)
 
 

@@ -149,13 +149,6 @@ class _Model(NamedTuple):
 def _encoder(file: str | Path, weights: str, preprocessing: str, image_size: int | None) -> _Model:
     if weights != IMAGENET:
         raise RecipeError("An encoder's file holds its weights", do="leave out --weights", weights=weights)
-    if not preprocessing:
-        raise RecipeError(
-            "An encoder's file does not say how it wants its pixels",
-            expected="--backbone-preprocessing imagenet, clip or MEAN,STD",
-            do="see the encoder's model card or preprocessor_config.json",
-            backbone=str(file),
-        )
     encoder = load_encoder(Path(file), preprocessing, image_size)
     return _Model(encoder.spec, lambda _: (encoder.engine, encoder.batch))
 

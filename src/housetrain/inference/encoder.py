@@ -1,15 +1,17 @@
 """Encoder: the user's own image encoder in an ``.onnx`` file, run frozen for its features.
 
-In: a file, how it wants its pixels, an image size. Out: an engine, uint8 images in, float32 features out. It does not
-know folders, labels, or what the features are used for. The file is compared with the allow-list of
-`housetrain.inference.formats.onnx` before OpenVINO reads it. Nothing here imports Keras.
+In: a file, how it wants its pixels, an image size. Out: an engine, uint8 images in, float32 features out; with a head,
+a classifier in OpenVINO's format. It does not know folders, labels, or how a head is fitted. The file is compared with
+the allow-list of `housetrain.inference.formats.onnx` before OpenVINO reads it. Nothing here imports Keras.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from housetrain.errors import MissingExtra, ModelError, RecipeError
 from housetrain.images.input_spec import InputSpec
@@ -17,7 +19,13 @@ from housetrain.inference.engine import LoadedModel
 from housetrain.inference.fastest import batch_of
 from housetrain.inference.formats import onnx as onnx_format
 from housetrain.inference.formats import openvino as openvino_format
+from housetrain.models.backbones import ENCODER
+from housetrain.models.recipe import Recipe
+from housetrain.system import store
 from housetrain.system.backend import load_openvino
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SUFFIX = ".onnx"
 _IMAGE_SIZE = 224  # pixels, of an encoder that takes any size
@@ -38,18 +46,128 @@ class Encoder(NamedTuple):
         spec: The images it takes.
         engine: uint8 (N, height, width, 3) in, float32 (N, width) features out.
         batch: Images to give the engine at a time; a file with a fixed batch size takes no other.
+        model: The engine's `openvino.Model`.
+        sha256: Of the file.
     """
 
     spec: InputSpec
     engine: LoadedModel
     batch: int
+    model: Any
+    sha256: str
+
+    @property
+    def width(self) -> int:
+        """Features per image."""
+        return int(self.engine.outputs[0].shape[1] or 0)
+
+    @property
+    def parameters(self) -> int:
+        """Number of its weights: the elements of its float constants."""
+        constants = [one.outputs()[0] for one in self.model.get_ops() if one.get_type_name() == "Constant"]
+        return sum(math.prod(one.shape) for one in constants if one.element_type.is_real())
+
+    def with_head(self, kernel: np.ndarray, bias: np.ndarray) -> Classifier:
+        """Return the encoder with a `Dense` layer on its features.
+
+        Args:
+            kernel: float32 (width, units); one unit is the logit of the second of two classes.
+            bias: float32 (units,).
+        """
+        openvino = load_openvino("saving a model")
+        opset, graph = openvino.opset13, self.model.clone()
+        features = graph.outputs[0].get_node().input_value(0)
+        logits = opset.add(opset.matmul(features, opset.constant(kernel), False, False), opset.constant(bias[None]))
+        outputs = opset.sigmoid(logits) if len(bias) == 1 else opset.softmax(logits, 1)
+        return Classifier(openvino.Model([outputs], graph.get_parameters(), "classifier"))
+
+
+class Classifier(NamedTuple):
+    """An encoder with a head.
+
+    Attributes:
+        model: `openvino.Model`, uint8 (N, height, width, 3) in, probabilities (N, units) out.
+    """
+
+    model: Any
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.bin``, then ``model.xml``, each completely or not at all.
+
+        Raises:
+            DiskFull: They cannot be written.
+        """
+        file = folder / openvino_format.FORMAT.file
+        with store.disk_errors(folder), tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as scratch:
+            made = Path(scratch, file.name)
+            openvino_format.save(self.model, made, "fp32")
+            for suffix in (".bin", ".xml"):
+                with store.replacing(file.with_suffix(suffix)) as temporary:
+                    made.with_suffix(suffix).rename(temporary)
+
+
+def encoder_recipe(file: Path, preprocessing: str, image_size: int | None = None, **settings: Any) -> Recipe:
+    """Check an encoder, and return the recipe of a logistic regression on its features.
+
+    Args:
+        file: See `load_encoder`, as the following ones.
+        preprocessing: See `normalization`.
+        image_size: Pixels.
+        **settings: Further recipe fields.
+
+    Raises:
+        RecipeError: The settings are wrong, or the encoder takes no square images. Others: see `load_encoder`.
+    """
+    path = str(file.absolute())
+    spec, sha256 = (found := _kept(path, preprocessing, image_size)).spec, found.sha256
+    if spec.height != spec.width:
+        raise RecipeError(
+            "The encoder does not take square images", expected="one side", height=spec.height, width=spec.width
+        )
+    fixed = {"weights": path, "weights_sha256": sha256, "preprocessing": preprocessing, "image_size": spec.height}
+    return Recipe.of(ENCODER, **settings, **fixed)
+
+
+def encoder_of(recipe: Recipe, spec: InputSpec) -> Encoder:
+    """Return the encoder of a recipe for images of ``spec``. The last one is kept in memory.
+
+    Raises:
+        ModelError: The file is not the one that the recipe was made with.
+        RecipeError: The images have another size or color mode. Others: see `load_encoder`.
+    """
+    found = _kept(recipe.weights, recipe.preprocessing, spec.height)
+    if recipe.weights_sha256 not in ("", found.sha256):
+        raise ModelError(
+            "The encoder's file was changed",
+            expected=f"sha256 {recipe.weights_sha256}",
+            do="restore it, or start a new run",
+            file=recipe.weights,
+            sha256=found.sha256,
+        )
+    if found.spec.shape != spec.shape:
+        raise RecipeError(
+            "The images are not prepared as the encoder takes them",
+            expected=f"{found.spec.height}x{found.spec.width} rgb",
+            do="prepare them in that size and color mode",
+            spec=f"{spec.height}x{spec.width} {spec.color_mode}",
+        )
+    return found
+
+
+def _kept(file: str, preprocessing: str, image_size: int | None) -> Encoder:
+    return _loaded(file, store.known_sha256(Path(file)) if Path(file).is_file() else "", preprocessing, image_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(file: str, sha256: str, preprocessing: str, image_size: int | None) -> Encoder:
+    return load_encoder(Path(file), preprocessing, image_size)
 
 
 def load_encoder(file: Path, preprocessing: str, image_size: int | None = None) -> Encoder:
     """Check an image encoder and compile it for this CPU, in float32.
 
     The file takes float RGB images, (N, 3, height, width) or (N, height, width, 3), as its only input. Its features are
-    the first output of shape (N, width). If there is none, they come from the first output of shape
+    the first output of shape (N, width) or (N, width, 1, 1). If there is none, they come from the first output of shape
     (N, tokens, width): the mean of all tokens if their number is a square, because a square grid of patches has no
     class token; else the first token.
 
@@ -78,18 +196,17 @@ def load_encoder(file: Path, preprocessing: str, image_size: int | None = None) 
         model = openvino_format.core().read_model(data, b"")
         shape, channels_last, spec = _input(model, file, image_size)
         shape, outputs = _opened(openvino, model, shape)
-        engine = openvino_format.compiled(
-            _features(openvino, _with_pixels(openvino, model, channels_last, mean, deviation), outputs, file),
-            "fp32",
-            hint="THROUGHPUT",
-        )
+        graph = _features(openvino, _with_pixels(openvino, model, channels_last, mean, deviation), outputs, file)
+        openvino_format.must_be_readable(graph, file)
+        engine = openvino_format.compiled(graph, "fp32", hint="THROUGHPUT")
     except (RuntimeError, ValueError, MemoryError) as error:  # of OpenVINO
         raise ModelError(
             f"OpenVINO cannot run the encoder: {_reason(error)}",
             do=f"{_DO}, or choose another --image-size",
             file=str(file),
         ) from error
-    return Encoder(spec, engine, batch_of(engine) if shape[0] < 0 else shape[0])
+    batch = batch_of(engine) if shape[0] < 0 else shape[0]
+    return Encoder(spec, engine, batch, graph, store.known_sha256(file))
 
 
 def normalization(preprocessing: str) -> tuple[_Numbers, _Numbers]:
@@ -100,8 +217,14 @@ def normalization(preprocessing: str) -> tuple[_Numbers, _Numbers]:
             (MobileCLIP), or six numbers: the means of red, green and blue, then their deviations.
 
     Raises:
-        RecipeError: It is something else.
+        RecipeError: It is empty, or something else.
     """
+    if not preprocessing:
+        raise RecipeError(
+            "An encoder's file does not say how it wants its pixels",
+            expected="--backbone-preprocessing imagenet, clip or MEAN,STD",
+            do="see the encoder's model card or preprocessor_config.json",
+        )
     if preprocessing in _NORMALIZATIONS:
         return _NORMALIZATIONS[preprocessing]
     try:
@@ -195,11 +318,13 @@ def _with_pixels(openvino: Any, model: Any, channels_last: bool, mean: _Numbers,
 def _features(openvino: Any, model: Any, outputs: list[list[int]], file: Path) -> Any:
     """Return the model with features, float32 (N, width), as its only output. See `load_encoder` for the choice."""
     opset = openvino.opset13
-    places = [at for rank in (1, 2) for at, shape in enumerate(outputs) if len(shape) == rank and min(shape) > 0]
+    flat = [at for at, shape in enumerate(outputs) if len(shape) == 1 or (len(shape) == 3 and shape[1:] == [1, 1])]
+    tokens = [at for at, shape in enumerate(outputs) if len(shape) == 2]
+    places = [at for at in flat + tokens if min(outputs[at]) > 0]
     if not places:
         raise ModelError(
             "The encoder has no output of features",
-            expected="an output of shape (N, width) or (N, tokens, width)",
+            expected="an output of shape (N, width), (N, width, 1, 1) or (N, tokens, width)",
             do=_DO,
             file=str(file),
             outputs=str([["N", *shape] for shape in outputs])[:200],
@@ -210,4 +335,6 @@ def _features(openvino: Any, model: Any, outputs: list[list[int]], file: Path) -
         rows = opset.reduce_mean(rows, 1)
     elif len(shape) == 2:
         rows = opset.gather(rows, 0, 1)
+    elif len(shape) == 3:
+        rows = opset.squeeze(rows, [2, 3])
     return openvino.Model([rows], model.get_parameters(), "encoder")

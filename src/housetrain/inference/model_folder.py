@@ -6,6 +6,7 @@ is read from a folder until its format has been checked.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,9 +18,11 @@ from housetrain.images.input_spec import InputSpec
 from housetrain.inference import verify
 from housetrain.inference.decision import UNDECIDED, Decision, decide
 from housetrain.inference.engine import Engine, Probabilities
+from housetrain.inference.formats import format_named
 from housetrain.inference.formats import keras as keras_format
 from housetrain.inference.novelty import FILE as NOVELTY
 from housetrain.inference.novelty import Novelty, with_novelty
+from housetrain.inference.model_format import ModelFormat
 from housetrain.models.outputs import class_probabilities
 from housetrain.system import store
 from housetrain.system.arrays import load_npy
@@ -27,6 +30,8 @@ from housetrain.system.regular_files import read_bytes
 
 MODEL_FILE = "model.keras"
 """The model in a run folder: the weights of the best epoch."""
+ENCODER_FILE = "model.xml"
+"""The same where an encoder of the user's own is its backbone; ``model.bin`` holds the weights."""
 _OUTPUTS = "validation.npy"  # its outputs for the validation images
 _log = logging.getLogger(__name__)
 
@@ -114,14 +119,36 @@ def model_file(run_folder: Path) -> Path:
     Raises:
         IncompleteError: No epoch is finished yet.
     """
-    path = run_folder / MODEL_FILE
-    if not path.is_file():
-        raise IncompleteError(
-            "The run has no model yet",
-            do="let it finish its first epoch: run the same command again",
-            run=str(run_folder),
-        )
-    return path
+    for name in (MODEL_FILE, ENCODER_FILE):
+        if (run_folder / name).is_file():
+            return run_folder / name
+    raise IncompleteError(
+        "The run has no model yet",
+        do="let it finish its first epoch: run the same command again",
+        run=str(run_folder),
+    )
+
+
+def own_format(run_folder: Path) -> ModelFormat:
+    """Return the format of a run's model: Keras, or OpenVINO where an encoder of the user's own is its backbone.
+
+    Raises:
+        IncompleteError: No epoch is finished yet.
+    """
+    return format_named("keras" if model_file(run_folder).name == MODEL_FILE else "openvino")
+
+
+def model_sha256(run_folder: Path) -> str:
+    """Return the sha256 of a run's model, of both files where it has two; computed once per process and file.
+
+    Raises:
+        IncompleteError: No epoch is finished yet.
+    """
+    file = model_file(run_folder)
+    if file.name == MODEL_FILE:
+        return store.known_sha256(file)
+    both = "".join(store.known_sha256(one) for one in (file, file.with_suffix(".bin")))
+    return hashlib.sha256(both.encode()).hexdigest()
 
 
 def validation_probabilities(run_folder: Path, *, classes: int, images: int) -> Probabilities | None:
@@ -152,7 +179,7 @@ def _is_current(bundle: Path, run_folder: Path) -> bool:
         return False
     try:
         about = store.read_json(bundle / verify.ABOUT)
-        return bool(about["run"]["model_sha256"] == store.known_sha256(model_file(run_folder)))
+        return bool(about["run"]["model_sha256"] == model_sha256(run_folder))
     except (IncompleteError, CorruptError, KeyError, TypeError):
         return True  # no model in the run, or a damaged bundle: its own check names the problem
 
@@ -190,17 +217,22 @@ def _of_run(folder: Path, engine: str | None) -> OpenedModel:
     # Imported here: predicting with a bundle needs neither.
     from housetrain.inference.fastest import keras_engine, serving_engine
 
-    if engine not in (None, "keras"):
+    own = own_format(folder)
+    if engine not in (None, own.name):
         raise ModelError(
             f"The run has no {engine} model",
-            expected="keras, or a format that its bundle holds",
-            do="export the run in that format, and predict with the folder that export names",
+            expected=f"{own.name}, or a format that its bundle holds",
+            do="export the run in that format, and predict with the folder that export names"
+            if own.name == "keras"
+            else "train a built-in model for what needs Keras: an encoder of your own runs in OpenVINO alone",
             run=str(folder),
             engine=engine,
         )
     novelty = Novelty.of_run(folder)
     wanted: dict[str, Any] = {"classes": len(classes), "input_shape": spec.shape, "features": novelty is not None}
-    if engine is None:
+    if own.name != "keras":
+        loaded = own.open(file, **wanted)
+    elif engine is None:
         loaded = serving_engine(file, precision=str(made_with.get("precision", "auto")), **wanted)
     else:
         loaded = keras_engine(file, **wanted)
@@ -209,7 +241,7 @@ def _of_run(folder: Path, engine: str | None) -> OpenedModel:
         "spec": spec.to_json(),
         "recipe": made_with,
         "engine": "keras" if loaded.name.startswith("Keras") else "openvino",
-        "model_sha256": store.known_sha256(file),
+        "model_sha256": model_sha256(folder),
         "decoder": model.get("decoder"),
     }
     _warn_if_pixels_differ(about)

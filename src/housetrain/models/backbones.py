@@ -213,6 +213,8 @@ BACKBONES: dict[str, Backbone] = {
 OWN_LAYERS = ("image", "augment", "scale", "three_channels", "to_bgr", "probability")
 """Layers of a transfer model that are not the backbone's, beside dropout before the output."""
 HEAD_DROPOUT = "head_dropout"
+ENCODER = "encoder"
+"""The model whose backbone is an ``.onnx`` file of the user's own. See `housetrain.inference.encoder`."""
 _AUTOMATIC = re.compile(r"^(.*?)(_\d+)?$")
 
 

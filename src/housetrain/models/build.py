@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.errors import ModelError
+from housetrain.errors import ModelError, RecipeError
 from housetrain.models import backbone_weights
-from housetrain.models.backbones import BACKBONES
+from housetrain.models.backbones import BACKBONES, ENCODER
 from housetrain.models.keras_layers import keras_model, layer_seed
 from housetrain.models.nets import check_feasible, layers_of
 from housetrain.system.backend import load_keras
@@ -46,11 +46,13 @@ def build(
         An uncompiled `keras.Model`; the output is float32, ``(batch, 1)`` or ``(batch, len(classes))``.
 
     Raises:
-        RecipeError: The model does not fit the images.
+        RecipeError: The model does not fit the images, or is an encoder of the user's own.
         ModelError: Fewer than two classes, or the pretrained weights are missing or do not match.
         DownloadError: The pretrained weights could not be fetched.
     """
     check_feasible(recipe, spec)
+    if recipe.model == ENCODER:
+        raise RecipeError("An encoder of your own is no Keras model", expected="another model", model=recipe.model)
     if len(classes) < 2:
         raise ModelError("A classifier needs two classes", expected="two or more class names", classes=tuple(classes))
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.errors import ModelError, RecipeError
 from housetrain.models import efficientnet_lite
-from housetrain.models.backbones import BACKBONES, HEAD_DROPOUT, IMAGENET, Backbone, Lite
+from housetrain.models.backbones import BACKBONES, ENCODER, HEAD_DROPOUT, IMAGENET, Backbone, Lite
 from housetrain.models.layers import BACKBONE, Graph, Layer, Shape, TooSmallError, total, with_main_path
 
 if TYPE_CHECKING:
@@ -223,14 +223,21 @@ def _transfer(graph: Graph, x: Layer, recipe: Recipe) -> Layer:
     return graph.dropout(x, recipe.dropout, name=HEAD_DROPOUT)
 
 
+def _encoder(graph: Graph, x: Layer, recipe: Recipe) -> Layer:
+    """Add an image encoder of the user's own as one layer: its file alone knows its layers, size and cost."""
+    return graph.add(BACKBONE, x, name="backbone", model=recipe.model, title="image encoder", features=1, parameters=0)
+
+
+_AUGMENTATION = {"flip": "horizontal", "zoom": 0.2, "rotate": 0.03, "contrast": 0.2}
+
+
 def _transfer_preset(backbone: Backbone) -> Preset:
-    augmentation = {"flip": "horizontal", "zoom": 0.2, "rotate": 0.03, "contrast": 0.2}
     return Preset(
         backbone.about,
         _transfer,
         backbone.image_size,
         "rgb",
-        {"weights": IMAGENET, "epochs": 20, "patience": 5, **augmentation},
+        {"weights": IMAGENET, "epochs": 20, "patience": 5, **_AUGMENTATION},
         uses=("weights", "head", "views", "unfreeze", *(("stages",) if isinstance(backbone.source, Lite) else ())),
         smallest=backbone.smallest,
         scale=backbone.scale,
@@ -239,6 +246,16 @@ def _transfer_preset(backbone: Backbone) -> Preset:
 
 
 PRESETS.update((name, _transfer_preset(backbone)) for name, backbone in BACKBONES.items())
+PRESETS[ENCODER] = Preset(
+    "an image encoder of your own, an .onnx file, run frozen (--backbone)",
+    _encoder,
+    224,
+    "rgb",
+    _AUGMENTATION,
+    uses=("weights", "weights_sha256", "preprocessing", "views"),
+    smallest=8,
+    scale=1.0,
+)
 
 
 # ------------------------------------------------------------------------------------------------- what follows

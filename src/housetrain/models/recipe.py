@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from housetrain.errors import RecipeError
-from housetrain.models.backbones import BACKBONES, NONE
+from housetrain.models.backbones import BACKBONES, ENCODER, NONE
 from housetrain.models.efficientnet_lite import MOST_STAGES
 from housetrain.models.nets import PRESETS, unused_settings
 from housetrain.models.setting_names import meant
@@ -52,6 +52,13 @@ class Recipe(BaseModel):
         min_length=1,
         description="Pretrained models only: imagenet (installed, or downloaded by Keras), a weights file, or none: "
         "train from scratch.",
+    )
+    weights_sha256: str = Field(
+        "", pattern="^([0-9a-f]{64})?$", description="encoder only: sha256 of its file, compared before it is used."
+    )
+    preprocessing: str = Field(
+        "",
+        description="encoder only: imagenet, clip, or mean and deviation of pixels from 0 to 1, such as 0.5,0.5.",
     )
     head: Literal["logistic", "dense"] = Field(
         "logistic",
@@ -214,7 +221,7 @@ class Recipe(BaseModel):
     @property
     def frozen(self) -> bool:
         """Whether only the head is trained: the features are computed once and kept."""
-        return self.pretrained and not self.unfreeze
+        return self.model == ENCODER or (self.pretrained and not self.unfreeze)
 
     @property
     def augments(self) -> bool:
@@ -324,7 +331,9 @@ def _unused(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _has_logistic_head(values: Mapping[str, Any]) -> bool:
     frozen = values.get("weights", NONE) != NONE and not _number(values.get("unfreeze", 0))
-    return values.get("model") in BACKBONES and frozen and values.get("head") == "logistic"
+    return values.get("model") == ENCODER or (
+        values.get("model") in BACKBONES and frozen and values.get("head") == "logistic"
+    )
 
 
 _TRANSFER = ("head", "views", "unfreeze")
@@ -362,8 +371,11 @@ def _contradictions(values: Mapping[str, Any], *, given: Set[str]) -> dict[str, 
         if name in given and (other_models_setting or str(values[name]) != str(presets[name])):
             problems[name] = why
     if _has_logistic_head(values):
-        why = "the logistic head is not trained by epochs; set head=dense, or unfreeze=30 to fine-tune"
+        why = "the logistic head is not trained by epochs"
+        why += "" if model == ENCODER else "; set head=dense, or unfreeze=30 to fine-tune"
         problems |= {name: why for name in _BY_EPOCHS if name in given and str(values[name]) != str(presets[name])}
+    if model == ENCODER and values.get("color_mode") == "grayscale":
+        problems["color_mode"] = "an encoder takes RGB images"
     if values.get("optimizer") == "adam" and _number(values.get("weight_decay")) > 0:
         problems["weight_decay"] = "adam has no weight decay; use optimizer adamw"
     if {"warmup_epochs", "epochs"} <= values.keys() and _number(values["warmup_epochs"]) >= _number(values["epochs"]):

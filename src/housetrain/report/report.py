@@ -257,6 +257,11 @@ def _training_section(run: Run, history: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
+def _model_bytes(run: Run) -> int | None:
+    files = [run.folder / name for name in ("model.keras", "model.xml", "model.bin")]
+    return sum(file.stat().st_size for file in files if file.is_file()) or None
+
+
 def _model_section(run: Run) -> dict[str, Any]:
     from housetrain.models.recipe import Recipe
 
@@ -274,5 +279,5 @@ def _model_section(run: Run) -> dict[str, Any]:
         "parameters": (run.result or {}).get("parameters") or total([layer.parameters for layer in layers]),
         "recipe": run.recipe_json,
         "differences": differences,
-        "bytes": (run.folder / "model.keras").stat().st_size if (run.folder / "model.keras").is_file() else None,
+        "bytes": _model_bytes(run),
     }

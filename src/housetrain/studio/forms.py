@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import streamlit as st
 
+from housetrain.models.backbones import ENCODER
 from housetrain.models.nets import PRESETS, unused_settings
 from housetrain.models.recipe import Recipe
 from housetrain.studio import widgets
@@ -97,7 +98,7 @@ def choose_arrays(arrays: list[Arrays]) -> Arrays:
 def recipe(arrays: Arrays) -> Recipe | None:
     """Draw the form and return the recipe, or show why it is invalid and return ``None``."""
     widgets.section("Settings")
-    names = list(PRESETS)
+    names = [name for name in PRESETS if name != ENCODER]  # needs a file
     model = st.selectbox(
         FIELDS["model"].label,
         names,

@@ -39,7 +39,9 @@ from housetrain.system.lock import Lock
 if TYPE_CHECKING:
     from housetrain.data.prepared import SplitArrays
     from housetrain.images.input_spec import InputSpec
+    from housetrain.inference.encoder import Encoder
     from housetrain.inference.engine import LoadedModel
+    from housetrain.models.recipe import Recipe
 
 _KEY = 16  # bytes
 _DURABLE_EVERY_S = 2.0  # seconds of work that a kill may lose
@@ -48,19 +50,21 @@ Progress = Callable[[int, int], None]
 
 
 class Base:
-    """A pretrained model without its head. Its engine is built only if features are missing.
+    """A model without its head. Its engine is built only if features are missing.
 
     Args:
-        whole: A model of `models.build`.
         name: The model's name.
-        spec: Its input.
-        decoder: Versions of what decoded the images: another one may give other pixels for the same file.
-        precision: What to compute in; ``"auto"`` lets the machine decide.
-        sample: A few uint8 images to compare engines on.
+        width: Features per image.
+        make: Returns the engine, uint8 images in, features out.
+        about: JSON-plain: what the features depend on, such as weights and input spec.
     """
 
-    def __init__(
-        self,
+    def __init__(self, name: str, width: int, make: Callable[[], LoadedModel], about: Mapping[str, Any]) -> None:
+        self.name, self.width, self._make, self.about = name, width, make, dict(about)
+
+    @classmethod
+    def of_model(
+        cls,
         whole: Any,
         name: str,
         *,
@@ -68,25 +72,55 @@ class Base:
         decoder: Mapping[str, str],
         precision: FeaturePrecision,
         sample: np.ndarray,
-    ) -> None:
+    ) -> Base:
+        """Return the base of a pretrained Keras model.
+
+        Args:
+            whole: A model of `models.build`.
+            name: The model's name.
+            spec: Its input.
+            decoder: Versions of what decoded the images: another one may give other pixels for the same file.
+            precision: What to compute in; ``"auto"`` lets the machine decide.
+            sample: A few uint8 images to compare engines on.
+        """
         import keras
 
-        self._model = keras.Model(whole.input, base_layers(whole)[-1].output)
-        self._precision, self._sample = precision, sample
-        self.name, self.width = name, int(self._model.output.shape[-1])
-        self.about = {
+        model = keras.Model(whole.input, base_layers(whole)[-1].output)
+        width = int(model.output.shape[-1])
+        about = {
             "model": name,
             "weights": fingerprint(whole),
             "spec": spec.to_json(),
             "precision": precision,
-            "width": self.width,
+            "width": width,
             "decoder": dict(decoder),
         }
+        return cls(name, width, functools.partial(fastest_engine, model, precision=precision, sample=sample), about)
+
+    @classmethod
+    def of_encoder(cls, encoder: Encoder, recipe: Recipe, *, spec: InputSpec, decoder: Mapping[str, str]) -> Base:
+        """Return the base that is an encoder of the user's own, in float32.
+
+        Args:
+            encoder: The encoder.
+            recipe: Its recipe.
+            spec: See `of_model`, as the next one.
+            decoder: Versions.
+        """
+        about = {
+            "model": recipe.model,
+            "weights": encoder.sha256,
+            "preprocessing": recipe.preprocessing,
+            "spec": spec.to_json(),
+            "width": encoder.width,
+            "decoder": dict(decoder),
+        }
+        return cls(recipe.model, encoder.width, lambda: encoder.engine, about)
 
     @functools.cached_property
     def engine(self) -> LoadedModel:
-        """The fastest engine of this machine."""
-        return fastest_engine(self._model, precision=self._precision, sample=self._sample)
+        """What computes the features: of a Keras model the fastest engine of this machine."""
+        return self._make()
 
     def folder(self, prepared: Path) -> Path:
         """Return where the features of the images in the folder ``prepared`` are kept."""

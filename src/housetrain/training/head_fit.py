@@ -1,8 +1,8 @@
 """Fitting a head on the features of a frozen base: transfer learning in seconds.
 
-In: prepared images, a recipe with ``frozen``. Out: a run like any other, whose ``model.keras`` takes images and returns
-probabilities. It does not know how features are computed and kept (`features`), or where weights come from
-(`backbones`).
+In: prepared images, a recipe with ``frozen``. Out: a run like any other, whose ``model.keras`` (``model.xml`` where the
+base is an encoder of the user's own) takes images and returns probabilities. It does not know how features are computed
+and kept (`features`), or where weights come from (`backbones`).
 
 This is the usual transfer learning recipe (base without its top, frozen, in inference mode; mean over the image; a head
 on the logits), except that the base processes each image once instead of once per epoch. `HeadFit` is logistic
@@ -21,7 +21,9 @@ import numpy as np
 
 from housetrain.errors import TrainingError
 from housetrain.inference.novelty import Novelty
+from housetrain.inference.encoder import Encoder, encoder_of
 from housetrain.models.augmented_views import View
+from housetrain.models.backbones import ENCODER
 from housetrain.training import logistic
 from housetrain.training.batches import Examples, class_weights, head_targets
 from housetrain.training.cross_validation import MOST_IMAGES, cross_validate
@@ -50,7 +52,7 @@ class Frozen(NamedTuple):
     """A whole model whose base is frozen, and the features of its images.
 
     Attributes:
-        whole: The model: images in, probabilities out.
+        whole: The Keras model, images in, probabilities out; or the encoder of the user's own, which has no head yet.
         train: Features and labels of the training images, then of each of their views.
         validation: Features and labels of the validation images.
         precision: Compute type of the features.
@@ -89,10 +91,14 @@ class HeadFit:
     def prepare(self, trainer: Trainer, found: Checkpoint | None) -> Any:
         """See `Strategy.prepare`. There are no checkpoints: the features are kept, and the fit takes seconds."""
         self.frozen = frozen_features(self.recipe, self.prepared, trainer)
-        self.precision, self.parameters = self.frozen.precision, int(self.frozen.whole.count_params())
         labels, classes = self.frozen.train.labels, len(self.prepared.classes)
+        whole, self.precision = self.frozen.whole, self.frozen.precision
+        if isinstance(whole, Encoder):
+            self.parameters = whole.parameters + (whole.width + 1) * (1 if classes == 2 else classes)
+        else:
+            self.parameters = int(whole.count_params())
         self._weights = class_weights(labels, classes) if self.prepared.balance == "weights" else None
-        return self.frozen.whole
+        return None if isinstance(whole, Encoder) else whole
 
     def facts(self) -> Mapping[str, Any]:
         """See `Strategy.facts`."""
@@ -135,6 +141,8 @@ class HeadFit:
         """See `Strategy.best_model`."""
         if self.head is None:
             return None
+        if isinstance(self.frozen.whole, Encoder):
+            return self.frozen.whole.with_head(self.head.kernel, self.head.bias)
         self.frozen.whole.get_layer("probability").set_weights([self.head.kernel, self.head.bias])
         return self.frozen.whole
 
@@ -238,8 +246,6 @@ def frozen_features(recipe: Recipe, prepared: Prepared, trainer: Trainer) -> Fro
         prepared: The images. The features are kept in their folder.
         trainer: Its callbacks receive the progress of the stage ``features``.
     """
-    from housetrain.models.build import build
-
     start = time.monotonic()
     views = views_of(recipe)
     train, validation = prepared.train, prepared.validation
@@ -247,11 +253,7 @@ def frozen_features(recipe: Recipe, prepared: Prepared, trainer: Trainer) -> Fro
     events, check = trainer.callbacks, trainer.signals.check
     with events.stage("features", name=recipe.name, run=str(trainer.run.folder)):
         events.progress("features", 0, total, epoch=0)
-        whole = build(plain_of(recipe), spec=prepared.spec, classes=prepared.classes)
-        sample = np.asarray(validation.images[:_SAMPLE])
-        base = Base(
-            whole, recipe.model, spec=prepared.spec, decoder=prepared.decoder, precision=recipe.precision, sample=sample
-        )
+        whole, base = _base_of(recipe, prepared)
         report = _FeatureProgress(events, total).report
         first = features_of(base, train, prepared.folder, views=views, progress=partial(report, 0), check=check)
         rest = partial(report, total - len(validation))
@@ -270,6 +272,20 @@ def frozen_features(recipe: Recipe, prepared: Prepared, trainer: Trainer) -> Fro
         first.precision,
         {"features_s": round(seconds, 3), "engine": first.engine},
     )
+
+
+def _base_of(recipe: Recipe, prepared: Prepared) -> tuple[Any, Base]:
+    """Return the whole model or the encoder, and what computes its features."""
+    spec, decoder = prepared.spec, prepared.decoder
+    if recipe.model == ENCODER:
+        encoder = encoder_of(recipe, spec)
+        return encoder, Base.of_encoder(encoder, recipe, spec=spec, decoder=decoder)
+    from housetrain.models.build import build
+
+    whole = build(plain_of(recipe), spec=spec, classes=prepared.classes)
+    sample = np.asarray(prepared.validation.images[:_SAMPLE])
+    model = recipe.model
+    return whole, Base.of_model(whole, model, spec=spec, decoder=decoder, precision=recipe.precision, sample=sample)
 
 
 class _FeatureProgress:

@@ -10,7 +10,8 @@ environment.txt                                      the installed packages with
 history.jsonl                                        one line per epoch
 progress.json                                        progress of the running epoch (replaced about twice a second)
 checkpoints/                                         the last two epochs, complete enough to resume bit for bit
-model.keras                                          the weights of the best epoch
+model.keras                                          the weights of the best epoch; model.xml and model.bin in its
+                                                     place where the backbone is an encoder of the user's own
 validation.npy                                       its outputs for the validation images
 failed.json                                          only when training stopped by itself: the reason
 result.json                                          written last: its presence means complete
@@ -201,7 +202,7 @@ class Run:
 
     @property
     def model_path(self) -> Path:
-        """The Keras file with the weights of the best epoch.
+        """The file with the weights of the best epoch: Keras, or OpenVINO with an encoder of the user's own.
 
         Raises:
             IncompleteError: No epoch is finished yet.
@@ -212,8 +213,10 @@ class Run:
 
     @property
     def model_sha256(self) -> str:
-        """The sha256 of the current model file, computed once per process and file."""
-        return store.known_sha256(self.model_path)
+        """The sha256 of the current model, computed once per process and file."""
+        from housetrain.inference.model_folder import model_sha256
+
+        return model_sha256(self.folder)
 
     def load_model(self) -> Any:
         """Return the ``keras.Model`` of the best epoch, not compiled.
@@ -223,7 +226,8 @@ class Run:
 
         Raises:
             IncompleteError: No epoch is finished yet.
-            ModelError: The file is damaged, or holds anything but built-in Keras layers.
+            ModelError: The file is damaged, or holds anything but built-in Keras layers; or there is no Keras model,
+                because the backbone is an encoder of the user's own.
             MissingExtra: Keras or its backend is not installed.
         """
         from housetrain.inference.formats import format_named

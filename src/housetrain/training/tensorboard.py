@@ -85,10 +85,11 @@ class TensorBoard(Callback):
         if first_epoch > 1:
             return
         train = self._files["train"]
-        train.graph(_graph(model))
+        if model is not None:
+            train.graph(_graph(model))
         for label, images in self.samples.items():
             train.image(f"images/{label}", strip_of(images), step=0)
-        for label, images in _augmented(model, self.samples).items():
+        for label, images in ({} if model is None else _augmented(model, self.samples)).items():
             train.image(f"augmented/{label}", strip_of(images), step=0)
         train.flush()
 

@@ -1,8 +1,8 @@
 """The trainer: everything around fitting a model, the same for each way to fit it.
 
 In: a locked run folder, a recipe, a `Strategy`. Out, in that folder: ``env.json``, ``history.jsonl``, checkpoints,
-``model.keras`` with the weights of the best row, ``validation.npy``, ``result.json`` at the end or ``failed.json``; and
-an event for each. It does not know how the strategy fits, nor who receives the events.
+``model.keras`` (or ``model.xml``) with the weights of the best row, ``validation.npy``, ``result.json`` at the end or
+``failed.json``; and an event for each. It does not know how the strategy fits, nor who receives the events.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Strategy(Protocol):
         """Whether the compiled steps of this package take part."""
 
     def prepare(self, trainer: Trainer, found: Checkpoint | None) -> Any:
-        """Build the model, in the state of the checkpoint if there is one. Return the Keras model to describe."""
+        """Build the model, in the state of the checkpoint if there is one. Return the Keras model, if it is one."""
 
     def facts(self) -> Mapping[str, Any]:
         """Return facts for `Callback.begin`."""
@@ -65,6 +65,8 @@ class Strategy(Protocol):
 
     def best_model(self, found: Checkpoint | None) -> Any | None:
         """Return the model to save, with the weights of the best row, or ``None`` before the first row.
+
+        It is a Keras model, or a `housetrain.inference.encoder.Classifier`.
 
         Args:
             found: The newest checkpoint.
@@ -236,15 +238,19 @@ class Trainer:
         return result
 
     def _write_model(self) -> None:
-        """Write ``model.keras`` with the weights of the best row, as a whole or not at all."""
+        """Write the model with the weights of the best row, as a whole or not at all."""
+        from housetrain.inference.encoder import Classifier
         from housetrain.training import checkpoint
 
         model = self.strategy.best_model(checkpoint.newest(self.run.checkpoints))
         if model is None:  # stopped in the first epoch
             return
-        path = self.run.folder / "model.keras"
-        with store.disk_errors(path), store.replacing(path) as temporary:
-            model.save(temporary)
+        if isinstance(model, Classifier):
+            model.save(self.run.folder)
+        else:
+            path = self.run.folder / "model.keras"
+            with store.disk_errors(path), store.replacing(path) as temporary:
+                model.save(temporary)
         self._model_written = time.monotonic()
 
     # ---------------------------------------------------------------------------------- events

@@ -128,6 +128,8 @@ def refuse_other_formats(path: Path) -> None:
         why = "pickled models run code when loaded"
     elif suffix == ".pb":
         why = "TensorFlow graphs can run code when loaded"
+    elif suffix == ".xml":
+        why = "it is one for OpenVINO, as encoders of your own are"
     elif suffix != ".keras":
         why = "this is not a .keras file"
     if why:

@@ -15,16 +15,20 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from housetrain.inference.engine import Images, LoadedModel, Port, Precision
 from housetrain.inference.formats import onnx as onnx_format
 from housetrain.inference.model_format import ModelFormat, must_be_file, refused
 from housetrain.system.backend import load_keras, load_openvino
 
 _LAYERS = """
-    Abs Add AvgPool BatchNormInference Broadcast Clamp Concat Const Convert ConvertLike Convolution Divide Elu Erf
-    Exp FakeQuantize Gather Gelu GroupConvolution GroupNormalization HSigmoid HSwish HardSigmoid Interpolate Log MVN
-    MatMul MaxPool Maximum Minimum Mish Multiply NormalizeL2 PRelu Pad Parameter Power ReLU ReduceMax ReduceMean
-    ReduceProd ReduceSum Reshape Result Round Select Selu ShapeOf Sigmoid Slice SoftMax SoftPlus Softmax Split Sqrt
+    Abs Add AvgPool BatchNormInference Broadcast Ceiling Clamp Concat Const Convert ConvertLike Convolution Cos
+    DepthToSpace Divide Elu Equal Erf Exp FakeQuantize Floor FloorMod Gather Gelu Greater GreaterEqual
+    GroupConvolution GroupNormalization HSigmoid HSwish HardSigmoid Identity Interpolate IsNaN Less LessEqual Log
+    LogicalAnd LogicalNot LogicalOr MVN MatMul MaxPool Maximum Minimum Mish Mod Multiply Negative NormalizeL2
+    NotEqual PRelu Pad Parameter Power Range ReLU ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    Reshape Result Round Select Selu ShapeOf Sigmoid Sign Sin Slice SoftMax SoftPlus Softmax Split Sqrt
     SquaredDifference Squeeze StridedSlice Subtract Swish Tanh Tile Transpose Unsqueeze VariadicSplit
 """
 ALLOWED = frozenset(_LAYERS.split())
@@ -93,11 +97,24 @@ def _add_features(model: Any) -> None:
 def _read(path: Path) -> Any:
     """Return a checked file as an `openvino.Model`, not compiled yet."""
     model = core().read_model(str(path))
+    must_be_readable(model, path)
+    return model
+
+
+def must_be_readable(model: Any, path: Path) -> None:
+    """Refuse an `openvino.Model` whose file `load` would refuse.
+
+    Args:
+        model: The model.
+        path: Its file, for the error.
+
+    Raises:
+        ModelError: It holds a layer that is not on the allow-list.
+    """
     for operation in model.get_ops():
         kind, origin = operation.get_type_name(), operation.get_type_info().version_id
         if kind.lower() not in _READ or not re.fullmatch(r"opset\d{1,2}", origin):
             raise refused(path, f"it holds {kind[:60]} of {origin[:60]}")
-    return model
 
 
 def compiled(source: Any, precision: Precision, *, hint: Literal["LATENCY", "THROUGHPUT"] = "LATENCY") -> LoadedModel:
@@ -129,12 +146,20 @@ def compiled(source: Any, precision: Precision, *, hint: Literal["LATENCY", "THR
         finally:
             requests.append(request)
 
+    def run_fixed(images: Images) -> Any:
+        """Run a model that takes one batch size only: several times, the last batch repeated to that size."""
+        starts = range(0, len(images), fixed)
+        parts = [np.resize(images[at : at + fixed], (fixed, *images.shape[1:])) for at in starts]
+        return np.concatenate([run(part) for part in parts])[: len(images)]
+
     inputs, outputs = (
-        [Port(_sides(port.partial_shape), port.element_type.to_dtype()) for port in ports]
+        [Port((None, *_sides(port.partial_shape)[1:]), port.element_type.to_dtype()) for port in ports]
         for ports in (model.inputs, model.outputs)
     )
+    size = model.inputs[0].partial_shape[0]
+    fixed = int(size.get_length()) if size.is_static else 0
     return LoadedModel(
-        run,
+        run_fixed if fixed else run,
         f"OpenVINO {precision}",
         precision=precision,
         model=model,
@@ -184,6 +209,20 @@ def convert(model: Any, path: Path, precision: Precision, calibration: Images | 
         graph = openvino.convert_model(str(between))
     else:
         graph = converted(model)
+    save(graph, path, precision)
+    del graph  # it maps the file that is removed now
+    between.unlink(missing_ok=True)
+
+
+def save(graph: Any, path: Path, precision: Precision) -> None:
+    """Write an `openvino.Model` of one input and one output; the same model gives the same bytes.
+
+    Args:
+        graph: The model; its names are replaced.
+        path: The ``.xml`` file; the weights go beside it.
+        precision: fp16 and bf16 keep the weights in 16 bits.
+    """
+    openvino = load_openvino("exporting to OpenVINO")
     # Names carry counters of the process: without them the same model gives the same bytes.
     for number, node in enumerate(graph.get_ordered_ops()):
         node.set_friendly_name(f"{node.get_type_name()}_{number}")
@@ -194,8 +233,6 @@ def convert(model: Any, path: Path, precision: Precision, calibration: Images | 
     graph.outputs[0].get_tensor().set_names({onnx_format.OUTPUT})
     bare = openvino.Model(graph.get_results(), graph.get_parameters(), "classifier")  # without conversion notes
     openvino.save_model(bare, str(path), compress_to_fp16=precision in ("fp16", "bf16"))
-    del graph, bare  # they map the file that is removed now
-    between.unlink(missing_ok=True)
 
 
 FORMAT = ModelFormat(
