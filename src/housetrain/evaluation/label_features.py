@@ -28,7 +28,6 @@ THUMBNAIL = 16
 """Side of the images that are compared where there are no pretrained weights, pixels."""
 
 LOOKED_AT = SPLITS[:2]
-_SAMPLE = 4  # validation images on which an engine's features are compared with those of Keras
 
 
 class LabelFeatures(NamedTuple):
@@ -97,19 +96,14 @@ def _enlarged(prepared: Prepared, recipe: Recipe, *, workers: int | None, callba
 
 
 def _of_base(prepared: Prepared, recipe: Recipe, callbacks: Sequence[Callback]) -> LabelFeatures:
-    from housetrain.models.build import build
-    from housetrain.training.features import Base, features_of
-    from housetrain.training.head_fit import plain_of
+    from housetrain.training.features import features_of
+    from housetrain.training.head_fit import base_of
 
     events = Callbacks(callbacks)
     parts = [prepared.arrays(name) for name in LOOKED_AT]
     total = sum(map(len, parts))
     with events.stage("features", name=recipe.name):
-        whole = build(plain_of(recipe), spec=prepared.spec, classes=prepared.classes)
-        sample = np.asarray(parts[-1].images[:_SAMPLE])
-        base = Base(
-            whole, recipe.model, spec=prepared.spec, decoder=prepared.decoder, precision=recipe.precision, sample=sample
-        )
+        _, base = base_of(recipe, prepared)
         rows, before = [], 0
         for part in parts:
             report = partial(_count, events, before, total)

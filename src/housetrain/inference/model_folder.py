@@ -20,9 +20,9 @@ from housetrain.inference.decision import UNDECIDED, Decision, decide
 from housetrain.inference.engine import Engine, Probabilities
 from housetrain.inference.formats import format_named
 from housetrain.inference.formats import keras as keras_format
+from housetrain.inference.model_format import ModelFormat
 from housetrain.inference.novelty import FILE as NOVELTY
 from housetrain.inference.novelty import Novelty, with_novelty
-from housetrain.inference.model_format import ModelFormat
 from housetrain.models.outputs import class_probabilities
 from housetrain.system import store
 from housetrain.system.arrays import load_npy
@@ -105,7 +105,8 @@ def files_of_model(path: Path | str, *, engine: str | None = None) -> tuple[Path
     folder = Path(path)
     if (folder / "recipe.json").is_file():
         if engine == "keras" or not _is_current(folder / "bundle", folder):
-            names = ("recipe.json", "input.json", "split.json", MODEL_FILE, _OUTPUTS, NOVELTY)
+            model = (MODEL_FILE, ENCODER_FILE, "model.bin")
+            names = ("recipe.json", "input.json", "split.json", *model, _OUTPUTS, NOVELTY)
             return folder, tuple(name for name in names if (folder / name).is_file())
         folder = folder / "bundle"
     elif not (folder / store.MANIFEST).is_file():

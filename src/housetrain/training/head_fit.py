@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from housetrain.errors import TrainingError
-from housetrain.inference.novelty import Novelty
 from housetrain.inference.encoder import Encoder, encoder_of
+from housetrain.inference.novelty import Novelty
 from housetrain.models.augmented_views import View
 from housetrain.models.backbones import ENCODER
 from housetrain.training import logistic
@@ -253,7 +253,7 @@ def frozen_features(recipe: Recipe, prepared: Prepared, trainer: Trainer) -> Fro
     events, check = trainer.callbacks, trainer.signals.check
     with events.stage("features", name=recipe.name, run=str(trainer.run.folder)):
         events.progress("features", 0, total, epoch=0)
-        whole, base = _base_of(recipe, prepared)
+        whole, base = base_of(recipe, prepared)
         report = _FeatureProgress(events, total).report
         first = features_of(base, train, prepared.folder, views=views, progress=partial(report, 0), check=check)
         rest = partial(report, total - len(validation))
@@ -274,8 +274,13 @@ def frozen_features(recipe: Recipe, prepared: Prepared, trainer: Trainer) -> Fro
     )
 
 
-def _base_of(recipe: Recipe, prepared: Prepared) -> tuple[Any, Base]:
-    """Return the whole model or the encoder, and what computes its features."""
+def base_of(recipe: Recipe, prepared: Prepared) -> tuple[Any, Base]:
+    """Return the whole model or the encoder, and what computes its features.
+
+    Args:
+        recipe: With ``frozen``.
+        prepared: The images; a few of validation compare engines.
+    """
     spec, decoder = prepared.spec, prepared.decoder
     if recipe.model == ENCODER:
         encoder = encoder_of(recipe, spec)
