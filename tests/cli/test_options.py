@@ -88,7 +88,7 @@ def test_set_help_lists_every_setting_without_a_folder(verb: str, capsys: pytest
     printed = capsys.readouterr().out
     for name, field in Recipe.model_fields.items():
         assert f"{name}  (" in printed and str(field.description).split()[0] in printed
-    assert "optimizer  (adam|adamw|muon|sgd; default adam)" in printed
+    assert "optimizer  (adam|adamw|muon|rmsprop|sgd; default adam)" in printed
     assert "nodes  (whole number >=1 <=4,096; default 64)" in printed
 
 

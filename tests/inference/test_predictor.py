@@ -104,7 +104,7 @@ def test_predictions_are_json_plain() -> None:
     }  # fmt: skip
     bad = Prediction.failed("b.jpg", "truncated")
     assert math.isnan(bad.probability) and bad.label == "" and bad.error == "truncated"
-    assert json.dumps(bad.to_json(), allow_nan=False).count("null") == 5
+    assert json.dumps(bad.to_json(), allow_nan=False).count("null") == 6
 
 
 def test_seen_names_the_split_by_content_whatever_the_file_is_called(engine: Brightness, tmp_path: Path) -> None:

@@ -12,9 +12,7 @@ from housetrain.cli.options import Json, Model, Quiet, RecipeFile, Set, recipe_f
 app = typer.Typer()
 
 
-@app.command(
-    epilog="Examples:  housetrain course  ·  housetrain course s1-2 PetImages  (s0, s1-1, s1-2, s1-3, s2, s3 or s4)"
-)
+@app.command(epilog="Examples:  housetrain course  ·  housetrain course s1-2 PetImages")
 def course(
     part: Annotated[
         str | None, typer.Argument(help="A part; without one, they are listed.", metavar="[PART]", show_default=False)
