@@ -331,9 +331,8 @@ def _unused(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _has_logistic_head(values: Mapping[str, Any]) -> bool:
     frozen = values.get("weights", NONE) != NONE and not _number(values.get("unfreeze", 0))
-    return values.get("model") == ENCODER or (
-        values.get("model") in BACKBONES and frozen and values.get("head") == "logistic"
-    )
+    logistic = frozen and values.get("head") == "logistic"
+    return values.get("model") == ENCODER or (values.get("model") in BACKBONES and logistic)
 
 
 _TRANSFER = ("head", "views", "unfreeze")
@@ -362,9 +361,8 @@ def _contradictions(values: Mapping[str, Any], *, given: Set[str]) -> dict[str, 
     problems: dict[str, str] = {}
     model = values.get("model")
     if isinstance(model, str) and model not in PRESETS:
-        problems["model"] = (
-            f"no model named {model!r}{_nearest(model, PRESETS)}; there are {', '.join(sorted(PRESETS))}"
-        )
+        known = ", ".join(sorted(PRESETS))
+        problems["model"] = f"no model named {model!r}{_nearest(model, PRESETS)}; there are {known}"
     presets = _filled({"model": model})
     for name, why in _unused(values).items():
         other_models_setting = isinstance(model, str) and name in unused_settings(model)
