@@ -48,6 +48,8 @@ def on_sigterm() -> Iterator[None]:
         _stopped_by = number
         raise Interrupted(number)
 
+    global _stopped_by
+    _stopped_by = int(signal.SIGINT)
     before = signal.getsignal(signal.SIGTERM)
     if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
         yield
