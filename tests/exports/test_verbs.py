@@ -24,7 +24,7 @@ def test_export_prints_the_comparison_and_predict_takes_what_it_made(call: Any, 
     code, out, err = call("predict", tmp_path / "phone", photo, "--json")
     assert (code, err) == (0, "") and json.loads(out)["label"] in "0123456789"
     code, out, _ = call("predict", tmp_path / "phone", photo, "--csv", "names.csv", "--top", "3")
-    assert code == 0 and out.startswith("1 images in names.csv")
+    assert code == 0 and out.startswith("1 image in names.csv")
     assert Path("names.csv").read_text().splitlines()[0].endswith("label_3,probability_3")
 
 

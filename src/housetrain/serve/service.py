@@ -74,17 +74,17 @@ class Service:
             raise Problem(422, error.reason) from error
 
     async def predict(
-        self, model: ServedModel, sent: Sequence[Sent], top: int | None, share: Share, rules: Predictor
+        self, model: ServedModel, sent: Sequence[Sent], top: int | None, share: Share, rules: Predictor | None = None
     ) -> list[Prediction]:
         """Return a prediction for each image; one that cannot be read has an `error`.
 
-        ``rules`` is the predictor of the model with the rules of the request.
+        ``rules`` is the predictor of the model with the rules of the request; by default the model's own.
 
         Raises:
             Problem: The queue is full.
         """
         share.take(images=len(sent), bytes_=len(sent) * math.prod(model.predictor.spec.shape))
-        return await asyncio.gather(*(self._predict(model, one, top, rules) for one in sent))
+        return await asyncio.gather(*(self._predict(model, one, top, rules or model.predictor) for one in sent))
 
     async def _predict(self, model: ServedModel, sent: Sent, top: int | None, rules: Predictor) -> Prediction:
         spec = model.predictor.spec
