@@ -23,6 +23,7 @@ FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-co
 WIDTH, TALLEST, MOST_BYTES = 1180, 1500, 200_000
 PAGES = {
     "data": ("/?folder=sample%2Fdigits", "Train / validation / test split"),
+    "labels": ("/labels", "Similar images of other classes"),
     "train-new": ("/train?view=new", "Model size"),
     "train": ("/train?view=watch&run=digits", "Finished"),
     "compare": ("/compare", "Effect of each setting"),
@@ -60,6 +61,7 @@ def make(work: Path) -> None:
 
     call("sample", "digits", "sample/digits", "--quiet")
     call("prepare", "sample/digits", "--image-size", "28", "--quiet")
+    call("labels", "prepared/digits-28x28-grayscale", "--quiet")
     net = ("--model", "cnn", "--conv", "2", "--nodes", "32")
     call("train", "prepared/digits-28x28-grayscale", *net, "--epochs", "12", "--output", "runs/digits", "--quiet")
     call("evaluate", "runs/digits")

@@ -26,14 +26,13 @@ PAGE = Page("Labels", icon="label", position=15)
 _SIDE = 440
 _BLOCK = 6  # images that are drawn at once, so that the next one is there when it is asked for
 _SIMILAR = 3
+# Streamlit keeps R and C for itself.
 _KEYS = {"keep": "K", "relabel": "L", "leave out": "X", "undo": "U", "skip": "S"}
 
 
 def show() -> None:
     """Draw the page."""
-    widgets.header(
-        "Labels", "Labels that are probably wrong. Decide about one image after another; no file is changed."
-    )
+    widgets.header("Labels", "Decide about labels that are probably wrong, one after another. No image is changed.")
     arrays = shelf.prepared_in(Settings.of().work)
     if not arrays:
         widgets.empty("No prepared images", "Prepare a folder of images first.", icon="label")
@@ -94,7 +93,8 @@ def _offer(arrays: Arrays, file: Path) -> None:
 
 def _start(arrays: Arrays, file: Path) -> None:
     words: list[str | Path] = ["labels", arrays.folder]
-    words += ["--corrections", file] if file.is_file() else []
+    if file.is_file():
+        words += ["--corrections", file]
     widgets.start(words, target=arrays.folder)
     st.rerun()
 
