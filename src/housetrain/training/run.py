@@ -242,7 +242,7 @@ class Run:
         """
         from housetrain.inference.model_folder import validation_probabilities
 
-        if not (self.folder / "validation.npy").is_file():
+        if not all((self.folder / name).is_file() for name in ("validation.npy", "input.json")):
             return None
         return validation_probabilities(self.folder, classes=len(self.classes), images=images)
 
