@@ -42,7 +42,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_menu_has_every_page_in_order() -> None:
-    assert list(views.find_pages()) == ["data", "train", "compare", "test", "predict", "export"]
+    assert list(views.find_pages()) == ["data", "labels", "train", "compare", "test", "predict", "export"]
     for view in views.find_pages().values():
         assert view.PAGE.title and view.PAGE.icon and callable(view.show)
 
