@@ -112,7 +112,8 @@ def _why(board: Leaderboard, row: Row | None) -> str:
         reason = f"The selected model has the lowest validation loss of the {len(board.ranked)} models."
     else:
         reason = f"The model was selected by hand: it ranks {row.rank} of {len(board.ranked)} by validation loss."
-    if not board.best_run.split.of("test"):
+    best = board.best_run
+    if (best.folder / "split.json").is_file() and not best.split.of("test"):
         return f"{reason} {NO_TEST}."
     return f"{reason} The test split did not influence the selection; only this model was tested."
 
