@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,11 @@ import numpy as np
 import pytest
 from data.made_up_catalogs import catalog, image
 
+import housetrain as ht
 from housetrain.data.catalog import Catalog, scan
 from housetrain.data.checks import check
 from housetrain.data.image_record import Brightness, FileStamp, Hashes, ImageRecord
-from housetrain.data.shortcuts import LEVEL, shortcuts, told_apart
+from housetrain.data.shortcuts import LEVEL, may_tell_apart, shortcuts, told_apart
 from housetrain.images.sniff import Header
 
 PETS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
@@ -82,6 +85,32 @@ def test_small_images_show_their_content_in_a_thumbnail() -> None:
     assert [one.name for one in shortcuts(catalog(*images))] == ["a thumbnail of 4x4 gray pixels"]
     digits = [replace(one, header=one.header._replace(width=28, height=28), stamp=FileStamp(300)) for one in images]
     assert shortcuts(catalog(*digits)) == []
+
+
+def test_handwritten_digits_have_no_shortcut(tmp_path: Path) -> None:
+    """A 1 has few strokes, so its file is small: that is content."""
+    assert shortcuts(scan(ht.sample("digits", tmp_path / "digits"))) == []
+
+
+def test_what_a_tree_finds_is_not_screened_out() -> None:
+    random = np.random.default_rng(3)
+    for apart in (0.0, 1.0, 2.0, 3.0):
+        for target in (np.repeat(["a", "b"], 100), np.repeat(["a", "b", "c"], (100, 60, 40))):
+            rows = random.normal(size=(200, 2))
+            rows[:, 1] += apart * np.unique(target, return_inverse=True)[1]
+            order = random.permutation(200)
+            accuracy, _ = told_apart(rows[order], target[order])
+            assert accuracy < 0.8 or may_tell_apart(rows, target, enough=0.8)
+            assert may_tell_apart(rows, target, enough=0.8) is (apart > 0)
+
+
+def test_where_nothing_tells_classes_apart_scikit_learn_is_not_imported() -> None:
+    code = """import sys, numpy as np
+from housetrain.data.shortcuts import may_tell_apart
+random = np.random.default_rng(0)
+assert not may_tell_apart(random.normal(size=(300, 2)), np.repeat([0, 1], 150), enough=0.8)
+assert "sklearn" not in sys.modules and "scipy" not in sys.modules"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.skipif(not PETS.exists(), reason="needs ../shared/data/photos")

@@ -28,18 +28,19 @@ if TYPE_CHECKING:
 LEVEL = 0.01
 """Probability of a finding where no property has to do with the class."""
 
-ENOUGH, ENOUGH_OF_THUMBNAIL = 0.8, 0.9
-"""Balanced accuracy from which a property is a shortcut. Content also shows in thumbnails: more is asked of them. Of
-8,000 cats and dogs the best property, the file size, reaches 0.62."""
+ENOUGH, ENOUGH_OF_CONTENT = 0.8, 0.9
+"""Balanced accuracy from which a property is a shortcut. What an image shows also has an influence on some: more is
+asked of these. Of 8,000 cats and dogs the best property, the file size, reaches 0.62."""
 
 LEAST_SIDE = 64
-"""Pixels: of smaller images, such as digits, a thumbnail shows the content."""
+"""Pixels: of smaller images these are not used. By file size a handwritten 1 is told from other digits: 0.97."""
 
 _LEAST = 20  # images of a class
 _MOST = 4000  # images that are looked at
 _CLASSES = 20  # with more, classes are not tested one by one
 _PERMUTATIONS = 1999
 _LEAVES = 8
+_BINS = 16
 
 
 class Shortcut(NamedTuple):
@@ -88,15 +89,18 @@ def shortcuts(catalog: Catalog) -> list[Shortcut]:
     tries = max(1, len(properties) * len(targets))
     found = []
     for name, rows in properties.items():
-        enough = ENOUGH_OF_THUMBNAIL if name == THUMBNAIL else ENOUGH
+        enough = ENOUGH_OF_CONTENT if name in OF_CONTENT else ENOUGH
         for label, target in targets.items():
+            if not may_tell_apart(rows, target, enough=enough):
+                continue
             accuracy, p_value = told_apart(rows, target, enough=enough)
             if accuracy >= enough and p_value <= LEVEL / tries:
                 found.append(Shortcut(name, label, accuracy, 1 / len(np.unique(target))))
     return found
 
 
-THUMBNAIL = "a thumbnail of 4x4 gray pixels"
+OF_CONTENT = FILE_SIZE, BORDER, THUMBNAIL = "file size", "border", "a thumbnail of 4x4 gray pixels"
+"""Properties that what an image shows has an influence on."""
 
 
 def measured(images: Sequence[ImageRecord]) -> dict[str, NDArray[np.float64]]:
@@ -107,19 +111,40 @@ def measured(images: Sequence[ImageRecord]) -> dict[str, NDArray[np.float64]]:
     columns: dict[str, list[Sequence[float]]] = {
         "image size": [(one.width, one.height) for one in headers],
         "aspect ratio": [(one.width / max(1, one.height),) for one in headers],
-        "file size": [(math.log(1 + image.stamp.bytes),) for image in images],
-        "compression": [
-            (image.stamp.bytes / size, image.header.quantization) for image, size in zip(images, pixels, strict=True)
-        ],
+        "compression": [(one.quantization,) for one in headers],
         "file format": [(code,) for code in _codes([f"{one.format} {one.mode}" for one in headers])],
         "camera": [(code,) for code in _codes([one.camera for one in headers])],
         "time of day": [(-1.0 if one is None else one.hour + one.minute / 60,) for one in taken],
         "date": [(-1.0 if one is None else one.toordinal(),) for one in taken],
-        "border": [(image.brightness.border, image.brightness.border_std) for image in images],
     }
     if np.median([min(one.width, one.height) for one in headers]) >= LEAST_SIDE:
+        sizes = [image.stamp.bytes for image in images]
+        columns[FILE_SIZE] = [(math.log(1 + size), size / area) for size, area in zip(sizes, pixels, strict=True)]
+        columns[BORDER] = [(image.brightness.border, image.brightness.border_std) for image in images]
         columns[THUMBNAIL] = [tuple(bytes.fromhex(image.hashes.tiny or "00" * 16)) for image in images]
     return {name: np.array(rows, dtype=np.float64) for name, rows in columns.items()}
+
+
+def may_tell_apart(rows: NDArray[np.float64], target: NDArray[Any], *, enough: float) -> bool:
+    """Return whether one column of a property, cut into bins, gets half-way from chance to ``enough``, unvalidated.
+
+    Most properties do not, and then scikit-learn, which takes a second to import, is not needed.
+
+    Args:
+        rows: A property, (N, D).
+        target: The class of each image, (N,).
+        enough: Balanced accuracy of a shortcut.
+    """
+    names, true = np.unique(target, return_inverse=True)
+    weights = 1 / (len(names) * np.bincount(true))
+    for column in rows.T:
+        edges = np.unique(np.quantile(column, np.linspace(0, 1, max(_BINS, 2 * len(names)) + 1)[1:-1]))
+        bins = np.searchsorted(edges, column, side="right")
+        size = (len(edges) + 1) * len(names)
+        shares = np.bincount(bins * len(names) + true, weights=weights[true], minlength=size).reshape(-1, len(names))
+        if shares.max(axis=1).sum() >= (enough + 1 / len(names)) / 2:
+            return True
+    return False
 
 
 def told_apart(rows: NDArray[np.float64], target: NDArray[Any], *, enough: float = 0.0) -> tuple[float, float]:
