@@ -13,7 +13,7 @@ from hostile import encode
 from typer.testing import CliRunner
 
 import housetrain as ht
-from housetrain.cli import app
+from housetrain.cli.app import app
 from housetrain.errors import HousetrainError, ModelError, RecipeError
 from housetrain.exports.about import is_current
 from housetrain.exports.bundle import benchmark

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from housetrain.cli import app
+from housetrain.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*(?![\w-])")

@@ -17,7 +17,7 @@ import pytest
 import typer
 
 import housetrain as ht
-from housetrain.cli import app
+from housetrain.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("tensorflow", "keras", "jax", "torch")

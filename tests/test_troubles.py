@@ -14,7 +14,7 @@ from noise_folders import folder_of, image
 from small_run import Tiny
 from typer.testing import CliRunner
 
-from housetrain.cli import app
+from housetrain.cli.app import app
 
 PAGE = (Path(__file__).parents[1] / "docs" / "troubles.md").read_text(encoding="utf-8")
 COMMANDS = list(dict.fromkeys(re.findall(r"^```sh\n(.*?)\n```", PAGE, re.MULTILINE | re.DOTALL)))

@@ -14,7 +14,7 @@ def text() -> str:
     """Return the page: the help of `housetrain` and of every verb, in 80 columns of plain text."""
     import typer
 
-    from housetrain.cli import app
+    from housetrain.cli.app import app
 
     command = typer.main.get_command(app)
     parts = [

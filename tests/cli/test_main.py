@@ -14,7 +14,7 @@ import pytest
 from noise_folders import folder_of
 from typer.main import get_command
 
-from housetrain.cli import app
+from housetrain.cli.app import app
 from housetrain.training import interrupt
 
 Call = Callable[..., tuple[int, str, str]]

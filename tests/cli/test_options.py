@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.main import get_command
 
-from housetrain.cli import app
+from housetrain.cli.app import app
 from housetrain.cli.options import RECIPE_OPTIONS, one_of, our_option, plan_from, recipe_from, seconds, settings_from
 from housetrain.errors import RecipeError
 from housetrain.models.recipe import Recipe

@@ -53,7 +53,7 @@ def test_every_item_is_covered_by_a_command_or_listed_as_missing(tool: dict[str,
 def test_every_command_of_the_pages_has_the_flags_it_uses() -> None:
     from typer.main import get_command
 
-    from housetrain.cli import app
+    from housetrain.cli.app import app
 
     verbs: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
     lines = [line for name in PARTS for line in commands(part(name))]

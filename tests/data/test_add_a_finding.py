@@ -11,7 +11,7 @@ from handmade_runs import fill_run, write_images
 from typer.testing import CliRunner
 
 import housetrain as ht
-from housetrain.cli import app
+from housetrain.cli.app import app
 from housetrain.data.catalog import Catalog
 from housetrain.data.checks import KINDS
 from housetrain.data.findings import SEVERITIES, Noticed, finding_kind, write_findings

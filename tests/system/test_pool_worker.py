@@ -94,6 +94,7 @@ class TestWatch:
     def watched(monkeypatch: pytest.MonkeyPatch, *, worked: float, passed: float) -> Watch:
         monkeypatch.setattr(Watch, "_processor_s", lambda self: 5.0)
         watch = Watch(1, (0, 1))
+        assert not watch.is_over(10)
         monkeypatch.setattr(Watch, "_processor_s", lambda self: 5.0 + worked)
         watch.clock_s += passed
         return watch
@@ -115,6 +116,7 @@ class TestWatch:
 
     def test_processor_time_is_that_of_the_process(self) -> None:
         watch = Watch(os.getpid(), (0, 1))
+        assert not watch.is_over(10)
         until = time.process_time() + 0.15
         while time.process_time() < until:
             pass

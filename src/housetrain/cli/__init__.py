@@ -2,72 +2,18 @@
 
 In: arguments. Out: calls of the functions of the same names in `housetrain`, results on standard output, messages and
 errors on standard error, and an exit code. Decisions live in the package; heavy imports live inside the verbs, so that
-``housetrain --help`` is quick.
+``housetrain --help`` is quick. The verbs are put together in `housetrain.cli.app`.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
 import os
 import shlex
 import sys
 import warnings
-from typing import Annotated, Any, NoReturn
+from typing import NoReturn
 
-import typer
-import typer.core
-
-from housetrain.cli import course, data, labels, machine, run, streams, train, use
-from housetrain.cli.options import our_option
-
-app = typer.Typer(
-    name="housetrain",
-    help="From a folder of labeled images to an image classifier you can trust, on your own machine.",
-    epilog="Start here:  housetrain run PetImages   (class folders inside: PetImages/Cat, PetImages/Dog).  "
-    "Exit codes:  0 success; 1 findings, unreadable images or a failed training; 2 a usage or input error; "
-    "130 interrupted by Ctrl-C; 143 by SIGTERM.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # Rich help takes 0.15 s of imports more; plain help prints at once
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        import housetrain
-
-        typer.echo(f"housetrain {housetrain.__version__}")
-        raise typer.Exit
-
-
-class _Command(typer.core.TyperCommand):
-    """A verb whose usage line names what it needs as every other program does: RUN IMAGE..., not {RUN} {IMAGE...}..."""
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        pieces = super().collect_usage_pieces(ctx)
-        changes = {"{": "", "}": "", "......": "...", "[[": "[", "]]": "]"}
-        return [functools.reduce(lambda text, old: text.replace(old, changes[old]), changes, piece) for piece in pieces]
-
-
-for module in (run, data, labels, train, use, machine, course):
-    for verb in module.app.registered_commands:
-        verb.cls = _Command
-        app.registered_commands.append(verb)
-
-
-def _only(verb: list[str]) -> typer.Typer:
-    """Return the app with this verb alone: Typer builds every option of every verb, which takes 0.1 s."""
-    named = [one for one in app.registered_commands if [str(one.name or one.callback.__name__)] == verb]  # type: ignore[union-attr]
-    if not named:
-        return app
-    small = copy.copy(app)
-    small.registered_commands = named
-    return small
+from housetrain.cli import streams
 
 
 def main() -> NoReturn:
@@ -82,13 +28,14 @@ def main() -> NoReturn:
     try:
         with interrupt.answered(), streams.guarded(), interrupt.on_sigterm():
             _run([os.path.expanduser(one) for one in sys.argv[1:]])  # noqa: PTH111 - never raises
-    except typer.Exit as left:
-        code = left.exit_code
     except SystemExit as left:  # how Typer ends
         code = 0 if isinstance(left.__context__, BrokenPipeError) else int(left.code or 0)
         code = 128 + interrupt.number_of(left) if code == 130 else code
-        if code == 2 and (hint := our_option(sys.argv[1:])):
-            sys.stderr.write(f"{hint}.\n")
+        if code == 2:
+            from housetrain.cli.options import our_option
+
+            if hint := our_option(sys.argv[1:]):
+                sys.stderr.write(f"{hint}.\n")
     except HousetrainError as error:
         code = _fail(str(error), error.exit_code)
     except BrokenPipeError:
@@ -120,7 +67,12 @@ def _fail(text: str, code: int) -> int:
 
 def _run(arguments: list[str]) -> None:
     if arguments[:1] == ["predict"] and len(arguments) > 2 and not any(one.startswith("-") for one in arguments):
-        # No option to convert: skip Typer, whose import of pydantic takes longer than a prediction.
-        use.predict(arguments[1], arguments[2:])
-    else:
-        _only(arguments[:1])(arguments, standalone_mode=True)
+        # No option to convert: skip Typer. It and the options of all verbs take longer to import than a prediction.
+        from housetrain.cli import predicting
+
+        if predicting.predict(arguments[1], arguments[2:]):
+            sys.exit(1)
+        return
+    from housetrain.cli.app import only
+
+    only(arguments[:1])(arguments, standalone_mode=True)

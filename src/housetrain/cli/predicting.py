@@ -31,22 +31,23 @@ if TYPE_CHECKING:
 def predict(
     run: str,
     images: list[str],
-    table: Table | None,
+    table: Table | None = None,
     *,
-    engine: str | None,
-    class_map: Path | None,
+    engine: str | None = None,
+    class_map: Path | None = None,
     ray: Ray | None = None,
-    set_level: float | None,
-    accept: list[str] | None,
-    sort_into: Path | None,
-    how: How,
-    json_: bool,
-    quiet: bool,
-    top: int,
+    vote_by: str | None = None,
+    set_level: float | None = None,
+    accept: list[str] | None = None,
+    sort_into: Path | None = None,
+    how: How = "auto",
+    json_: bool = False,
+    quiet: bool = False,
+    top: int = 1,
     **options: Any,
 ) -> int:
     """Classify images; print the predictions or write them to ``table``; return how many could not be read."""
-    listing, vote_by = _listed(images), options["vote_by"]
+    listing = _listed(images)
     if vote_by is not None:
         from housetrain.inference.vote import predict_sequences, sequence_key
 
@@ -62,7 +63,6 @@ def predict(
     sorter = _sorter(sort_into, predictor.classes, how)
     if table is None:
         with predictor:
-            options = {name: value for name, value in options.items() if name != "vote_by"}
             options["top"] = None if json_ else top
             results = (
                 predictor.predict_many(listing, **options)
@@ -77,7 +77,7 @@ def predict(
         with predictor:
             result = predict_into(
                 table.rows, predictor, listing, kind=table.kind, top=top, each=_each(sorter, json_),
-                callbacks=callbacks, **options,
+                callbacks=callbacks, vote_by=vote_by, **options,
             )  # fmt: skip
             table.finish()
         result = replace(result, path=table.name)

@@ -13,16 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from housetrain.data.table_cells import decode_text, text_cells
 from housetrain.errors import CorruptError, DecodeError, RecipeError
 from housetrain.system import json_text
 from housetrain.system.regular_files import read_bytes
 from housetrain.system.text import natural_key
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MOST_BYTES = 16 << 20
 """Larger files are no tables of class names."""
@@ -66,6 +67,8 @@ class ClassMap:
 
     def columns(self, classes: Iterable[str]) -> NDArray[np.float32]:
         """Return the matrix that turns probabilities of ``classes`` into those of ``apply(classes)``, of 0 and 1."""
+        import numpy as np
+
         given = tuple(classes)
         place = {label: number for number, label in enumerate(self.apply(given))}
         matrix = np.zeros((len(given), len(place)), np.float32)

@@ -7,10 +7,10 @@ whose names alone do not tell which of the two is the mask.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -62,24 +62,24 @@ def companions(images: Sequence[ImageRecord], open_images: Open) -> dict[str, Ki
     found |= _by_affix([image for image in usable if image.path not in found])
     found |= _by_type([image for image in usable if image.path not in found], open_images)
     shots = {_shot(image.path) for image in usable if image.path not in found}
-    raw = (image for image in images if PurePosixPath(image.path).suffix.lower() in RAW)
-    return found | {image.path: "raw" for image in raw if not image.usable and _shot(image.path) in shots}
+    raw = (image for image in images if not image.usable and posixpath.splitext(image.path)[1].lower() in RAW)
+    return found | {image.path: "raw" for image in raw if _shot(image.path) in shots}
 
 
 def _by_folder(images: Iterable[ImageRecord]) -> dict[str, Kind]:
     """Folders called ``masks`` and the like inside a class, whose files share their names with the class's images."""
-    stems: defaultdict[str, set[str]] = defaultdict(set)
+    beside: defaultdict[str, list[str]] = defaultdict(list)
     inside: defaultdict[tuple[str, str], list[ImageRecord]] = defaultdict(list)
     for image in images:
-        parts = PurePosixPath(image.path).parts
-        words = [part.lower() for part in parts[1:-1] if part.lower() in MASK_WORDS]
+        words = [part for part in image.path.lower().split("/")[1:-1] if part in MASK_WORDS]
         if words:
             inside[image.label, words[-1]].append(image)
         else:
-            stems[image.label].add(_base(image.path)[0])
+            beside[image.label].append(image.path)
     found: dict[str, Kind] = {}
     for (label, word), group in inside.items():
-        shared = sum(_base(image.path)[0] in stems[label] for image in group)
+        stems = {_base(path)[0] for path in beside[label]}
+        shared = sum(_base(image.path)[0] in stems for image in group)
         if shared >= max(1, _SHARE * len(group)):
             found |= {image.path: _kind(word) for image in group}
     return found
@@ -87,11 +87,11 @@ def _by_folder(images: Iterable[ImageRecord]) -> dict[str, Kind]:
 
 def _by_affix(images: Sequence[ImageRecord]) -> dict[str, Kind]:
     """``a_mask.png`` beside ``a.jpg``."""
-    plain = {(_folder(image.path), PurePosixPath(image.path).stem.lower()) for image in images}
+    plain = {_shot(image.path) for image in images}
     found: dict[str, Kind] = {}
     for image in images:
         base, word = _base(image.path)
-        if word and (_folder(image.path), base) in plain:
+        if word and f"{_folder(image.path)}/{base}" in plain:
             found[image.path] = _kind(word)
     return found
 
@@ -134,7 +134,7 @@ def _two_values(pixels: NDArray[np.uint8]) -> bool:
 
 def _base(path: str) -> tuple[str, str]:
     """Return the name without its affix, in lower case, and the affix or ``""``."""
-    stem = PurePosixPath(path).stem.lower()
+    stem = posixpath.splitext(posixpath.basename(path))[0].lower()
     match = _AFFIX.match(stem)
     if match is None:
         return stem, ""
@@ -150,7 +150,8 @@ def _folder(path: str) -> str:
 
 
 def _shot(path: str) -> str:
-    return f"{_folder(path)}/{PurePosixPath(path).stem.lower()}"
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{posixpath.splitext(name)[0].lower()}"
 
 
 def _distance(first: str, second: str) -> int:

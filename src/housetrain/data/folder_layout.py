@@ -238,7 +238,7 @@ def levels_of(paths: Iterable[str], *, above: int = 0) -> Levels | None:
     leaves: set[tuple[str, ...]] = set()
     second: set[tuple[str, ...]] = set()
     for path in paths:
-        parts = PurePosixPath(path).parts[above:-1]
+        parts = tuple(path.split("/")[above:-1])
         if not parts:
             continue
         inner[parts[0]].update(parts[1:2])
@@ -265,7 +265,7 @@ def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0) -> dic
     """
     way = {}
     for path in paths:
-        parts = PurePosixPath(path).parts[above:-1]
+        parts = tuple(path.split("/")[above:-1])
         way[path] = parts[:level] if level else parts
     short: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
     for parts in set(way.values()):

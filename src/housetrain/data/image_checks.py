@@ -5,6 +5,7 @@ In: a `Catalog`. Out: results for `housetrain.data.findings`. No image is opened
 
 from __future__ import annotations
 
+import posixpath
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -98,8 +99,8 @@ def _unsupported(catalog: Catalog) -> Iterator[Noticed]:
 def _wrong_extension(catalog: Catalog) -> Iterator[Noticed]:
     wrong: defaultdict[tuple[str, str], list[ImageRecord]] = defaultdict(list)
     for image in catalog.usable:
-        extension = PurePosixPath(image.path).suffix.lower()
-        if extension and extension not in EXTENSIONS.get(image.header.format, (extension,)):
+        extension = posixpath.splitext(image.path)[1].lower()
+        if len(extension) > 1 and extension not in EXTENSIONS.get(image.header.format, (extension,)):
             wrong[image.header.format, extension].append(image)
     return grouped(
         [wrong[key] for key in sorted(wrong)],

@@ -14,9 +14,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from housetrain.data.class_folders import Entry
 from housetrain.data.image_record import Brightness, Hashes, ImageRecord
@@ -57,15 +59,12 @@ class Examine:
             return ImageRecord(path, label, split, stamp, sha256, _header_if_any(data), reason=error.reason)
         thumbnail = cv2.resize(seen.pixels, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
         gray = np.asarray(thumbnail, dtype=np.uint8)
+        (mean, std), (_, edges) = _mean_std(gray), _mean_std(cv2.Laplacian(gray, cv2.CV_32F))
+        border, border_std = _mean_std(np.concatenate((gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1])))
         brightness = Brightness(
-            mean=round(float(gray.mean()), 2),
-            std=round(float(gray.std()), 2),
-            sharpness=round(float(cv2.Laplacian(gray, cv2.CV_32F).var()), 1),
-            border=round(
-                float((border := np.concatenate([gray[[0, -1]].ravel(), gray[1:-1, [0, -1]].ravel()])).mean()), 2
-            ),
-            border_std=round(float(border.std()), 2),
-        )
+            mean=round(mean, 2), std=round(std, 2), sharpness=round(edges**2, 1),
+            border=round(border, 2), border_std=round(border_std, 2),
+        )  # fmt: skip
         tiny = cv2.resize(gray, (TINY, TINY), interpolation=cv2.INTER_AREA).tobytes().hex()
         hashes = Hashes(perceptual_hash(gray), difference_hash(gray), tiny)
         photo = photo_of(data)
@@ -110,6 +109,12 @@ def small_gray(root: Path, paths: Sequence[str], *, side: int = THUMBNAIL) -> Pi
     return found
 
 
+def _mean_std(values: NDArray[Any]) -> tuple[float, float]:
+    """Return what ``values.mean()`` and ``values.std()`` return, several times as fast for small arrays."""
+    mean, std = cv2.meanStdDev(values)
+    return float(mean[0, 0]), float(std[0, 0])
+
+
 def perceptual_hash(gray: Pixels) -> str:
     """Hash the coarse structure of an image: similar images differ in few of 64 bits.
 
@@ -124,7 +129,8 @@ def perceptual_hash(gray: Pixels) -> str:
     """
     small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:8, :8].ravel()
-    return np.packbits(low > np.median(low[1:])).tobytes().hex()
+    median = np.partition(low[1:], 31)[31]  # of 63 values; `np.median` takes ten times as long
+    return np.packbits(low > median).tobytes().hex()
 
 
 def difference_hash(gray: Pixels) -> str:

@@ -121,7 +121,7 @@ def measured(images: Sequence[ImageRecord]) -> dict[str, NDArray[np.float64]]:
         sizes = [image.stamp.bytes for image in images]
         columns[FILE_SIZE] = [(math.log(1 + size), size / area) for size, area in zip(sizes, pixels, strict=True)]
         columns[BORDER] = [(image.brightness.border, image.brightness.border_std) for image in images]
-        columns[THUMBNAIL] = [tuple(bytes.fromhex(image.hashes.tiny or "00" * 16)) for image in images]
+        columns[THUMBNAIL] = [list(bytes.fromhex(image.hashes.tiny or "00" * 16)) for image in images]
     return {name: np.array(rows, dtype=np.float64) for name, rows in columns.items()}
 
 
