@@ -10,6 +10,7 @@ call then cuts an incomplete last row and continues with the images that have no
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -238,7 +239,13 @@ class _Rows:
         self, kind: Kind, top: int, *, vote: bool = False, sets: bool = False, images: Iterable[Path | str] = ()
     ) -> None:
         self.kind, self.top, self.vote, self.sets = kind, top, vote, sets
-        self._folder_of = images.folder_of if isinstance(images, Listing) else lambda image: PurePath()
+        folder_of = images.folder_of if isinstance(images, Listing) else lambda image: PurePath()
+
+        @functools.lru_cache(16)  # the images of a folder follow each other
+        def relative(folder: str) -> str:
+            return "\\".join(folder_of(os.path.join(folder, "image")).parts)  # noqa: PTH118 - also an address
+
+        self._relative = relative
         self.counts = Counts()
 
     def result(self, path: Path, rows: int, kept: int, failed: int, seconds: float) -> BatchResult:
@@ -258,6 +265,7 @@ class _Rows:
         if self.kind == "jsonl":
             return (json.dumps(one.to_json()) + "\n").encode("ascii")
         known = one.error is None
+        folder, name = os.path.split(one.image)
         cells = [
             one.image,
             one.label,
@@ -267,8 +275,8 @@ class _Rows:
             "" if one.novel is None else "yes" if one.novel else "no",
             one.seen or "",
             one.error or "",
-            "\\".join(self._folder_of(one.image).parts),
-            PurePath(one.image).name,
+            self._relative(folder),
+            name,
         ]
         if self.vote:
             cells += [one.sequence, one.own_label]
