@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -55,6 +56,6 @@ def test_paths_are_no_addresses_and_a_missing_library_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert is_address("s3://a/b") and not is_address("a/b") and not is_address(tmp_path)
-    monkeypatch.setattr(addresses.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="Reading s3://"):
         AddressListing(["s3://a/b"])

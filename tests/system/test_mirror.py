@@ -68,5 +68,5 @@ def test_links_are_not_sent_and_names_do_not_lead_out(tmp_path: Path, monkeypatc
 
 
 def test_an_unknown_kind_of_address_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(HousetrainError, match=r"kind of storage cannot be used.*nosuch"):
+    with pytest.raises(HousetrainError, match=r"kind of address cannot be used.*nosuch"):
         Mirror(tmp_path, "nosuch://x")

@@ -99,7 +99,7 @@ def check(
 def _findings(catalog: Catalog, group_by: str | None) -> tuple[tuple[Finding, ...], list[str]]:
     """Return the findings, and what is to be said about groups, given or proposed."""
     import housetrain as ht
-    from housetrain.data.group_proposals import proposals, without_proposals
+    from housetrain.data.group_proposals import without_proposals
     from housetrain.data.groups import groups_of
     from housetrain.data.split_findings import split_findings
 
@@ -109,7 +109,7 @@ def _findings(catalog: Catalog, group_by: str | None) -> tuple[tuple[Finding, ..
         manifest = ht.split(catalog, findings=findings, groups=named)
         findings = (*findings, *split_findings(manifest))
         lines.append(f"Groups: {named.describe(len(catalog.usable))}")
-    asked = [named] if named else [] if group_by else [proposal.groups for proposal in proposals(catalog)]
+    asked = [named] if named else [] if group_by else [proposal.groups for proposal in catalog.group_proposals]
     for groups in asked:
         from housetrain.training.group_effect import group_effect
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from housetrain.data import saved_catalog
 from housetrain.data.archive import is_archive, unpacked
@@ -35,6 +35,9 @@ from housetrain.images.unsupported import NEEDS_HEIC
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.notebook import html_table
 from housetrain.system.text import natural_key
+
+if TYPE_CHECKING:
+    from housetrain.data.group_proposals import Proposal
 
 VERSION = 7
 """Version of the saved catalog: raise it whenever a field changes, or what is measured."""
@@ -121,6 +124,13 @@ class Catalog:
         from housetrain.data.image_metadata import small_gray
 
         return tuple(map(tuple, near_groups(self.usable, partial(small_gray, self.root))))
+
+    @cached_property
+    def group_proposals(self) -> tuple[Proposal, ...]:
+        """Rules by which images may belong together: see `housetrain.data.group_proposals`."""
+        from housetrain.data.group_proposals import proposals
+
+        return tuple(proposals(self))
 
     @cached_property
     def white(self) -> int:

@@ -74,7 +74,7 @@ class Proposal(NamedTuple):
     do="if they show one animal, plant, patient or scene, keep them in one split",
 )
 def _related_images(catalog: Catalog) -> Iterator[Noticed]:
-    for found in proposals(catalog):
+    for found in catalog.group_proposals:
         sizes = Counter(found.groups.of.values())
         name, size = sizes.most_common(1)[0]
         listed = tuple(sorted(path for path, group in found.groups.of.items() if group == name))

@@ -237,7 +237,8 @@ def labels(
     if found.note:
         events.note(found.note[:1].upper() + found.note[1:])
     rows, keep, decided = _decided(prepared, known)
-    numbers = np.array([prepared.classes.index(row.label) for row in rows], dtype=np.int64)
+    number_of = {label: number for number, label in enumerate(prepared.classes)}
+    numbers = np.array([number_of[row.label] for row in rows], dtype=np.int64)
     groups = [row.group for row in rows]
     _check(numbers, groups, prepared.classes)
     parts = confident_learning.components(found.rows[keep])

@@ -1,21 +1,20 @@
 """Images and tables at an address, such as ``s3://bucket/images/``: what fsspec reaches beyond this machine's files.
 
 In: an address. Out: the addresses of the images below it; the bytes of one; a file to write. Does not know: images.
-fsspec is imported when an address is used, and needs the library for its kind (s3fs for ``s3://``).
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
 
 from housetrain.data.ignored_names import litter
-from housetrain.errors import DecodeError, FolderError, HousetrainError, MissingExtra, one_line
+from housetrain.errors import DecodeError, FolderError, HousetrainError, one_line
 from housetrain.inference.inputs import Listing
 from housetrain.system.regular_files import MAX_BYTES
+from housetrain.system.storage import open_storage
 
 
 class AddressListing(Listing):
@@ -125,12 +124,4 @@ def _is_litter(name: str) -> bool:
 
 
 def _opened(address: str) -> tuple[Any, str]:
-    if importlib.util.find_spec("fsspec") is None:
-        raise MissingExtra("cluster", need=f"Reading {address.partition('://')[0]}:// addresses")
-    from fsspec.core import url_to_fs
-
-    try:
-        files, path = url_to_fs(address)
-    except (ImportError, ValueError) as error:
-        raise HousetrainError("This kind of address cannot be used", address=address, cause=str(error)) from error
-    return files, str(path).rstrip("/")
+    return open_storage(address, need=f"Reading {address.partition('://')[0]}:// addresses")

@@ -1,19 +1,18 @@
 """A mirror: the copy of a local folder in storage that all machines reach, such as ``s3://bucket/path``.
 
 In: a folder and its address. Out: files there, or files here. Does not know: what the files are. fsspec does the
-transfer; it is imported when a mirror is made. Single files are replaced whole; a set of files may be torn by a kill,
+transfer. Single files are replaced whole; a set of files may be torn by a kill,
 so the caller's files must say which of them belong together (a manifest with checksums, written last).
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from housetrain.errors import HousetrainError, MissingExtra
 from housetrain.system.files import inside, write_atomic
+from housetrain.system.storage import open_storage
 
 _LAST = ("manifest.json", "result.json")  # they say that the others are there
 
@@ -31,19 +30,7 @@ class Mirror:
     """
 
     def __init__(self, folder: Path, address: str) -> None:
-        if importlib.util.find_spec("fsspec") is None:
-            raise MissingExtra("cluster", need="Storage that all nodes reach")
-        from fsspec.core import url_to_fs
-
-        try:
-            self._files, self._root = url_to_fs(address)
-        except (ImportError, ValueError) as error:
-            raise HousetrainError(
-                "This kind of storage cannot be used",
-                expected="a shared folder, or an address that fsspec and an installed library know",
-                address=address,
-                cause=str(error),
-            ) from error
+        self._files, self._root = open_storage(address, need="Storage that all nodes reach")
         self.folder = folder
         self._sent: dict[str, tuple[int, int]] = {}
 
