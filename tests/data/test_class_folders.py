@@ -16,7 +16,8 @@ from hostile import encode, photo
 
 from housetrain.data.catalog import scan
 from housetrain.data.checks import check
-from housetrain.data.class_folders import Tree, walk
+from housetrain.data.class_folders import walk
+from housetrain.data.folder_tree import Tree
 from housetrain.data.label_source import LabelOptions, LabelSource
 from housetrain.errors import FolderError, RecipeError
 

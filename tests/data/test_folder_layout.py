@@ -10,6 +10,8 @@ import pytest
 from data.trees import fill
 
 from housetrain.data import folder_layout as layout
+from housetrain.data.other_tasks import refuse_other_tasks
+from housetrain.data.split_layout import ready_made
 from housetrain.errors import FolderError
 
 
@@ -23,7 +25,7 @@ def detection(root: Path, annotation: str, content: str, *folders: str) -> Path:
 
 def refused(root: Path) -> str:
     with pytest.raises(FolderError) as caught:
-        layout.refuse_other_tasks(root, layout.folders(root))
+        refuse_other_tasks(root, layout.folders(root))
     assert "Received: " in str(caught.value) and "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -31,22 +33,22 @@ def refused(root: Path) -> str:
 # ---------------------------------------------------------------------------------------------- splits
 def test_splits_are_those_that_share_class_folders_with_train(tmp_path: Path) -> None:
     root = fill(tmp_path, "Training/a", "Training/b", "val/b", "test1/x", "unlabeled/a", "docs")
-    found = layout.ready_made(root, layout.folders(root))
+    found = ready_made(root, layout.folders(root))
     assert found.of == {"Training": "train", "val": "validation"}
     assert sorted(found.unlabeled) == ["test1", "unlabeled"]
 
 
 def test_train_beside_other_classes_is_a_class(tmp_path: Path) -> None:
     root = fill(tmp_path, "train/red", "test/blue", "bus/red")
-    assert layout.ready_made(root, ["bus", "test", "train"]) == ({}, ())
-    assert layout.ready_made(root, ["test", "train"]).of == {"train": "train"}, "all are named as splits"
+    assert ready_made(root, ["bus", "test", "train"]).of == {}
+    assert ready_made(root, ["test", "train"]).of == {"train": "train"}, "all are named as splits"
 
 
 def test_splits_without_train_or_without_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"none of them holds class folders to train on.*--train-dir FOLDER"):
-        layout.ready_made(fill(tmp_path / "a", "test/cat", "val/cat"), ["test", "val"])
+        ready_made(fill(tmp_path / "a", "test/cat", "val/cat"), ["test", "val"])
     with pytest.raises(FolderError, match=r"test and val look like splits, not classes, and hold no class folders"):
-        layout.ready_made(fill(tmp_path / "b", "test", "val"), ["test", "val"])
+        ready_made(fill(tmp_path / "b", "test", "val"), ["test", "val"])
 
 
 # ---------------------------------------------------------------------------------------------- other tasks
@@ -81,14 +83,14 @@ def test_detection_data_is_named(
 )
 def test_annotations_without_boxes_are_no_detection_data(tmp_path: Path, annotation: str, content: str) -> None:
     root = detection(tmp_path, annotation, content, "cat", "dog")
-    layout.refuse_other_tasks(root, layout.folders(root))
+    refuse_other_tasks(root, layout.folders(root))
 
 
 def test_a_named_pipe_is_never_waited_for(tmp_path: Path) -> None:
     (fill(tmp_path, "cat", "dog") / "labels").mkdir()
     os.mkfifo(tmp_path / "labels" / "000.txt")
     os.mkfifo(tmp_path / "instances.json")
-    layout.refuse_other_tasks(tmp_path, ["cat", "dog"])
+    refuse_other_tasks(tmp_path, ["cat", "dog"])
 
 
 def test_images_and_masks_are_refused_unless_a_table_labels_them(tmp_path: Path) -> None:
@@ -97,9 +99,9 @@ def test_images_and_masks_are_refused_unless_a_table_labels_them(tmp_path: Path)
     names = [f"{folder}/{n:02d}.png" for folder in ("images", "Masks") for n in range(10)]
     rows = [f"{name},{'ab'[n % 2]}\n" for n, name in enumerate(names)]
     (root / "labels.csv").write_text("image,label\n" + "".join(rows))
-    layout.refuse_other_tasks(root, layout.folders(root))
+    refuse_other_tasks(root, layout.folders(root))
     (root / "labels.csv").unlink()
-    layout.refuse_other_tasks(fill(root, "cat"), ["Masks", "cat", "images"])
+    refuse_other_tasks(fill(root, "cat"), ["Masks", "cat", "images"])
 
 
 # ---------------------------------------------------------------------------------------------- labels
@@ -182,11 +184,11 @@ def test_boxes_beside_class_folders_are_no_detection_data(tmp_path: Path, place:
     """Camera traps come with a file of detections; some programs write one beside each image."""
     root = fill(tmp_path, *(("train/cat", "train/dog", "test/cat") if place.startswith("train") else ("cat", "dog")))
     (root / place).write_text(COCO)
-    layout.refuse_other_tasks(root, layout.folders(root))
+    refuse_other_tasks(root, layout.folders(root))
 
 
 def test_boxes_in_folders_of_splits_are_detection_data(tmp_path: Path) -> None:
     root = fill(tmp_path, "train", "valid")
     (root / "train" / "_annotations.coco.json").write_text(COCO)
     with pytest.raises(FolderError, match=r"COCO: _annotations\.coco\.json holds boxes"):
-        layout.refuse_other_tasks(root, layout.folders(root))
+        refuse_other_tasks(root, layout.folders(root))

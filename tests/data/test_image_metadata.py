@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from hostile import HTML, encode, photo
 
-from housetrain.data.class_folders import Entry
+from housetrain.data.folder_tree import Entry
 from housetrain.data.image_metadata import Examine, perceptual_hash
 from housetrain.images.sniff import Header
 

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 from housetrain.data import saved_catalog
 from housetrain.data.archive import is_archive, unpacked
 from housetrain.data.array_file import refuse_arrays
-from housetrain.data.class_folders import Entry, LayoutNote, Tree, entry_of, walk, walk_splits
+from housetrain.data.class_folders import entry_of, walk, walk_splits
 from housetrain.data.class_map import ClassMap
 from housetrain.data.corrections import Corrections
+from housetrain.data.folder_tree import Entry, LayoutNote, Tree
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.data.which_folder import failures_named, inner_folder

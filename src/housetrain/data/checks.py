@@ -305,6 +305,16 @@ def _unlabeled_folder(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("unlabeled-folder", catalog)
 
 
+@finding_kind("splits-in-classes", "Splits inside class folders", severity="note", do="check that they are splits")
+def _splits_in_classes(catalog: Catalog) -> Iterator[Noticed]:
+    return _layout("splits-in-classes", catalog)
+
+
+@finding_kind("companion-folder", "Folders of masks", severity="warning", do="nothing needs doing if they are masks")
+def _companion_folder(catalog: Catalog) -> Iterator[Noticed]:
+    return _layout("companion-folder", catalog)
+
+
 @finding_kind("label-table", "Labels from a table", severity="note", do="check that the table is complete")
 def _label_table(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("label-table", catalog)

@@ -12,86 +12,28 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from housetrain.data import folder_layout, which_folder
-from housetrain.data.class_map import ClassMap
+from housetrain.data.folder_tree import Entry, LayoutNote, Tree
 from housetrain.data.ignored_names import litter
 from housetrain.data.image_record import FileStamp
 from housetrain.data.label_from_name import labels_from_names
 from housetrain.data.label_source import LabelSource
 from housetrain.data.label_table import SUFFIXES, Labels, LabelTable
+from housetrain.data.other_tasks import mask_folders, refuse_masks, refuse_other_tasks
+from housetrain.data.split_layout import Splits, ready_made, splits_inside
 from housetrain.data.split_names import split_of
 from housetrain.errors import DecodeError, FolderError
 from housetrain.system.regular_files import check_regular, why_unreadable
-from housetrain.system.text import format_count, format_list, natural_key, without_controls
+from housetrain.system.text import format_count, format_list, natural_key
 
 OUTSIDE = "files outside the class folders"
 SEEN = "linked folders seen already"
 BESIDE = "folders beside the ready-made splits"
 UNLABELED = "images without a label"
-DROPPED = "images of dropped classes"
-
-
-class Entry(NamedTuple):
-    """One file: its path relative to the root, class and ready-made split. ``problem`` is ``""`` for a regular file."""
-
-    path: str
-    label: str
-    split: str | None
-    stamp: FileStamp = FileStamp()
-    problem: str = ""
-
-
-class LayoutNote(NamedTuple):
-    """What is to be said about the layout of a folder: the kind of finding, one line, and what to do."""
-
-    kind: str
-    message: str
-    do: str
-
-
-@dataclass
-class Tree:
-    """What a folder holds.
-
-    Args:
-        entries: One per file, sorted by path.
-        classes: Names of all class folders, sorted, empty ones included.
-        ignored: What was passed over, by name or pattern, and how often.
-        ready_made: Whether the top folders are splits.
-        notes: What is to be said about the layout.
-    """
-
-    entries: list[Entry] = field(default_factory=list)
-    classes: tuple[str, ...] = ()
-    ignored: Counter[str] = field(default_factory=Counter)
-    ready_made: bool = False
-    notes: list[LayoutNote] = field(default_factory=list)
-
-    def name_classes(self) -> None:
-        """Give every class a name that a terminal and a UTF-8 file can hold; paths stay what they are."""
-        named = {label: without_controls(label) for label in {*self.classes, *(entry.label for entry in self.entries)}}
-        if any(label != name for label, name in named.items()):
-            self.entries = [entry._replace(label=named[entry.label]) for entry in self.entries]
-            self.classes = tuple(sorted({named[label] for label in self.classes}, key=natural_key))
-
-    def map_classes(self, names: ClassMap) -> None:
-        """Rename, merge or drop classes, and note what that means here."""
-        before = Counter(entry.label for entry in self.entries)
-        self.entries = [entry._replace(label=to) for entry in self.entries if (to := names(entry.label))]
-        if dropped := before.total() - len(self.entries):
-            self.ignored[DROPPED] += dropped
-        classes = {*self.classes, *before}
-        self.classes = names.apply(classes)
-        said = names.summary(sorted(classes & names.names.keys(), key=natural_key)) or "changes no class"
-        absent = sorted(names.names.keys() - classes, key=natural_key)
-        also = f"; it names {format_list(absent)}, which {'is' if len(absent) == 1 else 'are'} not here" * bool(absent)
-        do = "check the spelling of the names that are not here" if absent else "nothing needs doing if that is meant"
-        self.notes.append(LayoutNote("class-map", f"the map of classes: {said} ({dropped:,} images dropped){also}", do))
+MASKS = "folders of masks beside class folders"
 
 
 def walk(root: Path, source: LabelSource = LabelSource()) -> Tree:  # noqa: B008 - a frozen value
@@ -148,42 +90,83 @@ def walk_splits(root: Path, dirs: dict[str, Path], source: LabelSource) -> Tree:
 
 def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
     tops = _folders(root, tree, count_files=OUTSIDE)
-    folder_layout.refuse_other_tasks(root, tops)
+    refuse_other_tasks(root, tops)
     if error := folder_layout.no_labels(root, tops):
         raise which_folder.no_classes(root, error)
-    splits = folder_layout.Splits({}, ()) if source.class_level == 1 else folder_layout.ready_made(root, tops)
+    splits = Splits({}, ()) if source.class_level == 1 else ready_made(root, tops, parts=source.class_level is not None)
     classes: set[str] = set()
     if splits.of:
-        tree.ready_made = True
+        _ready_made(root, splits, classes, tree)
         tree.ignored[BESIDE] += len(tops) - len(splits.of) - len(splits.unlabeled)
-        for top, split in splits.of.items():
-            for label in _folders(root / top, tree, count_files=OUTSIDE):
-                classes.add(label)
-                tree.entries.extend(_files(root, (top, label), tree, label=label, split=split))
         _note_unlabeled(root, splits.unlabeled, tree)
     else:
+        masks = {} if source.class_level == 1 or source.keep_companions else mask_folders(tops)
         for label in tops:
-            classes.add(label)
-            tree.entries.extend(_files(root, (label,), tree, label=label, split=None))
+            if label not in masks:
+                classes.add(label)
+                tree.entries.extend(_files(root, (label,), tree, label=label, split=None))
+        for top, owner in masks.items():
+            tree.ignored[MASKS] += 1
+            message = f"{top} holds what belongs to the images of {owner}, by its name, and is no class"
+            tree.notes.append(LayoutNote("companion-folder", message, "if it is a class: --class-level 1"))
         if source.class_level is None:
             counts = Counter(entry.label for entry in tree.entries)
             inside = {label: set(folder_layout.folders(root / label)) for label in tops}
             folder_layout.refuse_examples(root, counts, inside)
+            if splits_inside(root, tops):
+                _split_inside(tree)
     tree.classes = tuple(sorted(classes, key=natural_key))
-    _set_level(tree, source, above=1 if splits.of else 0)
+    if not (tree.ready_made and not splits.of):
+        _set_level(tree, source, above=(2 if splits.inside else 1) if splits.of else 0)
+
+
+def _ready_made(root: Path, splits: Splits, classes: set[str], tree: Tree) -> None:
+    """List the class folders of ready-made splits. A class that train spells in another case has the name of train."""
+    tree.ready_made = True
+    spelled: dict[str, str] = {}
+    for top, split in sorted(splits.of.items(), key=lambda item: item[1] != "train"):
+        above = (top, splits.inside) if splits.inside else (top,)
+        for name in _folders(root.joinpath(*above), tree, count_files=OUTSIDE):
+            label = name if split == "train" else spelled.get(name.lower(), name)
+            spelled.setdefault(label.lower(), label)
+            classes.add(label)
+            tree.entries.extend(_files(root, (*above, name), tree, label=label, split=split))
+    if not splits.inside:
+        refuse_masks(root / next(top for top, split in splits.of.items() if split == "train"), sorted(classes))
+
+
+def _split_inside(tree: Tree) -> None:
+    """Take the splits that lie inside each class folder: ``cat/train``, ``cat/test``."""
+    tree.ready_made = True
+    named = [(entry, split_of(entry.path.split("/")[1])) for entry in tree.entries]
+    tree.entries = [entry._replace(split=split) for entry, split in named if split and split != "unlabeled"]
+    tree.ignored[UNLABELED] += len(named) - len(tree.entries)
+    tree.notes.append(
+        LayoutNote(
+            "splits-in-classes",
+            "each class folder holds splits of its own, which are used",
+            "nothing needs doing if that is meant; --class-level 1 splits all images again",
+        )
+    )
 
 
 def _note_unlabeled(root: Path, tops: tuple[str, ...], tree: Tree) -> None:
     for top in tops:
+        others = [name for name in folder_layout.folders(root / top) if folder_layout.images_in(root / top / name)]
         held = sum(folder_layout.is_image_name(name) for _, _, names in os.walk(root / top) for name in names)
         tree.ignored[UNLABELED] += held
         tree.notes.append(
             LayoutNote(
                 "unlabeled-folder",
-                f"{top} holds no class folder of train: its {held:,} images have no label and are not used",
+                f"{top} holds no class folder of train{_instead(others)}: its {held:,} images have no label and are "
+                "not used",
                 f"to see what a trained model says of them: housetrain predict RUN {root / top}",
             )
         )
+
+
+def _instead(names: Sequence[str]) -> str:
+    return f", but {format_list(names)}, which train does not hold" if len(names) > 1 else ""
 
 
 def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, Path] | None = None) -> None:
@@ -219,14 +202,18 @@ def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, 
         message = f"{names} hold folders of the same names ({inner}): {levels.top} classes at the top, which are used"
         do = (
             "nothing needs doing if these are sites, cameras, animals or days; images of one group can then lie in "
-            "train and in test. If they are classes: --class-level 2 or --class-level leaf"
+            f"train and in test. If they are classes: --class-level {levels.level} or --class-level leaf"
         )
     else:
         message = (
             f"{names} hold folders: {levels.top} classes at the top, which are used; "
-            f"{levels.second} on the second level, {levels.leaves} leaves"
+            f"{levels.second} on {'the second level' if levels.level == 2 else f'level {levels.level}'}, "
+            f"{levels.leaves} leaves"
         )
-        do = "--class-level 2 or --class-level leaf makes the inner folders the classes; --class-level 1 silences this"
+        do = (
+            f"--class-level {levels.level} or --class-level leaf makes the inner folders the classes; "
+            "--class-level 1 silences this"
+        )
     tree.notes.append(LayoutNote("nested-folders", message, do))
 
 

@@ -8,7 +8,6 @@ folders and reads tables and annotation files, and opens no image.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,41 +16,39 @@ from typing import NamedTuple
 
 from housetrain.data.label_from_name import labels_from_names, pattern_for
 from housetrain.data.label_table import MAX_BYTES, SUFFIXES, LabelTable
-from housetrain.data.split_names import Named, split_of
+from housetrain.data.split_names import parts_of, split_of
 from housetrain.errors import FolderError
 from housetrain.images.sniff import EXTENSIONS
-from housetrain.system.text import format_count
 
 MASK_WORDS = frozenset(
     (
         *("mask", "masks", "annotation", "annotations", "gt", "groundtruth", "ground_truth", "segmentation"),
         *("segmentations", "label_images", "labelimages", "seg_masks", "trimaps", "depth", "thumbnails"),
-        *("thumbs", "contours"),
+        *("thumbs", "contours", "gtfine", "gtcoarse", "disparity", "labelids", "mattes", "matte", "trimap"),
     )
 )
 """Names of folders that hold companions of images: masks, label images, depth images, thumbnails."""
 
-IMAGE_WORDS = frozenset(["image", "images", "imgs", "img", "jpegimages", "photos", "rgb", "data", "raw", "original"])
+IMAGE_WORDS = frozenset(
+    (
+        *("image", "images", "imgs", "img", "jpegimages", "photos", "rgb", "data", "raw", "original"),
+        *("originals", "leftimg8bit", "pictures", "jpg", "jpeg", "png", "jpegs", "color"),
+    )
+)
 """Names of folders that hold images and name no class."""
 
 _EXAMPLES = frozenset(
     (
         *("example", "examples", "sample", "samples", "demo", "demos", "docs", "doc", "assets", "figures"),
         *("figs", "media", "screenshots", "static", "resources", "misc", "readme_images", "readme_imgs"),
-        *("preview", "previews"),
+        *("preview", "previews", "notebooks", "notebook", "src", "scripts", "code", "results", "output", "outputs"),
+        *("logs", "models", "checkpoints", "config", "configs", "tools", "utils", "images for readme"),
     )
 )
 _FEW = 0.2  # examples are at most this share of the images
 _IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 _LOOK = 40  # annotation files opened to find out what they are
 _HEAD = 1 << 20  # bytes of a JSON file looked at
-
-
-class Splits(NamedTuple):
-    """Top folders that are splits, and those of images without a label."""
-
-    of: dict[str, Named]
-    unlabeled: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,7 @@ class Levels:
         second: How many the second level would have.
         leaves: How many there would be if every folder of images were a class.
         recurring: Names that lie in every nested class: rather sites, cameras or days than classes.
+        level: The level that ``second`` counts: more than 2 where every class holds one folder of the same name.
     """
 
     nested: tuple[str, ...]
@@ -71,56 +69,7 @@ class Levels:
     second: int
     leaves: int
     recurring: tuple[str, ...]
-
-
-def ready_made(root: Path, tops: Sequence[str]) -> Splits:
-    """Return which top folders are ready-made splits; none where they are classes.
-
-    They are splits when their names mean so (see `split_of`) and either all of them do or one shares class folders
-    with train: ``train`` may also be a class, beside ``car`` and ``bus``. A split without a class folder of train holds
-    images without a label.
-
-    Raises:
-        FolderError: All of them are named as splits, but hold no class folders.
-    """
-    named = {top: split for top in tops if (split := split_of(top))}
-    inside = {top: set(folders(root / top)) for top in named}
-    train = {label for top, split in named.items() if split == "train" for label in inside[top]}
-    if not train:
-        if named and len(named) == len(tops):
-            raise _no_train(root, tops) if any(inside.values()) else _no_classes(root, tops)
-        return Splits({}, ())
-    shares = any(inside[top] & train for top, split in named.items() if split != "train")
-    if not shares and len(named) < len(tops):
-        return Splits({}, ())
-    labeled: dict[str, Named] = {
-        top: split for top, split in named.items() if split == "train" or (inside[top] & train and split != "unlabeled")
-    }
-    return Splits(labeled, tuple(top for top in named if top not in labeled))
-
-
-def refuse_other_tasks(root: Path, tops: Sequence[str]) -> None:
-    """Refuse data of object detection and segmentation.
-
-    Raises:
-        FolderError: It is Pascal VOC, YOLO, COCO or pairs of images and masks.
-    """
-    task = _pascal_voc(root, tops) or _yolo(root) or _coco(root, tops)
-    if task:
-        raise FolderError(
-            f"This is object-detection data ({task})",
-            expected="one label an image: class folders, or a table of labels",
-            do="cut the objects out into class folders, or train a detector with another program",
-            folder=str(root),
-        )
-    lowered = {top.lower() for top in tops}
-    if len(tops) > 1 and lowered & MASK_WORDS and lowered <= MASK_WORDS | IMAGE_WORDS and not _table_of(root):
-        raise FolderError(
-            f"This looks like segmentation data: {_listed(tops)} hold images and what belongs to them, not classes",
-            expected="one label an image: class folders, or a table of labels",
-            do="give the folder of images alone, with --labels FILE or in class folders",
-            folder=str(root),
-        )
+    level: int = 2
 
 
 def no_labels(root: Path, tops: Sequence[str]) -> FolderError | None:
@@ -130,25 +79,16 @@ def no_labels(root: Path, tops: Sequence[str]) -> FolderError | None:
     """
     if len(tops) > 1 or (tops and (folders(root / tops[0]) or not images_in(root / tops[0]))):
         return None
-    return _no_classes(root, tops) if not tops or proposals(root) else None
+    return no_class_folders(root, tops) if not tops or proposals(root) else None
 
 
-def _no_train(root: Path, tops: Sequence[str]) -> FolderError:
-    return FolderError(
-        f"{_listed(tops)} look like splits, not classes, and none of them holds class folders to train on",
-        expected="a training folder of class folders beside them",
-        do="name it: --train-dir FOLDER, with --validation-dir or --test-dir; where these are classes: --class-level 1",
-        folder=str(root),
-    )
-
-
-def _no_classes(root: Path, tops: Sequence[str]) -> FolderError:
+def no_class_folders(root: Path, tops: Sequence[str], *, kind: str = "splits") -> FolderError:
     """Return the error for images without class folders: where their labels seem to be, the command that uses them."""
     what = "There are no class folders"
     if len(tops) == 1:
         what = f"{tops[0]} is one folder of images, and there are no class folders"
     elif tops:
-        what = f"{_listed(tops)} look like splits, not classes, and hold no class folders"
+        what = f"{_listed(tops)} look like {kind}, not classes, and hold no class folders"
     found = proposals(root)
     if not found:
         return FolderError(
@@ -196,7 +136,7 @@ def proposals(root: Path) -> list[Proposal]:
 def tables(root: Path) -> list[Path]:
     """Return files beside the images that may be tables of labels: those called so first."""
     found = [
-        Path(entry.path) for entry in _entries(root) if Path(entry.name).suffix.lower() in SUFFIXES and _is_file(entry)
+        Path(entry.path) for entry in entries(root) if Path(entry.name).suffix.lower() in SUFFIXES and is_file(entry)
     ]
     words = ("label", "train", "metadata", "annotation", "class", "index", "ground")
     rank = {path: next((n for n, word in enumerate(words) if word in path.stem.lower()), len(words)) for path in found}
@@ -237,8 +177,14 @@ def levels_of(paths: Iterable[str], *, above: int = 0) -> Levels | None:
     inner: defaultdict[str, Counter[str]] = defaultdict(Counter)
     leaves: set[tuple[str, ...]] = set()
     second: set[tuple[str, ...]] = set()
-    for path in paths:
-        parts = tuple(path.split("/")[above:-1])
+    ways = Counter(tuple(path.split("/")[above:-1]) for path in paths)
+    level = 2
+    while len({way[1] for way in ways if len(way) > 1}) == 1 and all(len(way) > 2 for way in ways):
+        merged: Counter[tuple[str, ...]] = Counter()
+        for way, count in ways.items():
+            merged[(way[0], *way[2:])] += count
+        ways, level = merged, level + 1
+    for parts in ways:
         if not parts:
             continue
         inner[parts[0]].update(parts[1:2])
@@ -248,7 +194,7 @@ def levels_of(paths: Iterable[str], *, above: int = 0) -> Levels | None:
     if not nested or len(inner) == 1:  # one class is no classification: that is said instead
         return None
     recurring = set.intersection(*(set(inner[top]) for top in nested)) if len(nested) > 1 else set()
-    return Levels(nested, len(inner), len(second), len(leaves), tuple(sorted(recurring)))
+    return Levels(nested, len(inner), len(second), len(leaves), tuple(sorted(recurring)), level)
 
 
 def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0) -> dict[str, str]:
@@ -262,11 +208,13 @@ def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0) -> dic
 
     Returns:
         Path to class: the last folder's name where no other class has it, else the names of the whole way, with ``-``.
+        The tops do not count where they are numbered parts of one set: ``fold1/cat`` and ``fold2/cat`` are ``cat``.
     """
-    way = {}
-    for path in paths:
-        parts = tuple(path.split("/")[above:-1])
-        way[path] = parts[:level] if level else parts
+    way = {path: tuple(path.split("/")[above:-1]) for path in paths}
+    parts_only = parts_of(sorted({parts[0] for parts in way.values() if parts}))
+    for path, parts in way.items():
+        below = parts[:level] if level else parts
+        way[path] = below[1:] if parts_only and len(below) > 1 else below
     short: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
     for parts in set(way.values()):
         if parts:
@@ -276,12 +224,12 @@ def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0) -> dic
 
 def folders(folder: Path) -> list[str]:
     """Return the names of the folders in a folder, without hidden ones, sorted."""
-    return sorted(entry.name for entry in _entries(folder) if _is_folder(entry) and entry.name != "__MACOSX")
+    return sorted(entry.name for entry in entries(folder) if _is_folder(entry) and entry.name != "__MACOSX")
 
 
 def images_in(folder: Path) -> list[str]:
     """Return the names of files that are images by their suffix, sorted."""
-    return sorted(entry.name for entry in _entries(folder) if is_image_name(entry.name) and not _is_folder(entry))
+    return sorted(entry.name for entry in entries(folder) if is_image_name(entry.name) and not _is_folder(entry))
 
 
 def is_image_name(name: str) -> bool:
@@ -289,7 +237,7 @@ def is_image_name(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def entries(folder: Path) -> list[os.DirEntry[str]]:
     """List without hidden names; what cannot be listed has no entries (listing the classes says why)."""
     try:
         with os.scandir(folder) as entries:
@@ -305,7 +253,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a file that may be read whole."""
     try:
         return entry.is_file() and entry.stat().st_size <= MAX_BYTES
     except OSError:  # as above
@@ -316,7 +265,7 @@ def _image_paths(root: Path, depth: int = 3) -> Iterator[str]:
     stack = [(root, "", depth)]
     while stack:
         folder, prefix, left = stack.pop()
-        for entry in _entries(folder):
+        for entry in entries(folder):
             if entry.is_dir(follow_symlinks=False):
                 if left and entry.name != "__MACOSX":
                     stack.append((Path(entry.path), f"{prefix}{entry.name}/", left - 1))
@@ -324,49 +273,8 @@ def _image_paths(root: Path, depth: int = 3) -> Iterator[str]:
                 yield prefix + entry.name
 
 
-def _table_of(root: Path) -> bool:
-    return any(proposal.flag.startswith("--labels") for proposal in proposals(root))
-
-
-def _pascal_voc(root: Path, tops: Sequence[str]) -> str:
-    for top in tops:
-        if top.lower() in {"annotations", "xml", "xmls", "labels"}:
-            files = [entry for entry in _entries(root / top) if entry.name.lower().endswith(".xml")]
-            boxes = [entry for entry in files[:_LOOK] if b"<bndbox" in _head(Path(entry.path), 1 << 16)]
-            if boxes:
-                return f"Pascal VOC: {format_count(len(files), 'annotation')} with boxes"
-    return ""
-
-
-def _yolo(root: Path) -> str:
-    places = [root, *(root / name for name in folders(root) if split_of(name) or name.lower() in IMAGE_WORDS)]
-    for place in places:
-        labels = place / "labels"
-        files = [entry for sub in (labels, *(labels / name for name in folders(labels))) for entry in _entries(sub)]
-        texts = [entry for entry in files if entry.name.lower().endswith(".txt")]
-        lines = [
-            line for entry in texts[:_LOOK] for line in _head(Path(entry.path), 1 << 14).splitlines() if line.strip()
-        ]
-        if lines and all(re.fullmatch(rb"\d+(\s+-?[\d.eE+-]+){4,}", line.strip()) for line in lines):
-            return f"YOLO: {format_count(len(texts), 'file')} of boxes"
-    return ""
-
-
-def _coco(root: Path, tops: Sequence[str]) -> str:
-    """Boxes beside folders that are no classes; detections beside class folders, as of camera traps, harm nothing."""
-    beside = {top for top in tops if split_of(top) or top.lower() in MASK_WORDS | IMAGE_WORDS}
-    if len(beside) < len(tops) or any(split_of(top) and folders(root / top) for top in tops):
-        return ""
-    for place in (root, *(root / top for top in sorted(beside))):
-        files = [entry for entry in _entries(place) if entry.name.lower().endswith(".json") and _is_file(entry)]
-        for entry in files[:_LOOK]:
-            head = _head(Path(entry.path), _HEAD)
-            if b'"bbox"' in head and (b'"annotations"' in head or b'"categories"' in head or b'"image_id"' in head):
-                return f"COCO: {entry.name} holds boxes"
-    return ""
-
-
-def _head(path: Path, count: int) -> bytes:
+def head_of(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file; none of what is no file or cannot be read."""
     try:
         if not path.is_file():  # a FIFO would wait for ever
             return b""

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from housetrain.data.class_folders import Entry
+from housetrain.data.folder_tree import Entry
 from housetrain.data.image_record import Brightness, Hashes, ImageRecord
 from housetrain.errors import DecodeError
 from housetrain.images.decode import decode, examine, probe, read_bytes

@@ -1,40 +1,56 @@
-"""Names of folders and table cells that mean a split: ``Training``, ``seg_test``, ``val2017``.
+"""Names of folders and table cells that mean a split: ``Training``, ``seg_test``, ``val2017``, ``Testdaten``.
 
-In: a name. Out: which split it means, or nothing. It does not know folders.
+In: names. Out: which split one means, or nothing; whether several are parts of one set. It does not know folders.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
 from typing import Literal
 
 Named = Literal["train", "validation", "test", "unlabeled"]
 
 _WORDS: dict[str, Named] = {
-    **dict.fromkeys(("train", "training", "trainset", "trn"), "train"),
+    **dict.fromkeys(("train", "training", "trainset", "trn", "trainval"), "train"),
     **dict.fromkeys(
         ("validation", "validate", "validating", "val", "valid", "dev", "eval", "evaluation"), "validation"
     ),
     **dict.fromkeys(("test", "testing", "tests", "testset", "holdout"), "test"),
     **dict.fromkeys(("pred", "predict", "prediction", "unlabeled", "unlabelled", "unsup", "submission"), "unlabeled"),
+    # German, French, Spanish, Portuguese, Italian, Dutch, Polish, Turkish, Indonesian, Russian; without accents
+    **dict.fromkeys(("trainings", "trainingsdaten", "trainingsbilder", "entrainement", "apprentissage"), "train"),
+    **dict.fromkeys(("entrenamiento", "treino", "treinamento", "addestramento", "treningowe", "trening"), "train"),
+    **dict.fromkeys(("egitim", "latih", "pelatihan", "обучение", "обучающая", "тренировка", "трейн"), "train"),
+    **dict.fromkeys(("validierung", "validierungsdaten", "validacion", "validacao", "validazione"), "validation"),
+    **dict.fromkeys(("validatie", "walidacyjne", "dogrulama", "validasi", "evaluacion"), "validation"),
+    **dict.fromkeys(("валидация", "валидационная", "проверка"), "validation"),
+    **dict.fromkeys(("testdaten", "testbilder", "prueba", "pruebas", "teste", "testes", "verifica"), "test"),
+    **dict.fromkeys(("testowe", "uji", "pengujian", "тест", "тестовая", "тестирование"), "test"),
+}
+_PARTS: dict[str, Named] = {  # of words that no blank divides: Chinese, Japanese, Korean
+    **dict.fromkeys(("训练", "訓練", "学習", "トレーニング", "훈련", "학습"), "train"),
+    **dict.fromkeys(("验证", "驗證", "検証", "バリデーション", "검증"), "validation"),
+    **dict.fromkeys(("测试", "測試", "テスト", "評価", "테스트", "시험"), "test"),
 }
 _NEUTRAL = frozenset(
     (
-        "set",
-        "data",
-        "dataset",
-        "images",
-        "image",
-        "imgs",
-        "img",
-        "photos",
-        "seg",
-        "split",
-        "folder",
-        "jpg",
-        "png",
-        "the",
-        "my",
+        *("set", "data", "dataset", "images", "image", "imgs", "img", "photos", "seg", "split", "folder", "jpg"),
+        *("png", "the", "my"),
+    )
+)
+
+_SET_PARTS = frozenset(
+    (
+        *("part", "parts", "batch", "chunk", "shard", "fold", "kfold", "subset", "split", "volume", "disk", "folder"),
+        *("dataset", "data", "image", "images", "img", "imgs", "jpg", "png", "photos", "pictures"),
+    )
+)
+_GROUPS = frozenset(
+    (
+        *("site", "location", "station", "camera", "cam", "session", "day", "patient", "subject", "participant"),
+        *("person", "user", "case", "domain", "round", "run", "visit", "scene", "sequence", "video", "clip", "set"),
     )
 )
 
@@ -45,7 +61,44 @@ def split_of(name: str) -> Named | None:
     A name means a split when one of its words does and the others say nothing: ``training_set``, ``seg_train``,
     ``Test1`` and ``val2017`` do, ``train_station`` and ``test_pattern_b`` do not.
     """
-    words = [word for word in re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()) if word]
-    meant = {_WORDS[word] for word in words if word in _WORDS}
-    rest = [word for word in words if word not in _WORDS and word not in _NEUTRAL]
-    return meant.pop() if len(meant) == 1 and not rest else None
+    split, rest = split_and_rest(name)
+    return None if rest else split
+
+
+def split_and_rest(name: str) -> tuple[Named | None, str]:
+    """Return the one split that a word of a name means, or ``None``, and its other words: ``cats_train``, ``cats``."""
+    divided = re.sub(r"([a-z])([A-Z])", r"\1 \2", unicodedata.normalize("NFKC", name)).lower()
+    words = [word for word in re.split(r"[\W\d_]+", _plain(divided)) if word]
+    meant = [(word, _meant(word)) for word in words]
+    splits = {split for _, split in meant if split}
+    rest = " ".join(word for word, split in meant if split is None and word not in _NEUTRAL)
+    return (splits.pop() if len(splits) == 1 else None), rest
+
+
+def parts_of(names: Sequence[str]) -> Literal["parts", "groups", ""]:
+    """Return what folders of the same name with another number or letter at its end are, by their common words.
+
+    Returns:
+        ``"parts"`` of one set (``images_part_1``, ``fold2``), ``"groups"`` of images (``site_a``, ``patient7``), or
+        ``""`` for other names, such as ``1``, ``class1`` and ``cat``.
+    """
+    stems = {re.sub(r"[\W_]*(\d+|(?<![^\W\d_])[a-zA-Z])$", "", name).lower() for name in names}
+    words = set(re.split(r"[\W\d_]+", stems.pop())) if len(stems) == 1 and len(names) > 1 else set()
+    return "parts" if words & _SET_PARTS else "groups" if words & _GROUPS else ""
+
+
+def _meant(word: str) -> Named | None:
+    if word.isascii():
+        return _WORDS.get(word)
+    return _WORDS.get(word) or next((split for part, split in _PARTS.items() if part in word), None)
+
+
+def _plain(text: str) -> str:
+    """Return the text with Latin letters stripped of their accents."""
+    if text.isascii():
+        return text
+    plain = []
+    for letter in text:
+        base = unicodedata.normalize("NFD", letter)[:1]
+        plain.append(base if base.isascii() else letter)
+    return "".join(plain).replace("ı", "i")

@@ -1,0 +1,68 @@
+"""Data of detection and segmentation is named; more of it in `test_folder_layout`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from data.trees import fill
+
+from housetrain.data.class_folders import walk
+from housetrain.data.label_source import LabelSource
+from housetrain.data.other_tasks import mask_folders, refuse_masks, refuse_other_tasks
+from housetrain.errors import FolderError
+
+BOXES = {
+    ".txt": ("YOLO", "0 0.5 0.5 0.2 0.3\n"),
+    ".xml": ("Pascal VOC", "<annotation><object><bndbox/></object></annotation>"),
+    ".json": ("Labelme", '{"shapes": [{"points": [[1, 2]]}]}'),
+}
+
+
+@pytest.mark.parametrize("suffix", BOXES)
+@pytest.mark.parametrize("folders", [(".",), ("train", "valid"), ("images",)])
+def test_files_of_boxes_beside_images(tmp_path: Path, suffix: str, folders: tuple[str, ...]) -> None:
+    root = fill(tmp_path, *folders)
+    name, text = BOXES[suffix]
+    for folder in folders:
+        for image in list((root / folder).glob("*.png")):
+            image.with_suffix(suffix).write_text(text)
+    with pytest.raises(FolderError, match=rf"object-detection data \({name}: 6 files of boxes"):
+        walk(root)
+
+
+def test_files_of_boxes_in_class_folders_harm_nothing(tmp_path: Path) -> None:
+    root = fill(tmp_path, "cat", "dog")
+    for image in list(root.rglob("*.png")):
+        image.with_suffix(".txt").write_text("0 0.5 0.5 0.2 0.3\n")
+    assert walk(root).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "pair", ["images masks", "img label", "rgb ir", "original resized", "leftImg8bit gtFine", "Images Annotation"]
+)
+def test_other_versions_beside_images_name_the_folder_to_give(tmp_path: Path, pair: str) -> None:
+    images, _ = pair.split()
+    root = fill(tmp_path, *(f"{top}/{name}" for top in pair.split() for name in ("cat", "dog")))
+    with pytest.raises(FolderError, match=rf"looks like segmentation data.*housetrain run \S+/{images}\b"):
+        refuse_other_tasks(root, pair.split())
+
+
+def test_images_and_masks_in_each_split(tmp_path: Path) -> None:
+    tops = [f"{split}/{kind}/{c}" for split in ("train", "test") for kind in ("images", "masks") for c in ("a", "b")]
+    with pytest.raises(FolderError, match=r"segmentation data: images and masks"):
+        walk(fill(tmp_path, *tops))
+
+
+def test_names_that_are_no_versions_are_classes(tmp_path: Path) -> None:
+    refuse_masks(tmp_path, ["cat", "mask"])
+    refuse_masks(tmp_path, ["images"])
+
+
+def test_a_class_of_masks_beside_its_class_is_left_out(tmp_path: Path) -> None:
+    assert mask_folders(["ok", "ok_masks", "bad", "bad-GT", "mask"]) == {"ok_masks": "ok", "bad-GT": "bad"}
+    root = fill(tmp_path, "ok", "ok_masks", "bad", "bad_masks")
+    found = walk(root)
+    assert found.classes == ("bad", "ok") and len(found.entries) == 12
+    assert [note.kind for note in found.notes] == ["companion-folder"] * 2
+    assert len(walk(root, LabelSource.of({"keep_companions": True})).classes) == 4

@@ -1,0 +1,111 @@
+"""Folders that are splits or parts of one set are never trained as classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from data.trees import fill
+
+from housetrain.data.class_folders import walk
+from housetrain.data.folder_layout import folders
+from housetrain.data.label_source import LabelSource
+from housetrain.data.split_layout import ready_made, splits_inside
+from housetrain.errors import FolderError
+
+
+def tree(root: Path, tops: str, inner: str = "cat dog") -> Path:
+    return fill(root, *(f"{top}/{name}" for top in tops.split() for name in inner.split()))
+
+
+@pytest.mark.parametrize(
+    "tops",
+    [
+        "Training Validierung Test", "Trainingsdaten Testdaten", "entraînement évaluation", "treino teste",
+        "entrenamiento validación prueba", "addestramento verifica", "训练集 测试集", "訓練 テスト", "обучение тест",
+        "cats_train cats_test", "data_train_v2 data_test_v2", "train public_test private_test",
+        "train_clean train_noisy test", "01_train 02_val 03_test",
+    ],
+)  # fmt: skip
+def test_splits_in_other_words_and_with_affixes(tmp_path: Path, tops: str) -> None:
+    found = walk(tree(tmp_path, tops))
+    assert found.ready_made and found.classes == ("cat", "dog")
+    assert {entry.split for entry in found.entries} >= {"train"} and len({entry.split for entry in found.entries}) > 1
+
+
+def test_a_test_folder_of_flat_images_beside_train_and_another_folder(tmp_path: Path) -> None:
+    root = fill(tmp_path, "Train/0", "Train/1", "Test", "Meta")
+    found = walk(root)
+    assert found.classes == ("0", "1") and {entry.split for entry in found.entries} == {"train"}
+
+
+def test_a_split_may_spell_a_class_in_another_case(tmp_path: Path) -> None:
+    found = walk(fill(tmp_path, "train/Cat", "train/Dog", "test/cat", "test/dog"))
+    assert found.classes == ("Cat", "Dog")
+    assert {(entry.split, entry.label) for entry in found.entries} == {
+        (split, label) for split in ("train", "test") for label in ("Cat", "Dog")
+    }
+
+
+def test_class_folders_below_a_folder_of_images_in_each_split(tmp_path: Path) -> None:
+    found = walk(fill(tmp_path, *(f"{split}/images/{c}" for split in ("train", "test") for c in "ab")))
+    assert found.classes == ("a", "b") and found.ready_made
+
+
+def test_splits_inside_each_class(tmp_path: Path) -> None:
+    root = tree(tmp_path, "cat dog", "train test")
+    assert splits_inside(root, ["cat", "dog"]) and not splits_inside(root, ["cat"])
+    found = walk(root)
+    assert {(entry.label, entry.split) for entry in found.entries} == {
+        (label, split) for label in ("cat", "dog") for split in ("train", "test")
+    }
+    assert [note.kind for note in found.notes] == ["splits-in-classes"]
+    assert not walk(root, LabelSource.of({"class_level": 1})).ready_made
+
+
+@pytest.mark.parametrize(
+    ("tops", "said"),
+    [
+        ("trainA trainB testA testB", "hold the splits of several classes"),
+        ("cat_train cat_test dog_train dog_test", "hold the splits of several classes"),
+        ("HAM_images_part_1 HAM_images_part_2", "look like parts of one set, not classes, and hold no class folders"),
+        ("images_001 images_002 images_003", "look like parts of one set, not classes"),
+        ("box_train box_test query", "look like splits, not classes, and hold no class folders"),
+    ],
+)
+def test_flat_folders_of_a_set_are_refused(tmp_path: Path, tops: str, said: str) -> None:
+    root = fill(tmp_path, *tops.split())
+    with pytest.raises(FolderError, match=said):
+        walk(root)
+    assert len(walk(root, LabelSource.of({"class_level": 1})).classes) == len(tops.split())
+
+
+@pytest.mark.parametrize("tops", ["fold1 fold2 fold3", "site_a site_b", "camera1 camera2", "part-01 part-02"])
+def test_parts_that_hold_the_same_classes_are_refused(tmp_path: Path, tops: str) -> None:
+    root = tree(tmp_path, tops)
+    with pytest.raises(FolderError, match=r"hold the same folders \(cat and dog\).*--class-level 2"):
+        walk(root)
+    assert walk(root, LabelSource.of({"class_level": 2})).classes == ("cat", "dog")
+    assert walk(root, LabelSource.of({"class_level": 1})).classes == tuple(tops.split())
+
+
+def test_patients_of_one_class_each_are_refused(tmp_path: Path) -> None:
+    root = fill(tmp_path, "patient1/ill", "patient2/well", "patient3/ill", "patient4/well")
+    with pytest.raises(FolderError, match="parts of one set"):
+        walk(root)
+
+
+@pytest.mark.parametrize("tops", ["1 2 3", "class1 class2", "type_a type_b", "c1 c2", "train_station bus_station"])
+def test_numbered_classes_stay_classes(tmp_path: Path, tops: str) -> None:
+    assert len(walk(fill(tmp_path, *tops.split())).classes) == len(tops.split())
+
+
+def test_train_beside_other_vehicles_is_a_class(tmp_path: Path) -> None:
+    root = fill(tmp_path, "train/red", "bus/red", "car/red")
+    assert not ready_made(root, folders(root)).of
+
+
+def test_domains_that_hold_one_folder_of_class_folders_are_named(tmp_path: Path) -> None:
+    root = fill(tmp_path, *(f"{domain}/images/{c}" for domain in ("amazon", "dslr") for c in ("cat", "dog")))
+    (note,) = walk(root).notes
+    assert note.kind == "nested-folders" and "--class-level 3" in note.do
