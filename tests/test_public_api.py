@@ -25,9 +25,9 @@ NAMES = set(
     """
     BatchResult Benchmark Callback Catalog Comparison Diagnosis Embedded Evaluation Explained Exported Finding Grid
     History HousetrainError InputSpec LabelIssues Leaderboard LrCurve Outcome Prediction Predictor Prepared
-    ProgressBar Recipe Reproduction Run RunRow SplitArrays SplitManifest benchmark board check classify compare doctor
-    embed evaluate explain export finetune labels leaderboard load_image lr_find predict predict_into prepare
-    reproduce run runs sample scan show split sweep train write_report
+    ProgressBar Recipe Reproduction Run RunRow SplitArrays SplitManifest benchmark board check classify compare
+    cross_validate doctor embed evaluate explain export finetune labels leaderboard load_image lr_find predict
+    predict_into prepare reproduce run runs sample scan show split sweep train write_report
     """.split()  # noqa: SIM905 - a page of quotes is harder to read
 )
 # The packages `housetrain.studio` and `housetrain.serve` have the names of their commands; see docs/log.md.

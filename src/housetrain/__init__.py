@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from housetrain.system.events import Callback as Callback
     from housetrain.training.board import board as board
     from housetrain.training.finetune import finetune as finetune
+    from housetrain.training.folds import cross_validate as cross_validate
     from housetrain.training.lr_find import LrCurve as LrCurve
     from housetrain.training.lr_find import lr_find as lr_find
     from housetrain.training.run import History as History
@@ -118,6 +119,7 @@ _HOME = {
     "training.run": ("History", "Run"),
     "training.board": ("board",),
     "training.finetune": ("finetune",),
+    "training.folds": ("cross_validate",),
     "training.lr_find": ("LrCurve", "lr_find"),
     "training.train": ("train",),
     "workflow": ("Outcome", "run"),

@@ -88,6 +88,7 @@ def run(
     groups: Groups | None = None,
     workers: int | None = None,
     executor: Executor | Literal["processes", "in-process", "ray"] = "processes",
+    folds: int | None = None,
     callbacks: Sequence[Callback] = (),
     **label_options: Unpack[LabelOptions],
 ) -> Outcome:
@@ -110,12 +111,12 @@ def run(
         groups: Which images belong together: ``"parent"``, a regular expression, ... See `housetrain.split`.
         workers: Processes that read images; all cores by default.
         executor: With ``sweep``: where trials run. See `housetrain.sweep`.
+        folds: Also train the chosen recipe once for each of so many folds: see `housetrain.cross_validate`.
         callbacks: Follow the stages.
         **label_options: Where the labels come from, if not from class folders: see `housetrain.scan`.
 
     Raises:
-        FolderError: The folder cannot be used; nothing was written.
-        HousetrainError: Any other error of the tree in `housetrain.errors`.
+        HousetrainError: Such as `FolderError`, where the folder cannot be used; nothing was written then.
     """
     request = _Request.of(recipe, settings, sweep)
     _refuse_inside(Path(folder), output, prepared)
@@ -127,10 +128,10 @@ def run(
     chosen = request.suited(catalog, Callbacks(callbacks))
     if not isinstance(chosen, Recipe):
         best = _selected(manifest, chosen, output, prepared, workers=workers, callbacks=callbacks)
-        return replace(_finished(best.run, None, best.prepared, catalog, findings, callbacks), stages=best.rows)
+        return replace(_finished(best.run, None, best.prepared, catalog, findings, folds, callbacks), stages=best.rows)
     arrays = _prepared(manifest, chosen, prepared, workers=workers, callbacks=callbacks)
     done = _trained(arrays, chosen, request.plan, manifest, output, workers, executor, callbacks)
-    return _finished(*done, arrays, catalog, findings, callbacks)
+    return _finished(*done, arrays, catalog, findings, folds, callbacks)
 
 
 def _refuse_inside(images: Path, *targets: Path | str | None) -> None:
@@ -278,13 +279,17 @@ def _finished(
     arrays: Prepared,
     catalog: Catalog,
     findings: tuple[Finding, ...],
+    folds: int | None,
     callbacks: Sequence[Callback],
 ) -> Outcome:
     from housetrain.evaluation.evaluate import evaluate
     from housetrain.exports.about import is_current
     from housetrain.exports.bundle import export
     from housetrain.report.report import write_report
+    from housetrain.training.folds import cross_validate
 
+    if folds:
+        cross_validate(run, folds=folds, prepared=arrays, callbacks=callbacks)
     evaluation = evaluate(run, prepared=arrays, callbacks=callbacks) if len(arrays.test) else None
     bundle = run.folder / "bundle"
     if not is_current(bundle, run):

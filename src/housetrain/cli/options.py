@@ -101,6 +101,10 @@ Set = Annotated[
 Halving = Annotated[
     bool, typer.Option("--halving", help="Successive halving: stop weaker trials early, for far fewer epochs in total.")
 ]
+Folds = Annotated[
+    int | None,
+    typer.Option(help="Cross-validate: train the recipe once more for each of so many folds of the images.", min=2),
+]
 RecipeFile = Annotated[
     Path | None,
     typer.Option("--recipe", help="Start from a recipe file (JSON), such as RUN/recipe.json."),

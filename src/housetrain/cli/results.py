@@ -37,10 +37,7 @@ def outcome(found: Outcome) -> None:
         terminal.table("", columns, rows, right=columns[1:5])
     terminal.out("")
     terminal.out(found.evaluation.summary() if found.evaluation else validation_only(found.run))
-    if crossed := (found.run.result or {}).get("cross_validation"):
-        from housetrain.training.cross_validation import describe
-
-        terminal.out(f"{describe(crossed)}.")
+    cross_validation(found.run)
     terminal.out("")
     if board := found.leaderboard:
         terminal.out(f"Chosen   {board.best.name}, by validation loss: {found.run.folder}")
@@ -49,6 +46,14 @@ def outcome(found: Outcome) -> None:
     terminal.out(f"Model    {found.bundle}")
     terminal.out(f"Next     housetrain predict {terminal.quoted(found.run.folder)} PHOTO.jpg")
     terminal.out(f"         housetrain board {terminal.quoted(found.run.folder)}")
+
+
+def cross_validation(run: Run) -> None:
+    """Print the cross-validated accuracy, if there is one."""
+    from housetrain.training.cross_validation import describe, kept
+
+    if crossed := kept(run):
+        terminal.out(f"{describe(crossed)}.")
 
 
 def validation_only(run: Run) -> str:

@@ -11,6 +11,7 @@ from housetrain.cli.backbone_options import Backbone, BackbonePreprocessing, rec
 from housetrain.cli.cluster_options import TRIAL_OPTIONS, executor_of
 from housetrain.cli.label_options import Folder, source_of, with_label_options
 from housetrain.cli.options import (
+    Folds,
     Halving,
     Json,
     Model,
@@ -48,6 +49,7 @@ def run(
     recipe: RecipeFile = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Train the 27 CNNs of the grid; test only the best.")] = False,
     halving: Halving = False,
+    folds: Folds = None,
     output: Output = None,
     prepared: Annotated[Path | None, typer.Option(help="Folder of the arrays; by default one in prepared/.")] = None,
     split_options: dict[str, Any],
@@ -83,7 +85,7 @@ def run(
         executor = executor_of(cluster, workers=None, callbacks=callbacks)
         outcome = workflow.run(
             folder, output, recipe=chosen, settings=automatic, sweep=plan, prepared=prepared, workers=workers,
-            executor=executor, callbacks=callbacks, **split_options_from(split_options), **source,
+            executor=executor, folds=folds, callbacks=callbacks, **split_options_from(split_options), **source,
         )  # fmt: skip
         if tracker is not None:
             tracker.finish(outcome.run, artifacts=[outcome.bundle, outcome.report], evaluation=outcome.evaluation)

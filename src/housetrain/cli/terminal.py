@@ -169,7 +169,10 @@ def finetuned(before: Run, after: Run) -> None:
 
 def print_run(run: Run) -> None:
     """Print a run as JSON: its folder, result and history."""
-    print_json({"run": str(run.folder), "result": run.result, "history": run.history})
+    from housetrain.training.cross_validation import kept
+
+    value = {"run": str(run.folder), "result": run.result, "history": run.history}
+    print_json(value | ({"cross_validation": crossed} if (crossed := kept(run)) else {}))
 
 
 def evaluation(result: Evaluation) -> None:

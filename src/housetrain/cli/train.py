@@ -12,6 +12,7 @@ from housetrain.cli.cluster_options import TRIAL_OPTIONS, executor_of
 from housetrain.cli.label_options import LABEL_OPTIONS, parsed
 from housetrain.cli.options import (
     SET,
+    Folds,
     Halving,
     Json,
     Model,
@@ -50,6 +51,7 @@ def train(
     flags: dict[str, Any],
     set_: Set = None,
     recipe: RecipeFile = None,
+    folds: Folds = None,
     output: Output = None,
     track: Track = None,
     json_: Json = False,
@@ -72,11 +74,14 @@ def train(
     )
     with followed(track, quiet=quiet) as (callbacks, tracker):
         trained = ht.train(arrays, chosen, target, callbacks=callbacks)
+        if folds:
+            ht.cross_validate(trained, folds=folds, prepared=arrays, callbacks=callbacks)
         if tracker is not None:
             tracker.finish(trained)
     if json_:
         terminal.print_run(trained)
         return
+    results.cross_validation(trained)
     terminal.out(f"Run      {trained.folder}")
     results.next_step(trained)
 

@@ -36,7 +36,7 @@ from housetrain.report.thumbnails import Album
 from housetrain.system import json_types, store
 from housetrain.system.files import refuse_links
 from housetrain.system.text import format_list
-from housetrain.training.cross_validation import describe
+from housetrain.training.cross_validation import describe, kept
 from housetrain.training.overfitting import overfitting
 from housetrain.training.run import STAGES_FILE, Run
 from housetrain.training.run_data import prepared_of
@@ -179,7 +179,7 @@ def _context(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) 
         "sweep": sweep_report.section_of(run),
         "stages": _stages_section(run),
         "elsewhere": _elsewhere_section(run),
-        "crossed": describe(crossed) if (crossed := (run.result or {}).get("cross_validation")) else None,
+        "crossed": describe(crossed) if (crossed := kept(run)) else None,
         "explain": explain_page.section_of(run),
     }
 

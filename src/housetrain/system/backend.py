@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -60,7 +61,7 @@ def load_keras(need: str, callbacks: Callbacks | None = None) -> ModuleType:
             extra = backend if backend in _BACKENDS else "tensorflow"
             raise MissingExtra(extra, need=f"{need} ({error.name} is missing)") from error
     if "tensorflow" in sys.modules:
-        limit_gpu_memory(sys.modules["tensorflow"])
+        _set_up(sys.modules["tensorflow"])
     return keras  # type: ignore[no-any-return]
 
 
@@ -83,8 +84,18 @@ def load_tensorflow(need: str) -> ModuleType:
             if error.name != "tensorflow":
                 raise
             raise MissingExtra("tensorflow", need=need) from error
-    limit_gpu_memory(tensorflow)
+    _set_up(tensorflow)
     return tensorflow  # type: ignore[no-any-return]
+
+
+def _set_up(tensorflow: Any) -> None:
+    logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
+    limit_gpu_memory(tensorflow)
+
+
+def _is_not_about_retracing(record: logging.LogRecord) -> bool:
+    """Two models and a few batch sizes make TensorFlow warn that it compiles often; each compilation is needed."""
+    return "tf.function retracing" not in str(record.msg)
 
 
 GPU_MEMORY = "HOUSETRAIN_GPU_MEMORY"

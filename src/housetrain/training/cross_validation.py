@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.models.outputs import class_probabilities
+from housetrain.system import json_types, store
 from housetrain.system.text import format_interval, format_percent
-from housetrain.training import logistic
+from housetrain.training import logistic, run_types
 from housetrain.training.batches import class_weights, head_targets
 from housetrain.training.clusters import clustered_interval
+from housetrain.training.run import FOLDS_FILE, Run
 
 MOST_IMAGES = 1000
 """From this many images on a validation set is large enough."""
@@ -78,27 +80,50 @@ def cross_validate(
             shares.append(len(test) / len(train))
     if len(accuracies) < 2:
         return None
-    outer = [clustered_interval(row, keys) for row in correct]
-    floor = min(low for low, _ in outer), max(high for _, high in outer)
-    interval = _interval(np.array(accuracies), float(np.mean(shares)), floor)
+    interval = fold_interval(accuracies, shares, correct, keys)
     found = {"accuracy": float(np.mean(accuracies)), "interval": interval, "images": len(labels)}
     return {**found, "folds": folds, "repeats": _REPEATS}
 
 
-def _interval(accuracies: NDArray[np.float64], share: float, floor: tuple[float, float]) -> list[float]:
-    """Return the 95 % interval of the mean, at least ``floor``; ``share`` is test images per training image."""
+def fold_interval(
+    accuracies: Sequence[float],
+    shares: Sequence[float],
+    correct: NDArray[np.bool_],
+    groups: Sequence[Any] | NDArray[Any],
+) -> list[float]:
+    """Return the 95 % interval of the mean of folds: see `cross_validate`.
+
+    Args:
+        accuracies: Of each fold, (J,), J from 2.
+        shares: Test images per training image of each fold, (J,).
+        correct: Which images were named correctly in each repeat, (repeats, N).
+        groups: The group of each image, (N,).
+    """
     from scipy.special import stdtrit
 
-    mean, count = float(accuracies.mean()), len(accuracies)
-    half = float(stdtrit(count - 1, 0.975) * np.sqrt((1 / count + share) * accuracies.var(ddof=1)))
-    return [max(0.0, min(mean - half, floor[0])), min(1.0, max(mean + half, floor[1]))]
+    outer = [clustered_interval(row, groups) for row in correct]
+    mean, count = float(np.mean(accuracies)), len(accuracies)
+    variance = (1 / count + float(np.mean(shares))) * float(np.var(accuracies, ddof=1))
+    half = float(stdtrit(count - 1, 0.975) * np.sqrt(variance))
+    low, high = min(low for low, _ in outer), max(high for _, high in outer)
+    return [max(0.0, min(mean - half, low)), min(1.0, max(mean + half, high))]
+
+
+def kept(run: Run) -> dict[str, Any] | None:
+    """Return what `housetrain.cross_validate` found for a run, else what its head on few kept features did."""
+    path = run.folder / FOLDS_FILE
+    if path.is_file():
+        return dict(json_types.must_fit(store.read_json(path), run_types.CrossValidation, path))
+    found = (run.result or {}).get("cross_validation")
+    return dict(found) if found else None
 
 
 def describe(found: Mapping[str, Any]) -> str:
     """Return what `cross_validate` found in one sentence, without a full stop."""
     low, high = found["interval"]
+    repeated = f", repeated {found['repeats']} times" if found["repeats"] > 1 else ""
     return (
         f"Cross-validated accuracy {format_percent(found['accuracy'])} (95 % interval {format_interval((low, high))}; "
-        f"{found['folds']} folds, repeated {found['repeats']} times, over {found['images']:,} training and validation "
+        f"{found['folds']} folds{repeated}, over {found['images']:,} training and validation "
         "images)"
     )

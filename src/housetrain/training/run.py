@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from housetrain.inference.engine import Probabilities
     from housetrain.models.recipe import Recipe
 
-STAGES_FILE = "stages.json"
+STAGES_FILE, FOLDS_FILE = "stages.json", "folds.json"
 """In a run that was selected among stages: what each of them gave. See `housetrain.training.ladder`."""
 
 State = Literal["new", "running", "stopped", "failed", "complete"]

@@ -81,6 +81,16 @@ class Result(_Length, total=False):
     precision: str
 
 
+class CrossValidation(TypedDict):
+    """``folds.json``."""
+
+    accuracy: float
+    interval: list[float]
+    images: int
+    folds: int
+    repeats: int
+
+
 class _Stage(TypedDict):
     name: str
     seconds: float

@@ -10,7 +10,6 @@ damaged files (the archive's checksums), archives that expand a hundredfold, and
 from __future__ import annotations
 
 import json
-import logging
 import zipfile
 import zlib
 from pathlib import Path
@@ -198,7 +197,6 @@ def load(path: Path, precision: Precision = "fp32", features: bool = False) -> L
         MissingExtra: Keras, or a backend for it, is not installed.
     """
     keras = load_keras("predicting with a Keras model")
-    logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
     # safe_mode is a block-list; the allow-list of `check` is what keeps code out.
     return engine_of(keras.models.load_model(path.absolute(), compile=False, safe_mode=True), features=features)
 
@@ -236,11 +234,6 @@ def _features_of(model: Any) -> Any | None:
     dense = [layer for layer in model.layers if type(layer).__name__ == "Dense"]
     found = dense[-1].input if dense and len(model.inputs) == 1 else None
     return found if found is not None and len(found.shape) == 2 else None
-
-
-def _is_not_about_retracing(record: logging.LogRecord) -> bool:
-    """Two models and a few batch sizes make TensorFlow warn that it compiles often; each compilation is needed."""
-    return "tf.function retracing" not in str(record.msg)
 
 
 def convert(model: Any, path: Path, precision: Precision, calibration: Images | None) -> None:
