@@ -192,3 +192,25 @@ def test_boxes_in_folders_of_splits_are_detection_data(tmp_path: Path) -> None:
     (root / "train" / "_annotations.coco.json").write_text(COCO)
     with pytest.raises(FolderError, match=r"COCO: _annotations\.coco\.json holds boxes"):
         refuse_other_tasks(root, layout.folders(root))
+
+
+def test_a_table_in_each_split_is_proposed(tmp_path: Path) -> None:
+    root = fill(tmp_path, "train", "test")
+    for split in ("train", "test"):
+        rows = "".join(f"{n:03d}.png,{'ab'[n % 2]}\n" for n in range(6))
+        (root / split / "metadata.csv").write_text("file_name,label\n" + rows)
+    (found,) = layout.proposals(root)
+    assert found.flag == "--labels metadata.csv" and "names 12 of the 12 images" in found.said
+
+
+def test_a_table_of_a_small_part_of_the_images_is_proposed(tmp_path: Path) -> None:
+    root = fill(fill(tmp_path, "train", count=10), "test", count=90)
+    (root / "trainLabels.csv").write_text("id,label\n" + "".join(f"{n:03d},{'ab'[n % 2]}\n" for n in range(10)))
+    assert layout.proposals(root)[0].flag == "--labels trainLabels.csv"
+
+
+def test_a_table_beside_folders_in_folders_of_images(tmp_path: Path) -> None:
+    root = fill(tmp_path, "faces/faces")
+    (root / "list.csv").write_text("image,male\n" + "".join(f"{n:03d}.png,{n % 2}\n" for n in range(6)))
+    error = layout.no_labels(root, ["faces"])
+    assert error is not None and "--labels list.csv" in error.do

@@ -20,6 +20,7 @@ def names(form: str, *classes: str, count: int = 10) -> list[str]:
         (names("{c}_{n}.JPEG", "n01440764", "n02102040"), {"n01440764", "n02102040"}),
         (names("{n:04d}-{c}.png", "maple", "oak"), {"maple", "oak"}),
         (names("{c}{n:03d}.png", "healthy", "rust"), {"healthy", "rust"}),
+        (names("IMG_{n:04d}_{c}.png", "healthy", "rust"), {"healthy", "rust"}),
     ],
 )
 def test_classes_in_file_names_are_recognized(paths: list[str], classes: set[str]) -> None:

@@ -138,7 +138,7 @@ def test_what_is_no_table_is_refused_in_words(tmp_path: Path, data: bytes, said:
         LabelTable.read(path, FILES).labels()
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"a": 1}', "[1, 2]", '"text"'])
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"a": {"b": 1}}', "[1, 2]", '"text"'])
 def test_json_that_is_no_table_is_refused_in_words(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.json").write_text(text)
     with pytest.raises(FolderError):
@@ -150,3 +150,55 @@ def test_a_table_in_another_encoding(tmp_path: Path) -> None:
     for encoding in ("utf-8-sig", "utf-16", "cp1252"):
         (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
         assert set(LabelTable.read(tmp_path / "labels.csv", FILES).labels().of.values()) == {"Bär", "Wolf"}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "https://example.org/images/{:04d}.png?size=2", "gs://bucket/images/{:04d}.png", "images/{:04d}.PNG",
+        "{:04d}.jpg", "{}.0", r"C:\Users\me\images\{:04d}.png", "/home/me/images/{:04d}.png",
+    ],
+)  # fmt: skip
+def test_names_of_other_machines_and_programs(tmp_path: Path, form: str) -> None:
+    rows = "".join(f"{form.format(n)},{'cat' if n % 3 else 'dog'}\n" for n in range(40))
+    assert table(tmp_path, "image,kind\n" + rows).labels().of == {
+        file: "cat" if n % 3 else "dog" for n, file in enumerate(FILES)
+    }
+
+
+def test_a_table_named_as_a_split_means_the_images_of_that_split(tmp_path: Path) -> None:
+    files = [f"{split}/{n}.png" for split in ("train", "test") for n in range(20)]
+    rows = "id,label\n" + "".join(f"{n},{'cat' if n % 2 else 'dog'}\n" for n in range(20))
+    assert set(table(tmp_path, rows, name="trainLabels.csv", files=files).labels().of) == set(files[:20])
+    assert table(tmp_path, rows, name="labels.csv", files=files).named == 0, "both folders hold these names"
+
+
+@pytest.mark.parametrize("empty", ["", "NaN", "null", "#N/A"])
+def test_a_cell_without_a_value_is_no_class(tmp_path: Path, empty: str) -> None:
+    rows = "".join(f"{file},{empty if n % 4 == 3 else 'cat' if n % 2 else 'dog'}\n" for n, file in enumerate(FILES))
+    assert set(table(tmp_path, "image,kind\n" + rows).labels().of.values()) == {"cat", "dog"}
+
+
+def test_a_column_of_numbers_is_offered_with_a_threshold(tmp_path: Path) -> None:
+    rows = "".join(f"{file},{n / 100}\n" for n, file in enumerate(FILES))
+    found = table(tmp_path, "image,score\n" + rows)
+    assert found.commands() == ["--labels labels.csv:image,score --threshold 0.19"]
+    assert set(found.labels("image", "score", threshold=0.19).of.values()) == {"up to 0.19", "above 0.19"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {file: n % 2 for n, file in enumerate(FILES)},
+        {"0": FILES[::2], "1": FILES[1::2]},
+        {"version": 1, "images": [{"file": file, "label": str(n % 2)} for n, file in enumerate(FILES)]},
+        {
+            "images": [{"id": n, "file_name": file} for n, file in enumerate(FILES)],
+            "annotations": [{"image_id": n, "category_id": n % 2} for n in range(40)],
+            "categories": [{"id": 0, "name": "0"}, {"id": 1, "name": "1"}],
+        },
+    ],
+)
+def test_json_in_the_shapes_that_programs_write(tmp_path: Path, content: dict[str, object]) -> None:
+    found = table(tmp_path, json.dumps(content), name="labels.json").labels()
+    assert found.of == {file: str(n % 2) for n, file in enumerate(FILES)}

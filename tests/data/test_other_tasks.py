@@ -66,3 +66,13 @@ def test_a_class_of_masks_beside_its_class_is_left_out(tmp_path: Path) -> None:
     assert found.classes == ("bad", "ok") and len(found.entries) == 12
     assert [note.kind for note in found.notes] == ["companion-folder"] * 2
     assert len(walk(root, LabelSource.of({"keep_companions": True})).classes) == 4
+
+
+def test_a_table_of_boxes_in_each_split(tmp_path: Path) -> None:
+    root = fill(tmp_path, "train", "test")
+    for split in ("train", "test"):
+        rows = "".join(f"{n:03d}.png,9,9,{'ab'[n % 2]},1,1,2,2\n" for n in range(6))
+        (root / split / "_annotations.csv").write_text("filename,width,height,class,xmin,ymin,xmax,ymax\n" + rows)
+    with pytest.raises(FolderError, match=r"object-detection data \(_annotations.csv holds boxes\)"):
+        walk(root)
+    assert walk(root, LabelSource.of({"labels": "_annotations.csv"})).classes == ("a", "b"), "one box an image"

@@ -48,3 +48,12 @@ def test_text_and_numbers() -> None:
     assert decode_text("é".encode("utf-16")) == decode_text("é".encode("cp1252")) == decode_text("é".encode()) == "é"
     assert as_number("0.5") == 0.5
     assert as_number("half") is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_encodings(encoding: str) -> None:
+    assert decode_text("file;Käse\na.jpg;x\n".encode(encoding)) == "file;Käse\na.jpg;x\n"
+
+
+def test_a_line_for_spreadsheets_is_no_row() -> None:
+    assert text_cells("sep=;\nfile;label\na;b\n") == [["file", "label"], ["a", "b"]]

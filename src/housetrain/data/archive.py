@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from housetrain.data.download import plan_unzip, unsafe, unzip
 from housetrain.data.folder_layout import is_image_name
+from housetrain.data.foreign_files import FOREIGN
 from housetrain.data.ignored_names import litter
 from housetrain.data.label_table import SUFFIXES
 from housetrain.errors import DownloadError, FolderError
@@ -149,8 +150,6 @@ def _target(inside: Path, member: str, keep: frozenset[str] | set[str]) -> Path 
 
 def _unusual(suffix: str) -> bool:
     """Return whether files of this suffix may be images that the scan must name: not text, code, video and the like."""
-    from housetrain.data.catalog import FOREIGN
-
     return suffix not in FOREIGN
 
 
@@ -160,7 +159,12 @@ def _check(targets: list[Path], name: str) -> None:
     if len(files) != len(targets) or any(parent in files for target in targets for parent in target.parents):
         raise FolderError(f"The {_kind(name)} is refused: it holds one name twice", do="pack it again", file=name)
     if not any(is_image_name(target.name) or not target.suffix for target in targets):
-        raise FolderError(f"The {_kind(name)} holds no images", expected="folders of images, one a class", file=name)
+        raise FolderError(
+            f"The {_kind(name)} holds no images",
+            expected="folders of images, one a class",
+            do="unpack it, and the archives in it" if name.lower().endswith((".zip", ".tar", ".gz", ".tgz")) else "",
+            file=name,
+        )
 
 
 def _untar(

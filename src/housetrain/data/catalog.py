@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from housetrain.data import saved_catalog
@@ -27,6 +27,7 @@ from housetrain.data.class_folders import entry_of, walk, walk_splits
 from housetrain.data.class_map import ClassMap
 from housetrain.data.corrections import Corrections
 from housetrain.data.folder_tree import Entry, LayoutNote, Tree
+from housetrain.data.foreign_files import foreign_name, instead_of_images
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.data.which_folder import failures_named, inner_folder
@@ -43,22 +44,8 @@ if TYPE_CHECKING:
 VERSION = 7
 """Version of the saved catalog: raise it whenever a field changes, or what is measured."""
 
-FOREIGN = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("txt", "md", "rst", "csv", "tsv", "json", "jsonl", "xml", "html", "htm", "css", "js", "yaml", "yml", "toml"),
-        *("ini", "cfg", "log", "lst", "py", "ipynb", "sh", "bat", "lnk", "url", "tmp", "bak", "part", "crdownload"),
-        *("zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar", "md5", "sha256", "db", "sqlite"),
-        *("npy", "npz", "h5", "hdf5", "mat", "pkl", "pt", "pth", "onnx", "keras", "tfrecord", "parquet"),
-        *("pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "mp4", "avi", "mov", "mkv", "mp3", "wav"),
-    )
-)
-"""Endings of files that are not images: these are ignored and counted, unless their content is an image."""
-
 CORRECTIONS = "corrections"
 """The kind of note, and of finding, that says what a file of corrections changed."""
-
-_FOREIGN_NAMES = {"README", "LICENSE", "LICENCE", "COPYING", "MAKEFILE"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -231,7 +218,7 @@ def scan(
     path = Path(folder).expanduser().absolute()
     with failures_named(path):
         refuse_arrays(path)
-        root, tree = _listed(unpacked(path, cache_folder() / "archives") if is_archive(path) else path, source)
+        root, tree = _listed_archive(path, source) if is_archive(path) else _listed(path, source)
     started_ns = time.time_ns()
     store = saved_catalog.place_of(cache_folder(), root)
     known = saved_catalog.load(store, VERSION) if cache else {}
@@ -251,6 +238,15 @@ def scan(
         if note.kind == CORRECTIONS:
             events.note(note.message)
     return catalog
+
+
+def _listed_archive(path: Path, source: LabelSource) -> tuple[Path, Tree]:
+    inside = unpacked(path, cache_folder() / "archives")
+    try:
+        return _listed(inside, source)
+    except FolderError as error:  # what to do is done with the archive
+        do = error.do.replace(str(inside), str(path))
+        raise FolderError(error.what, expected=error.expected, do=do, archive=str(path)) from error
 
 
 def _listed(folder: Path, source: LabelSource) -> tuple[Path, Tree]:
@@ -318,9 +314,10 @@ def _catalog(root: Path, tree: Tree, rows: list[ImageRecord], *, source: LabelSo
         else:
             images.append(image)
     if not images:
+        said, do = instead_of_images(row.path for row in rows)
         raise FolderError(
-            "There are no images in the class folders",
-            do="check that this is the folder you mean",
+            "There are no images in the class folders" + f", but {said}" * bool(said),
+            do=do or "check that this is the folder you mean",
             folder=str(root),
             classes=list(tree.classes),
         )
@@ -358,13 +355,10 @@ def _fingerprint(images: list[ImageRecord], left_out: Set[str]) -> str:
 
 def _foreign(image: ImageRecord) -> str:
     """Return the pattern of a file that was never meant to be an image, or ``""``."""
-    if image.usable:
+    if image.usable or not (pattern := foreign_name(image.path)):
         return ""
-    path = PurePosixPath(image.path)
-    suffix = path.suffix.lower()
-    if suffix in FOREIGN and (image.sha256 or image.reason == "file not found"):
-        return f"*{suffix}"
-    return path.name if path.name.upper() in _FOREIGN_NAMES else ""
+    seen = image.sha256 or image.reason == "file not found" or not pattern.startswith("*")
+    return pattern if seen else ""
 
 
 def _unreadable(entry: Entry, reason: str) -> ImageRecord:

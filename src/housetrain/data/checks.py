@@ -199,7 +199,8 @@ def _long_chain(catalog: Catalog) -> Iterator[Noticed]:
     "one-class",
     "Only one class",
     severity="error",
-    do="put the images of each class into a folder of its own",
+    do="put the images of each class into a folder of its own; where labels are in a table (a spreadsheet saved as "
+    "CSV), use --labels FILE, where they are in the file names, --label-from-name REGEX",
 )
 def _one_class(catalog: Catalog) -> Iterator[Noticed]:
     if len(catalog.classes) != 1:

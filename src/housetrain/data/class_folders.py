@@ -287,7 +287,7 @@ def _scan(folder: Path, root: Path) -> list[os.DirEntry[str]]:
     except FileNotFoundError as error:
         raise which_folder.missing(folder) from error
     except NotADirectoryError as error:
-        raise FolderError("This is not a folder", expected="a folder of class folders", path=str(folder)) from error
+        raise which_folder.not_a_folder(folder) from error
     except OSError as error:
         what = "The folder cannot be read" if folder == root else "A folder inside cannot be read"
         do = "give yourself permission to read it" if isinstance(error, PermissionError) else ""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from housetrain.data.foreign_files import instead_of_images
+from housetrain.data.ignored_names import litter
 from housetrain.data.label_from_name import labels_from_names, pattern_for
 from housetrain.data.label_table import MAX_BYTES, SUFFIXES, LabelTable
 from housetrain.data.split_names import parts_of, split_of
@@ -77,7 +79,12 @@ def no_labels(root: Path, tops: Sequence[str]) -> FolderError | None:
 
     A single folder of images beside a table of labels is no class.
     """
-    if len(tops) > 1 or (tops and (folders(root / tops[0]) or not images_in(root / tops[0]))):
+    if len(tops) > 1:
+        return None
+    at = root / tops[0] if tops else root
+    while tops and not images_in(at) and len(below := folders(at)) == 1:
+        at /= below[0]
+    if tops and (folders(at) or not images_in(at)):
         return None
     return no_class_folders(root, tops) if not tops or proposals(root) else None
 
@@ -90,6 +97,10 @@ def no_class_folders(root: Path, tops: Sequence[str], *, kind: str = "splits") -
     elif tops:
         what = f"{_listed(tops)} look like {kind}, not classes, and hold no class folders"
     found = proposals(root)
+    if not found and not any(_image_paths(root)):
+        said, do = instead_of_images(name for name in _file_names(root) if not is_image_name(name))
+        if do:
+            return FolderError(f"{what}, and no images, but {said}", expected="class folders", do=do, folder=str(root))
     if not found:
         return FolderError(
             what,
@@ -115,15 +126,21 @@ def proposals(root: Path) -> list[Proposal]:
     """Return the flags that would give the images of a folder their labels, the likeliest first."""
     names = list(_image_paths(root))
     found: list[Proposal] = []
-    for path in tables(root) if names else ():
+    for paths in (*([path] for path in tables(root)), *_split_tables(root)) if names else ():
         try:
-            table = LabelTable.read(path, names, root=root)
+            read = [LabelTable.read(path, names, root=root) for path in paths]
         except FolderError:
             continue
-        if table.named >= 0.5 * len(names) and (table.label_columns or table.one_hot):
-            columns = ", ".join(map(str, table.label_columns[:4]))
-            said = f"{path.name} names {table.named:,} of the {len(names):,} images; columns: {columns}"
-            found += [Proposal(command, said) for command in table.commands()[:3]]
+        table, named = read[0], sum(one.named for one in read)
+        rows = sum(len(one.rows) for one in read)
+        commands = table.commands()[:3]
+        if commands and (named >= 0.5 * len(names) or named >= 0.9 * rows):
+            cut = table.numbers() if not table.label_columns else None
+            columns = (
+                f"column {cut[0]} holds numbers" if cut else f"columns: {', '.join(map(str, table.label_columns[:4]))}"
+            )
+            said = f"{paths[0].name} names {named:,} of the {len(names):,} images; {columns}"
+            found += [Proposal(command, said) for command in commands]
     trained = [name for name in names if split_of(name.partition("/")[0]) in {None, "train"}]
     pattern = pattern_for(trained) if trained else None
     if pattern:
@@ -131,6 +148,16 @@ def proposals(root: Path) -> list[Proposal]:
         shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
         found.append(Proposal(f"--label-from-name '{pattern}'", f"the file names carry classes: {shown}"))
     return found
+
+
+def _split_tables(root: Path) -> list[list[Path]]:
+    """Return the tables of one name that lie in each of several folders of a split."""
+    tops = [top for top in folders(root) if split_of(top)]
+    by_name: defaultdict[str, list[Path]] = defaultdict(list)
+    for top in tops:
+        for path in tables(root / top):
+            by_name[path.name].append(path)
+    return [paths for paths in by_name.values() if len(paths) > 1]
 
 
 def tables(root: Path) -> list[Path]:
@@ -224,7 +251,7 @@ def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0) -> dic
 
 def folders(folder: Path) -> list[str]:
     """Return the names of the folders in a folder, without hidden ones, sorted."""
-    return sorted(entry.name for entry in entries(folder) if _is_folder(entry) and entry.name != "__MACOSX")
+    return sorted(entry.name for entry in entries(folder) if _is_folder(entry) and not litter(entry.name, folder=True))
 
 
 def images_in(folder: Path) -> list[str]:
@@ -261,13 +288,18 @@ def is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _file_names(root: Path) -> list[str]:
+    places = [root, *(root / name for name in folders(root))]
+    return [entry.name for place in places for entry in entries(place) if not _is_folder(entry)]
+
+
 def _image_paths(root: Path, depth: int = 3) -> Iterator[str]:
     stack = [(root, "", depth)]
     while stack:
         folder, prefix, left = stack.pop()
         for entry in entries(folder):
             if entry.is_dir(follow_symlinks=False):
-                if left and entry.name != "__MACOSX":
+                if left and not litter(entry.name, folder=True):
                     stack.append((Path(entry.path), f"{prefix}{entry.name}/", left - 1))
             elif is_image_name(entry.name):
                 yield prefix + entry.name

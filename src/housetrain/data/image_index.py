@@ -1,6 +1,7 @@
 """Cells of a table -> the images that they mean.
 
-In: paths of images. Out: those that a path, a file name, a name without extension or a number names. It opens no file.
+In: paths of images. Out: those that a path, an address, a file name, a name without extension or a number names. It
+opens no file.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class ImageIndex:
         self._exact, self._base = set(files), base
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_lower: dict[str, list[str]] = defaultdict(list)
         self._by_number: dict[int, list[str]] = defaultdict(list)
         self._by_prefix: dict[str, list[str]] = defaultdict(list)
         for file in files:
@@ -30,6 +32,7 @@ class ImageIndex:
             stem = PurePosixPath(name).stem
             self._by_name[name].append(file)
             self._by_stem[stem].append(file)
+            self._by_lower[stem.lower()].append(file)
             if stem.isdecimal():
                 self._by_number[int(stem)].append(file)
             elif head := re.match(r"(.+?)[-_ .][A-Za-z0-9]{1,3}$", stem):
@@ -38,6 +41,8 @@ class ImageIndex:
     def find(self, cell: str) -> list[str]:
         """Return the images that ``cell`` means: none, one, or all of a name that several share."""
         value = cell.strip().replace("\\", "/").removeprefix("./").strip("/")
+        if "://" in value:  # an address: what follows the path does not count
+            value = re.split(r"[?#]", value)[0]
         if not value:
             return []
         for exact in (self._base + value, value):
@@ -45,15 +50,20 @@ class ImageIndex:
                 return [exact]
         name = value.rpartition("/")[2]
         found = self._by_name.get(name) or self._by_stem.get(name)
-        if found is None and name.isdecimal():
-            found = self._by_number.get(int(name))
+        if found is None and re.fullmatch(r"\d+([.]0+)?", name):  # a number that a spreadsheet wrote
+            found = self._by_number.get(int(name.partition(".")[0]))
+        if found is None:  # another case, or the extension of another format
+            value = re.sub(r"[.][A-Za-z]{3,5}$", "", value)
+            found = self._by_lower.get(value.rpartition("/")[2].lower())
         if found is None:
             return self._by_prefix.get(name, [])
         if len(found) > 1:
             # the same name in several folders: only the rest of the path can tell
-            tail = "/" + value
-            found = [
-                file for file in found if ("/" + file).endswith(tail) or f"/{file.rpartition('.')[0]}".endswith(tail)
-            ]
+            tail = f"/{value}".lower()
+            found = [file for file in found if f"/{file}".lower().endswith(tail) or _without_type(file).endswith(tail)]
             return found if len(found) == 1 else []
         return found
+
+
+def _without_type(file: str) -> str:
+    return f"/{file.rpartition('.')[0]}".lower()

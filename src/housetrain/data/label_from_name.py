@@ -18,6 +18,7 @@ PATTERNS = (
     r"^(.+?)[ ._-]*\(?\d+\)?$",  # cat.0, dog_12, maple (3), american_bulldog_100
     r"^\d+[ ._-]+(.*[^\W\d].*)$",  # 0007-maple
     r"^([^\W\d]+)[ ._-]",  # cat_front_a3
+    r"\d[ ._-]+([^\W\d]+)$",  # IMG_0012_cat
 )
 """What is tried, in this order, on a file name without its extension."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from housetrain.data.image_index import ImageIndex
 from housetrain.data.split_names import split_of
-from housetrain.data.table_cells import as_number, class_names, decode_text, json_cells, text_cells
+from housetrain.data.table_cells import as_number, class_names, decode_text, filled, json_cells, text_cells
 from housetrain.errors import FolderError
 from housetrain.system.text import natural_key
 
@@ -121,7 +121,7 @@ class LabelTable:
             )
         inside = root is not None and path.absolute().is_relative_to(root.absolute())
         base = path.absolute().parent.relative_to(root.absolute()).as_posix() if root and inside else "."
-        return cls(path, cells, keyed, tuple(files), "" if base == "." else f"{base}/")
+        return cls(path, cells, keyed, _meant(path, files), "" if base == "." else f"{base}/")
 
     # ------------------------------------------------------------------------------------- what the columns are
     @cached_property
@@ -160,10 +160,10 @@ class LabelTable:
         for number in range(len(self.cells[0])):
             if number == self.image_column:
                 continue
-            values = [row[number].strip() for row in self.rows]
+            values = [filled(row[number]) for row in self.rows]
             counts = Counter(value for value in values if value)
-            filled = sum(counts.values())
-            if filled < 0.5 * len(values) or not 2 <= len(counts) <= max(2, filled // 2):
+            present = sum(counts.values())
+            if present < 0.5 * len(values) or not 2 <= len(counts) <= max(2, present // 2):
                 continue
             if all(split_of(value) for value in counts):
                 continue
@@ -260,7 +260,7 @@ class LabelTable:
         return found
 
     def _column_labels(self, number: int, threshold: float | None) -> tuple[list[str], str]:
-        values = [row[number].strip() for row in self.rows]
+        values = [filled(row[number]) for row in self.rows]
         where = f"column {self.header[number] if self.header else number + 1}"
         if threshold is not None:
             numbers = [as_number(value) for value in values]
@@ -361,11 +361,32 @@ class LabelTable:
         # a column of class numbers may hit files 0.png, 1.png: names of images hardly repeat
         return found / len(values) * min(1.0, 4 * len(distinct) / len(values))
 
+    def numbers(self) -> tuple[str, float] | None:
+        """Return the key of the only column of numbers that could be cut into two classes, and their median."""
+        found = []
+        for number in range(len(self.cells[0])):
+            values = [as_number(row[number]) for row in self.rows if filled(row[number])]
+            cut = sorted(value for value in values if value is not None)
+            if number != self.image_column and len(cut) == len(values) > 2 and any(value % 1 for value in cut):
+                name = self.header[number] if self.header else ""
+                found.append((Column(number + 1, name, (), 0).key, cut[len(cut) // 2 - 1]))
+        return found[0] if len(found) == 1 else None
+
     def commands(self) -> list[str]:
         """Return what ``--labels`` may be given, the likeliest first, as it is typed."""
+        if not self.label_columns and not self.one_hot and (cut := self.numbers()):
+            return [f"--labels {self.path.name}:{self._image_key},{cut[0]} --threshold {cut[1]:g}"]
         if self.one_hot or len(self.label_columns) == 1:
             return [f"--labels {self.path.name}"]
         return [f"--labels {self.path.name}:{self._image_key},{column.key}" for column in self.label_columns]
+
+
+def _meant(path: Path, files: Iterable[str]) -> tuple[str, ...]:
+    """Return the images that a table can mean: those in folders of the split that its name says, if there are any."""
+    every = tuple(files)
+    split = split_of(re.sub(r"(?i)labels?|classes|metadata|annotations?|info", " ", path.stem))
+    chosen = tuple(file for file in every if split and split_of(file.partition("/")[0]) == split)
+    return chosen or every
 
 
 def _preference(name: str) -> int:

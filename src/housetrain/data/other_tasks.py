@@ -20,6 +20,7 @@ from housetrain.data.folder_layout import (
     images_in,
     is_file,
     proposals,
+    tables,
 )
 from housetrain.data.split_names import split_of
 from housetrain.errors import FolderError
@@ -51,7 +52,7 @@ def refuse_other_tasks(root: Path, tops: Sequence[str]) -> None:
     Raises:
         FolderError: It is Pascal VOC, YOLO, COCO, images with files of boxes, or pairs of images and masks.
     """
-    task = _pascal_voc(root, tops) or _yolo(root) or _coco(root, tops) or _beside(root, tops)
+    task = _pascal_voc(root, tops) or _yolo(root) or _coco(root, tops) or _beside(root, tops) or _box_table(root, tops)
     if task:
         raise FolderError(
             f"This is object-detection data ({task})",
@@ -111,6 +112,19 @@ def _beside(root: Path, tops: Sequence[str]) -> str:
             with_boxes = [head for head in heads if head.strip()]
             if with_boxes and all(map(has_boxes, with_boxes)):
                 return f"{name}: {format_count(len(files), 'file')} of boxes"
+    return ""
+
+
+def _box_table(root: Path, tops: Sequence[str]) -> str:
+    """Return the name of a table with a row a box, where no folder can be a class."""
+    splits = [root / top for top in tops if split_of(top)]
+    if len(splits) < len(tops) or any(folders(place) for place in splits):
+        return ""
+    for path in (path for place in (root, *splits) for path in tables(place)):
+        first = head_of(path, 1 << 10).partition(b"\n")[0].decode("latin-1").lower()
+        header = set(re.split(r"[^a-z]+", first))
+        if {"xmin", "ymin", "xmax", "ymax"} <= header:
+            return f"{path.name} holds boxes"
     return ""
 
 

@@ -16,13 +16,18 @@ from housetrain.errors import FolderError
 
 _SAMPLE = 2_000  # rows that decide about the separator
 _SEPARATORS = (",", ";", "\t", "|")
+_NO_VALUE = frozenset(("nan", "null", "n/a", "#n/a", "<na>"))
 _CLASS_FILES = ("classes", "class_names", "class_labels", "names", "labels_names", "categories", "labels", "label_map")
 
 
 def decode_text(data: bytes) -> str:
-    """Return text in UTF-8, UTF-16 with its mark, or the Western code page of Windows."""
+    """Return text in UTF-8, UTF-16 with or without its mark, or the Western code page of Windows."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
+    start = data[:_SAMPLE]
+    for odd, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if len(start) > 3 and start[odd::2].count(0) > 0.6 * len(start[odd::2]):
+            return data.decode(encoding, "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -32,6 +37,8 @@ def decode_text(data: bytes) -> str:
 def text_cells(text: str) -> list[list[str]]:
     """Return the rows of a table with one of the usual separators or blanks; empty where it is no table."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if lines and re.fullmatch(r"sep=.", lines[0].strip()):  # written for a spreadsheet
+        del lines[0]
     best: list[list[str]] = []
     for separator in _SEPARATORS:
         try:
@@ -63,12 +70,41 @@ def json_cells(text: str, path: Path) -> list[list[str]]:
         )
     except (ValueError, RecursionError) as error:
         raise FolderError("The table of labels is no valid JSON", file=str(path), cause=str(error)) from error
-    if isinstance(whole, dict) and all(isinstance(value, str) for value in whole.values()):
-        whole = [{"file": name, "label": label} for name, label in whole.items()]
+    if isinstance(whole, dict):
+        whole = _rows_of(whole)
     if not isinstance(whole, list) or not all(isinstance(one, dict) for one in whole):
         return []
     names = list(dict.fromkeys(name for one in whole for name in one))
     return [names, *([_text(one.get(name)) for name in names] for one in whole)]
+
+
+def _rows_of(whole: dict[str, object]) -> object:
+    """Return the rows that an object of a JSON file means: file -> label, class -> files, COCO, or a list inside it."""
+    values = list(whole.values())
+    if values and all(isinstance(value, str | int | float) for value in values):
+        return [{"file": name, "label": label} for name, label in whole.items()]
+    if values and all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in values):
+        return [{"file": one, "label": name} for name, files in whole.items() for one in files]  # type: ignore[attr-defined]
+    named = {key: _by_id(whole.get(key)) for key in ("images", "categories")}
+    if all(named.values()) and isinstance(marks := whole.get("annotations"), list):
+        return [
+            {"file": named["images"].get(one.get("image_id")), "label": named["categories"].get(one.get("category_id"))}
+            for one in marks
+            if isinstance(one, dict)
+        ]
+    lists = [one for one in values if isinstance(one, list) and one and all(isinstance(row, dict) for row in one)]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _by_id(rows: object) -> dict[object, object]:
+    """Return id -> file name, or name, of the images or categories of a COCO file."""
+    if not isinstance(rows, list):
+        return {}
+    return {
+        one["id"]: one.get("file_name", one.get("name"))
+        for one in rows
+        if isinstance(one, dict) and isinstance(one.get("id"), str | int)
+    }
 
 
 def _text(value: object) -> str:
@@ -109,6 +145,12 @@ def _number_names(rows: list[list[str]], values: set[str]) -> dict[str, str]:
             if name != key and distinct and any(as_number(one) is None for one in named.values()):
                 return named
     return {}
+
+
+def filled(cell: str) -> str:
+    """Return a cell without blanks around it; ``""`` for one that a program wrote for no value."""
+    value = cell.strip()
+    return "" if value.lower() in _NO_VALUE else value
 
 
 def as_number(cell: str) -> float | None:

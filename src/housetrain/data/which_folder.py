@@ -13,7 +13,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from housetrain.data.folder_layout import folders, images_in, proposals
+from housetrain.data.folder_layout import folders, images_in, is_image_name, proposals
+from housetrain.data.label_table import SUFFIXES
 from housetrain.data.split_names import split_of
 from housetrain.errors import FolderError
 
@@ -53,6 +54,21 @@ def missing(folder: Path) -> FolderError:
         there = next((parent for parent in folder.parents if parent.is_dir()), folder.parent)
         do = f"check the path: {there} is there, but nothing below it leads here"
     return FolderError("The folder does not exist", do=do, folder=str(folder))
+
+
+def not_a_folder(path: Path) -> FolderError:
+    """Return the error for a file where a folder is expected."""
+    suffix, above = path.suffix.lower(), shlex.quote(str(path.parent))
+    do = ""
+    if suffix in SUFFIXES:
+        do = f"give the folder of images and the table: housetrain check {above} --labels {shlex.quote(path.name)}"
+    elif is_image_name(path.name):
+        do = f"give the folder above the class folders; to see this image: housetrain show {shlex.quote(str(path))}"
+    elif suffix == ".zip" or path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+        do = "download or pack it again: it is damaged or cut short"
+    elif suffix in {".rar", ".7z"}:
+        do = "unpack it, and give the folder"
+    return FolderError("This is not a folder", expected="a folder of class folders", do=do, path=str(path))
 
 
 def no_classes(folder: Path, error: FolderError) -> FolderError:

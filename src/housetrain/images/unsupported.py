@@ -57,7 +57,9 @@ _CONVERSIONS = {  # how a reason begins, or what is in its parentheses -> what t
     "video": "take images out of it: ffmpeg -i clip.mp4 -vf fps=1 frame-%04d.png",
     "NumPy array": "save each image as PNG, or pass the arrays to housetrain.Prepared.from_arrays",
     "HDF5": "save each image as PNG, or pass the arrays to housetrain.Prepared.from_arrays",
-    "ZIP": "unpack it",
+    "table of images": "save each image as PNG or JPEG in a folder of its class: the files hold rows of a table",
+    "IDX": "save the arrays in Python: numpy.savez('images.npz', x=X, y=y); then: housetrain prepare images.npz",
+    "ZIP": "unpack it, or give it alone instead of the folder",
     "gzip": "unpack it",
     "RAR": "unpack it",
     "7z": "unpack it",
@@ -90,6 +92,9 @@ def conversion(reason: str) -> str:
     """
     if not reason.startswith((UNSUPPORTED, "unsupported", "too many", "needs too much")):
         return ""
-    words = reason.removeprefix(UNSUPPORTED).lstrip(" (")
-    known = (do for start, do in _CONVERSIONS.items() if words.startswith(start))
-    return next(known, "save it as PNG or JPEG")
+    return conversion_of(reason.removeprefix(UNSUPPORTED).lstrip(" (")) or "save it as PNG or JPEG"
+
+
+def conversion_of(name: str) -> str:
+    """Return what makes files of a format usable, by the name of the format; ``""`` for a name that is not known."""
+    return next((do for start, do in _CONVERSIONS.items() if name.startswith(start)), "")
