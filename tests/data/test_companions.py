@@ -79,6 +79,52 @@ def test_affixes(root: Path, name: str, kind: str) -> None:
     assert kinds(root) == {f"cat/{name.format(n=number)}": kind for number in range(6)}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "part_{n}_m.png", "part_{n}Mask.png", "part_{n}.jpg.mask.png", "part_{n} (mask).png", "part_{n}_alpha.png",
+        "part_{n}_L.png", "part_{n}_matte.png", "part_{n}_lbl.png", "part_{n}_class2.png",
+    ],
+)  # fmt: skip
+def test_masks_by_any_addition_to_the_name(root: Path, name: str) -> None:
+    for number in range(6):
+        put(root / "cat" / name.format(n=number), mask(number))
+    assert kinds(root) == {f"cat/{name.format(n=number)}": "mask" for number in range(6)}
+
+
+@pytest.mark.parametrize("name", ["part_{n}_small.jpg", "part_{n}-150x150.jpg", "part_{n}@0.5x.jpg"])
+def test_small_versions_by_any_addition_to_the_name(root: Path, name: str) -> None:
+    for number in range(6):
+        put(root / "cat" / name.format(n=number), cv2.resize(photo(number), (24, 24), interpolation=cv2.INTER_AREA))
+    assert kinds(root) == {f"cat/{name.format(n=number)}": "thumbnail" for number in range(6)}
+
+
+@pytest.mark.parametrize("name", ["part_{n}_aug.jpg", "part_{n}b.jpg", "part_{n}_flip.png"])
+def test_other_views_with_an_addition_to_the_name_are_images(root: Path, name: str) -> None:
+    for number in range(6):
+        put(root / "cat" / name.format(n=number), np.ascontiguousarray(photo(number)[:, ::-1]))
+    assert not kinds(root)
+
+
+def test_a_mask_of_several_colors(root: Path) -> None:
+    for number in range(6):
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        for part in range(5):
+            cv2.rectangle(
+                pixels, (9 * part, 7 * part), (9 * part + 20, 7 * part + 12), (40 * part, 255 - 50 * part, 90), -1
+            )
+        put(root / "cat" / f"part_{number}.png", pixels)
+    assert set(kinds(root).values()) == {"mask"}
+
+
+def test_a_depth_image_beside_one_called_rgb(tmp_path: Path) -> None:
+    for number in range(6):
+        for label in ("cat", "dog"):
+            put(tmp_path / "p" / label / f"{number}_rgb.png", photo(number + 50 * (label == "cat")))
+            put(tmp_path / "p" / label / f"{number}_depth.png", photo(number + 300 + 50 * (label == "cat")))
+    assert set(kinds(tmp_path / "p").values()) == {"depth"} and len(kinds(tmp_path / "p")) == 12
+
+
 @pytest.mark.parametrize("folder", ["mask", "Masks", "GT", "annotations"])
 @pytest.mark.parametrize("inside", ["", "images/"])
 def test_folders_of_masks_inside_a_class(tmp_path: Path, folder: str, inside: str) -> None:
@@ -98,7 +144,9 @@ def test_one_shot_in_two_types_counts_once(root: Path) -> None:
 def test_a_raw_file_beside_its_jpeg(root: Path) -> None:
     (root / "cat" / "part_0.CR2").write_bytes(b"II*\0\x10\0\0\0CR\x02\0" + bytes(64))
     (root / "cat" / "alone.nef").write_bytes(b"II*\0" + bytes(64))
-    assert kinds(root) == {"cat/part_0.CR2": "raw"}
+    (root / "cat" / "raw").mkdir()
+    (root / "cat" / "raw" / "part_1.CR2").write_bytes(b"II*\0\x10\0\0\0CR\x02\0" + bytes(64))
+    assert kinds(root) == {"cat/part_0.CR2": "raw", "cat/raw/part_1.CR2": "raw"}
 
 
 def test_a_class_may_be_called_mask(tmp_path: Path) -> None:

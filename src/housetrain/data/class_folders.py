@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from housetrain.data import folder_layout, which_folder
+from housetrain.data.folder_layout import IMAGE_WORDS, MASK_WORDS
 from housetrain.data.folder_tree import Entry, LayoutNote, Tree
 from housetrain.data.ignored_names import litter
 from housetrain.data.image_record import FileStamp
@@ -194,7 +195,7 @@ def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, 
         tree.classes = tuple(sorted(set(labels.values()), key=natural_key))
         return
     levels = folder_layout.levels_of((entry.path for entry in tree.entries), above=above)
-    if levels is None or level == 1:
+    if levels is None or level == 1 or _no_levels(levels):
         return
     names = _listed(levels.nested)
     if levels.recurring and levels.second > levels.top:
@@ -215,6 +216,11 @@ def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, 
             "--class-level 1 silences this"
         )
     tree.notes.append(LayoutNote("nested-folders", message, do))
+
+
+def _no_levels(levels: folder_layout.Levels) -> bool:
+    """Whether class folders only divide images from what belongs to them: ``cat/images``, ``cat/masks``."""
+    return bool(levels.recurring) and {name.lower() for name in levels.recurring} <= MASK_WORDS | IMAGE_WORDS
 
 
 def _labeled_elsewhere(root: Path, source: LabelSource, tree: Tree) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -32,15 +32,20 @@ RAW = frozenset(
 _AFFIX = re.compile(
     r"^(?:(?P<prefix>mask|gt|seg|label|thumb|depth)[ ._-]+)?(?P<base>.+?)"
     r"(?:[ ._-]+(?P<suffix>mask|masks|gt|groundtruth|seg|segmentation|annotation|annotated|label|labels|trimap|contour"
-    r"|overlay|heatmap|thumb|thumbnail|depth|disparity|instanceids|labelids)(?:[ ._-]*\d+)?)?$",
+    r"|lbl|matte|overlay|heatmap|thumb|thumbnail|depth|disparity|instanceids|labelids)(?:[ ._-]*\d+)?)?$",
     re.IGNORECASE,
 )
+_PLAIN = re.compile(r"[ ._-]+(rgb|color|colour|image|img|photo|orig|original|leftimg8bit)$", re.IGNORECASE)
+"""What the image itself may be called beside ``a_depth.png``."""
+
 _THUMBS = frozenset(("thumb", "thumbs", "thumbnail", "thumbnails"))
 _DEPTHS = frozenset(("depth", "disparity"))
 _LEAST = 3  # pairs of one folder
 _SHARE = 0.5  # of the files of one type in a folder that must have a partner
 _OPENED = 6  # pairs of a folder that are opened
 _TWO_VALUES = 0.9  # share of an image's pixels that its two commonest values cover: a mask, not a photograph
+_FLAT = 0.97  # share that its eight commonest values cover: a mask of several classes
+_GROUPS = 8  # additions to names that are looked at
 _SAME_BITS = 6  # of the 64-bit perceptual hash in which two files of one shot differ at most
 
 Open = Callable[[Sequence[str]], "NDArray[np.uint8]"]
@@ -61,9 +66,10 @@ def companions(images: Sequence[ImageRecord], open_images: Open) -> dict[str, Ki
     found = _by_folder(usable)
     found |= _by_affix([image for image in usable if image.path not in found])
     found |= _by_type([image for image in usable if image.path not in found], open_images)
-    shots = {_shot(image.path) for image in usable if image.path not in found}
+    found |= _by_addition([image for image in usable if image.path not in found], open_images)
+    shots = {(image.label, _shot(image.path).rpartition("/")[2]) for image in usable if image.path not in found}
     raw = (image for image in images if not image.usable and posixpath.splitext(image.path)[1].lower() in RAW)
-    return found | {image.path: "raw" for image in raw if _shot(image.path) in shots}
+    return found | {image.path: "raw" for image in raw if (image.label, _shot(image.path).rpartition("/")[2]) in shots}
 
 
 def _by_folder(images: Iterable[ImageRecord]) -> dict[str, Kind]:
@@ -88,6 +94,7 @@ def _by_folder(images: Iterable[ImageRecord]) -> dict[str, Kind]:
 def _by_affix(images: Sequence[ImageRecord]) -> dict[str, Kind]:
     """``a_mask.png`` beside ``a.jpg``."""
     plain = {_shot(image.path) for image in images}
+    plain |= {_PLAIN.sub("", shot) for shot in plain}
     found: dict[str, Kind] = {}
     for image in images:
         base, word = _base(image.path)
@@ -118,18 +125,51 @@ def _by_type(images: Sequence[ImageRecord], open_images: Open) -> dict[str, Kind
     return found
 
 
+def _by_addition(images: Sequence[ImageRecord], open_images: Open) -> dict[str, Kind]:
+    """``a_m.png``, ``a.jpg.mask.png`` or ``a-150x150.jpg`` beside ``a.jpg``: the same addition to many names.
+
+    What the addition means is not known, so pixels decide: masks, or small versions of the same image.
+    """
+    if not any(re.search(r"[a-zA-Z][^/]*[.][^./]*$", image.path) for image in images):  # numbers are no additions
+        return {}
+    shots = {_shot(image.path): image for image in images}
+    within: list[str] = []
+    added: defaultdict[tuple[str, str], list[tuple[ImageRecord, ImageRecord]]] = defaultdict(list)
+    for shot in sorted(shots):
+        while within and not shot.startswith(within[-1]):
+            within.pop()
+        rest = shot[len(within[-1]) :] if within else ""
+        if any(map(str.isalpha, rest)) and "/" not in rest:
+            added[_folder(shot), re.sub(r"\d+", "#", rest)].append((shots[within[-1]], shots[shot]))
+        within.append(shot)
+    per_folder = Counter(_folder(shot) for shot in shots)
+    large = [pairs for (folder, _), pairs in added.items() if len(pairs) >= max(_LEAST, 0.1 * per_folder[folder])]
+    found: dict[str, Kind] = {}
+    for couples in sorted(large, key=len, reverse=True)[:_GROUPS]:
+        if sum(_is_small_copy(second, first) for first, second in couples) >= 0.8 * len(couples):
+            found |= {second.path: "thumbnail" for _, second in couples}
+        elif _mask_of(couples, open_images) == 1:
+            found |= {second.path: "mask" for _, second in couples}
+    return found
+
+
+def _is_small_copy(image: ImageRecord, of: ImageRecord) -> bool:
+    smaller = 2 * image.header.width * image.header.height < of.header.width * of.header.height
+    return smaller and _distance(image.hashes.coarse, of.hashes.coarse) <= _SAME_BITS
+
+
 def _mask_of(pairs: Sequence[tuple[ImageRecord, ImageRecord]], open_images: Open) -> int | None:
     """Return which of the two files of each pair is a mask, by the pixels of a few; ``None`` where neither is."""
     opened = pairs[:: max(1, len(pairs) // _OPENED)][:_OPENED]
-    first, second = (sum(map(_two_values, open_images([pair[place].path for pair in opened]))) for place in range(2))
+    first, second = (sum(map(_is_flat, open_images([pair[place].path for pair in opened]))) for place in range(2))
     if max(first, second) < 0.8 * len(opened) or min(first, second) > 0.5 * len(opened):
         return None
     return 0 if first > second else 1
 
 
-def _two_values(pixels: NDArray[np.uint8]) -> bool:
+def _is_flat(pixels: NDArray[np.uint8]) -> bool:
     counts = np.sort(np.bincount(pixels.ravel(), minlength=256))
-    return bool(counts[-2:].sum() >= _TWO_VALUES * pixels.size)
+    return bool(counts[-2:].sum() >= _TWO_VALUES * pixels.size or counts[-8:].sum() >= _FLAT * pixels.size)
 
 
 def _base(path: str) -> tuple[str, str]:
