@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile import encode, jpeg, photo, png16
+from hostile import chunk, encode, jpeg, photo, png16
 from images.decoding import LOSSLESS, far, refused, saved
 from images.profiles import (
     SPACES,
@@ -253,3 +253,21 @@ def test_check_says_how_many(tmp_path: Path) -> None:
         "4 images with the color profile Display P3",
     ]
     assert not any(one.leaves_out for one in found) and "sRGB" in found[0].do
+
+
+def with_cicp(png: bytes, *numbers: int) -> bytes:
+    return png[:33] + chunk(b"cICP", bytes(numbers)) + png[33:]
+
+
+def test_a_color_space_that_a_png_names_by_numbers() -> None:
+    """What screenshots of newer systems hold: ITU-T H.273 numbers in a cICP chunk."""
+    plain = encode(COLORS, "PNG")
+    for primaries, name in ((12, "Display P3"), (9, "BT.2020")):
+        seen = examine(with_cicp(plain, primaries, 13, 0, 1))
+        assert seen.profile == name and far(seen.pixels, COLORS) > 2
+    p3 = examine(png_with_profile(plain, P3)).pixels
+    assert far(examine(with_cicp(plain, 12, 13, 0, 1)).pixels, p3) < 0.2
+    for other in ((1, 13, 0, 1), (9, 16, 0, 1), (12, 18, 0, 1), (2, 2, 2, 2), (12, 13, 0)):
+        assert np.array_equal(examine(with_cicp(plain, *other)).pixels, COLORS)
+    both = with_cicp(png_with_profile(plain, profile("Adobe RGB (1998)")), 1, 13, 0, 1)
+    assert np.array_equal(examine(both).pixels, COLORS), "the numbers count more than a profile"

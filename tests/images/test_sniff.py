@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 
@@ -19,6 +20,7 @@ from hostile import (
 )
 from images.decoding import refused
 from images.odd_files import short_png
+from PIL import Image  # noqa: TID253
 
 from housetrain.images.decode import decode
 
@@ -69,3 +71,17 @@ def test_a_frame_larger_than_its_gif_is_refused() -> None:
         at = at + 8  # a graphic control extension
     struct.pack_into("<HH", data, at + 5, 60000, 60000)
     assert refused(bytes(data)).startswith("too many pixels (60000x60000): GIF is read up to 100 million")
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_cut_webp_is_truncated_even_where_its_outer_size_fits(lossless: bool) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(photo(seed=3)).save(buffer, "WEBP", lossless=lossless)
+    cut = bytearray(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+    cut[4:8] = (len(cut) - 8).to_bytes(4, "little")
+    assert refused(bytes(cut)) == "truncated"
+
+
+def test_jpeg_ls_is_unsupported_and_not_damaged() -> None:
+    data = bytes.fromhex("ffd8 fff7000b080010001001011100 ffda0008010100000000 ffd9")
+    assert refused(data) == "unsupported JPEG (JPEG-LS)"

@@ -29,6 +29,18 @@ FILES = {
     "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG", "rsvg-convert"),
     "chest.dcm": (bytes(128) + b"DICM" + bytes(400), "DICOM", "dcmj2pnm"),
     "face.pgm": (b"P5\n92 112\n255\n" + bytes(92 * 112), "PNM", "magick"),
+    "old.tga": (bytes(400) + b"TRUEVISION-XFILE.\0", "TGA", "PNG"),
+    "icon.icns": (b"icns" + bytes(400), "ICNS", "PNG"),
+    "game.dds": (b"DDS " + bytes(400), "DDS", "PNG"),
+    "new.qoi": (b"qoif" + bytes(400), "QOI", "PNG"),
+    "draw.xcf": (b"gimp xcf v011\0" + bytes(400), "GIMP", "GIMP"),
+    "print.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript", "gs "),
+    "brain.nii": (b"\x5c\1\0\0" + bytes(340) + b"n+1\0", "NIfTI", "slices"),
+    "cells.czi": (b"ZISRAWFILE" + bytes(400), "microscope image", "bfconvert"),
+    "matroska.jpg": (b"\x1a\x45\xdf\xa3" + bytes(400), "video", "ffmpeg"),
+    "riff.jpg": (b"RIFF\0\0\0\0AVI LIST" + bytes(400), "video", "ffmpeg"),
+    "raw.mrw": (b"\0MRM" + bytes(400), "camera RAW", "darktable-cli"),
+    "cloned.jpg": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer", "git lfs pull"),
     "clip.jpg": (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(400), "video", "ffmpeg"),
 }
 

@@ -152,11 +152,34 @@ def profile_in_exif(block: bytes) -> bytes:
 def adobe_rgb() -> bytes:
     """Return a profile of Adobe RGB (1998): its specification, version 2005-05, 4.3.1 and annex A (under D50)."""
     colors = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
-    name = b"Adobe RGB (1998)\0"
-    tags = {b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name}
+    return _profile("Adobe RGB (1998)", colors, struct.pack(">4s4xIH", b"curv", 1, 563))  # a gamma of 563/256
+
+
+def profile_in_cicp(body: bytes) -> bytes:
+    """Return the profile of a color space that a ``cICP`` chunk of a PNG names by number, or ``b""``.
+
+    The numbers are those of ITU-T H.273: primaries 12 (Display P3) or 9 (BT.2020), with the curve of sRGB or BT.709.
+    High dynamic range (16, 18) has no one look in sRGB: the numbers are used as they are.
+    """
+    space = _SPACES.get(body[0]) if len(body) == 4 and body[1] in _CURVES_OF_CICP and not body[2] else None
+    return _profile(*space, _SRGB_CURVE) if space else b""
+
+
+_CURVES_OF_CICP = {1, 6, 13, 14, 15}
+_SRGB_CURVE = struct.pack(">4s4xH2x5i", b"para", 3, 157286, 62119, 3417, 5072, 2651)  # IEC 61966-2-1, in 1/65536
+_SPACES = {  # primaries of ITU-T H.273 -> name, colors in XYZ under D50 (adapted by Bradford)
+    12: ("Display P3", ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))),
+    9: ("BT.2020", ((0.67348, 0.27904, -0.00193), (0.16567, 0.67535, 0.02998), (0.12505, 0.04561, 0.79686))),
+}
+
+
+@functools.cache
+def _profile(name: str, colors: tuple[tuple[float, ...], ...], curve: bytes) -> bytes:
+    text = name.encode() + b"\0"
+    tags = {b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text}
     for letter, color in zip(b"rgb", colors, strict=True):
         tags[bytes([letter]) + b"XYZ"] = b"XYZ " + bytes(4) + struct.pack(">3i", *(round(x * 65536) for x in color))
-        tags[bytes([letter]) + b"TRC"] = b"curv" + bytes(4) + struct.pack(">IH", 1, 563)  # a gamma of 563/256
+        tags[bytes([letter]) + b"TRC"] = curve
     at, table, body = 132 + 12 * len(tags), struct.pack(">I", len(tags)), b""
     for tag, content in tags.items():
         table += struct.pack(">4sII", tag, at + len(body), len(content))

@@ -51,7 +51,7 @@ MAX_PIXELS = 100_000_000
 """The most pixels that are decoded: 300 MB as RGB. A larger JPEG is decoded at 1/2 to 1/8 of its size, see
 `housetrain.images.decode_jpeg`; a larger image of another format is refused."""
 
-PIXELS = 5
+PIXELS = 6
 """Raised whenever `load_image` returns other numbers for a file than before: prepared arrays are then decoded again."""
 
 _NEARLY = 1.05

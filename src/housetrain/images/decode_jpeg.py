@@ -133,6 +133,8 @@ def read_header(data: bytes) -> JpegHeader:
     for marker, start, end in _segments(data):
         segments.append((start, end))
         body, length = start + 4, end - start - 2
+        if marker == 0xF7 and frame is None:  # ITU-T T.87
+            raise DecodeError("unsupported JPEG (JPEG-LS)")
         if marker in _START_OF_FRAME and frame is None and length >= 8:
             frame = marker, *struct.unpack_from(">HHB", data, body + 1)
             sampling = data[body + 7 : end : 3]

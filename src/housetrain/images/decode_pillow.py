@@ -23,11 +23,18 @@ import numpy as np
 import numpy.typing as npt
 
 from housetrain.errors import DecodeError
-from housetrain.images.color_profile import MAX_BYTES, ColorConversion, conversion_of, profile_in_exif, profile_in_png
+from housetrain.images.color_profile import (
+    MAX_BYTES,
+    ColorConversion,
+    conversion_of,
+    profile_in_cicp,
+    profile_in_exif,
+    profile_in_png,
+)
 from housetrain.images.decode_tiff import TiffLayout
 from housetrain.images.input_spec import WHITE, white_of
 from housetrain.images.pixel_ops import Pixels, composite, peak_of, to_uint8
-from housetrain.images.sniff import exif_orientation, has_all_rows, profile_chunk, without_metadata
+from housetrain.images.sniff import chunk_of, exif_orientation, has_all_rows, without_metadata
 from housetrain.images.unsupported import NEEDS_HEIC, UNSUPPORTED
 
 if TYPE_CHECKING:
@@ -81,7 +88,9 @@ def open_image(data: bytes, format_: str) -> ImageFile:
     module, name = _PLUGINS[format_]
     profile = b""
     if format_ == "PNG":
-        data, profile = without_metadata(data), profile_in_png(profile_chunk(data))
+        named = chunk_of(data, b"cICP")  # comes before a profile (PNG, third edition, 4.3)
+        profile = profile_in_cicp(named) if named else profile_in_png(chunk_of(data, b"iCCP"))
+        data = without_metadata(data)
     with failures_named():
         try:
             plugin = getattr(importlib.import_module(module), name)

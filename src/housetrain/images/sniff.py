@@ -116,6 +116,8 @@ def too_many_pixels(width: int, height: int, what: str, most: int) -> DecodeErro
 def _what_else(data: bytes) -> str:
     if not data:
         return "empty file"
+    if data.startswith(b"version https://git-lfs"):
+        return f"{UNSUPPORTED} (Git LFS pointer)"
     if not data.strip(b"\0"):
         return "not an image (only zero bytes)"
     if name := name_of(data):
@@ -178,9 +180,9 @@ def without_metadata(data: bytes) -> bytes:
     return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
 
 
-def profile_chunk(data: bytes) -> bytes:
-    """Return the content of the ``iCCP`` chunk of a PNG whose chunks are whole, or ``b""``."""
-    return next((data[start + 8 : end - 4] for kind, start, end in _chunks(data) if kind == b"iCCP"), b"")
+def chunk_of(data: bytes, wanted: bytes) -> bytes:
+    """Return the content of the first chunk of a kind (``iCCP``) of a PNG whose chunks are whole, or ``b""``."""
+    return next((data[start + 8 : end - 4] for kind, start, end in _chunks(data) if kind == wanted), b"")
 
 
 def has_all_rows(data: bytes) -> bool:
@@ -281,6 +283,12 @@ def _webp(data: bytes) -> Outline:
     kind = data[12:16]
     if len(data) < (25 if kind == b"VP8L" else 30) or struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1:
         raise DecodeError("truncated")  # (+ 1: the last padding byte is often missing)
+    at = 12
+    while at + 8 <= len(data):
+        size = struct.unpack_from("<I", data, at + 4)[0]
+        if at + 8 + size > len(data) and data[at : at + 4] in (b"VP8 ", b"VP8L", b"ALPH", b"ANMF"):
+            raise DecodeError("truncated")
+        at += 8 + size + size % 2
     if kind == b"VP8X":
         return Outline(1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
     if kind == b"VP8L":

@@ -31,6 +31,22 @@ _STARTS = (  # files that are common in image folders; they are named, never ope
     (b"v/1\x01", "OpenEXR"),
     (b"#?RADIANCE", "Radiance HDR"),
     (b"SIMPLE  =", "FITS"),
+    (b"qoif", "QOI"),
+    (b"DDS ", "DDS"),
+    (b"icns", "ICNS"),
+    (b"\x01\xda", "SGI"),
+    (b"gimp xcf", "GIMP"),
+    (b"AT&TFORM", "DjVu"),
+    (b"FLIF", "FLIF"),
+    (b"II\xbc", "JPEG XR"),
+    (b"%!PS", "PostScript"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"\xd7\xcd\xc6\x9a", "Windows metafile"),
+    (b"\x0a\x05\x01", "PCX"),
+    (b"ZISRAWFILE", "microscope image"),
+    (b"\x1a\x45\xdf\xa3", "video"),
+    (b"BPG\xfb", "BPG"),
+    (b"\0MRM", "camera RAW"),
     (b"FUJIFILMCCD-RAW", "camera RAW"),
     (b"FOVb", "camera RAW"),
     (b"IIRO", "camera RAW"),
@@ -50,6 +66,11 @@ _CONVERSIONS = {  # how a reason begins, or what is in its parentheses -> what t
     "ICO": "convert it: magick 'image.ico[0]' image.png",
     "PDF": "convert its pages: pdftoppm -png document.pdf page",
     "DICOM": "convert it, keeping all gray levels: dcmj2pnm +on2 image.dcm image.png",
+    "Git LFS pointer": "the file is a pointer to the image; in the folder of the repository: git lfs pull",
+    "GIMP": "export it as PNG in GIMP",
+    "NIfTI": "save its slices as PNG, for example with med2image",
+    "microscope image": "save it as PNG or TIFF, for example with Fiji or bfconvert",
+    "PostScript": "convert it: gs -sDEVICE=png16m -r150 -o image.png image.eps",
     "FITS": "convert it: magick image.fits image.png",
     "OpenEXR": "convert it: magick image.exr image.png",
     "Radiance HDR": "convert it: magick image.hdr image.png",
@@ -81,6 +102,14 @@ def name_of(data: bytes) -> str:
     """
     if data[128:132] == b"DICM":
         return "DICOM"
+    if data[40:44] == b" EMF" and data[:4] == b"\1\0\0\0":
+        return "Windows metafile"
+    if data[344:348] in (b"n+1\0", b"ni1\0"):
+        return "NIfTI"
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return "video"
+    if data[-18:-2] == b"TRUEVISION-XFILE":
+        return "TGA"
     return next((name for start, name in _STARTS if data.startswith(start)), "")
 
 
