@@ -212,14 +212,21 @@ def test_a_class_whose_name_no_file_can_hold_has_one_that_can(tmp_path: Path) ->
 
 
 def test_look_alike_names_are_two_classes_and_a_finding(tmp_path: Path) -> None:
-    for name in (unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é"), "Cat", "cat", "dog"):
+    for name in (
+        unicodedata.normalize("NFC", "é"),
+        unicodedata.normalize("NFD", "é"),
+        "Cat",
+        "cat",
+        "dog",
+        "dog\u200b",
+    ):
         try:
             few(tmp_path / name)
         except FileExistsError:
             pytest.skip("this file system holds look-alikes to be the same")
     catalog = scan(tmp_path, cache=False, workers=1)
-    assert len(catalog.classes) == 5
-    assert sum(one.kind == "case-only-classes" for one in check(catalog)) == 2
+    assert len(catalog.classes) == 6
+    assert sum(one.kind == "case-only-classes" for one in check(catalog)) == 3
 
 
 def test_what_the_system_cannot_list_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

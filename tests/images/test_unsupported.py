@@ -122,3 +122,11 @@ def test_heic_is_tried_again_after_the_extra_is_installed(tmp_path: Path, monkey
 def test_the_readme_lists_the_formats() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").upper()
     assert [name for name in FORMATS if name not in readme] == []
+
+
+def test_formats_with_one_way_out_are_named_together(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("game.dds", "new.qoi", "icon.icns"):
+        (tmp_path / "a" / name).write_bytes(FILES[name][0])
+    (found,) = [one for one in check(scan(tmp_path, cache=False)) if one.kind == "unsupported"]
+    assert found.message == "3 files cannot be used as they are: formats that are not read (DDS, ICNS and QOI)"

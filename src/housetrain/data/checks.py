@@ -280,10 +280,13 @@ def _imbalance(catalog: Catalog) -> Iterator[Noticed]:
 def _case_only_classes(catalog: Catalog) -> Iterator[Noticed]:
     names: defaultdict[str, list[str]] = defaultdict(list)
     for label in (*catalog.classes, *catalog.empty_classes):
-        names[" ".join(unicodedata.normalize("NFKC", label).casefold().split())].append(label)
+        seen = "".join(c for c in label if unicodedata.category(c) != "Cf")  # joiners, zero-width blanks
+        names[" ".join(unicodedata.normalize("NFKC", seen).casefold().split())].append(label)
     for alike in names.values():
         if len(alike) > 1:
-            yield Noticed(f"class names differ only in case, spaces or the encoding of accents: {listed(alike)}")
+            yield Noticed(
+                f"class names differ only in case, spaces, invisible characters or the encoding of accents: {listed(alike)}"
+            )
 
 
 # ------------------------------------------------------------------------------------------------- layout

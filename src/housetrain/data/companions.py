@@ -35,7 +35,7 @@ _AFFIX = re.compile(
     r"|lbl|matte|overlay|heatmap|thumb|thumbnail|depth|disparity|instanceids|labelids)(?:[ ._-]*\d+)?)?$",
     re.IGNORECASE,
 )
-_PLAIN = re.compile(r"[ ._-]+(rgb|color|colour|image|img|photo|orig|original|leftimg8bit)$", re.IGNORECASE)
+_PLAIN = re.compile(r"[ ._-]+(rgb|colou?r|image|img|photo|orig|original|leftimg8bit)$", re.IGNORECASE)
 """What the image itself may be called beside ``a_depth.png``."""
 
 _THUMBS = frozenset(("thumb", "thumbs", "thumbnail", "thumbnails"))

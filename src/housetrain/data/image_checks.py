@@ -16,8 +16,8 @@ from housetrain.data.duplicates import LEAST_SIDE
 from housetrain.data.findings import Noticed, count_files, count_images, finding_kind, grouped
 from housetrain.images.input_spec import WHITE, white_of
 from housetrain.images.sniff import EXTENSIONS
-from housetrain.images.unsupported import conversion
-from housetrain.system.text import format_percent
+from housetrain.images.unsupported import UNSUPPORTED, conversion
+from housetrain.system.text import format_list, format_percent
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -83,11 +83,22 @@ def _unsupported(catalog: Catalog) -> Iterator[Noticed]:
     for do in sorted(by_way_out):
         found = grouped(
             [by_way_out[do]],
-            message=lambda group: f"{count_files(len(group))} cannot be used as it is: {group[0].reason}",
+            message=lambda group: (
+                f"{count_files(len(group))} cannot be used as {'it is' if len(group) == 1 else 'they are'}: {_why(group)}"
+            ),
             detail=lambda one, _: one.reason,
             leaves_out=lambda group: group,
         )
         yield from (one._replace(do=f"{do}; until then training excludes it") for one in found)
+
+
+def _why(images: Sequence[ImageRecord]) -> str:
+    """Return the reason of images, or the formats where there are several reasons."""
+    reasons = sorted({image.reason for image in images})
+    if len(reasons) == 1:
+        return reasons[0]
+    named = [reason.removeprefix(UNSUPPORTED).strip(" ()") for reason in reasons]
+    return f"formats that are not read ({format_list(named)})"
 
 
 @finding_kind(
