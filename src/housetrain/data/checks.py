@@ -285,7 +285,7 @@ def _case_only_classes(catalog: Catalog) -> Iterator[Noticed]:
     for alike in names.values():
         if len(alike) > 1:
             yield Noticed(
-                f"class names differ only in case, spaces, invisible characters or the encoding of accents: {listed(alike)}"
+                f"class names differ only in case, invisible characters or the encoding of accents: {listed(alike)}"
             )
 
 

@@ -83,13 +83,15 @@ def _unsupported(catalog: Catalog) -> Iterator[Noticed]:
     for do in sorted(by_way_out):
         found = grouped(
             [by_way_out[do]],
-            message=lambda group: (
-                f"{count_files(len(group))} cannot be used as {'it is' if len(group) == 1 else 'they are'}: {_why(group)}"
-            ),
+            message=lambda group: f"{count_files(len(group))} cannot be used as {_it(group)}: {_why(group)}",
             detail=lambda one, _: one.reason,
             leaves_out=lambda group: group,
         )
         yield from (one._replace(do=f"{do}; until then training excludes it") for one in found)
+
+
+def _it(images: Sequence[ImageRecord]) -> str:
+    return "it is" if len(images) == 1 else "they are"
 
 
 def _why(images: Sequence[ImageRecord]) -> str:
