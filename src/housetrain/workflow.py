@@ -97,10 +97,10 @@ def run(
     Args:
         folder: Class folders of images: ``folder/<class>/**/image``. Only read.
         output: The run folder; by default the first of ``runs/<name>[-<model>[-N]]`` that is free or holds this run.
-        recipe: What to train; by default what suits the images: pretrained features, training from scratch, or both
-            where it is in doubt; with ``time_limit_s`` in the settings also fine-tuning. Validation loss selects.
+        recipe: What to train; by default what suits the images, by validation loss: pretrained features, training from
+            scratch, or both where in doubt; with ``time_limit_s`` in the settings also fine-tuning.
         settings: Recipe fields that replace those of the chosen preset; only without ``recipe``.
-        sweep: Train these recipes (see `housetrain.sweep`) into ``output`` and continue with the best by validation.
+        sweep: Train these recipes (see `housetrain.sweep`) into ``output``; continue with the best by validation.
         prepared: Where the arrays are kept; by default a folder in ``prepared/``.
         seed: Seed of the split, any integer; the recipe has its own.
         validation_split: Share of the images for validation, in (0, 1).
@@ -118,15 +118,14 @@ def run(
     Raises:
         HousetrainError: Such as `FolderError`, where the folder cannot be used; nothing was written then.
     """
-    request = _Request.of(recipe, settings, sweep)
     _refuse_inside(Path(folder), output, prepared)
+    request = _Request.of(recipe, settings, sweep)
     catalog, findings, manifest = look(
         Path(folder), seed=seed, validation_split=validation_split, test_split=test_split, classes=classes,
         test_per_class=test_per_class, keep_duplicates_together=keep_duplicates_together, callbacks=callbacks,
         groups=groups, balance=request.recipe.balance, workers=workers, prepared=prepared, label_options=label_options,
     )  # fmt: skip
-    chosen = request.suited(catalog, Callbacks(callbacks))
-    if not isinstance(chosen, Recipe):
+    if not isinstance(chosen := request.suited(catalog, Callbacks(callbacks)), Recipe):
         best = _selected(manifest, chosen, output, prepared, workers=workers, callbacks=callbacks)
         return replace(_finished(best.run, None, best.prepared, catalog, findings, folds, callbacks), stages=best.rows)
     arrays = _prepared(manifest, chosen, prepared, workers=workers, callbacks=callbacks)

@@ -7,7 +7,7 @@ does not know the test split, images, or how features are computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from housetrain.models.outputs import class_probabilities
 from housetrain.system import json_types, store
 from housetrain.system.text import format_interval, format_percent
-from housetrain.training import logistic, run_types
+from housetrain.training import logistic
 from housetrain.training.batches import class_weights, head_targets
 from housetrain.training.clusters import clustered_interval
 from housetrain.training.run import FOLDS_FILE, Run
@@ -23,6 +23,16 @@ from housetrain.training.run import FOLDS_FILE, Run
 MOST_IMAGES = 1000
 """From this many images on a validation set is large enough."""
 _FOLDS, _REPEATS = 5, 2
+
+
+class _Kept(TypedDict):
+    """``folds.json``."""
+
+    accuracy: float
+    interval: list[float]
+    images: int
+    folds: int
+    repeats: int
 
 
 def cross_validate(
@@ -113,7 +123,7 @@ def kept(run: Run) -> dict[str, Any] | None:
     """Return what `housetrain.cross_validate` found for a run, else what its head on few kept features did."""
     path = run.folder / FOLDS_FILE
     if path.is_file():
-        return dict(json_types.must_fit(store.read_json(path), run_types.CrossValidation, path))
+        return dict(json_types.must_fit(store.read_json(path), _Kept, path))
     found = (run.result or {}).get("cross_validation")
     return dict(found) if found else None
 

@@ -81,16 +81,6 @@ class Result(_Length, total=False):
     precision: str
 
 
-class CrossValidation(TypedDict):
-    """``folds.json``."""
-
-    accuracy: float
-    interval: list[float]
-    images: int
-    folds: int
-    repeats: int
-
-
 class _Stage(TypedDict):
     name: str
     seconds: float
