@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,12 @@ def test_names_of_other_machines_and_programs(tmp_path: Path, form: str) -> None
     assert table(tmp_path, "image,kind\n" + rows).labels().of == {
         file: "cat" if n % 3 else "dog" for n, file in enumerate(FILES)
     }
+
+
+def test_accents_in_two_encodings_are_the_same(tmp_path: Path) -> None:
+    files = [f"{unicodedata.normalize('NFD', 'é')}{n}.png" for n in range(20)]
+    rows = "".join(f"{unicodedata.normalize('NFC', file)},{'ab'[n % 2]}\n" for n, file in enumerate(files))
+    assert len(table(tmp_path, "file,label\n" + rows, files=files).labels().of) == 20
 
 
 def test_a_table_named_as_a_split_means_the_images_of_that_split(tmp_path: Path) -> None:

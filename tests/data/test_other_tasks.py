@@ -39,7 +39,17 @@ def test_files_of_boxes_in_class_folders_harm_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", ["images masks", "img label", "rgb ir", "original resized", "leftImg8bit gtFine", "Images Annotation"]
+    "pair",
+    [
+        "images masks",
+        "img label",
+        "rgb ir",
+        "original resized",
+        "leftImg8bit gtFine",
+        "Images Annotation",
+        "color grayscale",
+        "Original-Dataset Augmented_Dataset",
+    ],
 )
 def test_other_versions_beside_images_name_the_folder_to_give(tmp_path: Path, pair: str) -> None:
     images, _ = pair.split()
@@ -52,6 +62,28 @@ def test_images_and_masks_in_each_split(tmp_path: Path) -> None:
     tops = [f"{split}/{kind}/{c}" for split in ("train", "test") for kind in ("images", "masks") for c in ("a", "b")]
     with pytest.raises(FolderError, match=r"segmentation data: images and masks"):
         walk(fill(tmp_path, *tops))
+
+
+@pytest.mark.parametrize(
+    "tops", ["raw processed", "jpg label", "face face_mask", "with_mask without_mask", "mask no_mask", "color gray"]
+)
+def test_flat_folders_of_such_names_are_classes(tmp_path: Path, tops: str) -> None:
+    assert len(walk(fill(tmp_path, *tops.split())).classes) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_annotations.createml.json", '[{"image": "0.png", "annotations": [{"coordinates": {"x": 1}}]}]'),
+        ("via_region_data.json", '{"0": {"regions": [{"shape_attributes": {}}]}}'),
+        ("annotations.xml", '<annotations><image name="0.png"><box xtl="1"/></image></annotations>'),
+    ],
+)
+def test_one_file_of_boxes_for_all_images(tmp_path: Path, name: str, text: str) -> None:
+    root = fill(tmp_path, "images")
+    (root / name).write_text(text)
+    with pytest.raises(FolderError, match=rf"object-detection data .*{name} holds boxes"):
+        walk(root)
 
 
 def test_names_that_are_no_versions_are_classes(tmp_path: Path) -> None:

@@ -109,3 +109,18 @@ def test_domains_that_hold_one_folder_of_class_folders_are_named(tmp_path: Path)
     root = fill(tmp_path, *(f"{domain}/images/{c}" for domain in ("amazon", "dslr") for c in ("cat", "dog")))
     (note,) = walk(root).notes
     assert note.kind == "nested-folders" and "--class-level 3" in note.do
+
+
+def test_sets_with_splits_of_their_own_are_no_classes(tmp_path: Path) -> None:
+    root = fill(
+        tmp_path, *(f"{top}/{split}/{c}" for top in ("setA", "birds") for split in ("train", "val") for c in "xy")
+    )
+    with pytest.raises(FolderError, match=r"birds and setA are sets of their own.*give one of them"):
+        walk(root)
+
+
+@pytest.mark.parametrize("beside", ["unlabeled", "test"])
+def test_class_folders_beside_images_without_labels(tmp_path: Path, beside: str) -> None:
+    root = fill(tmp_path, "labeled/cat", "labeled/dog", beside, count=9)
+    with pytest.raises(FolderError, match=rf"labeled holds the classes cat and dog, {beside} holds no labels"):
+        walk(root)

@@ -91,7 +91,8 @@ def walk_splits(root: Path, dirs: dict[str, Path], source: LabelSource) -> Tree:
 
 def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
     tops = _folders(root, tree, count_files=OUTSIDE)
-    refuse_other_tasks(root, tops)
+    if source.class_level != 1:
+        refuse_other_tasks(root, tops)
     if error := folder_layout.no_labels(root, tops):
         raise which_folder.no_classes(root, error)
     splits = Splits({}, ()) if source.class_level == 1 else ready_made(root, tops, parts=source.class_level is not None)

@@ -26,7 +26,7 @@ MASK_WORDS = frozenset(
     (
         *("mask", "masks", "annotation", "annotations", "gt", "groundtruth", "ground_truth", "segmentation"),
         *("segmentations", "label_images", "labelimages", "seg_masks", "trimaps", "depth", "thumbnails"),
-        *("thumbs", "contours", "gtfine", "gtcoarse", "disparity", "labelids", "mattes", "matte", "trimap"),
+        *("thumbs", "contours", "gtfine", "gtcoarse", "disparity", "labelids", "mattes", "matte", "trimap", "annots"),
     )
 )
 """Names of folders that hold companions of images: masks, label images, depth images, thumbnails."""
@@ -184,10 +184,12 @@ def refuse_examples(root: Path, counts: dict[str, int], nested: dict[str, set[st
     holders = [top for top in counts if len(nested.get(top, ())) > 1]
     others = [top for top in counts if top not in holders]
     few = sum(counts[top] for top in others) <= _FEW * sum(counts.values())
-    if len(holders) == 1 and others and few and all(top.lower() in _EXAMPLES for top in others):
+    unlabeled = all(split_of(top) in {"unlabeled", "test"} for top in others)
+    examples = few and all(top.lower() in _EXAMPLES for top in others)
+    if len(holders) == 1 and others and (examples or unlabeled):
         raise FolderError(
             f"{holders[0]} holds the classes {_listed(sorted(nested[holders[0]])[:6])}, "
-            f"{_listed(others)} {'holds' if len(others) == 1 else 'hold'} examples",
+            f"{_listed(others)} {'holds' if len(others) == 1 else 'hold'} {'examples' if examples else 'no labels'}",
             expected="a folder of class folders",
             do=f"give the folder {root / holders[0]}; where these folders are the classes, use --class-level 1",
             folder=str(root),

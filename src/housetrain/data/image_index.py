@@ -7,6 +7,7 @@ opens no file.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -32,7 +33,7 @@ class ImageIndex:
             stem = PurePosixPath(name).stem
             self._by_name[name].append(file)
             self._by_stem[stem].append(file)
-            self._by_lower[stem.lower()].append(file)
+            self._by_lower[_folded(stem)].append(file)
             if stem.isdecimal():
                 self._by_number[int(stem)].append(file)
             elif head := re.match(r"(.+?)[-_ .][A-Za-z0-9]{1,3}$", stem):
@@ -54,7 +55,7 @@ class ImageIndex:
             found = self._by_number.get(int(name.partition(".")[0]))
         if found is None:  # another case, or the extension of another format
             value = re.sub(r"[.][A-Za-z]{3,5}$", "", value)
-            found = self._by_lower.get(value.rpartition("/")[2].lower())
+            found = self._by_lower.get(_folded(value.rpartition("/")[2]))
         if found is None:
             return self._by_prefix.get(name, [])
         if len(found) > 1:
@@ -63,6 +64,11 @@ class ImageIndex:
             found = [file for file in found if f"/{file}".lower().endswith(tail) or _without_type(file).endswith(tail)]
             return found if len(found) == 1 else []
         return found
+
+
+def _folded(name: str) -> str:
+    """Return a name in lower case, with accents in one encoding: macOS stores them apart from their letters."""
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).lower()
 
 
 def _without_type(file: str) -> str:

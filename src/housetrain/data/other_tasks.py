@@ -30,17 +30,8 @@ _LOOK = 40  # annotation files opened to find out what they are
 _HEAD = 1 << 20  # bytes of a JSON file looked at
 _VERSIONS = frozenset(
     (
-        "resized",
-        "cropped",
-        "processed",
-        "preprocessed",
-        "augmented",
-        "enhanced",
-        "ir",
-        "thermal",
-        "infrared",
-        "nir",
-        "label",
+        *("resized", "cropped", "processed", "preprocessed", "augmented", "enhanced", "segmented", "grayscale"),
+        *("gray", "ir", "thermal", "infrared", "nir", "label", "labels", "lr", "hr"),
     )
 )
 """Names of folders that hold other versions of images, where a folder of images is beside them."""
@@ -73,11 +64,12 @@ def refuse_masks(root: Path, names: Sequence[str]) -> None:
     Raises:
         FolderError: The names are those of images and of what belongs to them.
     """
-    belongs = MASK_WORDS | _VERSIONS
-    lowered = {name.lower() for name in names}
-    if len(lowered) < 2 or not lowered & belongs or not lowered <= belongs | IMAGE_WORDS or _table_of(root):
+    plain = {_plain(name) for name in names}
+    masks = bool(plain & MASK_WORDS) and plain <= MASK_WORDS | IMAGE_WORDS
+    versions = plain <= MASK_WORDS | IMAGE_WORDS | _VERSIONS | {""} and _share_folders(root, names)
+    if len(names) < 2 or not (masks or versions) or _table_of(root):
         return
-    images = [name for name in names if name.lower() in IMAGE_WORDS and len(folders(root / name)) > 1]
+    images = [name for name in names if _plain(name) in IMAGE_WORDS and len(folders(root / name)) > 1]
     raise FolderError(
         f"This looks like segmentation data: {format_list(names)} hold images and what belongs to them, not classes",
         expected="one label an image: class folders, or a table of labels",
@@ -88,8 +80,23 @@ def refuse_masks(root: Path, names: Sequence[str]) -> None:
     )
 
 
+def _plain(name: str) -> str:
+    """Return a name of a folder without the words that say nothing, in lower case; ``""`` for a size in pixels."""
+    words = re.split(r"[ ._-]+", re.sub(r"\b\d+x\d+\b|dataset", "", name.lower()))
+    return " ".join(word for word in words if word)
+
+
+def _share_folders(root: Path, names: Sequence[str]) -> bool:
+    """Whether all hold the same folders, at least two."""
+    inside = [set(folders(root / name)) for name in names]
+    return len(inside[0]) > 1 and all(one == inside[0] for one in inside) if inside else False
+
+
 def mask_folders(tops: Sequence[str]) -> dict[str, str]:
-    """Return class folder -> the one that its masks belong to: ``cat_masks`` -> ``cat``."""
+    """Return class folder -> the one that its masks belong to: ``cat_masks`` -> ``cat``.
+
+    A single pair is none: ``face`` and ``face_mask`` are two classes.
+    """
     lowered = {top.lower(): top for top in tops}
     found = {}
     for top in tops:
@@ -97,7 +104,7 @@ def mask_folders(tops: Sequence[str]) -> dict[str, str]:
         owner = next((one for low, one in lowered.items() if re.sub(r"[ ._-]+", " ", low) == base), None)
         if word in MASK_WORDS and owner:
             found[top] = owner
-    return found
+    return found if len(found) > 1 else {}
 
 
 def _beside(root: Path, tops: Sequence[str]) -> str:
@@ -171,9 +178,18 @@ def _coco(root: Path, tops: Sequence[str]) -> str:
     if len(beside) < len(tops) or any(split_of(top) and folders(root / top) for top in tops):
         return ""
     for place in (root, *(root / top for top in sorted(beside))):
-        files = [entry for entry in entries(place) if entry.name.lower().endswith(".json") and is_file(entry)]
+        files = [one for one in entries(place) if one.name.lower().endswith((".json", ".xml")) and is_file(one)]
         for entry in files[:_LOOK]:
             head = head_of(Path(entry.path), _HEAD)
-            if b'"bbox"' in head and (b'"annotations"' in head or b'"categories"' in head or b'"image_id"' in head):
-                return f"COCO: {entry.name} holds boxes"
+            for name, mark, others in _MARKS:
+                if mark in head and any(other in head for other in others):
+                    return f"{name}: {entry.name} holds boxes"
     return ""
+
+
+_MARKS = (  # of one file for all images
+    ("COCO", b'"bbox"', (b'"annotations"', b'"categories"', b'"image_id"')),
+    ("CreateML", b'"coordinates"', (b'"annotations"',)),
+    ("VIA", b'"shape_attributes"', (b'"regions"',)),
+    ("CVAT", b"<image ", (b"<box ", b"<polygon ", b"<polyline ")),
+)

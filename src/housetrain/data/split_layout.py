@@ -53,6 +53,7 @@ def ready_made(root: Path, tops: Sequence[str], *, parts: bool = False) -> Split
         if "train" in named.values() and len(set(named.values())) > 1 and not any(inside.values()):
             raise no_class_folders(root, sorted(named))
         if not parts:
+            _refuse_sets(root, tops)
             _refuse_parts(root, tops)
         return Splits({}, ())
     shares = any(inside[top] & train for top, split in named.items() if split != "train")
@@ -70,7 +71,8 @@ def splits_inside(root: Path, tops: Sequence[str]) -> bool:
     for top in tops:
         names = folders(root / top)
         splits = {split_of(name) for name in names}
-        if len(splits) < 2 or "train" not in splits or None in splits or images_in(root / top):
+        flat = all(images_in(root / top / name) for name in names)
+        if len(splits) < 2 or "train" not in splits or None in splits or not flat or images_in(root / top):
             return False
     return len(tops) > 1
 
@@ -99,6 +101,22 @@ def _named(loose: Mapping[str, tuple[Named | None, str]], inside: Mapping[str, s
             named[top] = split
             named |= {other: "train" for other in train if len(inside[top] & inside[other]) > 1}
     return named
+
+
+def _refuse_sets(root: Path, tops: Sequence[str]) -> None:
+    """Refuse folders each of which is a set of its own: ``a/train/cat``, ``b/train/cat``."""
+    for top in tops:
+        names = folders(root / top)
+        train = [name for name in names if split_of(name) == "train"]
+        if len(names) < 2 or not train or not all(map(split_of, names)) or not folders(root / top / train[0]):
+            return
+    if len(tops) > 1:
+        raise FolderError(
+            f"{format_list(tops)} are sets of their own, each with its splits, and no classes",
+            expected="one folder of class folders, or of splits",
+            do=f"give one of them: {root / tops[0]}; to learn from one and test on another: --train-dir and --test-dir",
+            folder=str(root),
+        )
 
 
 def _refuse_parts(root: Path, tops: Sequence[str]) -> None:

@@ -13,23 +13,28 @@ from typing import Literal
 Named = Literal["train", "validation", "test", "unlabeled"]
 
 _WORDS: dict[str, Named] = {
-    **dict.fromkeys(("train", "training", "trainset", "trn", "trainval"), "train"),
+    **dict.fromkeys(("train", "training", "trainset", "trn", "trainval", "learning"), "train"),
     **dict.fromkeys(
         ("validation", "validate", "validating", "val", "valid", "dev", "eval", "evaluation"), "validation"
     ),
-    **dict.fromkeys(("test", "testing", "tests", "testset", "holdout"), "test"),
+    **dict.fromkeys(("test", "testing", "tests", "testset", "holdout", "tst"), "test"),
     **dict.fromkeys(("pred", "predict", "prediction", "unlabeled", "unlabelled", "unsup", "submission"), "unlabeled"),
     # German, French, Spanish, Portuguese, Italian, Dutch, Polish, Turkish, Indonesian, Russian; without accents
     **dict.fromkeys(("trainings", "trainingsdaten", "trainingsbilder", "entrainement", "apprentissage"), "train"),
     **dict.fromkeys(("entrenamiento", "treino", "treinamento", "addestramento", "treningowe", "trening"), "train"),
-    **dict.fromkeys(("egitim", "latih", "pelatihan", "обучение", "обучающая", "тренировка", "трейн"), "train"),
+    **dict.fromkeys(
+        ("opleiding", "egitim", "latih", "pelatihan", "обучение", "обучающая", "тренировка", "трейн"), "train"
+    ),
     **dict.fromkeys(("validierung", "validierungsdaten", "validacion", "validacao", "validazione"), "validation"),
     **dict.fromkeys(("validatie", "walidacyjne", "dogrulama", "validasi", "evaluacion"), "validation"),
     **dict.fromkeys(("валидация", "валидационная", "проверка"), "validation"),
     **dict.fromkeys(("testdaten", "testbilder", "prueba", "pruebas", "teste", "testes", "verifica"), "test"),
     **dict.fromkeys(("testowe", "uji", "pengujian", "тест", "тестовая", "тестирование"), "test"),
 }
-_PARTS: dict[str, Named] = {  # of words that no blank divides: Chinese, Japanese, Korean
+_PARTS: dict[str, Named] = {  # of words that no blank divides, or whose vowels are marks: Chinese, Hindi, Arabic, ...
+    **dict.fromkeys(("प्रशिक्षण", "تدريب"), "train"),
+    **dict.fromkeys(("सत्यापन", "تحقق"), "validation"),
+    **dict.fromkeys(("परीक्षण", "اختبار"), "test"),
     **dict.fromkeys(("训练", "訓練", "学習", "トレーニング", "훈련", "학습"), "train"),
     **dict.fromkeys(("验证", "驗證", "検証", "バリデーション", "검증"), "validation"),
     **dict.fromkeys(("测试", "測試", "テスト", "評価", "테스트", "시험"), "test"),
@@ -68,8 +73,13 @@ def split_of(name: str) -> Named | None:
 def split_and_rest(name: str) -> tuple[Named | None, str]:
     """Return the one split that a word of a name means, or ``None``, and its other words: ``cats_train``, ``cats``."""
     divided = re.sub(r"([a-z])([A-Z])", r"\1 \2", unicodedata.normalize("NFKC", name)).lower()
-    words = [word for word in re.split(r"[\W\d_]+", _plain(divided)) if word]
-    meant = [(word, _meant(word)) for word in words]
+    plain = _plain(divided)
+    if not plain.isascii():
+        for part, split in _PARTS.items():
+            if part in plain:
+                return split, ""
+    words = [word for word in re.split(r"[\W\d_]+", plain) if word]
+    meant = [(word, _WORDS.get(word)) for word in words]
     splits = {split for _, split in meant if split}
     rest = " ".join(word for word, split in meant if split is None and word not in _NEUTRAL)
     return (splits.pop() if len(splits) == 1 else None), rest
@@ -85,12 +95,6 @@ def parts_of(names: Sequence[str]) -> Literal["parts", "groups", ""]:
     stems = {re.sub(r"[\W_]*(\d+|(?<![^\W\d_])[a-zA-Z])$", "", name).lower() for name in names}
     words = set(re.split(r"[\W\d_]+", stems.pop())) if len(stems) == 1 and len(names) > 1 else set()
     return "parts" if words & _SET_PARTS else "groups" if words & _GROUPS else ""
-
-
-def _meant(word: str) -> Named | None:
-    if word.isascii():
-        return _WORDS.get(word)
-    return _WORDS.get(word) or next((split for part, split in _PARTS.items() if part in word), None)
 
 
 def _plain(text: str) -> str:
