@@ -214,3 +214,18 @@ def test_a_table_beside_folders_in_folders_of_images(tmp_path: Path) -> None:
     (root / "list.csv").write_text("image,male\n" + "".join(f"{n:03d}.png,{n % 2}\n" for n in range(6)))
     error = layout.no_labels(root, ["faces"])
     assert error is not None and "--labels list.csv" in error.do
+
+
+def test_a_table_that_labels_class_folders_otherwise_is_named(tmp_path: Path) -> None:
+    root = fill(tmp_path, "monday", "friday")
+    labels = {f"{day}/{n:03d}.png": day for day in ("monday", "friday") for n in range(6)}
+    rows = [f"{path},{'ab'[n % 2]},{day}" for n, (path, day) in enumerate(labels.items())]
+    (root / "labels.csv").write_text(
+        "path,label,weather\n" + "\n".join(row.rpartition(",")[0] + ",dry" for row in rows)
+    )
+    found = layout.unused_table(root, labels)
+    assert found is not None and found[1] == "--labels labels.csv" and "labels 12 of the 12 images, too" in found[0]
+    (root / "labels.csv").write_text("path,label,day\n" + "\n".join(rows))
+    assert layout.unused_table(root, labels) is None, "a column repeats the folders"
+    (root / "labels.csv").write_text("path,size\n" + "\n".join(row.rpartition(",")[0] for row in rows))
+    assert layout.unused_table(root, labels) is None, "no column is called a label"

@@ -54,7 +54,9 @@ def test_files_of_boxes_in_class_folders_harm_nothing(tmp_path: Path) -> None:
 def test_other_versions_beside_images_name_the_folder_to_give(tmp_path: Path, pair: str) -> None:
     images, _ = pair.split()
     root = fill(tmp_path, *(f"{top}/{name}" for top in pair.split() for name in ("cat", "dog")))
-    with pytest.raises(FolderError, match=rf"looks like segmentation data.*housetrain run \S+/{images}\b"):
+    with pytest.raises(
+        FolderError, match=rf"hold (images and|versions of).*not classes.*housetrain run \S+/{images}\b"
+    ):
         refuse_other_tasks(root, pair.split())
 
 
@@ -93,6 +95,7 @@ def test_names_that_are_no_versions_are_classes(tmp_path: Path) -> None:
 
 def test_a_class_of_masks_beside_its_class_is_left_out(tmp_path: Path) -> None:
     assert mask_folders(["ok", "ok_masks", "bad", "bad-GT", "mask"]) == {"ok_masks": "ok", "bad-GT": "bad"}
+    assert mask_folders(["train", "train_masks"]) and not mask_folders(["face", "face_mask"])
     root = fill(tmp_path, "ok", "ok_masks", "bad", "bad_masks")
     found = walk(root)
     assert found.classes == ("bad", "ok") and len(found.entries) == 12

@@ -324,6 +324,11 @@ def _label_table(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("label-table", catalog)
 
 
+@finding_kind("unused-table", "Labels beside class folders", severity="warning", do="choose where labels come from")
+def _unused_table(catalog: Catalog) -> Iterator[Noticed]:
+    return _layout("unused-table", catalog)
+
+
 @finding_kind("corrections", "Corrected labels", severity="note", do="check that the file is the one you mean")
 def _corrections(catalog: Catalog) -> Iterator[Noticed]:
     details = {path: f"labeled {label} in the folder" for path, label in catalog.relabeled.items()}

@@ -117,6 +117,10 @@ def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
             folder_layout.refuse_examples(root, counts, inside)
             if splits_inside(root, tops):
                 _split_inside(tree)
+            elif other := folder_layout.unused_table(root, {entry.path: entry.label for entry in tree.entries}):
+                said, flag = other
+                do = f"if the table is right: {flag}; --class-level 1 silences this"
+                tree.notes.append(LayoutNote("unused-table", f"{said}; the folders are used", do))
     tree.classes = tuple(sorted(classes, key=natural_key))
     if not (tree.ready_made and not splits.of):
         _set_level(tree, source, above=(2 if splits.inside else 1) if splits.of else 0)

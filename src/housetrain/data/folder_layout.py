@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from housetrain.data.foreign_files import instead_of_images
 from housetrain.data.ignored_names import litter
 from housetrain.data.label_from_name import labels_from_names, pattern_for
-from housetrain.data.label_table import MAX_BYTES, SUFFIXES, LabelTable
+from housetrain.data.label_table import LABEL_NAMES, MAX_BYTES, SUFFIXES, LabelTable, preference
 from housetrain.data.split_names import parts_of, split_of
 from housetrain.errors import FolderError
 from housetrain.images.sniff import EXTENSIONS
@@ -48,6 +48,7 @@ _EXAMPLES = frozenset(
     )
 )
 _FEW = 0.2  # examples are at most this share of the images
+_SMALL_TABLE = 16 << 20  # bytes of a table that is read though no one asked for it
 _IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 _LOOK = 40  # annotation files opened to find out what they are
 _HEAD = 1 << 20  # bytes of a JSON file looked at
@@ -148,6 +149,42 @@ def proposals(root: Path) -> list[Proposal]:
         shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
         found.append(Proposal(f"--label-from-name '{pattern}'", f"the file names carry classes: {shown}"))
     return found
+
+
+def unused_table(root: Path, labels: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return what a table beside class folders says, and how to use it, where it labels their images otherwise.
+
+    Args:
+        root: The folder.
+        labels: Path of each image -> its class folder.
+
+    Returns:
+        ``None`` where no table has a column that is called a label, or where the folders say the same.
+    """
+    for path in tables(root):
+        try:
+            table = LabelTable.read(path, labels, root=root) if path.stat().st_size <= _SMALL_TABLE else None
+        except (FolderError, OSError):
+            continue
+        if table is None or table.named < 0.9 * len(labels):
+            continue
+        columns = [column for column in table.label_columns if preference(column.name) < len(LABEL_NAMES)]
+        if columns and not any(_says_the_same(table, column.number, labels) for column in table.label_columns):
+            said = f"{path.name} labels {table.named:,} of the {len(labels):,} images, too: {columns[0]}"
+            return said, f"{table.commands()[0]}"
+    return None
+
+
+def _says_the_same(table: LabelTable, number: int, labels: Mapping[str, str]) -> bool:
+    """Whether nearly all images of each class folder have one value of a column."""
+    try:
+        of = table.labels(None, str(number)).of
+    except FolderError:
+        return True
+    values: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for path, value in of.items():
+        values[labels[path]][value] += 1
+    return all(counts.most_common(1)[0][1] >= 0.9 * counts.total() for counts in values.values())
 
 
 def _split_tables(root: Path) -> list[list[Path]]:

@@ -170,7 +170,7 @@ class LabelTable:
             name = self.header[number] if self.header else ""
             shown = tuple(value for value, _ in counts.most_common(4))
             found.append(Column(number + 1, name, tuple(sorted(shown, key=natural_key)), len(counts)))
-        return tuple(sorted(found, key=lambda column: (_preference(column.name), column.number)))
+        return tuple(sorted(found, key=lambda column: (preference(column.name), column.number)))
 
     @cached_property
     def split_column(self) -> int | None:
@@ -327,8 +327,8 @@ class LabelTable:
                 do="name it: --labels FILE:PATH_COLUMN,LABEL_COLUMN",
                 file=str(self.path),
             )
-        first = _preference(columns[0].name)
-        if len(columns) == 1 or (first < len(LABEL_NAMES) and _preference(columns[1].name) > first):
+        first = preference(columns[0].name)
+        if len(columns) == 1 or (first < len(LABEL_NAMES) and preference(columns[1].name) > first):
             return columns[0].number - 1
         raise FolderError(
             f"More than one column of {self.path.name} can be the label: {'; '.join(map(str, columns[:8]))}",
@@ -389,7 +389,8 @@ def _meant(path: Path, files: Iterable[str]) -> tuple[str, ...]:
     return chosen or every
 
 
-def _preference(name: str) -> int:
+def preference(name: str) -> int:
+    """Return the place in `LABEL_NAMES` of the word that a header holds; ``len(LABEL_NAMES)`` for other headers."""
     lowered = name.lower()
     for place, wanted in enumerate(LABEL_NAMES):
         if lowered == wanted or wanted in re.split(r"[^a-z]+", lowered):

@@ -70,8 +70,9 @@ def refuse_masks(root: Path, names: Sequence[str]) -> None:
     if len(names) < 2 or not (masks or versions) or _table_of(root):
         return
     images = [name for name in names if _plain(name) in IMAGE_WORDS and len(folders(root / name)) > 1]
+    hold = "images and what belongs to them" if masks else "versions of the same images"
     raise FolderError(
-        f"This looks like segmentation data: {format_list(names)} hold images and what belongs to them, not classes",
+        f"{'This looks like segmentation data: ' * masks}{format_list(names)} hold {hold}, not classes",
         expected="one label an image: class folders, or a table of labels",
         do=f"give the folder of images alone: housetrain run {shlex.quote(str(root / images[0]))}"
         if len(images) == 1
@@ -95,7 +96,7 @@ def _share_folders(root: Path, names: Sequence[str]) -> bool:
 def mask_folders(tops: Sequence[str]) -> dict[str, str]:
     """Return class folder -> the one that its masks belong to: ``cat_masks`` -> ``cat``.
 
-    A single pair is none: ``face`` and ``face_mask`` are two classes.
+    A single pair is none, unless it is that of a split: ``face`` and ``face_mask`` are two classes.
     """
     lowered = {top.lower(): top for top in tops}
     found = {}
@@ -104,7 +105,8 @@ def mask_folders(tops: Sequence[str]) -> dict[str, str]:
         owner = next((one for low, one in lowered.items() if re.sub(r"[ ._-]+", " ", low) == base), None)
         if word in MASK_WORDS and owner:
             found[top] = owner
-    return found if len(found) > 1 else {}
+    sets = any(split_of(owner) or owner.lower() in IMAGE_WORDS for owner in found.values())
+    return found if len(found) > 1 or sets else {}
 
 
 def _beside(root: Path, tops: Sequence[str]) -> str:
