@@ -209,3 +209,9 @@ def test_a_column_of_numbers_is_offered_with_a_threshold(tmp_path: Path) -> None
 def test_json_in_the_shapes_that_programs_write(tmp_path: Path, content: dict[str, object]) -> None:
     found = table(tmp_path, json.dumps(content), name="labels.json").labels()
     assert found.of == {file: str(n % 2) for n, file in enumerate(FILES)}
+
+
+def test_a_column_of_groups_is_proposed_last(tmp_path: Path) -> None:
+    rows = "".join(f"{n // 3},{n:04d},{'ab'[n % 2]}\n" for n in range(40))
+    found = table(tmp_path, "lesion_id,image_id,dx\n" + rows)
+    assert [column.name for column in found.label_columns] == ["dx", "lesion_id"]

@@ -111,3 +111,11 @@ def test_a_table_of_boxes_in_each_split(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"object-detection data \(_annotations.csv holds boxes\)"):
         walk(root)
     assert walk(root, LabelSource.of({"labels": "_annotations.csv"})).classes == ("a", "b"), "one box an image"
+
+
+def test_flat_images_beside_masks_whose_names_carry_the_class(tmp_path: Path) -> None:
+    root = fill(tmp_path, "images", form="Bengal_{n}.jpg")
+    fill(root, "images", form="Abyssinian_{n}.jpg")
+    fill(root, "annotations/trimaps")
+    with pytest.raises(FolderError, match=r"housetrain run \S+/images --label-from-name '"):
+        walk(root)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from housetrain.data.split_names import split_of
 
 
 class ImageIndex:
@@ -73,3 +75,11 @@ def _folded(name: str) -> str:
 
 def _without_type(file: str) -> str:
     return f"/{file.rpartition('.')[0]}".lower()
+
+
+def images_meant(path: Path, files: Iterable[str]) -> tuple[str, ...]:
+    """Return the images that a table can mean: those in folders of the split that its name says, if there are any."""
+    every = tuple(files)
+    split = split_of(re.sub(r"(?i)labels?|classes|metadata|annotations?|info", " ", path.stem))
+    chosen = tuple(file for file in every if split and split_of(file.partition("/")[0]) == split)
+    return chosen or every

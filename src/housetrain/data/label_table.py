@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from housetrain.data.image_index import ImageIndex
+from housetrain.data.image_index import ImageIndex, images_meant
 from housetrain.data.split_names import split_of
 from housetrain.data.table_cells import as_number, class_names, decode_text, filled, json_cells, text_cells
 from housetrain.errors import FolderError
@@ -121,14 +121,15 @@ class LabelTable:
             )
         inside = root is not None and path.absolute().is_relative_to(root.absolute())
         base = path.absolute().parent.relative_to(root.absolute()).as_posix() if root and inside else "."
-        return cls(path, cells, keyed, _meant(path, files), "" if base == "." else f"{base}/")
+        return cls(path, cells, keyed, images_meant(path, files), "" if base == "." else f"{base}/")
 
     # ------------------------------------------------------------------------------------- what the columns are
     @cached_property
     def image_column(self) -> int | None:
         """Index of the column whose values name images, or ``None``."""
         shares = [self._share(column) for column in range(len(self.cells[0]))]
-        best = max(range(len(shares)), key=lambda column: shares[column])
+        # numbers of patients may be those of images, too: names of images differ more
+        best = max(range(len(shares)), key=lambda column: (shares[column], len({row[column] for row in self.cells})))
         return best if shares[best] >= _ENOUGH else None
 
     @cached_property
@@ -170,7 +171,11 @@ class LabelTable:
             name = self.header[number] if self.header else ""
             shown = tuple(value for value, _ in counts.most_common(4))
             found.append(Column(number + 1, name, tuple(sorted(shown, key=natural_key)), len(counts)))
-        return tuple(sorted(found, key=lambda column: (preference(column.name), column.number)))
+        return tuple(
+            sorted(
+                found, key=lambda column: (preference(column.name), column.name.lower().endswith("id"), column.number)
+            )
+        )
 
     @cached_property
     def split_column(self) -> int | None:
@@ -379,14 +384,6 @@ class LabelTable:
         if self.one_hot or len(self.label_columns) == 1:
             return [f"--labels {self.path.name}"]
         return [f"--labels {self.path.name}:{self._image_key},{column.key}" for column in self.label_columns]
-
-
-def _meant(path: Path, files: Iterable[str]) -> tuple[str, ...]:
-    """Return the images that a table can mean: those in folders of the split that its name says, if there are any."""
-    every = tuple(files)
-    split = split_of(re.sub(r"(?i)labels?|classes|metadata|annotations?|info", " ", path.stem))
-    chosen = tuple(file for file in every if split and split_of(file.partition("/")[0]) == split)
-    return chosen or every
 
 
 def preference(name: str) -> int:

@@ -70,12 +70,15 @@ def refuse_masks(root: Path, names: Sequence[str]) -> None:
     if len(names) < 2 or not (masks or versions) or _table_of(root):
         return
     images = [name for name in names if _plain(name) in IMAGE_WORDS and len(folders(root / name)) > 1]
+    flat = [name for name in names if _plain(name) in IMAGE_WORDS and images_in(root / name)]
+    flags = [proposal.flag for proposal in proposals(root / flat[0])[:1]] if len(flat) == 1 else []
+    given = f"housetrain run {shlex.quote(str(root / (images or flat or names)[0]))}"
     hold = "images and what belongs to them" if masks else "versions of the same images"
     raise FolderError(
         f"{'This looks like segmentation data: ' * masks}{format_list(names)} hold {hold}, not classes",
         expected="one label an image: class folders, or a table of labels",
-        do=f"give the folder of images alone: housetrain run {shlex.quote(str(root / images[0]))}"
-        if len(images) == 1
+        do=f"give the folder of images alone: {' '.join([given, *flags])}"
+        if len(images) == 1 or flags
         else "give the folder of images alone, with --labels FILE or in class folders",
         folder=str(root),
     )
