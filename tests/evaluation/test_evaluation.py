@@ -122,10 +122,10 @@ def test_an_evaluation_of_another_version_says_to_evaluate_again(tmp_path: Path)
 def test_a_result_below_what_validation_promised_says_so() -> None:
     promised = Opening(1, 1, "m", "d", "now", validation_accuracy=0.95, validation_images=100, validation_tries=20)
     low, level = (dataclasses.replace(made_up(right, 100 - right), opening=promised) for right in (70, 90))
-    assert "Lower than the 95.0 % of the validation images by more than chance explains" in low.summary()
-    assert "Lower than" not in level.summary()
+    assert "Validation is far from the test: 95.0 % of the 100 validation images" in low.summary()
+    assert "Validation is far" not in level.summary()
     old = dataclasses.replace(made_up(70, 30), opening=Opening(1, 1, "m", "d", "now"))
-    assert "Lower than" not in old.summary(), "nothing is known of its validation"
+    assert "Validation is far" not in old.summary(), "nothing is known of its validation"
 
 
 def test_the_calibration_before_is_that_of_the_probabilities_at_temperature_1() -> None:

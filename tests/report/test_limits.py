@@ -33,6 +33,9 @@ def test_limits_follow_the_numbers() -> None:
     )
     tested = dataclasses.replace(made_up(90, 10), opening=Opening(1, 1, "m", "d", "now", runs=7))
     assert "opened by 7 runs" in limits(tested)["A test for several runs"]
+    promised = Opening(1, 1, "m", "d", "now", validation_accuracy=0.95, validation_images=300)
+    far = limits(dataclasses.replace(made_up(60, 40), opening=promised))
+    assert next(iter(far)) == "Validation is far from the test" and "--group-by" in far[next(iter(far))]
     assert "Few test images of some classes" in limits(made_up(1900, 100, classes=("cat", "dog", "rare")))
 
 

@@ -26,7 +26,7 @@ from housetrain.evaluation.evaluation import Baseline, ClassScores, Evaluation, 
 from housetrain.system import store
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import refuse_links
-from housetrain.training.clusters import group_numbers
+from housetrain.training.clusters import clusters, group_numbers
 from housetrain.training.run import Run
 from housetrain.training.run_data import prepared_of
 
@@ -249,7 +249,19 @@ def _record_opening(run: Run, model_sha256: str, prepared: Prepared) -> Opening:
         validation_accuracy=result.get("val_accuracy"),
         validation_images=len(prepared.validation.labels),
         validation_tries=max(1, int(result.get("epochs_run") or result.get("steps_run") or 1)),
+        validation_effect=_validation_effect(run, prepared),
     )
+
+
+def _validation_effect(run: Run, prepared: Prepared) -> float | None:
+    """Return the design effect of the validation images; ``None`` where the run did not keep its predictions."""
+    labels = np.asarray(prepared.validation.labels)
+    kept = run.validation_probabilities(len(labels))
+    if kept is None or not len(labels):
+        return None
+    return clusters(
+        kept.argmax(axis=1) == labels, group_numbers([row.group for row in prepared.validation.rows])
+    ).effect
 
 
 def _runs_on_record(run: Run, prepared: Prepared, line: dict[str, Any]) -> int:

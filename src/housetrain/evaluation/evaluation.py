@@ -165,6 +165,16 @@ class Evaluation(Scores):
         """How the test images come in groups, and how much that takes from what they say about the accuracy."""
         return clusters(self._correct, self._groups)
 
+    @property
+    def grouped(self) -> bool:
+        """Whether the test images come in groups; a few near-duplicates do not count."""
+        return self.clusters.groups < _GROUPED * self.n
+
+    @property
+    def falls_short(self) -> bool:
+        """Whether the accuracy is lower than validation promised, by more than chance: see `Opening.falls_short`."""
+        return self.opening is not None and self.opening.falls_short(self.correct, self.n, self.clusters.effect)
+
     @cached_property
     def accuracy_interval(self) -> Interval:
         """95 % Wilson interval of ``accuracy``; where images come in groups, of as many as the groups are worth."""
@@ -195,7 +205,7 @@ class Evaluation(Scores):
         """Return what stands beside the accuracy: counts, interval, baseline, and a warning where there is one."""
         baseline = f"majority-class baseline {format_percent(self.baseline.accuracy)}"
         images = "unseen images" if self.elsewhere is None else "images"
-        if self.clusters.groups < _GROUPED * self.n:
+        if self.grouped:
             images += f" in {self.clusters.groups:,} groups"
         text = (
             f"{self.correct:,} of {self.n:,} {images}; 95 % interval {format_interval(self.accuracy_interval)}; "
@@ -205,12 +215,8 @@ class Evaluation(Scores):
             recall, f1 = format_interval(self.macro_recall_interval), format_interval(self.macro_f1_interval)
             text += f"; balanced accuracy {format_percent(self.macro_recall)}, 95 % interval {recall}"
             text += f"; macro F1 {format_percent(self.macro_f1)}, 95 % interval {f1}"
-        if self.opening and self.opening.falls_short(self.correct, self.n, self.clusters.effect):
-            text += (
-                f". Lower than the {format_percent(self.opening.validation_accuracy)} of the validation images by more "
-                "than chance explains: likely the test images come from another place or time, or images of one object "
-                "or burst are in training and in validation"
-            )
+        if self.falls_short and self.opening:
+            text += f". {self.opening.describe_fall(grouped=self.grouped)}"
         if self.beats_baseline:
             return text
         name = one_line(self.baseline.label)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import one_line
-from housetrain.system.text import format_count, format_interval, format_list, format_percent
+from housetrain.system.text import format_count, format_interval, format_list, format_percent, format_sentence
 from housetrain.training.overfitting import overfitting_text
 
 if TYPE_CHECKING:
@@ -102,6 +102,9 @@ _DISTRIBUTION_SHIFT: Limit = (
 def _limits_of_test(evaluation: Evaluation) -> list[Limit]:
     found = []
     low, high = evaluation.accuracy_interval
+    if evaluation.falls_short and evaluation.opening:
+        text = evaluation.opening.describe_fall(grouped=evaluation.grouped).partition(": ")[2]
+        found.append(("Validation is far from the test", format_sentence(text)))
     if not evaluation.beats_baseline and evaluation.imbalanced:
         text = (
             f"The balanced accuracy is {format_percent(evaluation.macro_recall)} (95 % interval "
