@@ -101,6 +101,24 @@ def test_several_stages_are_their_means_and_maxima_side_by_side() -> None:
     assert heat == pytest.approx(by_hand / by_hand.max() if by_hand.max() > 0 else by_hand, abs=1e-3)
 
 
+@pytest.mark.parametrize("stages", [1, 2, 6, 8])
+@pytest.mark.parametrize("built_with", [1, 8])
+def test_one_pass_gives_the_features_of_any_number_of_stages(stages: int, built_with: int) -> None:
+    spec = InputSpec(height=64, width=64, color_mode="rgb")
+    recipe = Recipe.of(LITE0, weights="none")
+    made = build(recipe.but(stages=built_with), spec=spec, classes=("a", "b", "c"))
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    everything = keras.Model(made.input, efficientnet_lite.every_stage(made, LITE0)).predict(images, verbose=0)
+    own = build(recipe.but(stages=stages), spec=spec, classes=("a", "b", "c"))
+    for layer in base_layers(own):
+        if layer.weights:
+            layer.set_weights(made.get_layer(layer.name).get_weights())
+    wanted = keras.Model(own.input, base_layers(own)[-1].output).predict(images, verbose=0)
+    found = everything[:, efficientnet_lite.columns_of(LITE0, stages)]
+    assert found.shape == wanted.shape and wanted.std() > 0
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_on_real_images_are_those_of_the_reference(name: str, reference: dict[str, Any], photos: Path) -> None:
     tensors = weights_of(name)

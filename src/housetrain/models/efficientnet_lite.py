@@ -114,6 +114,31 @@ def features_of(graph: Graph, x: Layer, name: str, *, stages: int = 1) -> Layer:
     return graph.add("Concatenate", pooled, name=SIDE_BY_SIDE)
 
 
+def every_stage(model: Any, name: str) -> Any:
+    """Return what `features_of` with `MOST_STAGES` returns, from the layers of a Keras model with any number of stages.
+
+    One forward pass so computes the features of every recipe: see `columns_of`.
+
+    Args:
+        model: A Keras model with the layers of `features_of`.
+        name: Its backbone.
+    """
+    import keras
+
+    last = {block.name.partition("_")[0]: block.name for block in _blocks(name)}
+    known = {layer.name: layer for layer in model.layers}
+    ends = [known.get(f"{block}_add") or known[f"{block}_project_bn"] for block in last.values()]
+    kinds = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+    return keras.layers.Concatenate()([kind()(layer.output) for layer in (*ends, known["top_relu6"]) for kind in kinds])
+
+
+def columns_of(name: str, stages: int) -> slice:
+    """Return which columns of `every_stage` are the features of so many stages."""
+    filters = [*{block.name.partition("_")[0]: block.filters for block in _blocks(name)}.values(), FEATURES]
+    start = 2 * sum(filters[:-stages])
+    return slice(start, start + FEATURES) if stages == 1 else slice(start, 2 * sum(filters))
+
+
 def _block(graph: Graph, x: Layer, block: _Block) -> Layer:
     inputs, channels = x, x.shape[-1]
     if block.expansion != 1:

@@ -33,6 +33,7 @@ from housetrain.inference.fastest import DTYPES, FeaturePrecision, batch_of, fas
 from housetrain.models.augmented_views import View, changed
 from housetrain.models.backbone_weights import fingerprint
 from housetrain.models.backbones import base_layers
+from housetrain.models.efficientnet_lite import columns_of, every_stage
 from housetrain.system import json_text, store
 from housetrain.system.lock import Lock
 
@@ -54,13 +55,21 @@ class Base:
 
     Args:
         name: The model's name.
-        width: Features per image.
+        width: Features per image that are computed and kept.
         make: Returns the engine, uint8 images in, features out.
         about: JSON-plain: what the features depend on, such as weights and input spec.
+        columns: Which of the features are used.
     """
 
-    def __init__(self, name: str, width: int, make: Callable[[], LoadedModel], about: Mapping[str, Any]) -> None:
-        self.name, self.width, self._make, self.about = name, width, make, dict(about)
+    def __init__(
+        self,
+        name: str,
+        width: int,
+        make: Callable[[], LoadedModel],
+        about: Mapping[str, Any],
+        columns: slice = slice(None),
+    ) -> None:
+        self.name, self.width, self._make, self.about, self.columns = name, width, make, dict(about), columns
 
     @classmethod
     def of_model(
@@ -72,6 +81,7 @@ class Base:
         decoder: Mapping[str, str],
         precision: FeaturePrecision,
         sample: np.ndarray,
+        stages: int | None = None,
     ) -> Base:
         """Return the base of a pretrained Keras model.
 
@@ -82,10 +92,14 @@ class Base:
             decoder: Versions of what decoded the images: another one may give other pixels for the same file.
             precision: What to compute in; ``"auto"`` lets the machine decide.
             sample: A few uint8 images to compare engines on.
+            stages: How many stages of an EfficientNet-Lite the features come from. Those of all stages are computed and
+                kept, which takes no longer, so that recipes with other numbers of stages find theirs.
         """
         import keras
 
-        model = keras.Model(whole.input, base_layers(whole)[-1].output)
+        output = base_layers(whole)[-1].output if stages is None else every_stage(whole, name)
+        columns = slice(None) if stages is None else columns_of(name, stages)
+        model = keras.Model(whole.input, output)
         width = int(model.output.shape[-1])
         about = {
             "model": name,
@@ -95,7 +109,8 @@ class Base:
             "width": width,
             "decoder": dict(decoder),
         }
-        return cls(name, width, functools.partial(fastest_engine, model, precision=precision, sample=sample), about)
+        make = functools.partial(fastest_engine, model, precision=precision, sample=sample)
+        return cls(name, width, make, about, columns)
 
     @classmethod
     def of_encoder(cls, encoder: Encoder, recipe: Recipe, *, spec: InputSpec, decoder: Mapping[str, str]) -> Base:
@@ -132,7 +147,7 @@ class Features(NamedTuple):
     """The features of one split.
 
     Attributes:
-        rows: float16 ``(N * (1 + views), width)``: all images in their order, then the first view of all, and so on.
+        rows: float16 ``(N * (1 + views), features)``: all images in their order, then the first view of all, and so on.
         engine: Name of the engine that computed them.
         precision: Compute type of that engine.
         computed: How many rows were missing.
@@ -214,17 +229,18 @@ class FeatureStore:
         for key in keys:
             self._places[key] = len(self._places)
 
-    def rows(self, keys: Sequence[bytes]) -> np.ndarray:
-        """Return the rows of ``keys``, in that order: float16 (N, width).
+    def rows(self, keys: Sequence[bytes], columns: slice = slice(None)) -> np.ndarray:
+        """Return the rows of ``keys``, in that order: float16 (N, width), or those columns of them.
 
         Raises:
             KeyError: One is missing.
         """
         places = np.array([self._places[key] for key in keys], dtype=np.int64)
         if not len(places):
-            return np.empty((0, self.width), np.float16)
+            return np.empty((0, self.width), np.float16)[:, columns]
         shape = (len(self._places), self.width)
-        return np.memmap(self._rows, dtype="<f2", mode="r", shape=shape)[places].astype(np.float16, copy=False)
+        kept = np.memmap(self._rows, dtype="<f2", mode="r", shape=shape)[:, columns]
+        return np.ascontiguousarray(kept[places], dtype=np.float16)
 
     def _open(self) -> None:
         """Read the keys, and remove a half-written end that a kill left."""
@@ -280,7 +296,7 @@ def features_of(
             _Computation(kept, split, keys, missing, everything, base.engine).run(progress, check)
         elif progress is not None:
             progress(len(keys), len(keys))
-        return Features(kept.rows(keys), kept.engine["name"], kept.engine["precision"], len(missing))
+        return Features(kept.rows(keys, base.columns), kept.engine["name"], kept.engine["precision"], len(missing))
 
 
 def kept_features(prepared: Path, sha256: Sequence[str]) -> np.ndarray | None:

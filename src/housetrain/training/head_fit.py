@@ -23,7 +23,7 @@ from housetrain.errors import TrainingError
 from housetrain.inference.encoder import Encoder, encoder_of
 from housetrain.inference.novelty import Novelty
 from housetrain.models.augmented_views import View
-from housetrain.models.backbones import ENCODER
+from housetrain.models.backbones import BACKBONES, ENCODER, Lite
 from housetrain.training import logistic
 from housetrain.training.batches import Examples, class_weights, head_targets
 from housetrain.training.cross_validation import MOST_IMAGES, cross_validate
@@ -289,8 +289,11 @@ def base_of(recipe: Recipe, prepared: Prepared) -> tuple[Any, Base]:
 
     whole = build(plain_of(recipe), spec=spec, classes=prepared.classes)
     sample = np.asarray(prepared.validation.images[:_SAMPLE])
-    model = recipe.model
-    return whole, Base.of_model(whole, model, spec=spec, decoder=decoder, precision=recipe.precision, sample=sample)
+    stages = recipe.stages if isinstance(BACKBONES[recipe.model].source, Lite) else None
+    base = Base.of_model(
+        whole, recipe.model, spec=spec, decoder=decoder, precision=recipe.precision, sample=sample, stages=stages
+    )
+    return whole, base
 
 
 class _FeatureProgress:
