@@ -123,3 +123,12 @@ def test_a_run_without_a_bundle_has_no_other_engine(digits: Any, tmp_path: Path)
     with pytest.raises(ModelError, match=r"The run has no onnx model.*export the run"):
         Predictor.load(run, engine="onnx")
     assert Predictor.load(run, engine="keras").about["model_sha256"] == run.model_sha256
+
+
+def test_the_model_files_of_a_run_are_those_of_keras_or_of_an_encoder(tmp_path):
+    from housetrain.inference.model_folder import model_files
+
+    assert model_files(tmp_path) == ()
+    for name in ("model.xml", "model.bin"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [file.name for file in model_files(tmp_path)] == ["model.xml", "model.bin"]

@@ -32,6 +32,7 @@ MODEL_FILE = "model.keras"
 """The model in a run folder: the weights of the best epoch."""
 ENCODER_FILE = "model.xml"
 """The same where an encoder of the user's own is its backbone; ``model.bin`` holds the weights."""
+_MODEL_FILES = (MODEL_FILE, ENCODER_FILE, "model.bin")
 _OUTPUTS = "validation.npy"  # its outputs for the validation images
 _log = logging.getLogger(__name__)
 
@@ -105,8 +106,7 @@ def files_of_model(path: Path | str, *, engine: str | None = None) -> tuple[Path
     folder = Path(path)
     if (folder / "recipe.json").is_file():
         if engine == "keras" or not _is_current(folder / "bundle", folder):
-            model = (MODEL_FILE, ENCODER_FILE, "model.bin")
-            names = ("recipe.json", "input.json", "split.json", *model, _OUTPUTS, NOVELTY)
+            names = ("recipe.json", "input.json", "split.json", *_MODEL_FILES, _OUTPUTS, NOVELTY)
             return folder, tuple(name for name in names if (folder / name).is_file())
         folder = folder / "bundle"
     elif not (folder / store.MANIFEST).is_file():
@@ -128,6 +128,11 @@ def model_file(run_folder: Path) -> Path:
         do="let it finish its first epoch: run the same command again",
         run=str(run_folder),
     )
+
+
+def model_files(run_folder: Path) -> tuple[Path, ...]:
+    """Return the files of a run's model, ``model.keras`` or ``model.xml`` and ``model.bin``; none before one exists."""
+    return tuple(run_folder / name for name in _MODEL_FILES if (run_folder / name).is_file())
 
 
 def own_format(run_folder: Path) -> ModelFormat:

@@ -17,7 +17,7 @@ from typing import Any
 
 from housetrain.errors import HousetrainError
 from housetrain.inference import verify
-from housetrain.inference.model_folder import MODEL_FILE
+from housetrain.inference.model_folder import model_files
 from housetrain.inference.predictor import Predictor
 from housetrain.serve.batching import Batcher
 from housetrain.serve.limits import Limits, Problem
@@ -190,7 +190,7 @@ def _state(folder: Path) -> _State:
     found = []
     for place in (folder, folder / "bundle"):
         with contextlib.suppress(OSError):  # a folder that is being replaced
-            files = sorted(place.iterdir()) if (place / verify.ABOUT).is_file() else [place / MODEL_FILE]
+            files = sorted(place.iterdir()) if (place / verify.ABOUT).is_file() else model_files(place)
             for file in files:
                 facts = file.stat()
                 found.append((str(file), facts.st_ino, facts.st_size, facts.st_mtime_ns))

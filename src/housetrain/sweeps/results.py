@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
+from housetrain.inference.model_folder import model_files
 from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.trial import Trial
@@ -76,7 +77,7 @@ class Cost:
         flops: Floating-point operations of one forward pass of one image.
         seconds: Training time.
         images_per_s: Training images a second; the median.
-        model_bytes: Size of ``model.keras``.
+        model_bytes: Size of the model's files.
         latency_ms: Time to predict one image, one thread.
     """
 
@@ -141,13 +142,13 @@ class RunResult(Cost):
         rates = [float(row["images_per_s"]) for row in history if row.get("images_per_s")]
         path = run.folder / "trial.json"
         measured = json_types.must_fit(store.read_json(path), _Measured, path) if path.is_file() else {}
-        model = run.folder / "model.keras"
+        model = model_files(run.folder)
         found = {
             "epochs": len(history),
             "parameters": result.get("parameters"),
             "seconds": result.get("seconds") or sum(float(row.get("seconds", 0.0)) for row in history) or None,
             "images_per_s": statistics.median(rates) if rates else None,
-            "model_bytes": model.stat().st_size if model.is_file() else None,
+            "model_bytes": sum(file.stat().st_size for file in model) or None,
             "latency_ms": measured.get("latency_ms"),
         }
         best = min(scored, key=lambda row: float(row["val_loss"])) if scored else None

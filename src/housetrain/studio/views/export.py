@@ -11,6 +11,7 @@ import streamlit as st
 
 from housetrain.inference import verify
 from housetrain.inference.formats import FORMATS
+from housetrain.inference.model_folder import model_files
 from housetrain.studio import jobs, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.views import Page
@@ -26,7 +27,7 @@ PAGE = Page("Export", icon="package_2", position=60)
 def show() -> None:
     """Draw the page."""
     widgets.header("Export", "Download the model as a bundle: everything needed to use and verify it, in one folder.")
-    run = widgets.choose_run("Model", keep=lambda one: (one.folder / "model.keras").is_file())
+    run = widgets.choose_run("Model", keep=lambda one: bool(model_files(one.folder)))
     if run is None:
         widgets.empty("No model yet", "Train one first.", icon="package_2")
         with st.container(horizontal_alignment="center"):
@@ -130,13 +131,7 @@ def _about(bundle: Path) -> dict[str, Any] | None:
 
 
 def _is_of(about: dict[str, Any], run: Run) -> bool:
-    model = run.folder / "model.keras"
-    return bool(about["run"]["model_sha256"] == _sha256(str(model), shelf.stamp(model)))
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _sha256(path: str, when: str) -> str:
-    return store.file_sha256(Path(path))
+    return bool(about["run"]["model_sha256"] == run.model_sha256)
 
 
 def _bundle(run: Run, bundle: Path, about: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import streamlit as st
 
 from housetrain.errors import FolderError
 from housetrain.inference.inputs import Listing
+from housetrain.inference.model_folder import model_files
 from housetrain.report.plots.bars import draw_probabilities
 from housetrain.studio import desk, jobs, looking, plot, shelf, widgets
 from housetrain.studio.settings import Settings
@@ -40,7 +41,7 @@ _SEEN = {
 def show() -> None:
     """Draw the page."""
     widgets.header("Predict", "Classify photos: predicted class, probabilities, and heat maps.")
-    run = widgets.choose_run("Model", keep=lambda one: (one.folder / "model.keras").is_file())
+    run = widgets.choose_run("Model", keep=lambda one: bool(model_files(one.folder)))
     if run is None:
         widgets.empty("No model yet", "Train one first. It is available after its first epoch.", icon="image_search")
         with st.container(horizontal_alignment="center"):
@@ -56,7 +57,7 @@ def show() -> None:
 
 
 def _desk(run: Run) -> desk.Desk:
-    when = shelf.stamp(run.folder / "model.keras", run.folder / "bundle" / "manifest.json")
+    when = shelf.stamp(*model_files(run.folder), run.folder / "bundle" / "manifest.json")
     return desk.desk_of(run.folder, stamp=when, work=Settings.of().work)
 
 
@@ -96,7 +97,7 @@ def _paths(typed: str) -> list[Path]:
 
 def _predict(run: Run, clerk: desk.Desk, photos: list[tuple[str, bytes | Path]]) -> list[dict[str, Any]]:
     """Classify the new images; predictions are cached while the page is open."""
-    when = shelf.stamp(run.folder / "model.keras")
+    when = shelf.stamp(*model_files(run.folder))
     kept: dict[str, dict[str, Any]] = st.session_state.setdefault("answers", {})
     if len(kept) > 2 * _MOST:
         kept.clear()
