@@ -118,7 +118,10 @@ def _findings(catalog: Catalog, group_by: str | None) -> tuple[tuple[Finding, ..
     return findings, lines
 
 
-@app.command(epilog="Examples:  housetrain show PetImages --output sheet.png  ·  housetrain show PetImages/Cat/0.jpg")
+@app.command(
+    epilog="Examples:  housetrain show PetImages --output sheet.png  ·  housetrain show PetImages/Cat/0.jpg  ·  "
+    "housetrain show PetImages --augmented --model best"
+)
 @with_label_options
 def show(
     folder: Folder = None,
@@ -130,6 +133,10 @@ def show(
     sizes: Annotated[str, typer.Option(help="Model input sizes to show, in pixels.")] = "50,100",
     color_mode: ColorMode = "grayscale",
     seed: Annotated[int, typer.Option(help="Random seed of the samples.")] = 0,
+    augmented: Annotated[
+        bool, typer.Option("--augmented", help="Show samples as the augmentation of --model changes them.")
+    ] = False,
+    model: Annotated[str, typer.Option(help="With --augmented: the preset or pretrained model.")] = "best",
     label_options: dict[str, Any],
     workers: Workers = None,
     quiet: Quiet = False,
@@ -157,18 +164,13 @@ def show(
         return
     refuse_inside(folder, target)
     catalog = ht.scan(folder, workers=workers, callbacks=callbacks_for(quiet=quiet), **source)
-    terminal.out(
-        str(
-            ht.show(
-                catalog,
-                target,
-                per_class=per_class,
-                sizes=pixels,
-                color_mode=mode,
-                seed=seed,
-            )
-        )
-    )
+    if augmented:
+        from housetrain.report.augmented_sheet import show_augmented
+
+        drawn = show_augmented(catalog, target, ht.Recipe.of(model), per_class=min(per_class, 2), seed=seed)
+    else:
+        drawn = ht.show(catalog, target, per_class=per_class, sizes=pixels, color_mode=mode, seed=seed)
+    terminal.out(str(drawn))
 
 
 @app.command(epilog="Example:  housetrain prepare PetImages --image-size 50 --color-mode grayscale")
@@ -253,12 +255,13 @@ def arrays_from(file: Path, output: Path | None, options: dict[str, Any]) -> Pre
     return Prepared.from_arrays(train, test, folder=output, **given, **options)
 
 
-@app.command(
-    epilog="Examples:  housetrain sample digits sample/digits  ·  housetrain sample mnist mnist --source ../mnist-files"
-)
+@app.command(epilog="Examples:  housetrain sample digits  ·  housetrain sample mnist mnist --source ../mnist-files")
 def sample(
     name: Annotated[str, typer.Argument(help="digits, fashion-mnist, mnist or cats-vs-dogs.", metavar="NAME")],
-    dest: Annotated[Path, typer.Argument(help="Folder to create.", metavar="DEST")],
+    dest: Annotated[
+        Path | None,
+        typer.Argument(help="Folder to create; by default one of that name.", metavar="[DEST]", show_default=False),
+    ] = None,
     source: Annotated[Path | None, typer.Option(help="A folder that contains the files of the data set.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -266,6 +269,6 @@ def sample(
     import housetrain as ht
     from housetrain.cli import terminal
 
-    made = ht.sample(name, dest, source=source, callbacks=callbacks_for(quiet=quiet))
+    made = ht.sample(name, dest or Path(name), source=source, callbacks=callbacks_for(quiet=quiet))
     terminal.out(f"Images   {made}")
     terminal.out(f"Next     housetrain run {terminal.quoted(made)}")
