@@ -89,3 +89,9 @@ def test_printable_text_is_unchanged() -> None:
     kept = f"a{page.NBSP}b{page.WORD_JOINER}c"
     assert page.printable(kept) == kept
     assert page.printable("a\tb\x00\u202e") == "a\\tb\\x00\\u202e"
+
+
+def test_a_title_names_few_classes_and_counts_many() -> None:
+    assert page.title_of(["cat", "dog"]) == "cat or dog"
+    assert page.title_of(list("01234")) == "0, 1, 2, 3 or 4"
+    assert page.title_of(list("0123456789")) == "10 classes"

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).with_name("templates")
 PLOTS_CSS = Path(__file__).with_name("plots") / "plots.css"
+_NAMES_IN_TITLE = 5
 NBSP, WORD_JOINER = "\u00a0", "\u2060"
 _FILTERS: dict[str, Callable[..., str]] = {
     "percent": text.format_percent,
@@ -70,6 +71,13 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
     )
     store.write_bytes_atomic(path, page.encode("utf-8", errors="backslashreplace"))
     return path
+
+
+def title_of(classes: Sequence[str]) -> str:
+    """Return the heading of a page: the classes, or how many they are."""
+    if len(classes) > _NAMES_IN_TITLE:
+        return f"{len(classes)} classes"
+    return text.format_list(classes, limit=_NAMES_IN_TITLE, last="or")
 
 
 @functools.cache

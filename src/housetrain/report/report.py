@@ -29,13 +29,12 @@ from housetrain.models.saved_layers import read_layers
 from housetrain.report import explain_page, sweep_report
 from housetrain.report.data_section import Facts, data_section
 from housetrain.report.limits import limits
-from housetrain.report.page import write_page
+from housetrain.report.page import title_of, write_page
 from housetrain.report.plots import bars, calibration, confusion, coverage, curves, diagram
 from housetrain.report.provenance import provenance, usage
 from housetrain.report.thumbnails import Album
 from housetrain.system import json_types, store
 from housetrain.system.files import refuse_links
-from housetrain.system.text import format_list
 from housetrain.training.cross_validation import describe, kept
 from housetrain.training.overfitting import overfitting
 from housetrain.training.run import STAGES_FILE, Run
@@ -51,7 +50,6 @@ NAME = "report.html"
 DATA = "data.json"
 FINDINGS = "findings.csv"
 MISTAKES_SHOWN = 24
-_NAMES_IN_TITLE = 5
 
 
 def write_report(
@@ -95,7 +93,7 @@ def _write_elsewhere(run: Run, evaluation: Evaluation, about: Elsewhere) -> Path
     album = Album(Path(about.folder), run.spec)
     context = {
         "run": run,
-        "title": _title(evaluation.classes),
+        "title": title_of(evaluation.classes),
         "classes": evaluation.classes,
         "evaluation": evaluation,
         "crossed": None,  # that is about the run's own split
@@ -163,7 +161,7 @@ def _context(run: Run, facts: Mapping[str, Any], evaluation: Evaluation | None) 
     kinds = Counter(str(finding["kind"]) for finding in facts.get("findings", []))
     return {
         "run": run,
-        "title": _title(run.classes),
+        "title": title_of(run.classes),
         "classes": run.classes,
         "evaluation": evaluation,
         "result": run.result or {},
@@ -200,12 +198,6 @@ def _stages_section(run: Run) -> list[dict[str, Any]] | None:
         return list(json_types.must_fit(store.read_json(path), Stages, path)["rows"])
     except (IncompleteError, CorruptError):
         return None
-
-
-def _title(classes: Sequence[str]) -> str:
-    if len(classes) > _NAMES_IN_TITLE:
-        return f"{len(classes)} classes"
-    return format_list(classes, limit=_NAMES_IN_TITLE, last="or")
 
 
 def _test_section(evaluation: Evaluation, album: Album) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from housetrain.data.split_manifest import NO_TEST
 from housetrain.errors import HousetrainError
-from housetrain.report.page import write_page
+from housetrain.report.page import title_of, write_page
 from housetrain.report.plots import sweep_plots as plots
 from housetrain.sweeps.leaderboard import Leaderboard, leaderboard
 from housetrain.system import store
@@ -37,11 +37,13 @@ def write_leaderboard(board: Leaderboard) -> Path:
     Raises:
         DiskFull: It cannot be written; an earlier page is intact.
     """
+    classes = store.read_json(board.folder / "sweep.json")["classes"]
     context = {
         "board": board,
         "sweep": section(board),
         "every": _every_curve(board),
-        "classes": store.read_json(board.folder / "sweep.json")["classes"],
+        "classes": classes,
+        "title": title_of(classes),
         "name": board.folder.resolve().name,
         "alone": True,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from drawings import of_class, texts
+from drawings import across, of_class, texts
 
 from housetrain.report.plots import curves, frame
 
@@ -59,3 +59,14 @@ def test_the_description_names_the_best_epoch_and_suggests_longer_training() -> 
     text = curves.describe_training(curves.curve_table(rows), rows)
     assert "best epoch 3" in text and "training longer" in text and "60.0 %" in text
     assert curves.describe_training(curves.curve_table([]), []) == "No epoch is finished yet."
+
+
+@pytest.mark.parametrize("best", [1, 2, 20, 39, 40])
+@pytest.mark.parametrize("accuracy", [0.948, 1.0])
+def test_the_best_value_is_inside_the_drawing_at_every_epoch(best: int, accuracy: float) -> None:
+    rows = [row | {"val_accuracy": accuracy} for row in history([0.5 - 0.01 * n for n in range(40)])]
+    table = curves.curve_table(rows, best=best)
+    for name in ("loss", "accuracy"):
+        [label] = of_class(curves.draw_curves(table, name), "halo")  # type: ignore[arg-type]
+        left, right = across(label)
+        assert left >= 0 and right <= frame.WIDTH, label.text

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from housetrain.report.plots.frame import HEIGHT, WIDTH, Frame, percent
+from housetrain.report.plots.frame import HEIGHT, WIDTH, Frame, left_margin, percent
 from housetrain.report.plots.svg import ticks
 from housetrain.system.text import format_interval, format_percent
 
@@ -106,10 +106,10 @@ def draw_reliability(table: Reliability) -> Markup:
         f"Reliability diagram: mean confidence {format_percent(table.confidence)}, "
         f"accuracy {format_percent(table.accuracy)}."
     )
-    frame = Frame(label, (table.low, 1.0), (bottom, 1.0))
+    frame = Frame(label, (table.low, 1.0), (bottom, 1.0), y_text=percent)
     x, y, drawing = frame.x, frame.y, frame.drawing
     drawing.polygon([(x(table.low), y(table.low)), (x(1), y(1)), (x(1), y(bottom)), (x(table.low), y(bottom))], "below")
-    frame.draw_y_axis(percent)
+    frame.draw_y_axis()
     frame.draw_x_axis("confidence", ticks(table.low, 1.0), percent)
     drawing.line(x(table.low), y(table.low), x(1), y(1), "diagonal")
     drawing.text(frame.left + 10, y(bottom + (1 - bottom) * 0.84), "underconfident", "faint halo")
@@ -155,6 +155,7 @@ def draw_confidence(table: Confidence) -> Markup:
     groups = (("correct", table.correct), ("wrong", table.wrong))
     label = f"Confidence of {sum(table.correct):,} correct and {sum(table.wrong):,} wrong predictions."
     frame = Frame(label, (table.edges[0], 1.0), (0.0, 1.0), size=(WIDTH, HEIGHT))
+    frame.left = left_margin(f"{max(counts):,}" for _, counts in groups)
     drawing = frame.drawing
     room = (frame.bottom - frame.top - 24) / 2
     step = (frame.right - frame.left) / (len(table.edges) - 1)

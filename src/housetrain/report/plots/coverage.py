@@ -88,9 +88,9 @@ def describe_coverage(table: Coverage, decision: Decision) -> str:
 def draw_coverage(table: Coverage, decision: Decision) -> Markup:
     """Draw the error rate over the share of images, with the promised rate and the point of the threshold."""
     highest = max([risk for _, risk in table.curve] + [decision.risk or 0.0, table.risk or 0.0, 0.01]) * 1.15
-    frame = Frame("Error rate of the most confident predictions.", (0.0, 1.0), (0.0, min(1.0, highest)))
+    frame = Frame("Error rate of the most confident predictions.", (0.0, 1.0), (0.0, min(1.0, highest)), y_text=percent)
     x, y, drawing = frame.x, frame.y, frame.drawing
-    frame.draw_y_axis(percent)
+    frame.draw_y_axis()
     frame.draw_x_axis("share of the images, most confident first", ticks(0.0, 1.0), percent)
     if decision.risk is not None:
         drawing.line(x(0), y(decision.risk), x(1), y(decision.risk), "diagonal")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.report.plots.frame import Frame, padded, percent
-from housetrain.report.plots.svg import text_width, ticks
+from housetrain.report.plots.svg import room_for, ticks
 from housetrain.system.text import format_count, format_percent
 from housetrain.training.history import Unit, unit_of
 from housetrain.training.overfitting import overfitting_text
@@ -104,14 +104,15 @@ def draw_curves(curves: Curves, name: Literal["loss", "accuracy"], *, epochs: in
     high = min(1.0, high) if name == "accuracy" else high
     first = curves.epochs[0] if curves.epochs else 1
     last = max(epochs, first + 1, *curves.epochs)
-    frame = Frame(_label(curves, name), (first, last), (low, high))
+    text = percent if name == "accuracy" else "{:g}".format
+    frame = Frame(_label(curves, name), (first, last), (low, high), y_text=text)
     drawing = frame.drawing
     if curves.overfitting is not None:
         start, end = frame.x(max(first, curves.overfitting - 0.5)), frame.x(curves.epochs[-1])
         drawing.rect(start, frame.top, end - start, frame.bottom - frame.top, "overfit")
         if end - start > 68:
             drawing.text(end - 6, frame.top + 15, "overfitting", "overfit-name", anchor="end")
-    frame.draw_y_axis(percent if name == "accuracy" else "{:g}".format)
+    frame.draw_y_axis()
     frame.draw_x_axis(curves.unit, [tick for tick in ticks(first, last, count=8) if tick == int(tick)])
     if curves.best is not None:
         drawing.line(frame.x(curves.best), frame.top, frame.x(curves.best), frame.bottom, "best-line")
@@ -139,8 +140,9 @@ def _draw_series(frame: Frame, curves: Curves, values: Sequence[float | None], *
 def _draw_best(frame: Frame, curves: Curves, text: str, name: str) -> None:
     """Write the best value where no curve crosses it: above the falling loss or below the rising accuracy."""
     x = frame.x(curves.best or 0)
-    width = text_width(text)
-    begin = x - (width - 6 if x + width > frame.right else 6)
+    width = room_for(text)
+    to_the_left = x + width > frame.right
+    begin = x + 6 - width if to_the_left else x - 6
     near = [
         frame.y(value)
         for series in (name, f"val_{name}")
@@ -149,7 +151,8 @@ def _draw_best(frame: Frame, curves: Curves, text: str, name: str) -> None:
     ]
     levels = [min(near) - 12, max(near) + 22]
     fitting = [level for level in levels if frame.top + 30 < level < frame.bottom - 6] or [frame.top + 30]
-    frame.drawing.text(begin, fitting[0 if name == "loss" else -1], text, "strong halo")
+    place = (x + 6 if to_the_left else begin), fitting[0 if name == "loss" else -1]
+    frame.drawing.text(*place, text, "strong halo", anchor="end" if to_the_left else "start")
 
 
 def _value(name: str, value: float) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from housetrain.report.plots.svg import Drawing, ticks
+from housetrain.report.plots.svg import Drawing, room_for, ticks
 
 WIDTH, HEIGHT = 440, 290
 Range = tuple[float, float]
+_LEAST_LEFT = 46.0
+_GAP = 7  # between a label of the vertical axis and the axis
 
 
 class Frame:
@@ -23,15 +25,27 @@ class Frame:
         y: Lowest and highest value of the vertical axis.
         size: Width and height of the drawing.
         right: Margin on the right.
+        y_text: Returns the label of a value of the vertical axis.
+        y_count: About how many values of the vertical axis are labeled.
     """
 
     def __init__(
-        self, label: str, x: Range, y: Range, *, size: tuple[float, float] = (WIDTH, HEIGHT), right: float = 14
+        self,
+        label: str,
+        x: Range,
+        y: Range,
+        *,
+        size: tuple[float, float] = (WIDTH, HEIGHT),
+        right: float = 24,
+        y_text: Callable[[float], str] = "{:g}".format,
+        y_count: int = 5,
     ) -> None:
         width, height = size
         self.drawing = Drawing(width, height, label=label)
-        self.left, self.right, self.top, self.bottom = 46.0, width - right, 16.0, height - 40.0
+        self.right, self.top, self.bottom = width - right, 16.0, height - 40.0
         self._x, self._y = x, y
+        self._y_labels = {value: y_text(value) for value in ticks(*y, count=y_count)}
+        self.left = left_margin(self._y_labels.values())
 
     def x(self, value: float) -> float:
         """Return the horizontal place of a value."""
@@ -43,11 +57,11 @@ class Frame:
         low, high = self._y
         return self.bottom - (value - low) / ((high - low) or 1.0) * (self.bottom - self.top)
 
-    def draw_y_axis(self, text: Callable[[float], str] = "{:g}".format, *, count: int = 5) -> None:
+    def draw_y_axis(self) -> None:
         """Draw grid lines at round values, with their labels."""
-        for value in ticks(*self._y, count=count):
+        for value, text in self._y_labels.items():
             self.drawing.line(self.left, self.y(value), self.right, self.y(value), "grid")
-            self.drawing.text(self.left - 7, self.y(value) + 4, text(value), anchor="end")
+            self.drawing.text(self.left - _GAP, self.y(value) + 4, text, anchor="end")
 
     def draw_x_axis(self, name: str, values: Iterable[float], text: Callable[[float], str] = "{:g}".format) -> None:
         """Draw labels at the values, and the name of the axis."""
@@ -55,6 +69,11 @@ class Frame:
             self.drawing.text(self.x(value), self.bottom + 17, text(value), anchor="middle")
         middle = (self.left + self.right) / 2
         self.drawing.text(middle, self.drawing.height - 6, name, "axis-name", anchor="middle")
+
+
+def left_margin(labels: Iterable[str]) -> float:
+    """Return the margin in which the labels of the vertical axis fit."""
+    return max([_LEAST_LEFT, *(room_for(label) + _GAP for label in labels)])
 
 
 def percent(value: float) -> str:

@@ -15,6 +15,10 @@ from housetrain.errors import one_line
 
 GLYPH = 0.56
 """Mean width of a letter in a sans-serif font, as a share of the font size."""
+_WIDEST_GLYPH = 0.66
+"""Mean width of the letters of a label in the widest usual font, DejaVu Sans."""
+LARGEST_TEXT = 14
+"""Font size in a drawing on a small screen (``report.css``), in units of the drawing."""
 
 
 class Drawing:
@@ -140,6 +144,11 @@ def shorten(text: str, room: float, *, size: float = 12) -> str:
 def text_width(text: str, *, size: float = 12) -> float:
     """Return the approximate width of ``text``."""
     return len(one_line(text)) * size * GLYPH
+
+
+def room_for(text: str) -> float:
+    """Return the width in which ``text`` fits in every font and at every size that the stylesheet gives it."""
+    return len(one_line(text)) * LARGEST_TEXT * _WIDEST_GLYPH
 
 
 def ticks(low: float, high: float, *, count: int = 5) -> list[float]:

@@ -90,8 +90,9 @@ def draw_best_curves(curves: Sequence[Curve], others: Sequence[Curve] = (), *, m
     low, high = padded((loss for curve in (*curves, *others) for loss in curve.losses), pad=0.06)
     if measure == "val_loss" and others:
         high = min(high, 2 * padded((loss for curve in curves for loss in curve.losses), pad=0.0)[1])
-    frame = Frame(label, (1, last), (low, min(1.0, high) if measure == "val_accuracy" else high), right=26)
-    frame.draw_y_axis(percent if measure == "val_accuracy" else "{:g}".format)
+    top, text = (min(1.0, high), percent) if measure == "val_accuracy" else (high, "{:g}".format)
+    frame = Frame(label, (1, last), (low, top), right=26, y_text=text)
+    frame.draw_y_axis()
     for curve in others:
         heights = [None if loss is None else frame.y(min(loss, high)) for loss in curve.losses]
         inside = [None if y is None else (frame.x(n), y) for n, y in enumerate(heights, 1)]
@@ -178,10 +179,10 @@ def draw_factor(factor: Factor, *, low: float, high: float) -> Markup:
         high: Highest.
     """
     label = f"Validation loss by {factor.name}; best on average with {_shown(factor.best)}."
-    frame = Frame(label, (0.0, 1.0), (low, high), size=(300, 210))
+    frame = Frame(label, (0.0, 1.0), (low, high), size=(300, 210), y_count=4)
     drawing = frame.drawing
     place = _scale(factor, frame.left + 22, frame.right - 10)
-    frame.draw_y_axis(count=4)
+    frame.draw_y_axis()
     means = []
     for level, losses in zip(factor.levels, factor.losses, strict=True):
         for loss in losses:
