@@ -147,3 +147,13 @@ def test_equal_losses_and_hostile_values_can_be_drawn() -> None:
     found = plots.factors(rows)
     assert len(of_class(plots.draw_parallel(rows, found), "thread")) == 2
     assert parsed(plots.draw_factor(found[0], low=0.5, high=0.5)) is not None
+
+
+def test_the_ranks_at_the_ends_of_close_curves_keep_the_order_of_the_curves() -> None:
+    values = (0.955, 0.953, 0.94, 0.935, 0.93)
+    curves = [plots.Curve(f"m{n}", n, (0.85, value)) for n, value in enumerate(values, 1)]
+    labels = of_class(plots.draw_best_curves(curves, measure="val_accuracy"), "strong")
+    places = {label.text: float(label.get("y", 0)) for label in labels}
+    assert sorted(places, key=lambda rank: places[rank]) == ["1", "2", "3", "4", "5"]
+    ordered = sorted(places.values())
+    assert all(below - above > 11.9 for above, below in itertools.pairwise(ordered))

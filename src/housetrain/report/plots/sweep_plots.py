@@ -98,7 +98,7 @@ def draw_best_curves(curves: Sequence[Curve], others: Sequence[Curve] = (), *, m
         inside = [None if y is None else (frame.x(n), y) for n, y in enumerate(heights, 1)]
         frame.drawing.polyline(inside, "curve rest", tip=curve.name)
     frame.draw_x_axis("epoch", [tick for tick in ticks(1, last, count=8) if tick == int(tick)])
-    ends: list[float] = []
+    ends: list[tuple[float, float, str, str]] = []
     for style, curve in reversed(list(zip(STYLES, curves, strict=False))):
         points = [None if loss is None else (frame.x(n), frame.y(loss)) for n, loss in enumerate(curve.losses, 1)]
         frame.drawing.polyline(points, f"curve {style}")
@@ -107,11 +107,11 @@ def draw_best_curves(curves: Sequence[Curve], others: Sequence[Curve] = (), *, m
                 tip = f"{curve.name}, epoch {epoch}: {_value(loss or 0.0, measure)}"
                 frame.drawing.circle(*point, 2.4 if last <= 40 else 1.2, f"dot {style}", tip=tip)
         if points and points[-1] is not None and curve.rank:
-            place = points[-1][1] + 4
-            while any(abs(place - other) < 12 for other in ends):
-                place += 4
-            ends.append(place)
-            frame.drawing.text(points[-1][0] + 8, place, str(curve.rank), f"strong {style}")
+            ends.append((points[-1][1] + 4, points[-1][0] + 8, str(curve.rank), f"strong {style}"))
+    place = -math.inf
+    for y, x, rank, style in sorted(ends):  # from the top, so that the ranks keep the order of the ends
+        place = max(y, place + 12)
+        frame.drawing.text(x, place, rank, style)
     return frame.drawing.markup()
 
 
