@@ -81,7 +81,7 @@ def limits(
     marks = [row.novel for row in evaluation.rows if row.novel is not None] if evaluation else []
     if marks:
         unknown += (
-            f" It marks images that are unlike the training images (`novel`): {sum(marks):,} of the {len(marks):,} "
+            f" It marks images that are unlike the training images (novel): {sum(marks):,} of the {len(marks):,} "
             f"test images ({format_percent(sum(marks) / len(marks))}; 5 % are expected)."
         )
     return (*found, _DISTRIBUTION_SHIFT, ("Unknown classes", unknown))
