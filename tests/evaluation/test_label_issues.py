@@ -69,13 +69,13 @@ def test_wrong_labels_are_listed_with_reasons_and_test_images_are_not_looked_at(
 
 def test_the_result_is_kept_and_comes_back(planted: tuple[Prepared, dict[str, str]]) -> None:
     found = labels(planted[0])
-    assert LabelIssues.load(planted[0].folder) == found
+    assert LabelIssues.load(planted[0]) == found
     file = planted[0].folder / label_issues.FOLDER / label_issues.FILE
     value = json.loads(file.read_text())
     value["issues"][0]["neighbors"] = [["a"]]
     file.write_text(json.dumps(value))
     with pytest.raises(CorruptError):
-        LabelIssues.load(planted[0].folder)
+        LabelIssues.load(planted[0])
 
 
 def test_what_was_decided_is_not_listed_again_and_counts_as_corrected(

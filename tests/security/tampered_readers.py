@@ -142,6 +142,21 @@ def read_prepared_in_the_studio(folder: Path) -> None:
     repr((found.name, [found.total(name) for name in ("train", "validation", "test")]))
 
 
+def read_labels(folder: Path) -> None:
+    from housetrain.evaluation.label_issues import LabelIssues
+
+    found = LabelIssues.load(folder)
+    repr((found, found.summary(), found.to_json(), found.to_csv(), [one.reason for one in found.issues]))
+
+
+def label_page(folder: Path) -> None:
+    from housetrain.data.prepared import Prepared
+    from housetrain.evaluation.label_issues import LabelIssues
+    from housetrain.report.labels_page import write_labels_page
+
+    write_labels_page(LabelIssues.load(folder), Prepared.open(folder))
+
+
 def prepare_again(folder: Path) -> None:
     from housetrain.data.prepared_folder import cached
 
@@ -166,7 +181,10 @@ READERS: dict[str, dict[str, Reader]] = {
         "leaderboard": leaderboard, "status": status, "report": sweep_report, "compare": compare_trials,
         "finish": finish_sweep,
     },
-    "prepared": {"prepared": read_prepared, "studio": read_prepared_in_the_studio, "again": prepare_again},
+    "prepared": {
+        "prepared": read_prepared, "studio": read_prepared_in_the_studio, "again": prepare_again,
+        "labels": read_labels, "label page": label_page,
+    },
     "jobs": {"jobs": read_jobs},
 }  # fmt: skip
 """Kind of folder -> the readers of its files by name."""
@@ -188,6 +206,7 @@ def make(work: Path, *, run: Path, prepared: Path) -> None:
     shutil.copytree(run / "bundle", work / "bundle")
     shutil.copytree(prepared, work / "prepared")
     _make_explanations(work / "run")
+    _make_labels(work / "prepared")
     truth = labels(40)
     cells: dict[str, dict[str, Any]] = {
         "a": {"outputs": [answers(truth, right=0.9, seed=1), answers(truth, right=0.9, seed=2)]},
@@ -197,6 +216,21 @@ def make(work: Path, *, run: Path, prepared: Path) -> None:
     }
     write_sweep(work / "sweep", cells, truth=truth, infeasible={"e": "too deep"})
     _make_job(work / "jobs" / "1-train-ab")
+
+
+def _make_labels(prepared: Path) -> None:
+    """Add a list of labels that are probably wrong, as `labels` writes it."""
+    from housetrain.data.prepared import Prepared
+    from housetrain.evaluation.label_issues import FILE, FOLDER, LabelIssue, LabelIssues, Neighbor
+    from housetrain.system import store
+
+    found = Prepared.open(prepared)
+    one, other = found.train.rows[:2]
+    near = Neighbor(other.path, other.sha256, other.label, 0.9)
+    issue = LabelIssue(one.path, one.sha256, one.label, other.label, 0.9, 0.1, "train", 7, 10, (near,))
+    issues = LabelIssues((issue,), found.split.root, prepared, found.classes, 40, 0, "pixels", 0.9)
+    (prepared / FOLDER).mkdir()
+    store.write_json_atomic(prepared / FOLDER / FILE, issues.to_json())
 
 
 def _make_explanations(run: Path) -> None:

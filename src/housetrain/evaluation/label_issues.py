@@ -21,13 +21,13 @@ from housetrain.data.output import refuse_inside
 from housetrain.data.prepared import Prepared
 from housetrain.data.prepared_folder import MANIFEST
 from housetrain.data.split_manifest import Row
-from housetrain.errors import DataError
+from housetrain.errors import CorruptError, DataError
 from housetrain.evaluation import confident_learning
 from housetrain.evaluation.label_features import LOOKED_AT, label_features
 from housetrain.system import json_types, store
 from housetrain.system.csv_rows import write_row
 from housetrain.system.events import Callback, Callbacks
-from housetrain.system.files import disk_errors, write_atomic
+from housetrain.system.files import disk_errors, is_relative, write_atomic
 from housetrain.system.text import format_count, format_percent
 from housetrain.training.run import Run
 from housetrain.training.run_data import prepared_of
@@ -156,22 +156,30 @@ class LabelIssues:
         return target
 
     @classmethod
-    def load(cls, prepared: Path | str) -> LabelIssues:
+    def load(cls, prepared: Prepared | Path | str) -> LabelIssues:
         """Return the last result for a prepared folder.
 
         Raises:
             IncompleteError: There is none.
             CorruptError: It is not what was written.
         """
-        path = Path(prepared) / FOLDER / FILE
-        plain = dict(json_types.must_fit(store.read_json(path), _Plain, path))
+        arrays = prepared if isinstance(prepared, Prepared) else Prepared.open(prepared)
+        path = arrays.folder / FOLDER / FILE
+        plain = json_types.must_fit(store.read_json(path), _Plain, path)
         issues = tuple(
-            LabelIssue(**{**one, "neighbors": tuple(Neighbor(*near) for near in one["neighbors"])})
-            for one in plain.pop("issues")
+            LabelIssue(
+                **{name: one[name] for name in _PlainIssue.__annotations__ if name != "neighbors"},
+                neighbors=tuple(Neighbor(*near) for near in one["neighbors"]),
+            )
+            for one in plain["issues"]
         )
-        plain.pop("layout_version")
-        plain |= {"root": Path(plain["root"]), "prepared": Path(plain["prepared"]), "classes": tuple(plain["classes"])}
-        return cls(issues, **plain)
+        names = [*(one.path for one in issues), *(near.path for one in issues for near in one.neighbors)]
+        for name in names:
+            if not is_relative(name):
+                raise CorruptError("The list names an image outside of its folder", path=str(path), image=name)
+        known = {name: plain[name] for name in ("images", "decided", "features", "accuracy", "note")}
+        # The folders are those that it lies in: a file from elsewhere names no place to read or write.
+        return cls(issues, arrays.split.root, arrays.folder, tuple(plain["classes"]), **known)
 
 
 class _PlainIssue(TypedDict):
