@@ -1,10 +1,13 @@
 """Model card: the README of a bundle, with Python that runs as it is (a test runs it).
 
+It begins with the metadata that Hugging Face reads from a README: https://huggingface.co/docs/hub/model-cards.
+
 In: the value of ``bundle.json`` and the folder's name. Out: Markdown. Does not know: how the model was made.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any
 
@@ -27,6 +30,7 @@ def write(name: str, about: dict[str, Any]) -> str:
     spec = InputSpec.from_json(about["spec"])
     classes = ", ".join(about["classes"][:20]) + (", ..." if len(about["classes"]) > 20 else "")
     parts = [
+        _metadata(name, about, formats),
         f"# {name}: an image classifier\n\nClasses: {classes}.\n{_quality(about)}\n{_corrections(about)}"
         f"Images of any size and file format are resized to {spec.height}x{spec.width} {spec.color_mode}.\n",
     ]
@@ -40,11 +44,49 @@ def write(name: str, about: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _quality(about: dict[str, Any]) -> str:
+def _metadata(name: str, about: dict[str, Any], formats: list[ModelFormat]) -> str:
+    """Return the block of YAML. It names no license: that is for the person who publishes the model."""
+    library = ['library_name: "housetrain"'] if formats[0].check is not None else []
+    tags = [f"  - {_quoted(tag)}" for tag in ("housetrain", *(one.name for one in formats))]
+    lines = ["---", *library, 'pipeline_tag: "image-classification"', "tags:", *tags]
+    if (test := _test_result(about)) is not None:
+        interval = format_interval(test["accuracy_interval"])
+        lines += [
+            "model-index:",
+            f"  - name: {_quoted(name)}",
+            "    results:",
+            '      - task: {type: "image-classification", name: "Image classification"}',
+            "        dataset:",
+            '          type: "custom"',
+            f"          name: {_quoted('Images of ' + about['run']['name'])}",
+            '          split: "test"',
+            "        metrics:",
+            '          - type: "accuracy"',
+            f"            value: {test['accuracy']:.6f}",  # YAML 1.1 reads 1e-05 as text
+            f"            name: {_quoted(f'Accuracy (95 % interval {interval})')}",
+        ]
+    return "\n".join([*lines, "---", ""])
+
+
+def _quoted(text: str) -> str:
+    """Return a YAML string of any text, such as a stranger's folder name.
+
+    It is a JSON string but for characters above U+FFFF, which stand as they are: YAML does not join two surrogates.
+    What UTF-8 cannot encode becomes "?".
+    """
+    readable = text.encode("utf-8", "replace").decode("utf-8")
+    return '"' + "".join(one if one > "\uffff" else json.dumps(one)[1:-1] for one in readable) + '"'
+
+
+def _test_result(about: dict[str, Any]) -> dict[str, Any] | None:
     test = about["metrics"]["test"]
+    return test if test and test.get("accuracy_interval") else None
+
+
+def _quality(about: dict[str, Any]) -> str:
     if not any(about["counts"]["test"].values()):
         return f"{NO_TEST}."
-    if not (test and test.get("accuracy_interval")):
+    if (test := _test_result(about)) is None:
         return "Not tested yet: run `housetrain evaluate`, then export again."
     low, high = test["accuracy_interval"]
     images = format_count(test["n"], "unseen image")
