@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
-from housetrain.inference.model_folder import model_files
 from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.folder import SweepFolder
 from housetrain.sweeps.trial import Trial
@@ -137,6 +136,8 @@ class RunResult(Cost):
             run: The run.
             **known: Values of `Cost` that are known without it.
         """
+        from housetrain.inference.model_folder import model_files  # imports the decoder
+
         history, result = run.history, run.result or {}
         scored = [row for row in history if row["val_loss"] is not None and row["val_accuracy"] is not None]
         rates = [float(row["images_per_s"]) for row in history if row.get("images_per_s")]
