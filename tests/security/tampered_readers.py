@@ -229,7 +229,7 @@ def _make_labels(prepared: Path) -> None:
     near = Neighbor(other.path, other.sha256, other.label, 0.9)
     issue = LabelIssue(one.path, one.sha256, one.label, other.label, 0.9, 0.1, "train", 7, 10, (near,))
     issues = LabelIssues((issue,), found.split.root, prepared, found.classes, 40, 0, "pixels", 0.9)
-    (prepared / FOLDER).mkdir()
+    (prepared / FOLDER).mkdir(exist_ok=True)
     store.write_json_atomic(prepared / FOLDER / FILE, issues.to_json())
 
 
