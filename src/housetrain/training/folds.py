@@ -99,17 +99,18 @@ def _fold_of(rows: Sequence[Row], classes: Sequence[str], folds: int, *, seed: i
 
     groups = {name: len({row.group for row in rows if row.label == name}) for name in classes}
     fewest = min(classes, key=groups.__getitem__)
-    if not 2 <= folds <= groups[fewest]:
+    found = np.zeros(len(rows), dtype=np.int64)
+    if 2 <= folds <= groups[fewest]:
+        split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        labels = np.array([row.label for row in rows])
+        for fold, (_, chosen) in enumerate(split.split(labels, labels, [row.group for row in rows])):
+            found[chosen] = fold
+    if folds < 2 or len(np.unique(found)) < folds:  # a fold is empty where one group is most of the images
         raise RecipeError(
             "There cannot be so many folds",
             expected=f"2 to {groups[fewest]}: each fold holds images of every class, groups kept together",
             folds=folds, fewest_groups=f"{groups[fewest]} of {fewest}",
         )  # fmt: skip
-    found = np.zeros(len(rows), dtype=np.int64)
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    labels = np.array([row.label for row in rows])
-    for fold, (_, chosen) in enumerate(split.split(labels, labels, [row.group for row in rows])):
-        found[chosen] = fold
     return found
 
 
