@@ -92,3 +92,12 @@ def test_labels_that_mean_nothing_are_at_chance(tmp_path: Path) -> None:
 def test_more_folds_than_groups_of_a_class_are_refused(few: Prepared, run: Run) -> None:
     with pytest.raises(RecipeError, match=r"so many folds.*Received: folds=1000"):
         cross_validate(run, folds=1000, prepared=few)
+
+
+def test_a_run_that_started_from_the_weights_of_another_is_refused(run: Run, few: Prepared) -> None:
+    """Those weights may have been fitted to the images of every fold: the accuracy would be too high."""
+    started = Run(run.folder)
+    started.recipe_json.clear()  # of this object only
+    started.recipe_json.update(Recipe.of("efficientnet-lite0", weights="base/model.keras", unfreeze=2).to_json())
+    with pytest.raises(RecipeError, match="started from may have been trained on the images of every fold"):
+        cross_validate(started, folds=2, prepared=few)

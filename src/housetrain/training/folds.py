@@ -56,16 +56,14 @@ def cross_validate(
 
     Raises:
         IncompleteError: The run is not complete, or its images are gone.
-        RecipeError: A class has too few groups of images, or the run trained a model of the user's own.
+        RecipeError: A class has too few groups of images, the run trained a model of the user's own, or it started from
+            the weights of another run, which may have seen the images of every fold.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    if not run.complete:
-        raise IncompleteError("The training is not complete", do="train it to the end first", run=str(run.folder))
-    if run.input_json.get("own_model"):
-        raise RecipeError("A model of your own is not trained again for each fold", do="give a recipe", folds=folds)
+    recipe = _recipe_of(run)
     prepared = prepared or prepared_of(run)
     rows = [row for row in prepared.split.rows if row.split != "test"]
-    held_out = _fold_of(rows, prepared.classes, folds, seed=Recipe.from_json(run.recipe_json).seed)
+    held_out = _fold_of(rows, prepared.classes, folds, seed=recipe.seed)
     if (found := kept(run)) is not None and found.get("data") == [prepared.fingerprint, folds]:
         return found
     events = Callbacks(callbacks)
@@ -91,6 +89,24 @@ def cross_validate(
         store.write_json_atomic(run.folder / FOLDS_FILE, result)
         shutil.rmtree(run.folder / FOLDS / "arrays", ignore_errors=True)
     return result
+
+
+def _recipe_of(run: Run) -> Recipe:
+    """Return the recipe of a run that can be trained again without what the run has seen."""
+    if not run.complete:
+        raise IncompleteError("The training is not complete", do="train it to the end first", run=str(run.folder))
+    if run.input_json.get("own_model"):
+        raise RecipeError(
+            "A model of your own is not trained again for each fold", do="give a recipe", run=str(run.folder)
+        )
+    recipe = Recipe.from_json(run.recipe_json)
+    if recipe.weights.endswith(".keras"):
+        raise RecipeError(
+            "The weights that this run started from may have been trained on the images of every fold",
+            expected="a recipe that starts from ImageNet weights or from none",
+            do="cross-validate the run that it started from, without fine-tuning", weights=recipe.weights,
+        )  # fmt: skip
+    return recipe
 
 
 def _fold_of(rows: Sequence[Row], classes: Sequence[str], folds: int, *, seed: int) -> NDArray[np.int64]:
