@@ -54,6 +54,8 @@ def test_help_is_quick_and_plain(call: Call) -> None:
     code, out, _ = call("--help")
     assert code == 0
     assert "Start here:" in out
+    listed = out[out.index("Commands:") : out.index("Start here:")]
+    assert "..." not in listed and listed.rstrip().endswith(".")  # whole sentences
     assert call("--version")[1].startswith("housetrain ")
 
 

@@ -46,3 +46,7 @@ def test_a_name_without_controls_is_one_that_every_file_can_hold() -> None:
     ):
         assert text.without_controls(name) == shown
         shown.encode()
+
+
+def test_the_width_of_a_text_in_a_terminal() -> None:
+    assert [text.cell_width(one) for one in ("", "cat", "猫", "Größe", "e\u0301", "ｗ")] == [0, 3, 2, 5, 1, 2]

@@ -43,6 +43,10 @@ class _Command(typer.core.TyperCommand):
         changes = {"{": "", "}": "", "......": "...", "[[": "[", "]]": "]"}
         return [functools.reduce(lambda text, old: text.replace(old, changes[old]), changes, piece) for piece in pieces]
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the whole first sentence for the list of verbs, which wraps it: the end says what a verb is for."""
+        return super().get_short_help_str(max(limit, 1_000))
+
 
 for module in (run, data, labels, train, use, machine, course):
     for verb in module.app.registered_commands:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from housetrain.cli.wrapping import fitted
 from housetrain.errors import one_line
 from housetrain.system.events import TITLES, Callback, Stage, State
 from housetrain.system.progress_file import PROGRESS_FILE, ProgressFile
@@ -56,7 +57,7 @@ class ProgressBar(Callback):
     def _console(self) -> Console:
         from rich.console import Console  # takes 0.1 s to import: only when there is something to print
 
-        return Console(stderr=True, highlight=False, soft_wrap=True)
+        return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
     # ------------------------------------------------------------------------------------------ events
     def begin(self, stage: Stage, **facts: Any) -> None:
@@ -193,7 +194,7 @@ class ProgressBar(Callback):
                 self._bar = None
 
     def _print(self, text: str) -> None:
-        self._console.print(one_line(text), markup=False)
+        self._console.print(fitted(one_line(text), self._console.file), markup=False)
 
 
 def _scores(row: Mapping[str, Any], *, best: bool) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from housetrain.cli import terminal
+from housetrain.cli.table import table
 from housetrain.data.split_manifest import NO_TEST
 from housetrain.system.text import format_percent
 
@@ -34,7 +35,7 @@ def outcome(found: Outcome) -> None:
             )
             for number, row in enumerate(found.stages)
         ]
-        terminal.table("", columns, rows, right=columns[1:5])
+        table("", columns, rows, right=columns[1:5])
     terminal.out("")
     terminal.out(found.evaluation.summary() if found.evaluation else validation_only(found.run))
     cross_validation(found.run)

@@ -12,14 +12,14 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from housetrain.cli.table import console, table
+from housetrain.cli.wrapping import fitted
 from housetrain.errors import one_line
 from housetrain.system.text import format_count, format_percent
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from housetrain.data.catalog import Catalog
     from housetrain.data.findings import Finding
     from housetrain.data.prepared import Prepared
@@ -36,14 +36,6 @@ if TYPE_CHECKING:
     from housetrain.training.run import Run
 
 _MOST_CLASSES = 20  # named in one line
-_LONGEST_WORD = 36  # a longer one, such as a path, is broken
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console for results (standard output) or messages (standard error)."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
 def loss_text(value: float | None) -> str:
@@ -51,82 +43,29 @@ def loss_text(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def table(
-    title: str,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    *,
-    right: Sequence[str] = (),
-    drop: Sequence[str] = (),
-) -> None:
-    """Print a table on standard output, as wide as the terminal.
+def out(text: str, *, whole: bool = False) -> None:
+    """Print lines of results on standard output. Other control characters, of a name for example, are escaped.
 
-    Args:
-        title: Above it; empty for none.
-        columns: Their names.
-        rows: A cell for each column.
-        right: The columns that are numbers.
-        drop: Where the terminal is too narrow for whole words and numbers, columns to leave out, the first one first.
+    On a terminal a line is wrapped between words, unless it is ``whole``: JSON, or fields separated by tabs.
     """
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    cells = [[one_line(str(cell)) for cell in row] for row in rows]
-    out = console()
-    if not out.is_terminal:
-        out.width = max(out.width, 160)
-    widths = _widths([[name, *(row[i] for row in cells)] for i, name in enumerate(columns)], columns, right, drop, out)
-    for index in widths:
-        justify: Literal["left", "right"] = "right" if columns[index] in right else "left"
-        drawn.add_column(columns[index], justify=justify, overflow="fold", width=widths[index])
-    for row in cells:
-        drawn.add_row(*(Text(row[index]) for index in widths))
-    out.print(drawn)
-    if len(widths) < len(columns):
-        left_out = ", ".join(name for index, name in enumerate(columns) if index not in widths)
-        out.print(Text(f"Not shown at this width: {left_out}"), soft_wrap=False)
-
-
-def _widths(
-    texts: Sequence[Sequence[str]], columns: Sequence[str], right: Sequence[str], drop: Sequence[str], out: Console
-) -> dict[int, int]:
-    """Return the columns that fit, and their widths: no number is broken, and no word that is not a long path."""
-    from rich.cells import cell_len
-
-    def least(index: int) -> int:
-        parts = texts[index] if columns[index] in right else [word for text in texts[index] for word in text.split()]
-        return min(_LONGEST_WORD, max(map(cell_len, parts), default=1))
-
-    def room(widths: Iterable[int]) -> int:
-        return sum(width + 2 for width in widths) - 2
-
-    shown = {index: least(index) for index in range(len(columns))}
-    for name in drop:
-        if room(shown.values()) > out.width:
-            shown.pop(columns.index(name))
-    widths = {index: max(map(cell_len, texts[index])) for index in shown}
-    while room(widths.values()) > out.width and (wide := [one for one in widths if widths[one] > shown[one]]):
-        widths[max(wide, key=widths.__getitem__)] -= 1
-    return {index: max(1, width) for index, width in widths.items()}
-
-
-def out(text: str) -> None:
-    """Print lines of results on standard output. Other control characters, of a name for example, are escaped."""
-    lines = text.split("\n")
-    sys.stdout.write("\n".join("\t".join(map(one_line, line.split("\t"))) for line in lines) + "\n")
+    for line in text.split("\n"):
+        shown = "\t".join(map(one_line, line.split("\t")))
+        sys.stdout.write((shown if whole or "\t" in line else fitted(shown, sys.stdout)) + "\n")
 
 
 def note(text: str) -> None:
     """Print a message on standard error."""
-    console(stderr=True).print(one_line(text), markup=False)
+    console(stderr=True).print(fitted(one_line(text), sys.stderr), markup=False)
 
 
 def fail(text: str) -> None:
     """Print an error as one line on standard error."""
     from rich.text import Text
 
-    console(stderr=True).print(Text.assemble(("Error: ", "bold red"), one_line(text)))
+    mark = "Error: "
+    shown = Text(fitted(mark + one_line(text), sys.stderr))
+    shown.stylize("bold red", 0, len(mark))
+    console(stderr=True).print(shown)
 
 
 def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
@@ -286,7 +225,7 @@ def predictions(results: Iterable[Prediction], *, top: int, as_json: bool) -> in
 
 def print_prediction(one: Prediction) -> None:
     """Print a prediction as one line of JSON."""
-    out(json.dumps(one.to_json()))
+    out(json.dumps(one.to_json()), whole=True)
 
 
 def parity(table_: Sequence[Parity]) -> None:
@@ -311,7 +250,7 @@ def settings(listed: Sequence[Setting]) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
-    out(json.dumps(value, indent=2, default=str))
+    out(json.dumps(value, indent=2, default=str), whole=True)
 
 
 def quoted(path: Path) -> str:
@@ -368,7 +307,7 @@ def diagnosis(found: Diagnosis) -> None:
     rows = [
         ("Python", found.python),
         ("system", found.system),
-        ("processor", f"{found.processor}, {found.cores} cores"),
+        ("processor", f"{found.processor}, {format_count(found.cores, 'core')}"),
         ("instruction sets", " ".join(found.instructions)),
         ("memory", f"{found.memory_free_bytes / 2**30:.1f} of {found.memory_bytes / 2**30:.1f} GiB free"),
         ("disk", f"{found.disk_free_bytes / 2**30:.1f} GiB free here"),

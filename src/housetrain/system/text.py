@@ -30,6 +30,16 @@ def without_controls(name: str) -> str:
     return "".join(_escaped(c) if unicodedata.category(c) in hidden else c for c in name)
 
 
+def cell_width(text: str) -> int:
+    """Return the columns that a text takes in a terminal: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(c) in ("Mn", "Me", "Cf") else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
 def _escaped(character: str) -> str:
     byte = ord(character) - 0xDC00  # how Python holds a byte that is not UTF-8 (PEP 383)
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else character.encode("unicode_escape", "surrogatepass").decode()
