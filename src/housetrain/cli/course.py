@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from housetrain.cli.log_options import with_log
 from housetrain.cli.options import Json, Model, Quiet, RecipeFile, Set, recipe_from, recipe_options, settings_from
 
 app = typer.Typer()
@@ -53,6 +54,7 @@ _UNUSED = ("epochs", "learning_rate", "patience", "time_limit_s", "image_size", 
 
 @app.command("lr-find", epilog="Example:  housetrain lr-find prepared/PetImages-50x50-grayscale --model cnn --nodes 64")
 @recipe_options(*_UNUSED, "views")
+@with_log
 def lr_find(
     prepared: Annotated[Path, typer.Argument(help="A folder that `housetrain prepare` made.", metavar="PREPARED")],
     *,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from housetrain.cli.label_options import Folder, source_of, with_label_options
+from housetrain.cli.log_options import with_log
 from housetrain.cli.options import (
     BALANCES,
     COLOR_MODES,
@@ -42,6 +43,7 @@ _LISTED = 20  # images that are left out, a line each
     epilog="Exit code:  0 no findings, 1 findings, 2 unusable.  Example:  housetrain check PetImages --csv findings.csv"
 )
 @with_label_options
+@with_log
 def check(
     folder: Folder = None,
     *,
@@ -123,6 +125,7 @@ def _findings(catalog: Catalog, group_by: str | None) -> tuple[tuple[Finding, ..
     "housetrain show PetImages --augmented --model best"
 )
 @with_label_options
+@with_log
 def show(
     folder: Folder = None,
     *,
@@ -176,6 +179,7 @@ def show(
 @app.command(epilog="Example:  housetrain prepare PetImages --image-size 50 --color-mode grayscale")
 @with_label_options
 @with_split_options
+@with_log
 def prepare(
     folder: Folder = None,
     *,
@@ -256,6 +260,7 @@ def arrays_from(file: Path, output: Path | None, options: dict[str, Any]) -> Pre
 
 
 @app.command(epilog="Examples:  housetrain sample digits  ·  housetrain sample mnist mnist --source ../mnist-files")
+@with_log
 def sample(
     name: Annotated[str, typer.Argument(help="digits, fashion-mnist, mnist or cats-vs-dogs.", metavar="NAME")],
     dest: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from housetrain.cli.label_options import CorrectionsOption
+from housetrain.cli.log_options import with_log
 from housetrain.cli.options import Json, Quiet, Workers
 
 app = typer.Typer()
@@ -17,6 +18,7 @@ app = typer.Typer()
     epilog="Examples:  housetrain labels runs/PetImages --csv issues.csv  ·  housetrain labels runs/PetImages "
     "--corrections corrections.csv --export PetImages-corrected"
 )
+@with_log
 def labels(
     source: Annotated[
         Path, typer.Argument(help="A run folder, or a folder that `housetrain prepare` made.", metavar="RUN|PREPARED")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from housetrain.cli import terminal
-from housetrain.cli.progress_bar import callbacks_for
+from housetrain.cli.progress_bar import callbacks_for, logs
 from housetrain.data.class_map import ClassMap
 from housetrain.errors import RecipeError
 from housetrain.inference.decision import thresholds_of
 from housetrain.inference.inputs import Listing
 from housetrain.inference.predictor import Predictor
+from housetrain.system.events import Callbacks
 
 if TYPE_CHECKING:
     from housetrain.inference.prediction import Prediction
@@ -135,7 +136,6 @@ def _predictor(
     names = ClassMap.of(class_map)
     if ray is not None and not is_address(run):
         from housetrain.inference.ray_predictor import RayPredictor
-        from housetrain.system.events import Callbacks
 
         note = Callbacks(callbacks_for(quiet=quiet)).note
         return RayPredictor(run, address=ray.address, engine=engine, class_map=names, note=note)
@@ -152,14 +152,18 @@ def _print(results: Iterable[Prediction], *, top: int, json_: bool, quiet: bool)
     """Print predictions as they arrive, and the counts of several on standard error."""
     from housetrain.inference.counts import Counts
 
-    counts = Counts()
+    counts, log = Counts(), Callbacks(logs)
 
     def counted() -> Iterator[Prediction]:
         for one in results:
             counts.add(one.label, unsure=one.unsure, novel=bool(one.novel))
+            if one.error is not None:
+                log.note(f"{one.image} could not be read: {one.error}")
             yield one
 
-    failed = terminal.predictions(counted(), top=top, as_json=json_)
+    with log.stage("predict") as facts:
+        failed = terminal.predictions(counted(), top=top, as_json=json_)
+        facts.update(images=counts.labels.total(), failed=failed)
     if counts.labels.total() > 1 and not (json_ or quiet):
         sys.stdout.flush()
         terminal.note(counts.text())

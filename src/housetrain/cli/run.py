@@ -10,6 +10,7 @@ import typer
 from housetrain.cli.backbone_options import Backbone, BackbonePreprocessing, recipe_on
 from housetrain.cli.cluster_options import TRIAL_OPTIONS, executor_of
 from housetrain.cli.label_options import Folder, source_of, with_label_options
+from housetrain.cli.log_options import with_log
 from housetrain.cli.options import (
     Folds,
     Halving,
@@ -38,6 +39,7 @@ app = typer.Typer()
 @recipe_options()
 @with_split_options
 @with_options("cluster", TRIAL_OPTIONS)
+@with_log
 def run(
     folder: Folder = None,
     *,

@@ -10,6 +10,7 @@ import typer
 from housetrain.cli.backbone_options import Backbone, BackbonePreprocessing, recipe_on
 from housetrain.cli.cluster_options import TRIAL_OPTIONS, executor_of
 from housetrain.cli.label_options import LABEL_OPTIONS, parsed
+from housetrain.cli.log_options import with_log
 from housetrain.cli.options import (
     SET,
     Folds,
@@ -42,6 +43,7 @@ _FROM_PREPARED = ("image_size", "color_mode", "resize", "balance")  # fixed when
     epilog="Example:  housetrain train prepared/PetImages-50x50-grayscale --model cnn --conv 3 --nodes 64 --dense 0"
 )
 @recipe_options(*_FROM_PREPARED)
+@with_log
 def train(
     prepared: _PreparedArg,
     *,
@@ -92,6 +94,7 @@ def train(
 )
 @recipe_options(*_FROM_PREPARED, "weights", "views", "conv", "nodes", "dense", "learning_rate", "time_limit_s")
 @with_options("cluster", TRIAL_OPTIONS)
+@with_log
 def sweep(
     prepared: _PreparedArg,
     *,
@@ -225,6 +228,7 @@ def compare(
 
 
 @app.command(epilog="Examples:  housetrain reproduce runs/PetImages  ·  housetrain reproduce runs/PetImages --json")
+@with_log
 def reproduce(
     run: _RunArg,
     *,
@@ -251,6 +255,7 @@ def reproduce(
 
 @app.command(epilog="Example:  housetrain finetune runs/PetImages --layers 30 --epochs 5")
 @recipe_options(*_FROM_PREPARED, "weights", "views", "conv", "nodes", "dense")
+@with_log
 def finetune(
     run: Annotated[Path, typer.Argument(help="A finished run of a pretrained model.", metavar="RUN")],
     *,
@@ -283,6 +288,7 @@ def finetune(
     epilog="Examples:  housetrain evaluate runs/PetImages  ·  housetrain evaluate runs/PetImages --on photos-of-2027"
 )
 @with_options("label_options", {name: option for name, option in LABEL_OPTIONS.items() if not name.endswith("_dir")})
+@with_log
 def evaluate(
     run: _RunArg,
     *,

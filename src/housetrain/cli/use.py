@@ -10,6 +10,7 @@ import typer
 from housetrain.cli.backbone_options import BackbonePreprocessing
 from housetrain.cli.cluster_options import ADDRESS, EXECUTOR, refuse_without_ray
 from housetrain.cli.label_options import ClassMapOption
+from housetrain.cli.log_options import with_log
 from housetrain.cli.options import ImageSize, Json, PreparedOption, Quiet, Workers, one_of
 
 app = typer.Typer()
@@ -67,6 +68,7 @@ _Link = Annotated[
     epilog="Examples:  housetrain predict RUN photo.jpg  ·  housetrain predict RUN holiday/ --csv names.csv. "
     "Rerun the same command to resume an interrupted table."
 )
+@with_log
 def predict(
     run: Annotated[
         str, typer.Argument(help="A run folder, a bundle, or the address of `housetrain serve`.", metavar="RUN")
@@ -143,6 +145,7 @@ def _narrowest(run: str, precision: str, engine: str | None, *, quiet: bool) -> 
 @app.command(
     epilog="Examples:  housetrain export RUN  ·  housetrain export RUN --format litert --precision int8 --output phone"
 )
+@with_log
 def export(
     run: _RUN,
     format_: Annotated[
@@ -192,6 +195,7 @@ _BITS = ("fp32", "bf16", "fp16", "int8")
 
 
 @app.command(epilog="Example:  housetrain benchmark RUN")
+@with_log
 def benchmark(run: _RUN, json_: Json = False, quiet: Quiet = False) -> None:
     """Compare size, speed and accuracy of the model in every format and precision available here. Keeps no files."""
     from housetrain.cli import terminal
@@ -267,6 +271,7 @@ def classify(
 
 
 @app.command(epilog="Example:  housetrain embed PetImages --output features.npz")
+@with_log
 def embed(
     folder: Annotated[Path, typer.Argument(help="Class folders, or any folder of images.", metavar="FOLDER")],
     output: Annotated[Path, typer.Option(help="The .npz file to write.")] = Path("features.npz"),

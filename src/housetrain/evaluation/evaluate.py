@@ -297,7 +297,7 @@ def _evaluate_images(predictor: Predictor, prepared: Prepared, events: Callbacks
     except BaseException as error:
         events.end("evaluate", "stopped" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
-    events.end("evaluate")
+    events.end("evaluate", accuracy=result.accuracy)
     return result
 
 
