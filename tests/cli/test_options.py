@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 
 from housetrain.cli.app import app
-from housetrain.cli.options import RECIPE_OPTIONS, one_of, our_option, plan_from, recipe_from, seconds, settings_from
+from housetrain.cli.options import RECIPE_OPTIONS, one_of, plan_from, recipe_from, seconds, settings_from
 from housetrain.errors import RecipeError
 from housetrain.models.recipe import Recipe
 
@@ -100,12 +100,3 @@ def test_set_is_completed_by_names_then_by_choices() -> None:
     assert complete("optimizer=a") == ["optimizer=adam", "optimizer=adamw"]
     assert complete("deterministic=") == ["deterministic=true", "deterministic=false"]
     assert complete("epochs=") == []
-
-
-@pytest.mark.parametrize(
-    ("typed", "flag"),
-    [("--lr", "--learning-rate"), ("--imgsz=64", "--image-size"), ("--num-epochs", "--epochs"),
-     ("--random_state", "--seed"), ("--label_smoothing", ""), ("--dropout-rate", "--set dropout=VALUE")],
-)  # fmt: skip
-def test_an_option_of_another_tool_leads_to_ours(typed: str, flag: str) -> None:
-    assert our_option(["train", "folder", typed, "3"]) == (f"{typed.partition('=')[0]} is {flag} here" if flag else "")

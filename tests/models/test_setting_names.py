@@ -6,7 +6,7 @@ import pytest
 
 from housetrain.errors import RecipeError
 from housetrain.models.recipe import Recipe
-from housetrain.models.setting_names import OTHER_NAMES, choices, settings
+from housetrain.models.setting_names import OTHER_NAMES, choices, problem_text, settings
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,10 @@ def test_every_setting_is_listed_with_its_values_and_meaning() -> None:
     assert (listed["color_mode"].type, listed["color_mode"].default) == ("grayscale|rgb", "preset's")
     assert choices("color_mode") == ["grayscale", "rgb"]
     assert choices("epochs") == choices("nothing") == []
+
+
+def test_a_problem_is_a_phrase_with_the_value() -> None:
+    assert problem_text("Input should be a valid boolean", 3) == "must be true or false, not 3"
+    assert problem_text("Input should be greater than 0", 0) == "must be more than 0, not 0"
+    assert problem_text("Value error, too many", "x") == "too many, not 'x'"
+    assert problem_text("Something else") == "something else"

@@ -31,11 +31,6 @@ def main() -> NoReturn:
     except SystemExit as left:  # how Typer ends
         code = 0 if isinstance(left.__context__, BrokenPipeError) else int(left.code or 0)
         code = 128 + interrupt.number_of(left) if code == 130 else code
-        if code == 2:
-            from housetrain.cli.options import our_option
-
-            if hint := our_option(sys.argv[1:]):
-                sys.stderr.write(f"{hint}.\n")
     except HousetrainError as error:
         code = _fail(str(error), error.exit_code)
     except BrokenPipeError:

@@ -9,9 +9,25 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from housetrain.cli import course, data, labels, machine, run, train, use
+from housetrain.cli import course, data, labels, machine, run, train, usage, use
+from housetrain.cli.options import SET, setting_names
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # what Typer raises; it exports only this subclass
+
+
+class _Group(typer.core.TyperGroup):
+    """All verbs; a word that is none of them is answered with what was probably meant."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except _UsageError as error:
+            error.message = usage.unknown_command(args, self.list_commands(ctx))  # type: ignore[attr-defined]
+            raise
+
 
 app = typer.Typer(
+    cls=_Group,
     name="housetrain",
     help="From a folder of labeled images to an image classifier you can trust, on your own machine.",
     epilog="Start here:  housetrain run PetImages   (class folders inside: PetImages/Cat, PetImages/Dog).  "
@@ -42,6 +58,17 @@ class _Command(typer.core.TyperCommand):
         pieces = super().collect_usage_pieces(ctx)
         changes = {"{": "", "}": "", "......": "...", "[[": "[", "]]": "]"}
         return [functools.reduce(lambda text, old: text.replace(old, changes[old]), changes, piece) for piece in pieces]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            params = self.get_params(ctx)
+            options = [name for param in params for name in (*param.opts, *param.secondary_opts)]
+            with_settings = any("--set" in one.opts and one.metavar == SET["metavar"] for one in params)
+            usage.explain(error, typed, options, setting_names() if with_settings else {})
+            raise
 
     def get_short_help_str(self, limit: int = 45) -> str:
         """Return the whole first sentence for the list of verbs, which wraps it: the end says what a verb is for."""

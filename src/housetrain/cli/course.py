@@ -9,6 +9,7 @@ import typer
 
 from housetrain.cli.log_options import with_log
 from housetrain.cli.options import Json, Model, Quiet, RecipeFile, Set, recipe_from, recipe_options, settings_from
+from housetrain.errors import FolderError
 
 app = typer.Typer()
 
@@ -42,7 +43,7 @@ def course(
         return
     chosen = read_part(part).name
     if folder is None:
-        raise typer.BadParameter("Name a folder of images, such as: housetrain course s1-1 PetImages")
+        raise FolderError("No folder of images is given", do=f"`housetrain course {chosen} PetImages`")
     page = run_part(
         chosen, folder, output or Path("course") / chosen, say=(lambda line: None) if quiet else terminal.out
     )

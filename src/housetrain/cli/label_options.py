@@ -12,6 +12,7 @@ import typer
 
 from housetrain.cli.options import with_options
 from housetrain.data.label_source import LabelOptions, parse_class_level
+from housetrain.errors import FolderError
 
 ClassMapOption = Annotated[
     Path | None,
@@ -74,8 +75,12 @@ def source_of(folder: Path | None, given: dict[str, Any]) -> tuple[Path, LabelOp
     """Return the folder of images and the keyword arguments of `housetrain.scan`."""
     options = dict(given)
     train = options.pop("train_dir", None)
-    if (folder is None) == (train is None):
-        raise typer.BadParameter("Give either FOLDER or --train-dir.")
+    if folder is None and train is None:
+        raise FolderError("No folder of images is given", expected="FOLDER, such as PetImages, or --train-dir")
+    if folder is not None and train is not None:
+        raise FolderError(
+            "FOLDER and --train-dir are both given", expected="one of them", FOLDER=str(folder), train_dir=str(train)
+        )
     return folder or train, parsed(options)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -285,24 +285,12 @@ def plan_from(
     return plan(Grid(model=model, seeds=seeds, **fixed, **several), halving=halving)
 
 
-def our_option(words: Sequence[str]) -> str:
-    """Return what an option of another tool is called here, as a sentence without its period; else an empty string.
-
-    Args:
-        words: What was typed.
-    """
+def setting_names() -> dict[str, str]:
+    """Return what a setting is called here or by another tool -> its name here."""
+    from housetrain.models.recipe import Recipe
     from housetrain.models.setting_names import OTHER_NAMES
 
-    for word in words:
-        typed = word.partition("=")[0]
-        name = OTHER_NAMES.get(typed[2:].replace("-", "_"), "") if typed.startswith("--") else ""
-        if name in RECIPE_OPTIONS:
-            flags = RECIPE_OPTIONS[name].__metadata__[0].param_decls or [f"--{name.replace('_', '-')}"]
-            if typed not in flags:
-                return f"{typed} is {flags[0]} here"
-        elif name and name != "model":
-            return f"{typed} is --set {name}=VALUE here"
-    return ""
+    return {name: name for name in Recipe.model_fields} | OTHER_NAMES
 
 
 def _pairs(words: list[str] | None) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ from housetrain.errors import RecipeError
 from housetrain.models.backbones import BACKBONES, ENCODER, NONE
 from housetrain.models.efficientnet_lite import MOST_STAGES
 from housetrain.models.nets import PRESETS, unused_settings
-from housetrain.models.setting_names import meant
+from housetrain.models.setting_names import meant, problem_text
 
 PATIENCE = 5
 """Epochs without a better validation loss that end a training of more epochs than its preset has."""
@@ -300,8 +300,7 @@ def _problems_in(error: ValidationError) -> dict[str, str]:
         if item["type"] == "extra_forbidden":
             problems[name] = f"unknown setting{_nearest(name, Recipe.model_fields)}"
         else:
-            message = item["msg"][0].lower() + item["msg"][1:]
-            problems.setdefault(name, f"{message}, not {item['input']!r}")
+            problems.setdefault(name, problem_text(item["msg"], item["input"]))
     return problems
 
 

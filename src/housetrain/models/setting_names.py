@@ -6,6 +6,7 @@ In: the fields of `Recipe`, a name that is none. Out: a table of all settings; t
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args, get_origin
 
@@ -69,6 +70,36 @@ def meant(name: str, names: Iterable[str]) -> str:
     if OTHER_NAMES.get(plain) in known:
         return OTHER_NAMES[plain]
     return next(iter(difflib.get_close_matches(plain, known, n=1, cutoff=0.6)), "")
+
+
+_PROBLEMS = (
+    (r"input should be greater than or equal to (.+)", r"must be at least \1"),
+    (r"input should be less than or equal to (.+)", r"must be at most \1"),
+    (r"input should be greater than (.+)", r"must be more than \1"),
+    (r"input should be less than (.+)", r"must be less than \1"),
+    (r"input should be a valid integer.*", "must be a whole number"),
+    (r"input should be a valid number.*", "must be a number"),
+    (r"input should be a finite number", "must be a finite number"),
+    (r"input should be a valid boolean.*", "must be true or false"),
+    (r"input should be a valid string", "must be text"),
+    (r"input should be (.+)", r"must be \1"),
+    (r"value error, (.+)", r"\1"),
+)
+
+
+def problem_text(message: str, value: object = None) -> str:
+    """Return what is wrong with a value: pydantic's message as a phrase, with the value.
+
+    Args:
+        message: Such as ``Input should be greater than or equal to 1``.
+        value: What was given; ``None`` if that is not known.
+    """
+    text = message[:1].lower() + message[1:]
+    for pattern, phrase in _PROBLEMS:
+        if match := re.fullmatch(pattern, text):
+            text = match.expand(phrase)
+            break
+    return text if value is None else f"{text}, not {value!r}"
 
 
 def settings() -> list[Setting]:
