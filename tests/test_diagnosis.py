@@ -24,7 +24,7 @@ def test_the_facts_are_plain_json(tmp_path: Path) -> None:
 
 
 def test_heic_is_listed_where_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "version", lambda name: "1.0")
+    monkeypatch.setattr(diagnosis, "version_of", lambda name: "1.0")
     assert "HEIC" in doctor(tmp_path).formats
     monkeypatch.setattr(diagnosis, "PACKAGES", ("numpy",))
     assert "HEIC" not in doctor(tmp_path).formats and 'pip install "pillow-heif' in remarks(tmp_path, "note")

@@ -48,6 +48,15 @@ def test_a_missing_extra_names_the_command() -> None:
     assert str(error).startswith("Exporting to OpenVINO requires")
 
 
+def test_a_python_that_is_too_new_is_named_instead_of_a_command_that_fails() -> None:
+    lines = ["keras>=3", "tensorflow-cpu>=2.21; python_version < '3.14' and extra == 'tensorflow-cpu'"]
+    assert errors.too_new(lines, 14) == "use Python 3.13 or older, as tensorflow-cpu requires; this is Python 3.14"
+    assert errors.too_new(['tensorflow[and-cuda]>=2; python_version < "3.14" and extra == "gpu"'], 15).startswith(
+        "use Python 3.13 or older, as tensorflow requires"
+    )
+    assert errors.too_new(lines, 13) == errors.too_new(lines[:1], 99) == errors.too_new([], 99) == ""
+
+
 def test_no_line_installs_a_name_that_a_stranger_could_register() -> None:
     """Until the package is on the public index, no text tells anyone to install it from there."""
     root = Path(__file__).resolve().parents[1]

@@ -11,14 +11,14 @@ import platform
 import shutil
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from housetrain import kernels
-from housetrain.errors import install_command
+from housetrain.errors import how_to_install
 from housetrain.images.sniff import FORMATS
 from housetrain.system.machine import cores, cpu_flags, free_memory_bytes, gpus, memory_bytes, processor
+from housetrain.system.packages import version_of
 from housetrain.training.precision import auto_precision
 
 PACKAGES = (
@@ -41,6 +41,7 @@ _INSTRUCTIONS = (
     "bf16",
 )
 _GIB = 1 << 30
+_NEWEST_TESTED = (3, 13)
 
 
 @dataclass(frozen=True)
@@ -128,20 +129,17 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
     wanted = os.environ.get("KERAS_BACKEND", "")
     if not facts["backend"]:
         say("error", "No Keras backend is installed: data checks and preparation work, training does not",
-            install_command("tensorflow"))  # fmt: skip
+            how_to_install("tensorflow"))  # fmt: skip
     elif wanted and wanted not in BACKENDS:
         say("error", f"KERAS_BACKEND={wanted} is not a supported backend", f"set it to one of {', '.join(BACKENDS)}")
     elif wanted and wanted not in facts["versions"]:
-        say("error", f"KERAS_BACKEND={wanted}, but {wanted} is not installed", install_command(wanted))
+        say("error", f"KERAS_BACKEND={wanted}, but {wanted} is not installed", how_to_install(wanted))
     elif facts["backend"] != "tensorflow" and not facts["gpus"]:
         say("warning", f"Without a GPU, {facts['backend']} trains 3 to 6 times slower than TensorFlow",
-            install_command("tensorflow"))  # fmt: skip
-    if not sys.version_info[:2] >= (3, 11) or sys.version_info[:2] >= (3, 14):
-        say(
-            "error",
-            f"Python {facts['python']} is outside 3.11 to 3.13",
-            "use one of these versions",
-        )
+            how_to_install("tensorflow"))  # fmt: skip
+    if sys.version_info[:2] > _NEWEST_TESTED:
+        newest = ".".join(map(str, _NEWEST_TESTED))
+        say("note", f"Python {facts['python']} is newer than {newest}, the newest version that was tested")
     if facts["memory_free_bytes"] < 2 * _GIB:
         say("error" if facts["memory_free_bytes"] < _GIB else "warning",
             f"Only {facts['memory_free_bytes'] / _GIB:.1f} GiB of memory are free; TensorFlow alone needs about 0.7",
@@ -159,24 +157,18 @@ def _remarks(facts: dict[str, Any], folder: Path) -> list[Remark]:
     trains_here = facts["backend"] == "tensorflow" and not facts["gpus"]
     if trains_here and "llvmlite" not in facts["versions"] and kernels.suits(auto_precision()):
         say("warning", "llvmlite is not installed: models with max pooling take 1.5 to 4 times as long to train",
-            install_command("tensorflow"))  # fmt: skip
+            how_to_install("tensorflow"))  # fmt: skip
     if auto_precision() == "bfloat16":
         say("note", "Training uses bfloat16, which this processor supports; --set precision=float32 disables it")
     if "pillow-heif" not in facts["versions"]:
-        say("note", "HEIC photos of phones are not read", install_command("heic"))
+        say("note", "HEIC photos of phones are not read", how_to_install("heic"))
     if facts["cores"] == 1:
         say("warning", "Only one processor core: decoding and training alternate")
     return found
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {package: version for package in PACKAGES if (version := version_of(package))}
 
 
 def _backend(versions: dict[str, str]) -> str:

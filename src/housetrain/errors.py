@@ -24,6 +24,9 @@ HousetrainError                 base of all errors; exit code 2
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -124,9 +127,14 @@ class MissingExtra(HousetrainError):
         self.extra = extra
         super().__init__(
             f"{need[:1].upper()}{need[1:]} requires an optional library that is not installed",
-            do=install_command(extra),
+            do=how_to_install(extra),
             extra=extra,
         )
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs what an extra needs; where this Python is too new for it, the one to use."""
+    return too_new(_requirements(extra), sys.version_info.minor) or install_command(extra)
 
 
 def install_command(extra: str) -> str:
@@ -135,16 +143,31 @@ def install_command(extra: str) -> str:
     It names the libraries, not the extra of this package, which is not on the public index yet: a stranger who
     registers its name there could run code on the machine of anyone who follows such a line.
     """
+    needed = [line.partition(";")[0].strip() for line in _requirements(extra)]
+    if not needed:
+        return f"install the extra {extra}"
+    return "pip install " + " ".join(f'"{requirement}"' for requirement in needed)
+
+
+def too_new(requirements: Sequence[str], minor: int) -> str:
+    """Return the Python to use where 3.``minor`` is too new for one of the requirements; else an empty string."""
+    for line in requirements:
+        limit = re.search(r"python_(?:full_)?version < '3\.(\d+)'", line.replace('"', "'"))
+        if limit and minor >= int(limit[1]):
+            name = re.split(r"[^\w-]", line)[0]
+            return f"use Python 3.{int(limit[1]) - 1} or older, as {name} requires; this is Python 3.{minor}"
+    return ""
+
+
+def _requirements(extra: str) -> list[str]:
+    """Return the requirements of an extra, as the metadata of this package has them."""
     from importlib.metadata import PackageNotFoundError, requires
 
     try:
         lines = requires("housetrain") or []
     except PackageNotFoundError:  # a source tree on the path, not installed
-        lines = []
-    needed = [line.partition(";")[0].strip() for line in lines if f"extra == '{extra}'" in line.replace('"', "'")]
-    if not needed:
-        return f"install the extra {extra}"
-    return "pip install " + " ".join(f'"{requirement}"' for requirement in needed)
+        return []
+    return [line for line in lines if f"extra == '{extra}'" in line.replace('"', "'")]
 
 
 def one_line(text: str) -> str:

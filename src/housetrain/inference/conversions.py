@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import os
 import shutil
 from pathlib import Path
@@ -25,6 +24,7 @@ from housetrain.errors import CorruptError, DiskFull
 from housetrain.inference.engine import Precision
 from housetrain.inference.model_format import ModelFormat
 from housetrain.system import store
+from housetrain.system.packages import version_of
 
 MOST_BYTES = 1 << 30
 """Largest size of all kept conversions together, unless the newest alone is larger."""
@@ -78,10 +78,7 @@ def keep_conversion(file_format: ModelFormat, precision: Precision, model_sha256
 def _folder(file_format: ModelFormat, precision: Precision, model_sha256: str) -> Path:
     from housetrain.data.catalog import cache_folder
 
-    versions = []
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions.append(f"{package} {importlib.metadata.version(package)}")
+    versions = [f"{package} {version}" for package in _PACKAGES if (version := version_of(package))]
     digest = hashlib.sha256("\n".join(versions).encode()).hexdigest()[:8]
     return cache_folder() / "models" / f"{model_sha256[:32]}-{file_format.name}-{precision}-{digest}"
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -27,6 +26,7 @@ from urllib.parse import urlsplit
 from housetrain.errors import HousetrainError, MissingExtra, one_line
 from housetrain.system.backend import without_start_up_notes
 from housetrain.system.machine import cores
+from housetrain.system.packages import version_of
 
 _ALWAYS = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _LOCAL = {**_ALWAYS, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -159,10 +159,7 @@ def _own_sigterm() -> Any:
 def versions() -> dict[str, str]:
     """Return the versions that must be equal on all nodes: of Python, of this package, of what trains and predicts."""
     found = {"python": platform.python_version().rpartition(".")[0]}
-    for name in _COMPARED:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+    return found | {name: version for name in _COMPARED if (version := version_of(name))}
 
 
 def mismatch(wanted: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from typing import Any, TypedDict
 from housetrain.errors import CorruptError, IncompleteError
 from housetrain.system import json_types, store
 from housetrain.system.machine import cores, memory_bytes, processor
+from housetrain.system.packages import version_of
 
 _PACKAGES = (
     "housetrain", "keras", "tensorflow", "llvmlite", "jax", "torch", "numpy", "scipy", "scikit-learn", "openvino",
@@ -57,7 +58,7 @@ def environment(*, precision: str, kernels: bool) -> dict[str, Any]:
     import keras
 
     return {
-        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "versions": {name: version for name in _PACKAGES if (version := version_of(name))},
         "python": platform.python_version(),
         "backend": keras.backend.backend(),
         "devices": _devices(),
@@ -109,13 +110,6 @@ def _working_folder() -> str:
         return os.getcwd()  # noqa: PTH109 - a plain text
     except OSError:  # it was deleted
         return ""
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _devices() -> list[str]:
