@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,22 @@ def test_a_missing_keras_is_one_line_that_names_the_extra(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(MissingExtra, match=r"Training .*requires .* pip install \"keras>="):
         backend.load_keras("training")
+
+
+def test_only_code_that_gets_a_model_or_trains_imports_keras_itself() -> None:
+    """Anything else may be first to import it, and TensorFlow then prints its start-up notes."""
+    package = Path(backend.__file__).parents[1]
+    bare = set()
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"^ +import (keras|tensorflow)\b", text, re.MULTILINE) and not re.search(r"load_\w+\(", text):
+            bare.add(path.relative_to(package))
+    folders = {path.parts[0] for path in bare if path.parts[0] in ("training", "kernels")}
+    others = {path.as_posix() for path in bare if path.parts[0] not in folders}
+    assert (folders, others) == (
+        {"training", "kernels"},
+        {"inference/formats/litert.py", "inference/formats/saved_model.py"},
+    )
 
 
 def test_importing_keras_says_nothing_and_keeps_to_the_share_of_the_processor() -> None:

@@ -25,6 +25,7 @@ from housetrain.inference.inputs import Listing, read_many
 from housetrain.models.backbones import BACKBONES, IMAGENET, NONE
 from housetrain.models.recipe import Recipe
 from housetrain.system import files
+from housetrain.system.backend import load_keras
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.process_pool import Failed
 from housetrain.system.text import format_count
@@ -122,8 +123,8 @@ def embed(
         refuse_inside(root, Path(output))
     paths = sorted(Listing([root]))
     open_model = _encoder if str(backbone).lower().endswith(SUFFIX) else _pretrained
-    model = open_model(backbone, str(weights), backbone_preprocessing, image_size)
     events = Callbacks(callbacks)
+    model = open_model(backbone, str(weights), backbone_preprocessing, image_size, events)
     with events.stage("features", total=len(paths)):
         rows, failed = _features(paths, model, workers=workers, events=events)
     if not rows:
@@ -146,14 +147,16 @@ class _Model(NamedTuple):
     engine: Callable[[Images], tuple[LoadedModel, int]]
 
 
-def _encoder(file: str | Path, weights: str, preprocessing: str, image_size: int | None) -> _Model:
+def _encoder(file: str | Path, weights: str, preprocessing: str, image_size: int | None, _: Callbacks) -> _Model:
     if weights != IMAGENET:
         raise RecipeError("An encoder's file holds its weights", do="leave out --weights", weights=weights)
     encoder = load_encoder(Path(file), preprocessing, image_size)
     return _Model(encoder.spec, lambda _: (encoder.engine, encoder.batch))
 
 
-def _pretrained(name: str | Path, weights: str, preprocessing: str, image_size: int | None) -> _Model:
+def _pretrained(
+    name: str | Path, weights: str, preprocessing: str, image_size: int | None, events: Callbacks
+) -> _Model:
     name = str(name)
     if name not in BACKBONES:
         raise RecipeError(
@@ -168,7 +171,7 @@ def _pretrained(name: str | Path, weights: str, preprocessing: str, image_size: 
     if weights == NONE:
         raise RecipeError("Features need trained weights", expected="imagenet or a weights file", weights=weights)
     recipe = Recipe.of(name, weights=weights, **({} if image_size is None else {"image_size": image_size}))
-    import keras
+    keras = load_keras("computing features", events)
 
     from housetrain.models.backbones import base_layers
     from housetrain.models.build import build

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from housetrain.errors import ModelError
 from housetrain.models.backbones import BACKBONES, Lite
 from housetrain.models.layers import Graph, Layer
+from housetrain.system.backend import load_keras
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,8 +124,7 @@ def every_stage(model: Any, name: str) -> Any:
         model: A Keras model with the layers of `features_of`.
         name: Its backbone.
     """
-    import keras
-
+    keras = load_keras("computing features")
     last = {block.name.partition("_")[0]: block.name for block in _blocks(name)}
     known = {layer.name: layer for layer in model.layers}
     ends = [known.get(f"{block}_add") or known[f"{block}_project_bn"] for block in last.values()]
