@@ -67,16 +67,6 @@ def test_folders_are_named_by_their_model_until_one_is_free_or_the_same(
     ]
 
 
-def test_counts_are_one_line(tmp_path: Path) -> None:
-    arrays = digits(tmp_path / "arrays", classes=2, most=60)
-    counts = arrays.counts()
-    text = workflow.counts_text(arrays.split)
-    assert text.startswith(
-        f"{sum(counts['train'].values())} train (0 {counts['train']['0']}, 1 {counts['train']['1']}), "
-    )
-    assert "\n" not in text
-
-
 def test_without_a_test_split_every_page_says_validation_only(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,6 +125,7 @@ def run(
         test_per_class=test_per_class, keep_duplicates_together=keep_duplicates_together, callbacks=callbacks,
         groups=groups, balance=request.recipe.balance, workers=workers, prepared=prepared, label_options=label_options,
     )  # fmt: skip
+    _note_classes(manifest, callbacks)
     if not isinstance(chosen := request.suited(catalog, Callbacks(callbacks)), Recipe):
         best = _selected(manifest, chosen, output, prepared, workers=workers, callbacks=callbacks)
         return replace(_finished(best.run, None, best.prepared, catalog, findings, folds, callbacks), stages=best.rows)
@@ -139,6 +140,12 @@ def _refuse_inside(images: Path, *targets: Path | str | None) -> None:
     for target in targets:
         if target is not None:
             refuse_inside(images, Path(target))
+
+
+def _note_classes(manifest: SplitManifest, callbacks: Sequence[Callback]) -> None:
+    from housetrain.data.split_counts import class_sizes
+
+    Callbacks(callbacks).note(f"Classes: {class_sizes(manifest)}")
 
 
 class _Request(NamedTuple):
@@ -238,13 +245,14 @@ def _prepared(
     callbacks: Sequence[Callback],
 ) -> Prepared:
     from housetrain.data.prepare import default_prepared_folder, prepare
+    from housetrain.data.split_counts import split_sizes
     from housetrain.models.choose import spec_of
 
     spec = spec_of(recipe)
     target = Path(folder) if folder else default_prepared_folder(manifest.root, spec, manifest)
     arrays = prepare(manifest, target, spec=spec, workers=workers, callbacks=callbacks)
     Callbacks(callbacks).note(
-        f"Prepared {counts_text(arrays.split)} as {spec.height}x{spec.width} {spec.color_mode} in {arrays.folder}"
+        f"Prepared {split_sizes(arrays.split)} as {spec.height}x{spec.width} {spec.color_mode} in {arrays.folder}"
     )
     return arrays
 
@@ -376,13 +384,3 @@ def look(
     for finding in about_split:
         events.note(f"{finding.message}. Do: {finding.do}")
     return catalog, findings, manifest
-
-
-def counts_text(manifest: SplitManifest) -> str:
-    """Return, for example, ``5,600 train (cats 2,801, dogs 2,799), 1,200 validation (...), 1,200 test (...)``."""
-    parts = []
-    for name, per_class in manifest.counts().items():
-        listed = ", ".join(f"{label} {count:,}" for label, count in list(per_class.items())[:12])
-        more = ", ..." if len(per_class) > 12 else ""
-        parts.append(f"{sum(per_class.values()):,} {name} ({listed}{more})")
-    return ", ".join(parts)

@@ -84,7 +84,10 @@ def test_results_messages_errors_and_progress_fit_the_terminal(
         ProgressBar().note(line)
     terminal.print_json({"long": "word " * 30})
     stream.flush()
-    said = os.read(other, 100_000).decode().replace("\x1b[1m", "").replace("\x1b[0m", "").replace("\r\n", "\n")
+    raw = b""
+    while not raw.endswith(b"}\r\n"):  # the end of the JSON; a terminal is read in parts
+        raw += os.read(other, 100_000)
+    said = raw.decode().replace("\x1b[1m", "").replace("\x1b[0m", "").replace("\r\n", "\n")
     prose, brace, json = said.partition("{\n")
     assert brace and "word " * 30 in json  # JSON is not wrapped: a line break inside a string is not JSON
     assert max(map(len, prose.splitlines())) <= 44

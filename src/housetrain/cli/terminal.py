@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.cli.table import console, table
-from housetrain.cli.wrapping import fitted
+from housetrain.cli.wrapping import columns_of, fitted
 from housetrain.errors import one_line
-from housetrain.system.text import format_count, format_percent
+from housetrain.system.text import cell_width, format_count, format_percent
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -90,9 +90,16 @@ def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
 
 def prepared(found: Prepared) -> None:
     """Print the size of each split, and where the arrays are."""
-    from housetrain.workflow import counts_text
+    from housetrain.data.split_counts import class_sizes, sizes_of_each, split_sizes
 
-    out(f"{counts_text(found.split)}; balance: {found.balance}")
+    label, width = "Images   ", columns_of(sys.stdout)
+    each = sizes_of_each(found.split)
+    if each and (width is None or cell_width(label + each) <= width):
+        out(f"{label}{each}")
+    else:
+        out(f"{label}{split_sizes(found.split)}")
+        out(f"Classes  {class_sizes(found.split)}")
+    out(f"Balance  {found.balance}")
     out(f"Arrays   {found.folder}")
     out(f"Next     housetrain train {quoted(found.folder)} --model cnn")
 
