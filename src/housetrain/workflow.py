@@ -125,8 +125,7 @@ def run(
         test_per_class=test_per_class, keep_duplicates_together=keep_duplicates_together, callbacks=callbacks,
         groups=groups, balance=request.recipe.balance, workers=workers, prepared=prepared, label_options=label_options,
     )  # fmt: skip
-    _note_classes(manifest, callbacks)
-    if not isinstance(chosen := request.suited(catalog, Callbacks(callbacks)), Recipe):
+    if not isinstance(chosen := request.suited(catalog, _noted(manifest, callbacks)), Recipe):
         best = _selected(manifest, chosen, output, prepared, workers=workers, callbacks=callbacks)
         return replace(_finished(best.run, None, best.prepared, catalog, findings, folds, callbacks), stages=best.rows)
     arrays = _prepared(manifest, chosen, prepared, workers=workers, callbacks=callbacks)
@@ -142,10 +141,13 @@ def _refuse_inside(images: Path, *targets: Path | str | None) -> None:
             refuse_inside(images, Path(target))
 
 
-def _note_classes(manifest: SplitManifest, callbacks: Sequence[Callback]) -> None:
+def _noted(manifest: SplitManifest, callbacks: Sequence[Callback]) -> Callbacks:
+    """Report the sizes of the classes that were split; return the callbacks for what comes next."""
     from housetrain.data.split_counts import class_sizes
 
-    Callbacks(callbacks).note(f"Classes: {class_sizes(manifest)}")
+    events = Callbacks(callbacks)
+    events.note(f"Classes: {class_sizes(manifest)}")
+    return events
 
 
 class _Request(NamedTuple):
