@@ -25,6 +25,19 @@ def test_a_message_states_what_happened_what_was_expected_and_what_to_do() -> No
     assert error.received == {"size": 0, "name": "a b"}
 
 
+def test_a_question_is_no_sentence_and_a_path_is_quoted_like_a_text() -> None:
+    error = HousetrainError("No folder", do="did you mean a b?", folder=Path("a b"), file="a b")
+    assert str(error) == "No folder. Do: did you mean a b? Received: folder='a b', file='a b'"
+
+
+def test_every_command_in_a_text_quotes_its_paths() -> None:
+    """A path with blanks would be several words of the command."""
+    command = re.compile(r"housetrain [a-z-]+ [^\"`]*\{(\w+(?:\.\w+)*(?: / \w+)?)\}")
+    sources = Path(errors.__file__).parent.rglob("*.py")
+    found = {name for path in sources for name in command.findall(path.read_text(encoding="utf-8"))}
+    assert found <= {"chosen", "run.name", "rate", "proposal.flag", "above", "images"}  # no paths, or quoted before
+
+
 def test_a_message_is_one_line() -> None:
     assert "\n" not in str(HousetrainError("A file\nname", path="a\nb"))
     assert one_line("a\tb\x1b[0m\n猫") == "a\\tb\\x1b[0m\\n猫"

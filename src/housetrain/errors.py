@@ -27,6 +27,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 
@@ -48,7 +49,7 @@ class HousetrainError(Exception):
         if expected:
             parts.append(f"Expected: {expected.rstrip('.')}.")
         if do:
-            parts.append(f"Do: {do.rstrip('.')}.")
+            parts.append(f"Do: {do.rstrip('.')}{'' if do.endswith('?') else '.'}")
         if received:
             parts.append("Received: " + ", ".join(f"{name}={_plain(value)}" for name, value in received.items()))
         super().__init__(one_line(" ".join(parts)))
@@ -176,4 +177,4 @@ def one_line(text: str) -> str:
 
 
 def _plain(value: object) -> str:
-    return repr(value) if isinstance(value, str) else str(value)
+    return repr(str(value)) if isinstance(value, (str, PurePath)) else str(value)

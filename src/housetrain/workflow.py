@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -381,7 +382,8 @@ def look(
         events.note(f"Groups: {named.describe(len(catalog.usable))}")
     if findings:
         events.note(
-            f"{format_count(len(findings), 'finding')}; {format_count(len(manifest.left_out), 'image')} left out"
+            f"{format_count(len(findings), 'finding')}; {format_count(len(manifest.left_out), 'image')} left out; "
+            f"to see them: housetrain check {shlex.quote(str(folder))}"
         )
     for finding in about_split:
         events.note(f"{finding.message}. Do: {finding.do}")

@@ -35,6 +35,7 @@ Call = Callable[..., tuple[int, str, str]]
         (("evaluate", "x"), "run folder"),
         (("predict", "x", "nothing-here.jpg"), "nothing-here.jpg"),
         (("export", "x"), "run folder"),
+        (("export", "x", "--format", "tflite"), "Do: --format litert"),
         (("export", "x", "--format", "zip"), "keras, litert, onnx, openvino, saved-model"),
         (("export", "x", "--precision", "fp8"), "fp32, bf16, fp16, int8"),
         (("export", "x", "--format", "onnx", "--precision", "fp16"), "does not support fp16"),
@@ -48,6 +49,12 @@ def test_wrong_words_get_one_line_that_helps(words: tuple[str, ...], said: str, 
     assert code == 2
     assert said in err and "Traceback" not in err
     assert len([line for line in err.splitlines() if line.strip()]) == 1
+
+
+def test_an_image_that_cannot_be_read_is_a_sentence(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "page.jpg").write_text("<html></html>")
+    code, _, err = call("show", tmp_path / "page.jpg")
+    assert code == 2 and err.startswith("Error: An image cannot be read: ") and "page.jpg" in err
 
 
 def test_help_is_quick_and_plain(call: Call) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from noise_folders import folder_of
 
+import housetrain as ht
 from housetrain.cli import terminal
+from housetrain.cli.wrapping import wrapped
+from housetrain.data.findings import Finding
 from housetrain.evaluation.evaluate import evaluate_probabilities
 from housetrain.inference.predictor import Prediction
 
@@ -27,6 +32,40 @@ def test_an_image_that_cannot_be_read_is_counted_and_shown(capsys: pytest.Captur
     assert capsys.readouterr().out == "x.jpg\tcould not be read: truncated\n"
     terminal.predictions([Prediction.failed("x.jpg", "truncated")], top=1, as_json=True)
     assert json.loads(capsys.readouterr().out)["error"] == "truncated"
+
+
+FOUND = Finding(
+    "unreadable",
+    "error",
+    ("Cat/1.jpg", "Cat/2.jpg", "Cat/3.jpg", "Dog/4.jpg"),
+    "4 files cannot be used: empty file",
+    "replace the files with good copies if you have them; training excludes them",
+    leaves_out=("Cat/1.jpg", "Cat/2.jpg", "Cat/3.jpg", "Dog/4.jpg"),
+)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_findings_are_read_at_every_width(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(terminal, "columns_of", lambda stream: width)
+    monkeypatch.setattr(terminal, "fitted", lambda text, stream: wrapped(text, width))
+    catalog = ht.scan(folder_of(tmp_path / "pets", cats=3, dogs=3), cache=False)
+    terminal.findings(catalog, [FOUND, replace(FOUND, paths=(), leaves_out=(), do="")])
+    lines = capsys.readouterr().out.splitlines()
+    assert width > 100 or max(map(len, lines)) <= width
+    said = " ".join(" ".join(lines).split())
+    assert said.count("4 files cannot be used: empty file") == 2
+    assert "Cat/1.jpg, Cat/2.jpg, Cat/3.jpg and 1 more" in said and said.count("training excludes them") == 1
+    assert ("severity" in said) == (width > 100)
+    assert width > 100 or said.count("(4 left out)") == said.count("Where") == said.count("Do ") == 1
+
+
+def test_columns_of_findings_that_are_empty_are_not_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    catalog = ht.scan(folder_of(tmp_path / "pets", cats=3, dogs=3), cache=False)
+    terminal.findings(catalog, [replace(FOUND, paths=(), leaves_out=())])
+    header = capsys.readouterr().out.splitlines()[1]
+    assert header.split() == ["severity", "kind", "what", "do"]
 
 
 def test_a_path_is_quoted_for_the_shell() -> None:

@@ -421,7 +421,7 @@ def test_unusable_folders_are_one_clear_line(tmp_path: Path, looked: list[str]) 
     words = {
         "missing": "The folder does not exist",
         "file.jpg": "not a folder",
-        "empty": "There are no class folders",
+        "empty": "The folder is empty",
         "flat": "There are no class folders",
         "hollow": "There are no images",
         "texts": "There are no images",

@@ -75,12 +75,14 @@ def test_images_alone_are_no_class_of_the_folder_above(tmp_path: Path) -> None:
         ("PetImage", "did you mean ROOT/PetImages?"),
         ("petimages", "did you mean ROOT/PetImages?"),
         ("birds", "ROOT holds PetImages, photos"),
+        ("photos.zi", "did you mean ROOT/photos.zip or ROOT/photos?"),
         ("photos/none", "check the path"),
         ("no/such/folder", "check the path: ROOT is there, but nothing below it leads here"),
     ],
 )
 def test_a_missing_folder_says_what_is_near(tmp_path: Path, given: str, do: str) -> None:
     fill(tmp_path, "PetImages", "photos")
+    (tmp_path / "photos.zip").touch()
     with pytest.raises(FolderError) as caught:
         ht.scan(tmp_path / given)
     assert (caught.value.what, caught.value.do) == ("The folder does not exist", do.replace("ROOT", str(tmp_path)))

@@ -18,7 +18,7 @@ from housetrain.cli import streams
 
 def main() -> NoReturn:
     """Run the command line: an error becomes one line and an exit code."""
-    from housetrain.errors import HousetrainError
+    from housetrain.errors import DecodeError, HousetrainError
     from housetrain.training import interrupt
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's start-up messages
@@ -32,7 +32,8 @@ def main() -> NoReturn:
         code = 0 if isinstance(left.__context__, BrokenPipeError) else int(left.code or 0)
         code = 128 + interrupt.number_of(left) if code == 130 else code
     except HousetrainError as error:
-        code = _fail(str(error), error.exit_code)
+        text = f"An image cannot be read: {error}" if isinstance(error, DecodeError) else str(error)
+        code = _fail(text, error.exit_code)
     except BrokenPipeError:
         code = 0
     except KeyboardInterrupt as stopped:

@@ -36,6 +36,7 @@ def outcome(found: Outcome) -> None:
             for number, row in enumerate(found.stages)
         ]
         table("", columns, rows, right=columns[1:5])
+        terminal.out("val_loss of a stage is calibrated: at the temperature that suits the validation images.")
     terminal.out("")
     terminal.out(found.evaluation.summary() if found.evaluation else validation_only(found.run))
     cross_validation(found.run)

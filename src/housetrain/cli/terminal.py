@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from housetrain.training.run import Run
 
 _MOST_CLASSES = 20  # named in one line
+_MOST_PATHS = 3  # named of a finding
+_WIDE = 100  # columns; findings in a narrower terminal are paragraphs
 
 
 def loss_text(value: float | None) -> str:
@@ -80,12 +82,33 @@ def findings(catalog: Catalog, found: Sequence[Finding]) -> None:
     if not found:
         out("No problems found.")
         return
+    if (width := columns_of(sys.stdout)) and width < _WIDE:
+        for finding in found:
+            _finding(finding)
+        return
     rows = []
     for finding in found:
-        shown = ", ".join(finding.paths[:3]) + (f" and {len(finding.paths) - 3} more" if len(finding.paths) > 3 else "")
+        shown = _examples(finding)
         rows.append((finding.severity, finding.kind, finding.message, shown, len(finding.leaves_out) or "", finding.do))
     columns = ("severity", "kind", "what", "where", "left out", "do")
-    table("", columns, rows, right=("left out",), drop=("left out", "kind", "severity"))
+    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    table("", [columns[index] for index in used], [[row[index] for index in used] for row in rows], right=("left out",))
+
+
+def _examples(finding: Finding) -> str:
+    """Return the first paths of a finding, and how many more there are."""
+    more = f" and {len(finding.paths) - _MOST_PATHS:,} more" if len(finding.paths) > _MOST_PATHS else ""
+    return ", ".join(finding.paths[:_MOST_PATHS]) + more
+
+
+def _finding(finding: Finding) -> None:
+    """Print a finding as a paragraph, for a terminal on which the columns of a table would be too narrow to read."""
+    out(f"{finding.severity}: {finding.message} ({finding.kind})")
+    if finding.paths:
+        left_out = f" ({len(finding.leaves_out):,} left out)" if finding.leaves_out else ""
+        out(f"  Where  {_examples(finding)}{left_out}")
+    if finding.do:
+        out(f"  Do     {finding.do}")
 
 
 def prepared(found: Prepared) -> None:
@@ -212,7 +235,7 @@ def comparison(found: Comparison) -> None:
     table("", ("", found.first.name, found.second.name), found.rows(), right=(found.first.name, found.second.name))
     out("")
     rows = [(epoch, loss_text(first), loss_text(second)) for epoch, first, second in found.curves()]
-    columns = ("epoch", f"val_loss {found.first.name}", f"val_loss {found.second.name}")
+    columns = ("epoch or strength", f"val_loss {found.first.name}", f"val_loss {found.second.name}")
     table("", columns, rows, right=columns)
     out("")
     out(found.summary())

@@ -22,7 +22,7 @@ _WHOLE = re.compile(
     r"|[\d.,]+ (?:%|s|MB|GB|kB|GiB|min)(?!\w)\S*"  # a number with its unit
     r"|\S+"
 )
-_LABEL = re.compile(r"(?:[A-Z]\w* {2,}| +)(?=\S)")
+_LABEL = re.compile(r" *(?:[A-Z]\w* {2,})?(?=\S)")
 
 
 def columns_of(stream: IO[str]) -> int | None:

@@ -11,6 +11,7 @@ the problem ``symlink loop``; one that was already seen in the same class is cou
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -166,7 +167,7 @@ def _note_unlabeled(root: Path, tops: tuple[str, ...], tree: Tree) -> None:
                 "unlabeled-folder",
                 f"{top} holds no class folder of train{_instead(others)}: its {held:,} images have no label and are "
                 "not used",
-                f"to see what a trained model says of them: housetrain predict RUN {root / top}",
+                f"to see what a trained model says of them: housetrain predict RUN {shlex.quote(str(root / top))}",
             )
         )
 

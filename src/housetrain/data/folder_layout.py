@@ -8,6 +8,7 @@ folders and reads tables and annotation files, and opens no image.
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,9 @@ def no_labels(root: Path, tops: Sequence[str]) -> FolderError | None:
 def no_class_folders(root: Path, tops: Sequence[str], *, kind: str = "splits") -> FolderError:
     """Return the error for images without class folders: where their labels seem to be, the command that uses them."""
     what = "There are no class folders"
-    if len(tops) == 1:
+    if not tops and not any(root.iterdir()):
+        what = "The folder is empty"
+    elif len(tops) == 1:
         what = f"{tops[0]} is one folder of images, and there are no class folders"
     elif tops:
         what = f"{_listed(tops)} look like {kind}, not classes, and hold no class folders"
@@ -110,7 +113,7 @@ def no_class_folders(root: Path, tops: Sequence[str], *, kind: str = "splits") -
             "where they are in the file names use --label-from-name REGEX (cat.0.jpg: '^(.+?)[._-]')",
             folder=str(root),
         )
-    commands = " or ".join(f"`housetrain run {root} {proposal.flag}`" for proposal in found[:3])
+    commands = " or ".join(f"`housetrain run {shlex.quote(str(root))} {proposal.flag}`" for proposal in found[:3])
     return FolderError(
         f"{what}, but {found[0].said}", expected="class folders, or a flag that says where the labels are", do=commands
     )

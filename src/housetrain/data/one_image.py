@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from housetrain.data.folder_layout import is_image_name
 from housetrain.data.output import refuse_inside
 from housetrain.errors import DecodeError
 from housetrain.images.decode import load_image, read_bytes
@@ -25,9 +26,9 @@ _BETWEEN = 10
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a path is a file that begins like an image."""
+    """Return whether a path is a file that is named like an image, or begins like one."""
     try:
-        return path.is_file() and bool(sniff(read_bytes(path)))
+        return path.is_file() and (is_image_name(path.name) or bool(sniff(read_bytes(path))))
     except DecodeError:
         return False
 

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from housetrain.images.input_spec import InputSpec
 from housetrain.system import json_types
 from housetrain.system.files import disk_errors, inside, is_temporary, replace_durably, write_atomic
 from housetrain.system.lock import Lock
+from housetrain.system.near_folders import instead_of
 from housetrain.system.regular_files import read_bytes
 from housetrain.system.store import read_json
 
@@ -248,10 +250,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             inside(folder, manifest[name]["file"])
         return manifest
     except IncompleteError:
+        images = shlex.quote(str(folder)) if folder.is_dir() else "FOLDER"
         raise IncompleteError(
             "There are no prepared images in this folder",
             expected=f"the file {MANIFEST}",
-            do="run housetrain prepare",
+            do=instead_of(folder, MANIFEST, otherwise=f"`housetrain prepare {images}`, then give the folder it names"),
             folder=folder,
         ) from None
     except (CorruptError, ValueError, KeyError, TypeError) as error:

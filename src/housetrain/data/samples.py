@@ -26,6 +26,7 @@ from housetrain.data.download import RemoteFile, fetch, plan_unzip, unzip
 from housetrain.errors import DownloadError, FolderError, RecipeError, StoreError
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import disk_errors, write_atomic
+from housetrain.system.near_folders import near_names
 from housetrain.system.store import read_json
 
 SampleName = Literal["digits", "fashion-mnist", "mnist", "cats-vs-dogs"]
@@ -126,9 +127,7 @@ def sample(
         DiskFull: No room or no permission.
     """
     if name not in NAMES:
-        import difflib
-
-        near = difflib.get_close_matches(name, NAMES, n=1)
+        near = near_names(name, NAMES)
         raise RecipeError(
             "Unknown data set",
             expected=f"one of {', '.join(NAMES)}",

@@ -286,7 +286,7 @@ def _check_classes(catalog: Catalog, images: Sequence[ImageRecord], *, least: in
     if len(names) < 2:
         problems.insert(0, f"there is one class, {names[0]!r}" if names else "there is no class")
     if problems:
-        raise _unusable(problems, catalog.root)
+        raise _unusable(problems, catalog.root, alone=names[0] if len(names) == 1 else "")
 
 
 def _check_rows(rows: Sequence[Row], classes: Sequence[str], *, ready_made: bool, has_test: bool) -> None:
@@ -305,11 +305,14 @@ def _check_rows(rows: Sequence[Row], classes: Sequence[str], *, ready_made: bool
         raise _unusable(problems, None)
 
 
-def _unusable(problems: Sequence[str], root: Path | None) -> FolderError:
+def _unusable(problems: Sequence[str], root: Path | None, *, alone: str = "") -> FolderError:
+    do = "add images to the class folders, or remove the folder of the class"
+    if alone:
+        do = f"add a folder with the images of another class beside {alone}"
     return FolderError(
         f"The folder cannot be split: {shortened(problems)}",
         expected="at least two classes of at least three different images each, better hundreds",
-        do="add images to the class folders, or remove the folder of the class",
+        do=do,
         **({"folder": root} if root else {}),
     )
 

@@ -7,8 +7,8 @@ image.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +17,10 @@ from housetrain.data.folder_layout import folders, images_in, is_image_name, pro
 from housetrain.data.label_table import SUFFIXES
 from housetrain.data.split_names import split_of
 from housetrain.errors import FolderError
+from housetrain.system.near_folders import near_names
 
 _MOST_LEVELS = 8
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _SHOWN = 5
 
 
@@ -41,10 +43,9 @@ def inner_folder(root: Path) -> Path | None:
 def missing(folder: Path) -> FolderError:
     """Return the error for a folder that does not exist, with the folders beside it whose names are near."""
     beside = folders(folder.parent)
-    lowered = {name.lower(): name for name in beside}
-    near = difflib.get_close_matches(folder.name.lower(), lowered, n=3, cutoff=0.6)
+    near = near_names(folder.name, [*beside, *_archives(folder.parent)])
     if near:
-        do = "did you mean " + " or ".join(shlex.quote(str(folder.with_name(lowered[name]))) for name in near) + "?"
+        do = "did you mean " + " or ".join(shlex.quote(str(folder.with_name(name))) for name in near) + "?"
     elif beside:
         more = f" and {len(beside) - _SHOWN} more" if len(beside) > _SHOWN else ""
         do = f"{folder.parent} holds {', '.join(beside[:_SHOWN])}{more}"
@@ -56,6 +57,13 @@ def missing(folder: Path) -> FolderError:
     return FolderError("The folder does not exist", do=do, folder=str(folder))
 
 
+def _archives(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(_ARCHIVES)]
+    except OSError:  # no folder, or not readable: nothing is near
+        return []
+
+
 def not_a_folder(path: Path) -> FolderError:
     """Return the error for a file where a folder is expected."""
     suffix, above = path.suffix.lower(), shlex.quote(str(path.parent))
@@ -64,7 +72,7 @@ def not_a_folder(path: Path) -> FolderError:
         do = f"give the folder of images and the table: housetrain check {above} --labels {shlex.quote(path.name)}"
     elif is_image_name(path.name):
         do = f"give the folder above the class folders; to see this image: housetrain show {shlex.quote(str(path))}"
-    elif suffix == ".zip" or path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+    elif path.name.lower().endswith(_ARCHIVES):
         do = "download or pack it again: it is damaged or cut short"
     elif suffix in {".rar", ".7z"}:
         do = "unpack it, and give the folder"

@@ -26,6 +26,7 @@ from housetrain.inference.novelty import Novelty, with_novelty
 from housetrain.models.outputs import class_probabilities
 from housetrain.system import store
 from housetrain.system.arrays import load_npy
+from housetrain.system.near_folders import instead_of
 from housetrain.system.regular_files import read_bytes
 
 MODEL_FILE = "model.keras"
@@ -87,12 +88,14 @@ def open_model(path: Path | str | HasFolder, *, engine: str | None = None) -> Op
         return _of_bundle(folder, engine)
     if folder.is_dir() and (folder / "bundle" / store.MANIFEST).is_file():
         return _of_bundle(folder / "bundle", engine)
-    if folder.exists() and folder.suffix.lower() != ".keras":
+    is_folder = folder.is_dir() and not (folder / "saved_model.pb").exists()
+    if folder.exists() and not is_folder and folder.suffix.lower() != ".keras":
         keras_format.refuse_other_formats(folder)
+    what = "A model file alone has no class names and no input size" if folder.exists() else "There is no such model"
     raise ModelError(
-        "A model file alone has no class names and no input size" if folder.exists() else "There is no such model",
-        expected="a bundle or run folder of housetrain",
-        do="give the folder that holds bundle.json or recipe.json",
+        "There is no model in this folder" if is_folder else what,
+        expected=f"a bundle ({verify.ABOUT}) or a run folder (recipe.json) of housetrain",
+        do=instead_of(folder, verify.ABOUT, "recipe.json", otherwise="give the folder that holds one of these files"),
         path=str(folder),
     )
 

@@ -17,7 +17,7 @@ from housetrain.errors import CorruptError, HousetrainError, IncompleteError, So
 from housetrain.evaluation import statistics
 from housetrain.models.outputs import cross_entropy
 from housetrain.sweeps.results import RunResult
-from housetrain.system.text import format_bytes, format_count, format_duration, format_number, format_percent
+from housetrain.system.text import MISSING, format_bytes, format_count, format_duration, format_number, format_percent
 from housetrain.training.history import number_of, unit_of
 from housetrain.training.run import Run
 from housetrain.training.run_data import prepared_of
@@ -154,10 +154,13 @@ class Comparison:
             ("parameters", lambda side: format_number(side.parameters)),
             ("training time", lambda side: format_duration(side.seconds)),
             ("images/s", lambda side: format_number(side.images_per_s, 0)),
-            ("model file", lambda side: "–" if side.model_bytes is None else format_bytes(side.model_bytes)),
+            ("model file", lambda side: MISSING if side.model_bytes is None else format_bytes(side.model_bytes)),
         ]
         rows = [(what, str(show(self.first)), str(show(self.second))) for what, show in pairs]
-        return [*rows, *((name.replace("_", " "), str(a), str(b)) for name, (a, b) in self.settings.items())]
+        for name, values in self.settings.items():
+            first, second = (MISSING if value is None else str(value) for value in values)
+            rows.append((name.replace("_", " "), first, second))
+        return rows
 
     def curves(self) -> list[tuple[int, float | None, float | None]]:
         """Return (epoch, first's validation loss, second's) for all epochs that either has."""

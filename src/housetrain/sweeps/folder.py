@@ -16,6 +16,7 @@ leaderboard.json    written last: its presence means complete
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -24,6 +25,7 @@ from housetrain.errors import CorruptError, IncompleteError
 from housetrain.sweeps.trial import Trial, check_name
 from housetrain.system import json_types, store
 from housetrain.system.files import inside
+from housetrain.system.near_folders import instead_of
 from housetrain.training.run import Run
 
 if TYPE_CHECKING:
@@ -50,6 +52,13 @@ class _Request(TypedDict):
     classes: list[str]
 
 
+def _single_runs(folder: Path) -> str:
+    """Return what to do with a folder that holds trainings of no sweep."""
+    if any(folder.glob("*/recipe.json")):
+        return f"`housetrain runs {shlex.quote(str(folder))}` lists the runs in it"
+    return ""
+
+
 class SweepFolder:
     """A sweep folder. The request and the early stops are read once, everything else when asked.
 
@@ -72,6 +81,7 @@ class SweepFolder:
             raise IncompleteError(
                 "This is not a sweep folder" if self.path.is_dir() else "There is no such sweep folder",
                 expected="a folder with sweep.json, as `housetrain sweep` writes it",
+                do=instead_of(self.path, "sweep.json", otherwise=_single_runs(self.path)),
                 folder=str(self.path),
             )
         path = self.path / "sweep.json"

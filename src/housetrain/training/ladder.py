@@ -183,7 +183,7 @@ def climb(
             store.write_json_atomic(folder / STAGES_FILE, {"request": request, "rows": plain})
         row = standing.rows[-1]
         events.note(
-            f"Stage {stage.name}: {seconds:.0f} s, validation loss {row.val_loss:.4f}, "
+            f"Stage {stage.name}: {seconds:.0f} s, calibrated validation loss {row.val_loss:.4f}, "
             f"accuracy {format_percent(row.val_accuracy)}"
             f"{', best so far' if row.best and len(standing.rows) > 1 else ''}"
         )

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from housetrain.errors import CorruptError, HousetrainError, IncompleteError, one_line
 from housetrain.system import json_text, json_types, store
 from housetrain.system.lock import Lock
+from housetrain.system.near_folders import instead_of
 from housetrain.training import run_types
 from housetrain.training.history import unit_of
 
@@ -97,6 +98,7 @@ class Run:
             raise IncompleteError(
                 "This is not a run folder" if folder.is_dir() else "There is no such run folder",
                 expected="a folder with recipe.json, as `housetrain train` and `housetrain run` write it",
+                do=instead_of(folder, "recipe.json"),
                 folder=str(folder),
             )
         return cls(folder)

@@ -22,6 +22,23 @@ def find_formats() -> dict[str, ModelFormat]:
 FORMATS: dict[str, ModelFormat] = find_formats()
 
 
+_OTHER_NAMES = {
+    "tflite": "litert",
+    "lite": "litert",
+    "ir": "openvino",
+    "vino": "openvino",
+    "xml": "openvino",
+    "tf": "saved-model",
+    "pb": "saved-model",
+    "tensorflow": "saved-model",
+    "saved_model": "saved-model",
+    "savedmodel": "saved-model",
+    "h5": "keras",
+    "hdf5": "keras",
+}
+"""What a format is called elsewhere -> its name here."""
+
+
 def format_named(name: str) -> ModelFormat:
     """Return a format.
 
@@ -29,5 +46,8 @@ def format_named(name: str) -> ModelFormat:
         ModelError: It is unknown.
     """
     if name not in FORMATS:
-        raise ModelError("Unknown model format", expected=", ".join(FORMATS), format=name)
+        ours = _OTHER_NAMES.get(name.lower().lstrip("."), "")
+        raise ModelError(
+            "Unknown model format", expected=", ".join(FORMATS), do=f"--format {ours}" if ours else "", format=name
+        )
     return FORMATS[name]
