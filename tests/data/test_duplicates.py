@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from hostile import encode, photo
 
 from housetrain.data import duplicates
+from housetrain.data.catalog import scan
 
 pytestmark = pytest.mark.usefixtures("looked")
 
@@ -34,3 +39,55 @@ def test_pairs_are_those_of_comparing_all_with_all(count: int) -> None:
             assert {(min(one, other), max(one, other)) for other in near if other != one} == {
                 pair for pair in by_blocks if one in pair
             }
+
+
+COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mirrored": lambda image: image[:, ::-1],
+    "mirrored top to bottom": lambda image: image[::-1],
+    "rotated by 90": np.rot90,
+    "rotated by 180": lambda image: np.rot90(image, 2),
+    "rotated by 270": lambda image: np.rot90(image, 3),
+    "5 % crop": lambda image: image[4:-2, :-8],
+    "10 % crop": lambda image: image[6:-6, 8:-8],
+    "mirrored, 10 % crop": lambda image: image[6:-6, 8:-8][:, ::-1],
+    "thumbnail of 32 pixels": lambda image: cv2.resize(image, (43, 32), interpolation=cv2.INTER_AREA),
+    "brighter": lambda image: cv2.convertScaleAbs(image, alpha=1.2),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_copies_are_found_and_different_images_are_not(kind: str, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    for number in range(60):
+        image = photo(120, 160, number)
+        (tmp_path / "one" / f"{number}.png").write_bytes(encode(image, "PNG"))
+        if number < 30:
+            copy = np.ascontiguousarray(COPIES[kind](image))
+            (tmp_path / "other" / f"{number}.png").write_bytes(encode(copy, "PNG"))
+    groups = [{Path(one.path).stem for one in group} for group in scan(tmp_path, workers=1).near_duplicates]
+    assert all(len(group) == 1 for group in groups), "different images are called copies"
+    assert len(groups) >= 27, "copies are missed"
+
+
+def test_small_images_are_not_compared_with_each_other(tmp_path: Path) -> None:
+    image = cv2.resize(photo(120, 160, 1), (48, 48), interpolation=cv2.INTER_AREA)
+    for name, pixels in (("a", image), ("b", image[:, ::-1])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(encode(np.ascontiguousarray(pixels), "PNG"))
+    assert scan(tmp_path, workers=1).near_duplicates == ()
+
+
+def test_saved_augmentations_are_one_group_an_image(tmp_path: Path) -> None:
+    """Flips, rotations and crops of each image, saved beside it: chains of nine, none of two images."""
+    for label in ("one", "other"):
+        (tmp_path / label).mkdir()
+    for number in range(20):
+        image = photo(120, 160, number)
+        made = [image, *(make(image) for kind, make in COPIES.items() if kind != "thumbnail of 32 pixels")]
+        for place, one in enumerate(made):
+            path = tmp_path / ("one" if number % 2 else "other") / f"{number}_{place}.png"
+            path.write_bytes(encode(np.ascontiguousarray(one), "PNG"))
+    groups = scan(tmp_path, workers=1).near_duplicates
+    assert all(len({Path(one.path).stem.split("_")[0] for one in group}) == 1 for group in groups)
+    assert sum(map(len, groups)) >= 190 and len(groups) <= 22

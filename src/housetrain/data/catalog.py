@@ -41,7 +41,7 @@ from housetrain.system.text import natural_key
 if TYPE_CHECKING:
     from housetrain.data.group_proposals import Proposal
 
-VERSION = 8
+VERSION = 9
 """Version of the saved catalog: raise it whenever a field changes, or what is measured."""
 
 CORRECTIONS = "corrections"

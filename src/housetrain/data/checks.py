@@ -1,7 +1,8 @@
-"""Catalog -> findings: the checks of a folder as a whole, its duplicates, classes and layout.
+"""Catalog -> findings: the checks of a folder as a whole, its classes and layout.
 
 In: a `Catalog`. Out: `Finding` values. No image is opened, and nothing is moved or deleted: a finding at most names
-images that training excludes. The checks of single images are in `housetrain.data.image_checks`.
+images that training excludes. The checks of single images are in `housetrain.data.image_checks`, those of copies in
+`housetrain.data.duplicate_checks`.
 
 Excluded are: unreadable images, every copy but the first of identical files, all copies of an image that has two
 labels, and all but the test's copy of an image in two ready-made splits. Everything else is for a person to judge.
@@ -11,14 +12,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from housetrain.data import group_proposals as group_proposals  # these register their kinds
+from housetrain.data import duplicate_checks as duplicate_checks  # these register their kinds
+from housetrain.data import group_proposals as group_proposals
 from housetrain.data import image_checks as image_checks
 from housetrain.data import shortcuts as shortcuts
 from housetrain.data.corrections import LEAVE_OUT
-from housetrain.data.duplicates import exact_groups
 from housetrain.data.findings import KINDS as KINDS
 from housetrain.data.findings import (
     SEVERITIES,
@@ -27,15 +28,12 @@ from housetrain.data.findings import (
     count_files,
     count_images,
     finding_kind,
-    grouped,
     listed,
 )
-from housetrain.data.split_groups import cut_chains
 from housetrain.system.text import format_list
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
-    from housetrain.data.image_record import ImageRecord
 
 FEW = 30
 """Usable images in a class: with fewer, neither training nor its test is meaningful."""
@@ -48,7 +46,6 @@ LEAST = 3
 
 _IMBALANCED, _VERY_IMBALANCED = 1.5, 5.0  # largest class / smallest class
 _SUMMED = 20  # classes from which one line stands for all
-_ORDER = {"test": 0, "validation": 1, "train": 2}
 
 
 def check(catalog: Catalog) -> tuple[Finding, ...]:
@@ -62,136 +59,6 @@ def check(catalog: Catalog) -> tuple[Finding, ...]:
     """
     found = [finding for kind in KINDS.values() for finding in kind.find(catalog)]
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
-
-
-# ------------------------------------------------------------------------------------------------- exact duplicates
-@finding_kind(
-    "two-labels",
-    "Identical images with different labels",
-    severity="error",
-    do="decide which label is right and remove the other file; until then training excludes both. If both are right: "
-    "multi-label data is not supported; make a class of the combination, or train one model a label",
-)
-def _two_labels(catalog: Catalog) -> Iterator[Noticed]:
-    return grouped(
-        [group for group in exact_groups(catalog.usable) if _labels(group) > 1],
-        message=lambda group: f"the same image is labeled {listed({image.label for image in group})}",
-        merged=lambda n, groups: f"{groups} images have more than one label ({n:,} files)",
-        detail=lambda one, group: f"labeled {one.label}, but {_other(one, group).label} as {_other(one, group).path}",
-        leaves_out=lambda group: group,
-    )
-
-
-@finding_kind(
-    "split-leak",
-    "Leakage: the same image in two splits",
-    severity="error",
-    do="nothing to do: only one copy is used, preferably in test, then in validation, so that the test stays unbiased",
-)
-def _split_leak(catalog: Catalog) -> Iterator[Noticed]:
-    return grouped(
-        [
-            sorted(group, key=lambda image: (_ORDER[image.split or "train"], image.path))
-            for group in exact_groups(catalog.usable)
-            if _labels(group) == 1 and _splits(group) > 1
-        ],
-        message=lambda group: f"the same image is in {listed({image.split or '' for image in group})}",
-        merged=lambda n, groups: f"{groups} images are in more than one of train, validation and test ({n:,} files)",
-        detail=lambda one, group: f"the same image as {_other(one, group).path}",
-        leaves_out=lambda group: group[1:],
-    )
-
-
-@finding_kind(
-    "exact-duplicate",
-    "Exact duplicates",
-    severity="warning",
-    do="nothing to do: training uses the first copy and excludes the others",
-)
-def _exact_duplicate(catalog: Catalog) -> Iterator[Noticed]:
-    return grouped(
-        [group for group in exact_groups(catalog.usable) if _labels(group) == _splits(group) == 1],
-        message=lambda group: f"{len(group)} files are the same image",
-        merged=lambda n, groups: f"{groups} images have copies ({n:,} files)",
-        detail=lambda one, group: f"the same image as {_other(one, group).path}",
-        leaves_out=lambda group: group[1:],
-    )
-
-
-# ------------------------------------------------------------------------------------------------- near-duplicates
-@finding_kind(
-    "near-two-labels",
-    "Near-duplicates with different labels",
-    severity="warning",
-    do="compare them side by side: if they show the same thing, one of them is mislabeled",
-)
-def _near_two_labels(catalog: Catalog) -> Iterator[Noticed]:
-    return grouped(
-        [group for group in catalog.near_duplicates if _labels(group) > 1],
-        message=lambda group: f"near-duplicate images are labeled {listed({image.label for image in group})}",
-        merged=lambda n, groups: f"{groups} groups of near-duplicates have more than one label ({n:,} files)",
-        detail=lambda one, group: f"labeled {one.label}, looks like {_other(one, group).path}",
-    )
-
-
-@finding_kind(
-    "near-split-leak",
-    "Leakage: near-duplicates in two splits",
-    severity="warning",
-    do="move near-duplicates into one split: otherwise the test overestimates the accuracy on new images",
-)
-def _near_split_leak(catalog: Catalog) -> Iterator[Noticed]:
-    return grouped(
-        [group for group in catalog.near_duplicates if _labels(group) == 1 and _splits(group) > 1],
-        message=lambda group: f"near-duplicate images are in {listed({image.split or '' for image in group})}",
-        merged=lambda n, groups: f"{groups} groups of near-duplicates are in more than one split ({n:,} files)",
-        detail=lambda one, group: f"looks like {_other(one, group).path}",
-    )
-
-
-@finding_kind(
-    "near-duplicate",
-    "Near-duplicates",
-    severity="note",
-    do="nothing to do: near-duplicates are kept in the same split",
-)
-def _near_duplicate(catalog: Catalog) -> Iterator[Noticed]:
-    return grouped(
-        [group for group in catalog.near_duplicates if _labels(group) == _splits(group) == 1],
-        message=lambda group: f"{len(group)} files are near-duplicates",
-        merged=lambda n, groups: f"{groups} groups of near-duplicates ({n:,} files)",
-        detail=lambda one, group: f"looks like {_other(one, group).path}",
-    )
-
-
-def _labels(group: Sequence[ImageRecord]) -> int:
-    return len({image.label for image in group})
-
-
-def _splits(group: Sequence[ImageRecord]) -> int:
-    return len({image.split for image in group})
-
-
-def _other(one: ImageRecord, group: Sequence[ImageRecord]) -> ImageRecord:
-    """Return an image of the group to compare with: one with another label if there is one, else the first other."""
-    others = [image for image in group if image is not one]
-    return next((image for image in others if image.label != one.label), others[0])
-
-
-@finding_kind(
-    "long-chain",
-    "One scene makes up a class",
-    severity="warning",
-    do="add images of other scenes or recordings; until then the test accuracy is optimistic: frames beside a cut are "
-    "nearly the same in train and in test",
-)
-def _long_chain(catalog: Catalog) -> Iterator[Noticed]:
-    for chain in cut_chains(catalog):
-        yield Noticed(
-            f"{chain.images} of {chain.of} images of {chain.label} are one chain of near-duplicates; "
-            "it is cut into parts in the order of the file names, so that each split gets some",
-            chain.paths,
-        )
 
 
 # ------------------------------------------------------------------------------------------------- classes

@@ -6,11 +6,17 @@ tell (see `housetrain.data.shared_content`): in sets whose images share most of 
 Two images are near-duplicates when both of their hashes agree: at most 8 of the 64 bits of the perceptual hash differ
 (which finds candidates quickly) and at most 0.3 of the rising steps of the finer 256-bit hash (which confirms them).
 Measured on 8,600 cats and dogs with 190 true pairs (the same photo at two sizes, or consecutive frames): true pairs
-differ in at most 8 and 23 bits, and of all unrelated pairs within 8 bits the closest differs in 96. Copies that were
-rescaled, recompressed, brightened, or cropped by 2 % are found; mirrored and strongly cropped ones are not.
+differ in at most 8 and 23 bits, and of all unrelated pairs within 8 bits the closest differs in 96. This finds copies
+that were rescaled, recompressed, brightened, or cropped by 2 %.
 
-Images smaller than 64 pixels, and those with little structure (drawings on an empty background, handwritten digits),
-are not compared: their hashes agree although the images differ. Their exact duplicates are found all the same.
+Copies that were mirrored, rotated by a multiple of 90 degrees, or cropped by up to about 10 % of both sides are found
+by their low frequencies (`housetrain.data.turned_shapes`) and confirmed by alignment
+(`housetrain.data.aligned_copies`), outside of sets whose images share most of their content. Recall and false pairs:
+benchmarks/RECORDS.md.
+
+Images smaller than 64 pixels are compared with larger ones only, and those with little structure (drawings on an empty
+background, handwritten digits) not at all: their hashes agree although the images differ. Their exact duplicates are
+found all the same.
 """
 
 from __future__ import annotations
@@ -18,12 +24,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from housetrain.data.shared_content import same_pairs
+from housetrain.data.aligned_copies import agree_in_own_content, aligned_pairs
+from housetrain.data.chains import Chains
+from housetrain.data.shared_content import own_content, same_pairs
+from housetrain.data.turned_shapes import candidates, unpacked
 
 if TYPE_CHECKING:
     from housetrain.data.image_record import ImageRecord
@@ -35,7 +45,10 @@ NEAR_DETAIL = 0.3
 """The most bits of the finer hash in which they differ, as a share of its rising steps."""
 
 LEAST_SIDE = 64
-"""Pixels: smaller images are not compared."""
+"""Pixels: smaller images are not compared with each other."""
+
+LEAST_COPY = 32
+"""Pixels of the smallest copies that are looked for of larger images."""
 
 LEAST_STEPS = 64
 """Rising (and falling) steps of the finer hash, of 256: images with fewer are not compared."""
@@ -85,29 +98,59 @@ def near_groups(
     """
     first: dict[str, ImageRecord] = {}
     for image in sorted(images, key=_path):
-        if image.hashes.coarse and min(image.header.width, image.header.height) >= LEAST_SIDE:
+        if image.hashes.coarse and _side(image) >= LEAST_COPY:
             first.setdefault(image.sha256, image)
-    compared = list(first.values())
-    if len(compared) < 2:
+    detail, steps = _detail(list(first.values()))
+    rich = (steps >= LEAST_STEPS) & (steps <= 256 - LEAST_STEPS)
+    compared, detail, steps = list(compress(first.values(), rich)), detail[rich], steps[rich]
+    large = np.nonzero([_side(image) >= LEAST_SIDE for image in compared])[0]
+    if len(compared) < 2 or not len(large):
         return []
-    detail = np.frombuffer(bytes.fromhex("".join(one.hashes.fine for one in compared)), dtype=np.uint64).reshape(-1, 4)
-    steps = np.bitwise_count(detail).sum(axis=1, dtype=np.int64)
-    rich = np.nonzero((steps >= LEAST_STEPS) & (steps <= 256 - LEAST_STEPS))[0]
-    detail, steps = detail[rich], steps[rich]
-    hashes = np.frombuffer(bytes.fromhex("".join(one.hashes.coarse for one in compared)), dtype=np.uint64)[rich]
     small = partial(_small, compared, open_images) if open_images else None
-    if small and len(rich) >= LEAST_SET and expected_difference(detail) < HOMOGENEOUS:
-        left, right = same_pairs(small(rich.tolist()))
-        chains = _chains(rich[left].tolist(), rich[right].tolist())
+    if small and len(large) >= LEAST_SET and expected_difference(detail[large]) < HOMOGENEOUS:
+        left, right = same_pairs(small(large.tolist()))
+        chains = Chains(zip(large[left].tolist(), large[right].tolist(), strict=True)).parts()
         return [[compared[number] for number in chain] for chain in chains]
-    left, right = _close_pairs(hashes, bits)
+    hashes = np.frombuffer(bytes.fromhex("".join(one.hashes.coarse for one in compared)), dtype=np.uint64)
+    left, right = (large[ends] for ends in _close_pairs(hashes[large], bits))
     differ = np.bitwise_count(detail[left] ^ detail[right]).sum(axis=1, dtype=np.int64)
     confirmed = differ <= NEAR_DETAIL * np.minimum(steps[left], steps[right])
-    chains = _chains(rich[left[confirmed]].tolist(), rich[right[confirmed]].tolist())
+    chains = Chains(zip(left[confirmed].tolist(), right[confirmed].tolist(), strict=True)).parts()
     if small:
-        least = max(LONG_CHAIN, len(compared) // 20)
+        least = max(LONG_CHAIN, len(large) // 20)
         chains = [part for chain in chains for part in (_verified(chain, small) if len(chain) >= least else [chain])]
+        chains = _with_copies(compared, chains, large, small, least=least)
     return [[compared[number] for number in chain] for chain in chains]
+
+
+def _with_copies(
+    compared: Sequence[ImageRecord],
+    chains: Sequence[Sequence[int]],
+    large: npt.NDArray[np.intp],
+    small: Callable[[Sequence[int]], npt.NDArray[np.uint8]],
+    *,
+    least: int,
+) -> list[list[int]]:
+    """Return the chains with mirrored, rotated, cropped and small copies, of which one of two images is large."""
+    from threadpoolctl import threadpool_limits
+
+    shapes = unpacked([image.hashes.shape for image in compared])
+    known = [(chain[0], other) for chain in chains for other in chain[1:]]
+    joined = np.arange(len(compared))
+    for chain in chains:
+        joined[chain] = chain[0]
+    is_large = np.zeros(len(compared), dtype=bool)
+    is_large[large] = True
+    with threadpool_limits(1, user_api="blas"):  # blocks this small are compared faster by one thread
+        pairs = candidates(shapes, joined)
+    pairs = pairs.where(is_large[pairs.left] | is_large[pairs.right])
+    found = aligned_pairs(pairs, shapes, small, Chains(known))
+    together = Chains([*known, *((pair.left, pair.right) for pair in found)])
+    for chain in together.parts():
+        if len(chain) >= least:  # images that share a frame or a background, not copies: see `shared_content`
+            own = dict(zip(chain, own_content(small(chain), components=0), strict=True))
+            found = [pair for pair in found if pair.left not in own or agree_in_own_content(pair, own)]
+    return Chains([*known, *((pair.left, pair.right) for pair in found)]).parts()
 
 
 def expected_difference(detail: npt.NDArray[np.uint64]) -> float:
@@ -120,6 +163,16 @@ def expected_difference(detail: npt.NDArray[np.uint64]) -> float:
     return float((2 * ones * (1 - ones)).sum())
 
 
+def _detail(images: Sequence[ImageRecord]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Return the finer hashes, (N, 4), and their numbers of rising steps."""
+    bits = np.frombuffer(bytes.fromhex("".join(one.hashes.fine for one in images)), dtype=np.uint64).reshape(-1, 4)
+    return bits, np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+
+
+def _side(image: ImageRecord) -> int:
+    return min(image.header.width, image.header.height)
+
+
 def _small(compared: Sequence[ImageRecord], open_images: Open, numbers: Sequence[int]) -> npt.NDArray[np.uint8]:
     return open_images([compared[number].path for number in numbers])
 
@@ -128,7 +181,7 @@ def _verified(chain: list[int], small: Callable[[Sequence[int]], npt.NDArray[np.
     """Return the parts of a long chain whose images agree in what the chain does not share."""
     left, right = same_pairs(small(chain), components=0)
     numbers = np.asarray(chain)
-    return _chains(numbers[left].tolist(), numbers[right].tolist())
+    return Chains(zip(numbers[left].tolist(), numbers[right].tolist(), strict=True)).parts()
 
 
 def _close_pairs(hashes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -176,26 +229,6 @@ def _pairs_in_blocks(hashes: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[n
         later = left < right
         found.append(np.stack((left[later] + start, right[later] + start)))
     return np.concatenate(found, axis=1)
-
-
-def _chains(left: list[int], right: list[int]) -> list[list[int]]:
-    """Return the connected components of the pairs, each sorted, in the order of their least members."""
-    parent: dict[int, int] = {}
-
-    def root(number: int) -> int:
-        parent.setdefault(number, number)
-        while parent[number] != number:
-            parent[number] = parent[parent[number]]
-            number = parent[number]
-        return number
-
-    for one, other in zip(left, right, strict=True):
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-    chains: defaultdict[int, list[int]] = defaultdict(list)
-    for number in sorted(parent):
-        chains[root(number)].append(number)
-    return [chains[number] for number in sorted(chains)]
 
 
 def _path(image: ImageRecord) -> str:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from housetrain.data.folder_tree import Entry
 from housetrain.data.image_record import Brightness, Hashes, ImageRecord
+from housetrain.data.turned_shapes import SIZE, packed
 from housetrain.errors import DecodeError
 from housetrain.images.decode import decode, examine, probe, read_bytes
 from housetrain.images.exif import photo_of
@@ -66,7 +67,8 @@ class Examine:
             border=round(border, 2), border_std=round(border_std, 2),
         )  # fmt: skip
         tiny = cv2.resize(gray, (TINY, TINY), interpolation=cv2.INTER_AREA).tobytes().hex()
-        hashes = Hashes(perceptual_hash(gray), difference_hash(gray), tiny)
+        low = low_frequencies(gray)
+        hashes = Hashes(perceptual_hash(low), difference_hash(gray), tiny, packed(low))
         photo = photo_of(data)
         header = seen.header._replace(taken=photo.taken, camera=photo.camera, quantization=_quantization(data))
         own = path, label, split, stamp, sha256, header, hashes, brightness, ""
@@ -115,20 +117,29 @@ def _mean_std(values: NDArray[Any]) -> tuple[float, float]:
     return float(mean[0, 0]), float(std[0, 0])
 
 
-def perceptual_hash(gray: Pixels) -> str:
-    """Hash the coarse structure of an image: similar images differ in few of 64 bits.
-
-    The lowest 8x8 frequencies of the discrete cosine transform of 32x32 pixels, each against their median
-    (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", section 3.2.1).
+def low_frequencies(gray: Pixels) -> NDArray[np.float32]:
+    """Return the lowest 8x8 frequencies of the discrete cosine transform of 32x32 pixels.
 
     Args:
         gray: uint8 ``(height, width)``.
+    """
+    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(cv2.dct(small)[:SIZE, :SIZE], dtype=np.float32)
+
+
+def perceptual_hash(frequencies: NDArray[np.float32]) -> str:
+    """Hash the coarse structure of an image: similar images differ in few of 64 bits.
+
+    Each of the lowest frequencies against their median (Zauner 2010, "Implementation and benchmarking of perceptual
+    image hash functions", section 3.2.1).
+
+    Args:
+        frequencies: What `low_frequencies` returned.
 
     Returns:
         16 hexadecimal digits.
     """
-    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    low = cv2.dct(small)[:8, :8].ravel()
+    low = frequencies.ravel()
     median = np.partition(low[1:], 31)[31]  # of 63 values; `np.median` takes ten times as long
     return np.packbits(low > median).tobytes().hex()
 

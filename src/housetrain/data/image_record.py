@@ -21,11 +21,15 @@ class FileStamp(NamedTuple):
 
 
 class Hashes(NamedTuple):
-    """Hexadecimal, ``""`` if unknown: 64 bits of coarse structure, 256 bits of finer structure, 4x4 gray values."""
+    """Hexadecimal, ``""`` if unknown: 64 bits of coarse structure, 256 bits of finer structure, 4x4 gray values.
+
+    And ``shape``, base64: the lowest 8x8 frequencies, see `housetrain.data.turned_shapes`.
+    """
 
     coarse: str = ""
     fine: str = ""
     tiny: str = ""
+    shape: str = ""
 
 
 class Brightness(NamedTuple):
