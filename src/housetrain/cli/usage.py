@@ -19,6 +19,8 @@ from housetrain.cli.wrapping import fitted
 _ELSEWHERE = {
     "output": "o out output_dir out_dir outdir outfile save save_dir dest project log_dir",
     "quiet": "s silent no_progress no_verbose",
+    "verbose": "debug loud",
+    "log_file": "log logfile log_path",
     "workers": "j w jobs threads num_workers processes n_jobs",
     "validation_split": "val_split valid_split val_size validation_size val split",
     "test_split": "test_size test",
@@ -41,7 +43,6 @@ _OTHER_OPTIONS = {
     other: f"--{ours.replace('_', '-')}" for ours, others in _ELSEWHERE.items() for other in others.split()
 }
 _NO_OPTION = {
-    "v verbose debug": "Messages are shown unless --quiet is given",
     "gpu gpus device cuda cpu": "A GPU is used if there is one; housetrain doctor tells",
     "data dataset data_dir data_path input input_dir folder source images dir path i d": (
         "The folder is given without an option, as FOLDER"

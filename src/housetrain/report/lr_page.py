@@ -55,7 +55,7 @@ def draw_lr_curve(curve: LrCurve) -> Markup:
     frame = Frame(label, (places[0], max(places[-1], places[0] + 1)), (low, high))
     frame.draw_y_axis()
     decades = range(math.ceil(places[0]), math.floor(places[-1]) + 1)
-    frame.draw_x_axis("learning rate", decades, lambda decade: f"{10.0**decade:g}")
+    frame.draw_x_axis("learning rate", decades, lambda powers: [f"{10.0**power:g}" for power in powers])
     for style, losses in (("training", curve.losses), ("validation", curve.smoothed)):
         points = [
             (frame.x(place), frame.y(min(max(loss, low), high))) for place, loss in zip(places, losses, strict=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from housetrain.report.plots.frame import WIDTH
+from housetrain.report.plots.frame import WIDTH, numbers
 from housetrain.report.plots.svg import Drawing, shorten, text_width, ticks
 from housetrain.system.text import format_percent
 
@@ -108,9 +108,10 @@ def draw_scores(rows: Sequence[ScoreRow], *, limit: int = 30) -> Markup:
     def x(value: float) -> float:
         return label + (value - low) / (1 - low) * (WIDTH - label - 58)
 
-    for value in ticks(low, 1.0):
+    values = ticks(low, 1.0)
+    for value, text in zip(values, numbers(values), strict=True):
         drawing.line(x(value), 2, x(value), height - 22, "grid")
-        drawing.text(x(value), height - 6, f"{value:g}", anchor="middle")
+        drawing.text(x(value), height - 6, text, anchor="middle")
     for index, row in enumerate(shown):
         y = 4 + (index + 0.5) * step
         if row is None:

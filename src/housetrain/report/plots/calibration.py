@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from housetrain.report.plots.frame import HEIGHT, WIDTH, Frame, left_margin, percent
+from housetrain.report.plots.frame import HEIGHT, WIDTH, Frame, left_margin, percents
 from housetrain.report.plots.svg import ticks
 from housetrain.system.text import format_interval, format_percent
 
@@ -106,11 +106,11 @@ def draw_reliability(table: Reliability) -> Markup:
         f"Reliability diagram: mean confidence {format_percent(table.confidence)}, "
         f"accuracy {format_percent(table.accuracy)}."
     )
-    frame = Frame(label, (table.low, 1.0), (bottom, 1.0), y_text=percent)
+    frame = Frame(label, (table.low, 1.0), (bottom, 1.0), y_text=percents)
     x, y, drawing = frame.x, frame.y, frame.drawing
     drawing.polygon([(x(table.low), y(table.low)), (x(1), y(1)), (x(1), y(bottom)), (x(table.low), y(bottom))], "below")
     frame.draw_y_axis()
-    frame.draw_x_axis("confidence", ticks(table.low, 1.0), percent)
+    frame.draw_x_axis("confidence", ticks(table.low, 1.0), percents)
     drawing.line(x(table.low), y(table.low), x(1), y(1), "diagonal")
     drawing.text(frame.left + 10, y(bottom + (1 - bottom) * 0.84), "underconfident", "faint halo")
     drawing.text(frame.right - 10, y(bottom + (1 - bottom) * 0.12), "overconfident", "faint", anchor="end")
@@ -172,5 +172,5 @@ def draw_confidence(table: Confidence) -> Markup:
         drawing.text(frame.left + 4, base - room + 12, f"{style}: {sum(counts):,}", f"strong {style}-name")
         drawing.text(frame.left - 7, base - room + 20, f"{most:,}", anchor="end")
         drawing.text(frame.left - 7, base + 1, "0", anchor="end")
-    frame.draw_x_axis("confidence", ticks(table.edges[0], 1.0), percent)
+    frame.draw_x_axis("confidence", ticks(table.edges[0], 1.0), percents)
     return drawing.markup()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from housetrain.evaluation.metrics import Interval, wilson
-from housetrain.report.plots.frame import Frame, percent
+from housetrain.report.plots.frame import Frame, percents
 from housetrain.report.plots.svg import ticks
 from housetrain.system.text import format_interval, format_percent
 
@@ -88,10 +88,12 @@ def describe_coverage(table: Coverage, decision: Decision) -> str:
 def draw_coverage(table: Coverage, decision: Decision) -> Markup:
     """Draw the error rate over the share of images, with the promised rate and the point of the threshold."""
     highest = max([risk for _, risk in table.curve] + [decision.risk or 0.0, table.risk or 0.0, 0.01]) * 1.15
-    frame = Frame("Error rate of the most confident predictions.", (0.0, 1.0), (0.0, min(1.0, highest)), y_text=percent)
+    frame = Frame(
+        "Error rate of the most confident predictions.", (0.0, 1.0), (0.0, min(1.0, highest)), y_text=percents
+    )
     x, y, drawing = frame.x, frame.y, frame.drawing
     frame.draw_y_axis()
-    frame.draw_x_axis("share of the images, most confident first", ticks(0.0, 1.0), percent)
+    frame.draw_x_axis("share of the images, most confident first", ticks(0.0, 1.0), percents)
     if decision.risk is not None:
         drawing.line(x(0), y(decision.risk), x(1), y(decision.risk), "diagonal")
         drawing.text(frame.left + 10, y(decision.risk) - 5, f"promised: {format_percent(decision.risk)}", "faint halo")

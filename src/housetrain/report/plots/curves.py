@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.report.plots.frame import Frame, padded, percent
+from housetrain.report.plots.frame import Frame, numbers, padded, percents
 from housetrain.report.plots.svg import room_for, ticks
 from housetrain.system.text import format_count, format_percent
 from housetrain.training.history import Unit, unit_of
@@ -104,7 +104,7 @@ def draw_curves(curves: Curves, name: Literal["loss", "accuracy"], *, epochs: in
     high = min(1.0, high) if name == "accuracy" else high
     first = curves.epochs[0] if curves.epochs else 1
     last = max(epochs, first + 1, *curves.epochs)
-    text = percent if name == "accuracy" else "{:g}".format
+    text = percents if name == "accuracy" else numbers
     frame = Frame(_label(curves, name), (first, last), (low, high), y_text=text)
     drawing = frame.drawing
     if curves.overfitting is not None:

@@ -6,13 +6,18 @@ plotted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 
 from housetrain.report.plots.svg import Drawing, room_for, ticks
 
 WIDTH, HEIGHT = 440, 290
 Range = tuple[float, float]
+Labels = Callable[[Sequence[float]], Iterable[str]]
+"""Returns the labels of the values of one axis."""
 _LEAST_LEFT = 46.0
+_MOST_DECIMALS, _LARGEST = 6, 1e7  # beyond them: powers of ten
 _GAP = 7  # between a label of the vertical axis and the axis
 
 
@@ -25,7 +30,7 @@ class Frame:
         y: Lowest and highest value of the vertical axis.
         size: Width and height of the drawing.
         right: Margin on the right.
-        y_text: Returns the label of a value of the vertical axis.
+        y_text: Returns the labels of the values of the vertical axis.
         y_count: About how many values of the vertical axis are labeled.
     """
 
@@ -37,14 +42,15 @@ class Frame:
         *,
         size: tuple[float, float] = (WIDTH, HEIGHT),
         right: float = 24,
-        y_text: Callable[[float], str] = "{:g}".format,
+        y_text: Labels | None = None,
         y_count: int = 5,
     ) -> None:
         width, height = size
         self.drawing = Drawing(width, height, label=label)
         self.right, self.top, self.bottom = width - right, 16.0, height - 40.0
         self._x, self._y = x, y
-        self._y_labels = {value: y_text(value) for value in ticks(*y, count=y_count)}
+        values = ticks(*y, count=y_count)
+        self._y_labels = dict(zip(values, (y_text or numbers)(values), strict=True))
         self.left = left_margin(self._y_labels.values())
 
     def x(self, value: float) -> float:
@@ -63,10 +69,10 @@ class Frame:
             self.drawing.line(self.left, self.y(value), self.right, self.y(value), "grid")
             self.drawing.text(self.left - _GAP, self.y(value) + 4, text, anchor="end")
 
-    def draw_x_axis(self, name: str, values: Iterable[float], text: Callable[[float], str] = "{:g}".format) -> None:
+    def draw_x_axis(self, name: str, values: Sequence[float], text: Labels | None = None) -> None:
         """Draw labels at the values, and the name of the axis."""
-        for value in values:
-            self.drawing.text(self.x(value), self.bottom + 17, text(value), anchor="middle")
+        for value, label in zip(values, (text or numbers)(values), strict=True):
+            self.drawing.text(self.x(value), self.bottom + 17, label, anchor="middle")
         middle = (self.left + self.right) / 2
         self.drawing.text(middle, self.drawing.height - 6, name, "axis-name", anchor="middle")
 
@@ -76,9 +82,22 @@ def left_margin(labels: Iterable[str]) -> float:
     return max([_LEAST_LEFT, *(room_for(label) + _GAP for label in labels)])
 
 
-def percent(value: float) -> str:
-    """Return the label of a tick at a share."""
-    return f"{value * 100:g} %"
+def numbers(values: Sequence[float]) -> list[str]:
+    """Return the labels of the values of one axis, with as many decimals as one of them needs: 0.50, 0.75, 1.00."""
+    decimals = max([0, *(_decimals(value) for value in values)])
+    if decimals > _MOST_DECIMALS or max(map(abs, values), default=0) >= _LARGEST:
+        return [re.sub(r"e\+?(-?)0*", r"e\1", f"{value:g}") for value in values]  # 2e-7 and 1e9, not 2e-07 and 1e+09
+    return [f"{value:.{decimals}f}" for value in values]
+
+
+def percents(values: Sequence[float]) -> list[str]:
+    """Return the labels of shares on one axis: 97.5 %, 100.0 %."""
+    return [f"{label} %" for label in numbers([value * 100 for value in values])]
+
+
+def _decimals(value: float) -> int:
+    exponent = Decimal(f"{value:.10g}").normalize().as_tuple().exponent
+    return max(0, -int(exponent))
 
 
 def padded(values: Iterable[float | None], *, pad: float) -> Range:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.report.plots.frame import Frame, padded, percent
+from housetrain.report.plots.frame import Frame, numbers, padded, percents
 from housetrain.report.plots.svg import Drawing, shorten, ticks
 from housetrain.system.text import format_percent
 
@@ -90,7 +90,7 @@ def draw_best_curves(curves: Sequence[Curve], others: Sequence[Curve] = (), *, m
     low, high = padded((loss for curve in (*curves, *others) for loss in curve.losses), pad=0.06)
     if measure == "val_loss" and others:
         high = min(high, 2 * padded((loss for curve in curves for loss in curve.losses), pad=0.0)[1])
-    top, text = (min(1.0, high), percent) if measure == "val_accuracy" else (high, "{:g}".format)
+    top, text = (min(1.0, high), percents) if measure == "val_accuracy" else (high, numbers)
     frame = Frame(label, (1, last), (low, top), right=26, y_text=text)
     frame.draw_y_axis()
     for curve in others:
