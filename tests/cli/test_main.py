@@ -142,6 +142,24 @@ def test_ctrl_c_says_how_to_resume(call: Call, monkeypatch: pytest.MonkeyPatch, 
     assert "rerun the same command to resume" in err
 
 
+def test_an_error_that_a_library_makes_of_ctrl_c_is_an_interruption(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import housetrain
+
+    def converted(*args: object, **options: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("the conversion has failed") from None
+
+    monkeypatch.setattr(housetrain, "scan", converted)
+    monkeypatch.setattr(interrupt, "exit_now", lambda code: None)  # would end this process
+    code, _, err = call("check", folder_of(tmp_path / "images", cats=2, dogs=2))
+    assert code == 130 and "Traceback" not in err
+    assert "rerun the same command to resume" in err
+
+
 @pytest.mark.parametrize("verb", ["train", "compare", "predict"])
 def test_a_usage_line_has_no_braces(verb: str, call: Call) -> None:
     _, out, _ = call(verb, "--help")

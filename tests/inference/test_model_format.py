@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,20 @@ def test_a_conversion_that_fails_leaves_nothing_behind(
     with pytest.raises(ModelError, match="cannot be converted to onnx fp32: RuntimeError: the converter fell over"):
         ht.export(digits.run, tmp_path / "new", format="onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_during_a_conversion_is_no_failed_conversion(tmp_path: Path) -> None:
+    """OpenVINO's converter calls Python, and makes an error of its own of what is raised there."""
+
+    def convert(model: Any, path: Path, *_: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("conversion is failed for: Const") from None
+
+    toy = dataclasses.replace(FORMATS["onnx"], convert=convert)
+    with pytest.raises(KeyboardInterrupt):
+        toy.write(None, tmp_path)
 
 
 def test_what_cannot_be_made_is_said_in_one_line(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,10 @@ def main() -> NoReturn:
         code = 0
     except KeyboardInterrupt as stopped:
         code = 128 + interrupt.number_of(stopped)
+    except Exception as error:
+        if not interrupt.received():
+            raise
+        code = 128 + interrupt.number_of(error)  # a library made an error of its own of it
     if code in (130, 143):
         again = shlex.join(["housetrain", *sys.argv[1:]])
         _fail(f"Interrupted. Completed work is kept; rerun the same command to resume: {again}", code)

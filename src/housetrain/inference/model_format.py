@@ -21,6 +21,7 @@ from typing import Any
 
 from housetrain.errors import HousetrainError, MissingExtra, ModelError
 from housetrain.inference.engine import Images, LoadedModel, Precision, Shape
+from housetrain.system.held_signals import signals_held
 
 TOLERANCES: dict[Precision, float] = {"fp32": 2e-3, "bf16": 3e-2, "fp16": 2e-3, "int8": 5e-2}
 """Largest difference of a probability between machines that run the same file: processors sum in another order
@@ -118,7 +119,7 @@ class ModelFormat:
             )
         before = set(_files(folder))
         try:
-            with _quietly():
+            with signals_held(), _quietly():
                 self.convert(model, folder / self.file, precision, calibration)
         except HousetrainError:
             raise
@@ -164,7 +165,8 @@ class ModelFormat:
                 path=str(path),
             )
         try:
-            engine = self.load(path, precision, features)
+            with signals_held():
+                engine = self.load(path, precision, features)
         except HousetrainError:
             raise
         except ModuleNotFoundError as error:

@@ -61,6 +61,11 @@ def on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def received() -> bool:
+    """Return whether a signal was answered: an error after it is one that a library made of the interruption."""
+    return _answered_one.wait(0.2)
+
+
 def exit_now(code: int) -> None:
     """End the process of a command that a signal interrupted, without the seconds that libraries take to unload.
 
@@ -69,7 +74,7 @@ def exit_now(code: int) -> None:
     Args:
         code: The exit code.
     """
-    if _answered_one.wait(0.2) and "ray" not in sys.modules:
+    if received() and "ray" not in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -21,6 +21,7 @@ from housetrain.inference.engine import Images, LoadedModel, Port, Precision
 from housetrain.inference.formats import onnx as onnx_format
 from housetrain.inference.model_format import ModelFormat, must_be_file, refused
 from housetrain.system.backend import load_keras, load_openvino
+from housetrain.system.held_signals import signals_held
 
 _LAYERS = """
     Abs Add AvgPool BatchNormInference Broadcast Ceiling Clamp Concat Const Convert ConvertLike Convolution Cos
@@ -196,7 +197,7 @@ def converted(model: Any) -> Any:
 
     shape = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
     function = tf.function(lambda images: model(images, training=False), input_signature=[shape], autograph=False)
-    with contextlib.redirect_stdout(None):
+    with signals_held(), contextlib.redirect_stdout(None):
         return openvino.convert_model(function.get_concrete_function())
 
 
