@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
 from housetrain.errors import RecipeError
 from housetrain.models.recipe import Recipe
 from housetrain.system.events import Callback, Callbacks
-from housetrain.system.text import format_count
+from housetrain.system.text import file_name, format_count
 from housetrain.training.run import STAGES_FILE, Run
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def free_run_folder(source: Path, prepared: Prepared, recipe: Recipe) -> Path:
 
 
 def _free_folder(source: Path, model: str, matches: Callable[[Path], bool]) -> Path:
-    images = Path(os.path.realpath(source)).name or "images"
+    images = file_name(Path(os.path.realpath(source)).name) or "images"
     numbered = (f"{images}-{model}-{number}" for number in itertools.count(2))
     folders = (Path("runs") / name for name in itertools.chain((images, f"{images}-{model}"), numbered))
     return next(one for one in folders if not one.exists() or not any(one.iterdir()) or matches(one))

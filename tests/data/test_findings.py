@@ -13,7 +13,7 @@ from hostile import animated
 
 from housetrain.data.catalog import scan
 from housetrain.data.checks import FEW, check
-from housetrain.data.findings import write_findings
+from housetrain.data.findings import KINDS, FindingKind, in_number, write_findings
 
 pytestmark = pytest.mark.usefixtures("looked")
 
@@ -54,3 +54,15 @@ def test_the_most_severe_come_first(tmp_path: Path) -> None:
     (root / "Cat" / "moves.gif").write_bytes(animated("GIF"))
     severities = [one.severity for one in check(scan(root))]
     assert severities == ["error", "warning", "note", "note"]
+
+
+def test_advice_is_in_the_number_of_the_images() -> None:
+    text = "replace {it|them}, {a|b} or {no choice}"
+    assert in_number(text, 1) == "replace it, a or {no choice}"
+    assert in_number(text, 2) == in_number(text, 0) == "replace them, b or {no choice}"
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_the_advice_of_every_kind_is_a_phrase_for_one_image_and_for_several(kind: FindingKind) -> None:
+    for count in (1, 3):
+        assert not set("{}|") & set(in_number(kind.do, count))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from data.checked_folders import SIDE, image, kinds, make
 from hostile import animated, cmyk_jpeg, encode, jpeg, photo, png16
+from images.odd_files import gray_ramp, tiff_of
 from PIL import Image  # noqa: TID253
 
 from housetrain.data.catalog import scan
@@ -88,6 +89,20 @@ def test_unreadable_files_are_grouped_by_reason(tmp_path: Path) -> None:
         "1 file cannot be used: not an image (HTML)",
         "3 files cannot be used: truncated",
     ]
+    assert [one.do for one in found] == [
+        "replace the file with a good copy if you have one; training excludes it",
+        "replace the files with good copies if you have them; training excludes them",
+    ]
+
+
+def test_reasons_of_formats_that_are_not_read_are_named_whole(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    for number, white_is_zero in enumerate((True, True, False)):
+        kind = "f4" if white_is_zero else "f2"
+        (root / "Cat" / f"{number}.tif").write_bytes(tiff_of(gray_ramp(kind), white_is_zero=white_is_zero))
+    (found,) = check(scan(root))
+    assert found.kind == "unsupported" and found.message.count("(") == found.message.count(")") >= 3
+    assert found.do.startswith("convert each of them: ") and found.do.endswith("training excludes them")
 
 
 def test_what_most_images_are_is_said_once_and_of_no_image(tmp_path: Path) -> None:

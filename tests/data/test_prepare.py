@@ -249,6 +249,7 @@ def test_default_folder_says_what_it_holds(tmp_path: Path, root: Path, monkeypat
     spec = InputSpec(50, 60, "rgb", "crop")
     name = "prepared/images-50x60-rgb-crop-seed-7-test-per-class-15-trim"
     assert default_prepared_folder(root, spec, one) == Path(name)
+    assert default_prepared_folder(tmp_path / "my\nimages", spec, one) == Path(name.replace("images", "my-images"))
     other = make_folder(tmp_path / "elsewhere" / "images")
     plain = divide(other, validation_split=0.15, test_split=0.15)
     assert default_prepared_folder(other, InputSpec(16, 16), plain) not in (

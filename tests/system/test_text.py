@@ -48,5 +48,9 @@ def test_a_name_without_controls_is_one_that_every_file_can_hold() -> None:
         shown.encode()
 
 
+def test_a_name_of_an_output_has_no_control_characters() -> None:
+    assert text.file_name("my\npets\x1b \u2028猫") == "my-pets- -猫"
+
+
 def test_the_width_of_a_text_in_a_terminal() -> None:
     assert [text.cell_width(one) for one in ("", "cat", "猫", "Größe", "e\u0301", "ｗ")] == [0, 3, 2, 5, 1, 2]

@@ -28,6 +28,7 @@ from housetrain.cli.options import (
 from housetrain.cli.progress_bar import callbacks_for
 from housetrain.cli.split_options import GROUP_BY, split_options_from, with_split_options
 from housetrain.system.events import Callbacks
+from housetrain.system.text import file_name
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
@@ -160,7 +161,7 @@ def show(
         pixels = tuple(int(size) for size in sizes.split(","))
     except ValueError:
         raise RecipeError("The sizes are not numbers", expected="pixels, such as 50,100", sizes=sizes) from None
-    target = output or Path(f"{Path(os.path.realpath(folder)).name}-sheet.png")
+    target = output or Path(f"{file_name(Path(os.path.realpath(folder)).name)}-sheet.png")
     if is_image(folder):
         for line in (*show_image(folder, target, sizes=pixels, color_mode=mode), str(target)):
             terminal.out(line)

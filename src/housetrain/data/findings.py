@@ -7,6 +7,7 @@ in `housetrain.data.checks` and `housetrain.data.image_checks`: one entry there 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +79,13 @@ class FindingKind(NamedTuple):
     def find(self, catalog: Catalog) -> Iterator[Finding]:
         """Yield the findings of this kind."""
         for message, paths, leaves_out, details, severity, do in self.check(catalog):
-            yield Finding(
-                self.name, severity or self.severity, paths, message, do or self.do, leaves_out, details, self.title
-            )
+            advice = in_number(do or self.do, len(paths))
+            yield Finding(self.name, severity or self.severity, paths, message, advice, leaves_out, details, self.title)
+
+
+def in_number(text: str, count: int) -> str:
+    """Return a text with the first of each ``{it|them}`` for one image, and the second for any other number."""
+    return re.sub(r"\{([^|{}]*)\|([^|{}]*)\}", lambda words: words[1 if count == 1 else 2], text)
 
 
 KINDS: dict[str, FindingKind] = {}
@@ -94,7 +99,7 @@ def finding_kind(name: str, title: str, *, severity: Severity, do: str) -> Calla
         name: A short stable name; it must be new.
         title: The heading in the report and on the page, a noun phrase.
         severity: How serious it usually is.
-        do: What to do about it.
+        do: What to do about it; ``{it|them}`` for one image or several.
     """
 
     def register(check: Check) -> Check:

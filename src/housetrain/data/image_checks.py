@@ -53,7 +53,8 @@ _EXTRA_DATA = "spare bytes"
     "unreadable",
     "Corrupt or unreadable images",
     severity="error",
-    do="replace the file with a good copy if you have one; training excludes it",
+    do="replace {the file with a good copy if you have one|the files with good copies if you have them}; training "
+    "excludes {it|them}",
 )
 def _unreadable(catalog: Catalog) -> Iterator[Noticed]:
     by_reason: defaultdict[str, list[ImageRecord]] = defaultdict(list)
@@ -73,7 +74,7 @@ def _unreadable(catalog: Catalog) -> Iterator[Noticed]:
     "unsupported",
     "Images of formats that are not read",
     severity="error",
-    do="convert the file; until then training excludes it",
+    do="convert {the file|the files}; until then training excludes {it|them}",
 )
 def _unsupported(catalog: Catalog) -> Iterator[Noticed]:
     by_way_out: defaultdict[str, list[ImageRecord]] = defaultdict(list)
@@ -87,7 +88,8 @@ def _unsupported(catalog: Catalog) -> Iterator[Noticed]:
             detail=lambda one, _: one.reason,
             leaves_out=lambda group: group,
         )
-        yield from (one._replace(do=f"{do}; until then training excludes it") for one in found)
+        many = do.replace("convert it", "convert {it|each of them}", 1)
+        yield from (one._replace(do=f"{many}; until then training excludes {{it|them}}") for one in found)
 
 
 def _it(images: Sequence[ImageRecord]) -> str:
@@ -99,7 +101,10 @@ def _why(images: Sequence[ImageRecord]) -> str:
     reasons = sorted({image.reason for image in images})
     if len(reasons) == 1:
         return reasons[0]
-    named = [reason.removeprefix(UNSUPPORTED).strip(" ()") for reason in reasons]
+    named = [
+        reason.removeprefix(UNSUPPORTED).strip(" ()") if reason.startswith(UNSUPPORTED) else reason
+        for reason in reasons
+    ]
     return f"formats that are not read ({format_list(named)})"
 
 
@@ -107,7 +112,7 @@ def _why(images: Sequence[ImageRecord]) -> str:
     "wrong-extension",
     "Wrong file name extension",
     severity="note",
-    do="nothing to do here: the image is used; other programs may fail on the name",
+    do="nothing to do here: {the image is|the images are} used; other programs may fail on the {name|names}",
 )
 def _wrong_extension(catalog: Catalog) -> Iterator[Noticed]:
     wrong: defaultdict[tuple[str, str], list[ImageRecord]] = defaultdict(list)
@@ -130,7 +135,8 @@ def _wrong_extension(catalog: Catalog) -> Iterator[Noticed]:
     "damaged",
     "Possibly corrupt images",
     severity="warning",
-    do="look at the image: if a part is shifted or discolored, replace the file with a good copy; it is used",
+    do="look at {the image|the images}: if a part is shifted or discolored, replace the file with a good copy; "
+    "{it is|they are} used",
 )
 def _damaged(catalog: Catalog) -> Iterator[Noticed]:
     return grouped(
@@ -144,12 +150,12 @@ def _damaged(catalog: Catalog) -> Iterator[Noticed]:
     "odd-file",
     "Harmless format errors",
     severity="note",
-    do="nothing to do: the image is used",
+    do="nothing to do: {the image is|the images are} used",
 )
 def _odd_file(catalog: Catalog) -> Iterator[Noticed]:
     return grouped(
         [[image for image in catalog.usable if image.oddity and _EXTRA_DATA not in image.oddity]],
-        message=lambda group: f"{count_files(len(group))} with a harmless format error; the image is complete",
+        message=lambda group: f"{count_files(len(group))} with a harmless format error; nothing is missing",
         detail=lambda one, _: one.oddity,
     )
 
@@ -158,7 +164,7 @@ def _odd_file(catalog: Catalog) -> Iterator[Noticed]:
     "print-colors",
     "CMYK images",
     severity="note",
-    do="nothing to do: the image is used; save it as RGB if its colors look wrong",
+    do="nothing to do: {the image is|the images are} used; save {it|them} as RGB if {its|their} colors look wrong",
 )
 def _print_colors(catalog: Catalog) -> Iterator[Noticed]:
     return grouped(
@@ -241,7 +247,7 @@ def _is_uniform(image: ImageRecord) -> bool:
     "uniform",
     "Nearly uniform images",
     severity="note",
-    do="look at the image: if it shows nothing, remove it from the folder",
+    do="look at {the image|each image}: if it shows nothing, remove it from the folder",
 )
 def _uniform(catalog: Catalog) -> Iterator[Noticed]:
     return _outliers(
@@ -256,7 +262,7 @@ def _uniform(catalog: Catalog) -> Iterator[Noticed]:
     "dark",
     "Very dark images",
     severity="note",
-    do="look at the image: if you cannot recognize its class, brighten it or remove it from the folder",
+    do="look at {the image|each image}: if you cannot recognize its class, brighten it or remove it from the folder",
 )
 def _dark(catalog: Catalog) -> Iterator[Noticed]:
     return _outliers(
@@ -271,7 +277,7 @@ def _dark(catalog: Catalog) -> Iterator[Noticed]:
     "blurry",
     "Blurry images",
     severity="note",
-    do="look at the image: if you cannot recognize its class, remove it from the folder",
+    do="look at {the image|each image}: if you cannot recognize its class, remove it from the folder",
 )
 def _blurry(catalog: Catalog) -> Iterator[Noticed]:
     return _outliers(
@@ -292,7 +298,7 @@ def _blurry(catalog: Catalog) -> Iterator[Noticed]:
     "odd-aspect",
     "Unusual aspect ratio",
     severity="note",
-    do="look at the image; --resize pad keeps the aspect ratio, the default stretches it to a square",
+    do="look at {the image|the images}; --resize pad keeps the aspect ratio, the default stretches it to a square",
 )
 def _odd_aspect(catalog: Catalog) -> Iterator[Noticed]:
     return _outliers(
@@ -307,7 +313,8 @@ def _odd_aspect(catalog: Catalog) -> Iterator[Noticed]:
     "odd-size",
     "Unusually small images",
     severity="note",
-    do="replace the file with a larger copy if you have one: enlarging it blurs it",
+    do="replace {the file with a larger copy if you have one|the files with larger copies if you have them}: enlarging "
+    "{it blurs it|them blurs them}",
 )
 def _odd_size(catalog: Catalog) -> Iterator[Noticed]:
     if not catalog.usable:

@@ -34,6 +34,7 @@ from housetrain.errors import CorruptError, HousetrainError, IncompleteError, Re
 from housetrain.images import decode
 from housetrain.images.input_spec import WHITE, ColorMode, InputSpec, Resize
 from housetrain.system.events import Callback, Callbacks
+from housetrain.system.text import file_name
 
 _NAMED = 5  # file names that fit a one-line message
 _log = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ def _default_folder(root: Path, spec: InputSpec, *, options: dict[str, Any]) -> 
     if labels := options.get("labels"):
         details.append(f"labels-{digest(labels)[:6]}")
     absolute = root.resolve()
-    name, ending = absolute.name or "images", "-".join(details)
+    name, ending = file_name(absolute.name) or "images", "-".join(details)
     plain = Path("prepared") / f"{name}-{ending}"
     with contextlib.suppress(HousetrainError):
         if read_manifest(plain)["root"] != str(absolute):

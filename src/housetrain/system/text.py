@@ -30,6 +30,14 @@ def without_controls(name: str) -> str:
     return "".join(_escaped(c) if unicodedata.category(c) in hidden else c for c in name)
 
 
+def file_name(name: str) -> str:
+    """Return a name for an output made of that of a folder: a newline or another control character becomes a dash.
+
+    The name stands in lines and commands of a terminal.
+    """
+    return "".join("-" if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in name)
+
+
 def cell_width(text: str) -> int:
     """Return the columns that a text takes in a terminal: two for a wide character, none for a combining one."""
     if text.isascii():
