@@ -55,6 +55,16 @@ def test_the_cost_is_that_of_the_built_model(recipe: Recipe, images: InputSpec, 
     assert found.activations == sum(math.prod(shape) for shape in outputs)
 
 
+def test_a_model_that_averages_over_mirror_images_costs_as_much_more() -> None:
+    recipe, images = Recipe.of("efficientnet-lite0", image_size=48), InputSpec(48, 48, "rgb")
+    plain, both = (cost(recipe.but(test_time_flips=flips), images, 3) for flips in ("none", "both"))
+    assert plain.flops is not None and both.flops is not None and plain.parameters == both.parameters
+    head = 2 * 1280 * 3
+    assert both.flops - head == 4 * (plain.flops - head)
+    named = [layer.name for layer in layers_of(recipe.but(test_time_flips="both"), images, 3)]
+    assert (named[2], named[-2]) == ("flips", "flip_mean")
+
+
 def test_cost_of_a_model_counted_by_hand() -> None:
     # 50x50x1 -> conv 32 (48x48) -> 24x24x32 -> 1 unit
     found = cost(Recipe.of("cnn", conv=1, nodes=32), spec(50, 50), 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,9 +53,24 @@ def stages(first: str, images: int = 2000, cores: int = 2) -> dict[str, Stage]:
 
 
 def test_the_kind_of_images_decides_which_way_is_first_and_both_ways_are_there() -> None:
-    assert list(stages(PRETRAINED)) == ["pretrained", "several-stages", "scratch-trial", "fine-tuned", "from-scratch"]
-    assert list(stages(SCRATCH)) == ["from-scratch", "pretrained", "several-stages", "fine-tuned"]
+    frozen = ["pretrained", "several-stages", "flips-horizontal", "flips-both"]
+    assert list(stages(PRETRAINED)) == [*frozen, "fine-tuned", "scratch-trial", "from-scratch"]
+    assert list(stages(SCRATCH)) == ["from-scratch", *frozen, "fine-tuned"]
     assert list(stages(SMALL))[:2] == ["small", "pretrained"] and "from-scratch" in stages(SMALL)
+    letters = Ways(LITE.but(flip="none"), BEST, CNN, SMALL, None)
+    assert not any("flips" in stage.name for stage in stages_of(letters, 2000, 2)), "digits have a fixed direction"
+
+
+def test_the_mean_over_mirror_images_is_tried_where_there_is_doubt_and_both_only_after_one_helped() -> None:
+    one, both = (stages(PRETRAINED)[f"flips-{name}"] for name in ("horizontal", "both"))
+    plain, sure = a_run("several-stages", 0.9), a_run("several-stages", 0.99)
+    assert one.wanted(standing(plain)) and not one.wanted(standing(sure)) and one.dearer and both.dearer
+    assert one.recipe(standing(plain)).test_time_flips == "horizontal"
+    assert not one.wanted(standing(a_run("from-scratch", 0.9)))
+    for gain in (0.01, -0.01):
+        now = standing(plain, a_run("flips-horizontal", 0.91))
+        rows = (now.rows[0], replace(now.rows[1], gain=gain))
+        assert both.wanted(now._replace(rows=rows)) is (gain > 0)
 
 
 @pytest.mark.parametrize(("accuracy", "doubt"), [(0.99, False), (0.975, True), (0.985, False)])
@@ -80,6 +96,12 @@ def test_three_mistakes_of_a_few_images_are_no_doubt() -> None:
 def test_the_trial_decides_about_the_whole_training(trial: float, whole: bool) -> None:
     now = standing(a_run("pretrained", 0.97), a_run("scratch-trial", trial))
     assert stages(PRETRAINED)["from-scratch"].wanted(now) is whole
+
+
+def test_a_trial_that_learned_little_is_not_expected_to_improve_much() -> None:
+    cells = {"majority": 0.687, "n": 437}  # solar cells: the whole training ended at an error of 0.221, not 0.037
+    trial = a_run("scratch-trial", 0.751)
+    assert not stages(PRETRAINED)["from-scratch"].wanted(standing(a_run("pretrained", 0.865), trial, **cells))
 
 
 def test_a_result_at_the_level_of_the_most_frequent_class_is_never_the_end() -> None:

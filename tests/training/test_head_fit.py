@@ -118,7 +118,43 @@ def test_features_are_computed_once_and_another_head_takes_no_time(
     train(digits, Recipe.of(NET, weights=str(weights), views=2), tmp_path / "three")
     assert sum(counted) == first + 2 * len(digits.train.labels), "only the views are new"
     folders = list((digits.folder / "features").iterdir())
-    assert len(folders) == 1 and store.read_json(folders[0] / "about.json")["model"] == NET
+    known = [store.read_json(folder / "about.json") for folder in folders]
+    assert {about["model"] for about in known} == {NET}
+    assert len({about["precision"] for about in known}) == len(folders), "validation as the exported model computes"
+
+
+@pytest.mark.parametrize("flips", [pytest.param("horizontal", marks=pytest.mark.slow), "both"])
+def test_the_model_averages_over_mirror_images_in_training_and_in_use(
+    flips: str, digits: Prepared, weights: Path, tmp_path: Path, counted: list[int]
+) -> None:
+    train(digits, Recipe.of(NET, weights=str(weights)), tmp_path / "plain")
+    plain, images = sum(counted), len(digits.train) + len(digits.validation)
+    run = train(digits, Recipe.of(NET, weights=str(weights), test_time_flips=flips), tmp_path / "run")
+    assert sum(counted) - plain == (1 if flips == "horizontal" else 3) * images, "the images themselves were kept"
+    model, shown = keras.models.load_model(run.model_path), np.asarray(digits.validation.images)
+    answers = model.predict(shown, verbose=0)
+    assert np.load(run.folder / "validation.npy") == pytest.approx(answers, abs=5e-3)
+    assert model.predict(shown[:, :, ::-1], verbose=0) == pytest.approx(answers, abs=1e-5)
+    upside_down = np.abs(model.predict(shown[:, ::-1], verbose=0) - answers).max()
+    assert bool(upside_down < 1e-5) is (flips == "both")
+    one_view = keras.models.load_model(tmp_path / "plain" / "model.keras")
+    assert np.abs(one_view.predict(shown[:, :, ::-1], verbose=0) - one_view.predict(shown, verbose=0)).max() > 1e-3
+    assert evaluate(run, prepared=digits).accuracy > 0.6
+
+
+def test_validation_is_scored_as_the_exported_model_computes(
+    digits: Prepared, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where training features are in bfloat16, a model served in float32 would be judged by other numbers."""
+    monkeypatch.setattr(features, "auto_precision", lambda: "bfloat16")  # as on a processor that has it
+    run = train(digits, Recipe.of(NET, weights=str(weights), precision="auto"), tmp_path / "run")
+    kept = {store.read_json(path)["precision"] for path in (digits.folder / "features").glob("*/about.json")}
+    assert kept == {"auto", "float32"}
+    answers = keras.models.load_model(run.model_path).predict(np.asarray(digits.validation.images), verbose=0)
+    assert np.load(run.folder / "validation.npy") == pytest.approx(answers, abs=5e-3)
+    both = [*digits.train.sha256[:3], *digits.validation.sha256[:3]]
+    found = features.kept_features(digits.folder, both)
+    assert found is not None and len(found) == 6 and found.any(axis=1).all(), "of both precisions"
 
 
 @pytest.mark.slow

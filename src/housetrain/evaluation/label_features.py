@@ -105,9 +105,10 @@ def _of_base(prepared: Prepared, recipe: Recipe, callbacks: Sequence[Callback]) 
     with events.stage("features", name=recipe.name):
         _, base = base_of(recipe, prepared)
         rows, before = [], 0
-        for part in parts:
+        for name, part in zip(LOOKED_AT, parts, strict=True):
             report = partial(_count, events, before, total)
-            rows.append(features_of(base, part, prepared.folder, progress=report).rows)
+            one = base if name == "train" else base.exact  # as training keeps them
+            rows.append(features_of(one, part, prepared.folder, progress=report).rows)
             before += len(part)
     return LabelFeatures(np.concatenate(rows), f"features of {recipe.model}")
 

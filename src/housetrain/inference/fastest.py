@@ -46,10 +46,16 @@ def fastest_engine(model: Any, *, precision: FeaturePrecision = "auto", sample: 
     if backend == "tensorflow" and not on_gpu():  # converting from another backend needs TensorFlow as well
         with contextlib.suppress(MissingExtra):
             wanted: Precision = "fp32" if precision == "float32" else "bf16"
-            engine = openvino.compiled(openvino.converted(model), wanted, hint="THROUGHPUT")
+            engine = openvino.compiled(_converted(model), wanted, hint="THROUGHPUT")
             if sample is None or _agrees(engine, model, sample[:_COMPARED]):
                 return engine
     return keras.engine_of(model)
+
+
+@functools.lru_cache(maxsize=1)
+def _converted(model: Any) -> Any:
+    """Return the model as an `openvino.Model`: training and validation features may need it in two precisions."""
+    return openvino.converted(model)
 
 
 def batch_of(engine: Engine) -> int:

@@ -210,7 +210,11 @@ BACKBONES: dict[str, Backbone] = {
 }
 """Model name -> backbone. Each is also a preset, with ``weights``, ``head``, ``views``, ``unfreeze``."""
 
-OWN_LAYERS = ("image", "augment", "scale", "three_channels", "to_bgr", "probability")
+FLIPS_LAYER, FLIP_MEAN_LAYER = "flips", "flip_mean"
+"""Layers around a backbone whose features are averaged over mirror images."""
+OWN_LAYERS = (
+    "image", "augment", "scale", "three_channels", FLIPS_LAYER, "to_bgr", FLIP_MEAN_LAYER, "probability",
+)  # fmt: skip
 """Layers of a transfer model that are not the backbone's, beside dropout before the output."""
 HEAD_DROPOUT = "head_dropout"
 ENCODER = "encoder"

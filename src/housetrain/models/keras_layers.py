@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from housetrain.models.backbones import application_features
-from housetrain.models.layers import BACKBONE, Layer
+from housetrain.models.layers import BACKBONE, FLIP_MEAN, FLIPS, Layer
 from housetrain.system.backend import load_keras
 
 
@@ -41,6 +41,10 @@ def keras_model(
             x = x if first is None else first(x)
         elif layer.kind == BACKBONE:
             x = application_features(given[0], layer.config["model"], dtype=dtype)
+        elif layer.kind == FLIPS:
+            x = _with_flips(given[0], layer, dtype=dtype)
+        elif layer.kind == FLIP_MEAN:
+            x = _flip_mean(given[0], layer, dtype=dtype)
         else:
             policy = "float32" if layer is layers[-1] else dtype
             x = keras_layer(layer, dtype=policy, seed=layer_seed(seed, layer.name))(
@@ -48,6 +52,31 @@ def keras_model(
             )
         outputs[layer.name] = x
     return keras.Model(inputs, x, name=name)
+
+
+def _with_flips(x: Any, layer: Layer, *, dtype: str) -> Any:
+    """Return a batch of the images, then of their left-right, upside-down and twice mirrored images.
+
+    Slices with a step of -1, which every engine and exporter knows; OpenVINO converts no `keras.ops.flip`.
+    """
+    keras = load_keras("building a model")
+    flipped = [x[:, :, ::-1], x[:, ::-1], x[:, ::-1, ::-1]][: layer.config["views"] - 1]
+    for number, one in enumerate(flipped, 1):
+        _operation_of(one).name = f"flip_{number}"
+    return keras.layers.Concatenate(axis=0, name=layer.name, dtype=dtype)([x, *flipped])
+
+
+def _flip_mean(x: Any, layer: Layer, *, dtype: str) -> Any:
+    """Return the mean of the rows that `_with_flips` made of each image."""
+    keras = load_keras("building a model")
+    parts = keras.ops.split(x, layer.config["views"], axis=0)
+    _operation_of(parts[0]).name = "flip_parts"
+    return keras.layers.Average(name=layer.name, dtype=dtype)(parts)
+
+
+def _operation_of(tensor: Any) -> Any:
+    """Return the operation that computes a Keras tensor. Keras numbers bare operations per process."""
+    return tensor._keras_history.operation
 
 
 def layer_seed(seed: int, name: str) -> int:

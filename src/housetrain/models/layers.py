@@ -16,6 +16,8 @@ from housetrain.errors import ModelError
 Shape = tuple[int, ...]
 BACKBONE = "Backbone"
 """`Layer.kind` of a whole pretrained network of `keras.applications`, whose layers only Keras knows."""
+FLIPS, FLIP_MEAN = "Flips", "FlipMean"
+"""`Layer.kind` of what adds mirror images to the batch, ``views`` in all, and of the mean over them."""
 _WITH_KERNELS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
 
 
@@ -271,6 +273,11 @@ _DESCRIPTIONS = {
     "Flatten": ("flatten to one row of numbers", "flatten"),
     "GlobalAveragePooling2D": ("global average pooling: the mean of each channel", "mean"),
     "GlobalMaxPooling2D": ("global max pooling: the maximum of each channel", "max"),
+    FLIPS: ("the image and its mirror images", "flips"),
+    FLIP_MEAN: ("mean over the image and its mirror images", "flip mean"),
+    "GetItem": ("slice, such as a mirror image", "slice"),
+    "Split": ("split into parts", "split"),
+    "Average": ("mean of branches", "mean"),
     "Add": ("sum with the shortcut (residual connection)", "add"),
     "Concatenate": ("concatenation of branches", "concat"),
     "Activation": ("activation", "activation"),

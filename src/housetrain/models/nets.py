@@ -15,19 +15,40 @@ A model is one function that adds its layers to a `Graph`:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from housetrain.errors import ModelError, RecipeError
 from housetrain.models import efficientnet_lite
-from housetrain.models.backbones import BACKBONES, ENCODER, HEAD_DROPOUT, IMAGENET, Backbone, Lite
-from housetrain.models.layers import BACKBONE, Graph, Layer, Shape, TooSmallError, total, with_main_path
+from housetrain.models.backbones import (
+    BACKBONES,
+    ENCODER,
+    FLIP_MEAN_LAYER,
+    FLIPS_LAYER,
+    HEAD_DROPOUT,
+    IMAGENET,
+    Backbone,
+    Lite,
+)
+from housetrain.models.layers import (
+    BACKBONE,
+    FLIP_MEAN,
+    FLIPS,
+    Graph,
+    Layer,
+    Shape,
+    TooSmallError,
+    total,
+    with_main_path,
+)
 
 if TYPE_CHECKING:
     from housetrain.images.input_spec import InputSpec
     from housetrain.models.recipe import Recipe
 
+FLIPPED_VIEWS: Mapping[str, int] = {"none": 1, "horizontal": 2, "both": 4}
+"""Value of the recipe's ``test_time_flips`` -> images that the model averages over."""
 Builder = Callable[[Graph, Layer, "Recipe"], Layer]
 _LARGEST_SIDE = 1 << 16
 
@@ -214,12 +235,17 @@ def _transfer(graph: Graph, x: Layer, recipe: Recipe) -> Layer:
     backbone = BACKBONES[recipe.model]
     if x.shape[-1] == 1:
         x = graph.add("Concatenate", (x, x, x), name="three_channels")
+    views = FLIPPED_VIEWS[recipe.test_time_flips]
+    if views > 1:
+        x = graph.add(FLIPS, x, name=FLIPS_LAYER, views=views)
     if isinstance(backbone.source, Lite):
         x = efficientnet_lite.features_of(graph, x, recipe.model, stages=recipe.stages)
     else:
         title, parameters = backbone.source.function, backbone.source.parameters + 12 * (backbone.means is not None)
         known = {"title": title, "features": backbone.source.features, "parameters": parameters}
         x = graph.add(BACKBONE, x, name="backbone", model=recipe.model, **known)
+    if views > 1:
+        x = graph.add(FLIP_MEAN, x, name=FLIP_MEAN_LAYER, views=views)
     return graph.dropout(x, recipe.dropout, name=HEAD_DROPOUT)
 
 
@@ -232,13 +258,14 @@ _AUGMENTATION = {"flip": "horizontal", "zoom": 0.2, "rotate": 0.03, "contrast": 
 
 
 def _transfer_preset(backbone: Backbone) -> Preset:
+    lite = ("stages",) if isinstance(backbone.source, Lite) else ()
     return Preset(
         backbone.about,
         _transfer,
         backbone.image_size,
         "rgb",
         {"weights": IMAGENET, "epochs": 20, "patience": 5, **_AUGMENTATION},
-        uses=("weights", "head", "views", "unfreeze", *(("stages",) if isinstance(backbone.source, Lite) else ())),
+        uses=("weights", "head", "views", "test_time_flips", "unfreeze", *lite),
         smallest=backbone.smallest,
         scale=backbone.scale,
         offset=backbone.offset,
@@ -311,11 +338,22 @@ def cost(recipe: Recipe, spec: InputSpec, classes: int) -> Cost:
         TooSmallError: The images are too small for its layers.
     """
     layers = layers_of(recipe, spec, classes)
+    times = _times(layers)
     multiply_adds = total([layer.multiply_adds for layer in layers])
     if multiply_adds is None:
         return Cost(sum(layer.parameters or 0 for layer in layers), None, None)
-    outputs = sum(math.prod(layer.shape) for layer in layers)
+    multiply_adds = sum(count * (layer.multiply_adds or 0) for count, layer in zip(times, layers, strict=True))
+    outputs = sum(count * math.prod(layer.shape) for count, layer in zip(times, layers, strict=True))
     return Cost(sum(layer.parameters or 0 for layer in layers), 2 * multiply_adds, outputs)
+
+
+def _times(layers: Sequence[Layer]) -> list[int]:
+    """Return how often each layer computes for one image: once, or for each of its mirror images."""
+    found, views = [], 1
+    for layer in layers:
+        views = int(layer.config["views"]) if layer.kind == FLIPS else 1 if layer.kind == FLIP_MEAN else views
+        found.append(views)
+    return found
 
 
 def infeasible(recipe: Recipe, spec: InputSpec) -> str:

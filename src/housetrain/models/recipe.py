@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Set
 from typing import Any, Literal
 
@@ -23,8 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from housetrain.errors import RecipeError
 from housetrain.models.backbones import BACKBONES, ENCODER, NONE
 from housetrain.models.efficientnet_lite import MOST_STAGES
-from housetrain.models.nets import PRESETS, unused_settings
-from housetrain.models.setting_names import meant, problem_text
+from housetrain.models.nets import PRESETS
+from housetrain.models.recipe_checks import contradictions, nearest, unused
+from housetrain.models.setting_names import problem_text
 
 PATIENCE = 5
 """Epochs without a better validation loss that end a training of more epochs than its preset has."""
@@ -78,6 +78,11 @@ class Recipe(BaseModel):
         le=MOST_STAGES,
         description="EfficientNet-Lite only: the head gets the mean of the last layer (1), or mean and maximum of this "
         "many of the last stages side by side.",
+    )
+    test_time_flips: Literal["none", "horizontal", "both"] = Field(
+        "none",
+        description="Pretrained models: the model averages its features over the image and its mirror images, 2 "
+        "(horizontal) or 4 (both), in training and use: often more accurate, at 2 or 4 times the cost of a prediction.",
     )
     unfreeze: int = Field(
         0, ge=0, description="Pretrained models only: train this many of the last layers as well (fine-tuning)."
@@ -166,7 +171,8 @@ class Recipe(BaseModel):
         except ValidationError as error:
             problems = _problems_in(error)
         valid = {name: value for name, value in values.items() if name not in problems}
-        problems |= _contradictions(valid, given=settings.keys() - problems.keys())
+        presets = _filled({"model": valid.get("model")})
+        problems |= contradictions(valid, presets, given=settings.keys() - problems.keys())
         if problems:
             raise _recipe_error(problems)
 
@@ -298,96 +304,19 @@ def _problems_in(error: ValidationError) -> dict[str, str]:
     for item in error.errors(include_url=False):
         name = str(item["loc"][0]) if item["loc"] else "recipe"
         if item["type"] == "extra_forbidden":
-            problems[name] = f"unknown setting{_nearest(name, Recipe.model_fields)}"
+            problems[name] = f"unknown setting{nearest(name, Recipe.model_fields)}"
         else:
             problems.setdefault(name, problem_text(item["msg"], item["input"]))
     return problems
 
 
-def _unused(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings that a recipe of these values does not use, and why.
-
-    This is the one place that decides it. Such a setting is left out of `to_json`. Giving one that belongs to another
-    model is an error; giving one that another setting makes useless is an error unless it repeats the preset's value.
-
-    Args:
-        values: Of all fields, as given; those that are invalid may be absent.
-    """
-    model = values.get("model")
-    if not isinstance(model, str) or model not in PRESETS:
-        return {}
-    found = dict.fromkeys(sorted(unused_settings(model)), f"the model {model!r} does not use it")
-    scratch = values.get("weights", NONE) == NONE
-    if "weights" in found:
-        why = f"the model {model!r} has no pretrained weights; those that do are {', '.join(BACKBONES)}"
-        found |= dict.fromkeys(found.keys() & {"weights", *_TRANSFER}, why)
-        if scratch:
-            del found["weights"]  # any model may be asked to train from scratch
-    elif scratch:
-        found |= dict.fromkeys(_TRANSFER, "with weights none the whole model is trained from scratch")
-    return found
-
-
-def _has_logistic_head(values: Mapping[str, Any]) -> bool:
-    frozen = values.get("weights", NONE) != NONE and not _number(values.get("unfreeze", 0))
-    logistic = frozen and values.get("head") == "logistic"
-    return values.get("model") == ENCODER or (values.get("model") in BACKBONES and logistic)
-
-
-_TRANSFER = ("head", "views", "unfreeze")
-_BY_EPOCHS = (
-    "epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup_epochs", "weight_decay", "ema",
-    "patience", "dropout",
-)  # fmt: skip
-
-
 def _without_unused(settings: Mapping[str, Any], *, keep: Set[str] = frozenset()) -> dict[str, Any]:
     """Return the settings without those that are not used and only repeat the default; ``keep`` stays in any case."""
     values = _filled(settings)
-    unused, defaults = _unused(values), _filled({"model": values["model"]})
+    idle, defaults = unused(values), _filled({"model": values["model"]})
     return {
-        name: value for name, value in settings.items() if name in keep or name not in unused or value != defaults[name]
+        name: value for name, value in settings.items() if name in keep or name not in idle or value != defaults[name]
     }
-
-
-def _contradictions(values: Mapping[str, Any], *, given: Set[str]) -> dict[str, str]:
-    """Return the problems of settings that are each valid alone.
-
-    Args:
-        values: Of all fields but those already known as wrong.
-        given: Names of the settings that were given, rather than filled in.
-    """
-    problems: dict[str, str] = {}
-    model = values.get("model")
-    if isinstance(model, str) and model not in PRESETS:
-        known = ", ".join(sorted(PRESETS))
-        problems["model"] = f"no model named {model!r}{_nearest(model, PRESETS)}; there are {known}"
-    presets = _filled({"model": model})
-    for name, why in _unused(values).items():
-        other_models_setting = isinstance(model, str) and name in unused_settings(model)
-        if name in given and (other_models_setting or str(values[name]) != str(presets[name])):
-            problems[name] = why
-    if _has_logistic_head(values):
-        why = "the logistic head is not trained by epochs"
-        why += "" if model == ENCODER else "; set head=dense, or unfreeze=30 to fine-tune"
-        problems |= {name: why for name in _BY_EPOCHS if name in given and str(values[name]) != str(presets[name])}
-    if model == ENCODER and values.get("color_mode") == "grayscale":
-        problems["color_mode"] = "an encoder takes RGB images"
-    if values.get("optimizer") == "adam" and _number(values.get("weight_decay")) > 0:
-        problems["weight_decay"] = "adam has no weight decay; use optimizer adamw"
-    if {"warmup_epochs", "epochs"} <= values.keys() and _number(values["warmup_epochs"]) >= _number(values["epochs"]):
-        problems["warmup_epochs"] = f"must be less than epochs ({values['epochs']})"
-    return problems
-
-
-def _number(value: Any) -> float:
-    # Flags arrive as text. pydantic has already refused what is not a number.
-    return float(value) if value not in (None, "") else math.nan
-
-
-def _nearest(name: str, names: Any) -> str:
-    near = meant(name, names)
-    return f" (did you mean {near}?)" if near else ""
 
 
 def _recipe_error(problems: Mapping[str, str]) -> RecipeError:

@@ -19,11 +19,14 @@ from housetrain.training.finetune import finetuned_recipe
 from housetrain.training.ladder import Stage, Standing
 
 _STAGES = 6  # of a backbone, side by side: 4,048 features of EfficientNet-Lite0
+_FROZEN = ("pretrained", "several-stages", "flips-horizontal", "flips-both")
 _CLEAR_ERROR, _CLEAR_MISTAKES = 0.02, 3
 """At most this share, or this many, of the validation images wrong: no other way could be seen to be better."""
 _TRIAL_EPOCHS, _TRIAL_IMAGES = (3, 10), 16_000  # epochs of the cheap trial; images that all of them see together
 _STILL_FALLS_TO = 0.15
-"""Share of a trial's validation error that the whole training may be left with."""
+"""Share of a trial's validation error that the whole training may be left with, where the trial learned a lot."""
+_SLOPE = 1.7
+"""How fast that share falls from 1 with the share of the most frequent class's error that the trial removed."""
 _PATIENCE, _LEAST_S = 10.0, 300.0
 """Without a time limit: a way that is in doubt may take this many times the seconds so far, or these seconds."""
 _FINETUNE: Mapping[str, object] = {
@@ -51,14 +54,18 @@ def stages_of(ways: Ways, images: int, cores: int) -> tuple[Stage, ...]:
     """
     pretrained = Stage("pretrained", lambda _: ways.pretrained, in_doubt, whole=True)
     wide = Stage("several-stages", lambda _: ways.pretrained.but(stages=_STAGES), _pretrained_is_best, whole=True)
+    flips = [
+        Stage(f"flips-{name}", partial(_flipped, flips=name), partial(_wants_flips, flips=name), dearer=True)
+        for name in (("horizontal", "both") if ways.pretrained.flip != "none" else ())
+    ]
     trial = Stage("scratch-trial", lambda _: _trial(ways.scratch, images), in_doubt)
     tuned = Stage("fine-tuned", partial(_tuned, images=images, cores=cores), _wants_tuning)
     scratch = Stage("from-scratch", partial(_in_time, ways.scratch), _is_promising)
     small = Stage("small", lambda _: ways.recipe, in_doubt, whole=True)
     return {
-        SMALL: (small, pretrained, wide, trial, scratch, tuned),
-        SCRATCH: (scratch._replace(whole=True), pretrained, wide, tuned),
-        PRETRAINED: (pretrained, wide, trial, tuned, scratch),
+        SMALL: (small, pretrained, wide, *flips, trial, scratch, tuned),
+        SCRATCH: (scratch._replace(whole=True), pretrained, wide, *flips, tuned),
+        PRETRAINED: (pretrained, wide, *flips, tuned, trial, scratch),
     }[ways.first]
 
 
@@ -72,9 +79,20 @@ def _pretrained_is_best(standing: Standing) -> bool:
     return standing.best.folder.name == "pretrained"
 
 
+def _wants_flips(standing: Standing, *, flips: str) -> bool:
+    """Return whether the mean over mirror images may help the best run; left-right ones are tried first."""
+    rows = {row.name: row for row in standing.rows}
+    helped = flips == "horizontal" or ("flips-horizontal" in rows and rows["flips-horizontal"].gain > 0)
+    return helped and standing.best.folder.name in _FROZEN and in_doubt(standing)
+
+
+def _flipped(standing: Standing, *, flips: str) -> Recipe:
+    return Recipe.from_json(standing.best.recipe_json).but(test_time_flips=flips)
+
+
 def _wants_tuning(standing: Standing) -> bool:
     """Return whether there is time for fine-tuning, and a pretrained model to start from that nothing else beats."""
-    return standing.left_s < math.inf and standing.best.folder.name in ("pretrained", "several-stages")
+    return standing.left_s < math.inf and standing.best.folder.name in _FROZEN
 
 
 def _tuned(standing: Standing, *, images: int, cores: int) -> Recipe:
@@ -105,14 +123,17 @@ def _is_promising(standing: Standing) -> bool:
     """Return whether the whole training from scratch may end better than the best run.
 
     It may where the trial learned more than the most frequent class, and its error, reduced as much as the longer
-    training ever reduced it, is that of the best run. It also is where nothing beats the most frequent class.
+    training ever reduced it, is that of the best run. A trial that removed little of the error of the most frequent
+    class keeps most of it (docs/log.md). It also is where nothing beats the most frequent class.
     """
     trial = standing.runs.get("scratch-trial")
     if not standing.beats_majority(standing.best):
         return True
     if trial is None or not standing.beats_majority(trial):
         return False
-    return _STILL_FALLS_TO * (1 - float((trial.result or {})["val_accuracy"])) <= standing.error
+    error = 1 - float((trial.result or {})["val_accuracy"])
+    learned = 1 - error / (1 - standing.majority)
+    return max(_STILL_FALLS_TO, 1 - _SLOPE * learned) * error <= standing.error
 
 
 def _in_time(scratch: Recipe, standing: Standing) -> Recipe:

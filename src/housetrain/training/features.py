@@ -29,13 +29,14 @@ import numpy as np
 
 from housetrain.errors import HousetrainError
 from housetrain.inference.engine import run_padded, stream
-from housetrain.inference.fastest import DTYPES, FeaturePrecision, batch_of, fastest_engine
+from housetrain.inference.fastest import DTYPES, FeaturePrecision, batch_of, fastest_engine, serving_precision
 from housetrain.models.augmented_views import View, changed
 from housetrain.models.backbone_weights import fingerprint
 from housetrain.models.backbones import base_layers
 from housetrain.models.efficientnet_lite import columns_of, every_stage
 from housetrain.system import json_text, store
 from housetrain.system.lock import Lock
+from housetrain.training.precision import auto_precision
 
 if TYPE_CHECKING:
     from housetrain.data.prepared import SplitArrays
@@ -59,6 +60,7 @@ class Base:
         make: Returns the engine, uint8 images in, features out.
         about: JSON-plain: what the features depend on, such as weights and input spec.
         columns: Which of the features are used.
+        exact: The base that computes as the exported model does; by default this one.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Base:
         make: Callable[[], LoadedModel],
         about: Mapping[str, Any],
         columns: slice = slice(None),
+        exact: Base | None = None,
     ) -> None:
         self.name, self.width, self._make, self.about, self.columns = name, width, make, dict(about), columns
+        self.exact = exact or self
 
     @classmethod
     def of_model(
@@ -105,12 +109,18 @@ class Base:
             "model": name,
             "weights": fingerprint(whole),
             "spec": spec.to_json(),
-            "precision": precision,
             "width": width,
             "decoder": dict(decoder),
         }
-        make = functools.partial(fastest_engine, model, precision=precision, sample=sample)
-        return cls(name, width, make, about, columns)
+
+        def computing_in(precision: FeaturePrecision, exact: Base | None = None) -> Base:
+            make = functools.partial(fastest_engine, model, precision=precision, sample=sample)
+            return cls(name, width, make, about | {"precision": precision}, columns, exact)
+
+        used = auto_precision() if precision == "auto" else precision
+        if used == "bfloat16" and serving_precision(whole.count_params(), precision=precision) == "fp32":
+            return computing_in(precision, exact=computing_in("float32"))
+        return computing_in(precision)
 
     @classmethod
     def of_encoder(cls, encoder: Encoder, recipe: Recipe, *, spec: InputSpec, decoder: Mapping[str, str]) -> Base:
@@ -307,16 +317,20 @@ def kept_features(prepared: Path, sha256: Sequence[str]) -> np.ndarray | None:
         sha256: Of the images.
     """
     keys = [_key(one, None) for one in sha256]
+    known: dict[bytes, dict[bytes, np.ndarray]] = {}  # base -> key -> row: validation may have another precision
     for rows in sorted(prepared.glob("features/*/rows.f16"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
-            width = int(store.read_object(rows.with_name("about.json"))["width"])
+            about = store.read_object(rows.with_name("about.json"))
+            width = int(about["width"])
             data = rows.with_name("keys.bin").read_bytes()
             count = min(len(data) // _KEY, rows.stat().st_size // (2 * width))
-            places = {data[_KEY * n : _KEY * (n + 1)]: n for n in range(count)}
-            wanted = [places[key] for key in keys]
+            kept = np.memmap(rows, dtype="<f2", mode="r", shape=(count, width))
         except (HousetrainError, OSError, KeyError, TypeError, ValueError, ZeroDivisionError):
             continue
-        return np.array(np.memmap(rows, dtype="<f2", mode="r", shape=(count, width))[wanted])
+        found = known.setdefault(json_text.encode(about | {"precision": ""}), {})
+        found |= {key: kept[n] for n in range(count) if (key := data[_KEY * n : _KEY * (n + 1)]) not in found}
+        if all(key in found for key in keys):
+            return np.stack([found[key] for key in keys]) if keys else np.empty((0, width), np.float16)
     return None
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LAYERS = 30
 _FINETUNING: dict[str, Any] = {
     "views": 0,
+    "test_time_flips": "none",
     "epochs": 5,
     "optimizer": "adam",
     "learning_rate": 1e-5,

@@ -24,6 +24,7 @@ from housetrain.inference.encoder import Encoder, encoder_of
 from housetrain.inference.novelty import Novelty
 from housetrain.models.augmented_views import View
 from housetrain.models.backbones import BACKBONES, ENCODER, Lite
+from housetrain.models.nets import FLIPPED_VIEWS
 from housetrain.training import logistic
 from housetrain.training.batches import Examples, class_weights, head_targets
 from housetrain.training.cross_validation import MOST_IMAGES, cross_validate
@@ -247,17 +248,19 @@ def frozen_features(recipe: Recipe, prepared: Prepared, trainer: Trainer) -> Fro
         trainer: Its callbacks receive the progress of the stage ``features``.
     """
     start = time.monotonic()
-    views = views_of(recipe)
+    views, flips = views_of(recipe), flips_of(recipe)
     train, validation = prepared.train, prepared.validation
-    total = len(train) * (1 + len(views)) + len(validation)
+    total = len(train) * (1 + len(views) + len(flips)) + len(validation) * (1 + len(flips))
     events, check = trainer.callbacks, trainer.signals.check
     with events.stage("features", name=recipe.name, run=str(trainer.run.folder)):
         events.progress("features", 0, total, epoch=0)
         whole, base = base_of(recipe, prepared)
-        report = _FeatureProgress(events, total).report
-        first = features_of(base, train, prepared.folder, views=views, progress=partial(report, 0), check=check)
-        rest = partial(report, total - len(validation))
-        second = features_of(base, validation, prepared.folder, progress=rest, check=check)
+        report, place = _FeatureProgress(events, total).report, prepared.folder
+        first = features_of(base, train, place, views=views or flips, progress=partial(report, 0), check=check)
+        rest = partial(report, len(first.rows))
+        second = features_of(base.exact, validation, place, views=flips, progress=rest, check=check)
+    if flips:
+        first, second = (one._replace(rows=mean_of_flips(one.rows, 1 + len(flips))) for one in (first, second))
     if (novelty := Novelty.of(first.rows[: len(train)], second.rows)) is not None:
         novelty.save(trainer.run.folder)
     seconds = time.monotonic() - start
@@ -290,8 +293,13 @@ def base_of(recipe: Recipe, prepared: Prepared) -> tuple[Any, Base]:
     whole = build(plain_of(recipe), spec=spec, classes=prepared.classes)
     sample = np.asarray(prepared.validation.images[:_SAMPLE])
     stages = recipe.stages if isinstance(BACKBONES[recipe.model].source, Lite) else None
+    one_view = (
+        whole
+        if not flips_of(recipe)
+        else build(plain_of(recipe).but(test_time_flips="none"), spec=spec, classes=prepared.classes)
+    )
     base = Base.of_model(
-        whole, recipe.model, spec=spec, decoder=decoder, precision=recipe.precision, sample=sample, stages=stages
+        one_view, recipe.model, spec=spec, decoder=decoder, precision=recipe.precision, sample=sample, stages=stages
     )
     return whole, base
 
@@ -319,6 +327,21 @@ def views_of(recipe: Recipe) -> tuple[View, ...]:
     """Return the augmented views of a recipe."""
     amounts = recipe.model_dump(include={"flip", "shift", "rotate", "zoom", "stretch", "contrast"})
     return tuple(View(number, recipe.seed, **amounts) for number in range(1, recipe.views + 1))
+
+
+def flips_of(recipe: Recipe) -> tuple[View, ...]:
+    """Return the mirror images over which the model of a recipe averages, in addition to the image itself."""
+    return tuple(View(number, 0, "both", *[0.0] * 5) for number in range(1, FLIPPED_VIEWS[recipe.test_time_flips]))
+
+
+def mean_of_flips(rows: np.ndarray, views: int) -> np.ndarray:
+    """Return the mean over the views of each image: float16 (N, features).
+
+    Args:
+        rows: float16 (views * N, features): all images, then the first view of all, and so on.
+        views: How many.
+    """
+    return np.asarray(rows.reshape(views, -1, rows.shape[1]).mean(axis=0, dtype=np.float32), dtype=np.float16)
 
 
 def plain_of(recipe: Recipe) -> Recipe:

@@ -45,12 +45,15 @@ class Stage(NamedTuple):
         recipe: Returns its recipe, given what the stages before gave.
         wanted: Returns whether it is trained, given the same. The first stage is trained in any case.
         whole: Whether it is trained to its end even when the time is over.
+        dearer: Whether its predictions cost more, so that it is selected only if it improves by more than the standard
+            error.
     """
 
     name: str
     recipe: Callable[[Standing], Recipe]
     wanted: Callable[[Standing], bool]
     whole: bool = False
+    dearer: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class StageRow:
         val_accuracy: Validation accuracy of the same weights.
         gain: How much lower the validation loss is than the best before; 0 for the first stage.
         gain_error: Standard error of ``gain``, from the differences image by image.
-        best: Whether it has the lowest validation loss of all.
+        best: Whether it is selected: the lowest validation loss, unless its predictions cost more for too little.
     """
 
     name: str
@@ -88,7 +91,7 @@ class Standing(NamedTuple):
     Attributes:
         rows: Their rows.
         runs: Stage name -> its run.
-        best: The run with the lowest validation loss.
+        best: The run that would be selected now.
         prepared: The images of that run.
         limit_s: Seconds for all stages together, or ``None``.
     """
@@ -114,12 +117,16 @@ class Standing(NamedTuple):
         """Number of validation images that the best run classifies wrongly."""
         return round(self.error * len(self.prepared.validation))
 
+    @property
+    def majority(self) -> float:
+        """Share of the most frequent class in the validation images."""
+        labels = self.prepared.validation.labels
+        return float(np.bincount(labels).max() / len(labels))
+
     def beats_majority(self, run: Run) -> bool:
         """Return whether the validation accuracy is two standard errors above the share of the largest class."""
-        labels = self.prepared.validation.labels
-        majority = np.bincount(labels).max() / len(labels)
-        accuracy = float((run.result or {})["val_accuracy"])
-        return bool(accuracy - 2 * math.sqrt(accuracy * (1 - accuracy) / len(labels)) > majority)
+        accuracy, images = float((run.result or {})["val_accuracy"]), len(self.prepared.validation)
+        return accuracy - 2 * math.sqrt(accuracy * (1 - accuracy) / images) > self.majority
 
 
 class Selected(NamedTuple):
@@ -177,7 +184,7 @@ def climb(
         run = train(prepared, recipe, target, callbacks=callbacks)
         known = next((row.seconds for row in rows if row.name == stage.name), 0.0)
         seconds = known or round(max(time.monotonic() - start, float((run.result or {})["seconds"])), 1)
-        standing = _with(standing, stage.name, run, prepared, seconds, time_limit_s)
+        standing = _with(standing, stage, run, prepared, seconds, time_limit_s)
         if not known:  # else the file has this row and perhaps later ones
             plain = [asdict(row) for row in standing.rows]
             store.write_json_atomic(folder / STAGES_FILE, {"request": request, "rows": plain})
@@ -193,9 +200,10 @@ def climb(
 
 
 def _with(
-    before: Standing | None, name: str, run: Run, prepared: Prepared, seconds: float, limit_s: float | None
+    before: Standing | None, stage: Stage, run: Run, prepared: Prepared, seconds: float, limit_s: float | None
 ) -> Standing:
     """Return the standing after a stage."""
+    name = stage.name
     losses, accuracy = _losses(run, prepared), float((run.result or {})["val_accuracy"])
     if before is None:
         row = StageRow(name, seconds, float(losses.mean()), accuracy, best=True)
@@ -203,7 +211,8 @@ def _with(
     lower = _losses(before.best, before.prepared) - losses
     gain = float(lower.mean())
     error = float(lower.std(ddof=1) / math.sqrt(len(lower))) if len(lower) > 1 else math.inf
-    best, images = (run, prepared) if gain > 0 else (before.best, before.prepared)
+    better = gain > (error if stage.dearer else 0)
+    best, images = (run, prepared) if better else (before.best, before.prepared)
     rows = (*before.rows, StageRow(name, seconds, float(losses.mean()), accuracy, gain, error))
     marked = tuple(replace(row, best=row.name == best.folder.name) for row in rows)
     return Standing(marked, {**before.runs, name: run}, best, images, limit_s)

@@ -42,6 +42,7 @@ _INITIALIZERS = """
     Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal RandomNormal
     RandomUniform TruncatedNormal VarianceScaling Zeros
 """
+_ARITHMETIC = "Add Divide GetItem Multiply Split Subtract TrueDivide"
 ALLOWED: frozenset[tuple[str, str]] = frozenset(
     [("keras.layers", name) for name in _LAYERS.split()]
     + [("keras.initializers", name) for name in _INITIALIZERS.split()]
@@ -50,7 +51,7 @@ ALLOWED: frozenset[tuple[str, str]] = frozenset(
     + [("keras", name) for name in ("DTypePolicy", "Functional", "Model", "Sequential")]
     + [("keras.src.models.functional", "Functional"), ("keras.src.models.sequential", "Sequential")]
     # What models of `keras.applications` hold besides layers; Keras writes their private module names.
-    + [("keras.src.ops.numpy", name) for name in ("Add", "Divide", "Multiply", "Subtract", "TrueDivide")]
+    + [("keras.src.ops.numpy", name) for name in _ARITHMETIC.split()]
     + [("keras.src.ops.nn", name) for name in ("HardSwish", "Relu", "Relu6", "Sigmoid", "Silu", "Softmax")]
     + [("keras.src.applications.convnext", "LayerScale")]
 )
