@@ -33,7 +33,7 @@ load_keras("a benchmark")
 import keras  # noqa: E402 - after its notes are dealt with
 
 from housetrain.models.build import build  # noqa: E402
-from housetrain.models.nets import cost  # noqa: E402
+from housetrain.models.cost import cost  # noqa: E402
 from housetrain.training.optimizers import optimizer_of  # noqa: E402
 
 BACKEND = keras.backend.backend()

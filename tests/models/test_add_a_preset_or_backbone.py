@@ -20,7 +20,8 @@ import sys
 import numpy as np
 from housetrain.images.input_spec import InputSpec
 from housetrain.models.build import build
-from housetrain.models.nets import cost, infeasible, layers_of
+from housetrain.models.cost import cost
+from housetrain.models.nets import infeasible, layers_of
 from housetrain.models.recipe import Recipe
 from housetrain.report.plots.diagram import draw_model, slab_table
 

@@ -12,7 +12,8 @@ import pytest
 from housetrain.errors import ModelError, RecipeError
 from housetrain.images.input_spec import InputSpec
 from housetrain.models.backbones import BACKBONES
-from housetrain.models.nets import PRESETS, check_feasible, cost, infeasible, layers_of, preset, smallest_side
+from housetrain.models.cost import cost
+from housetrain.models.nets import PRESETS, check_feasible, infeasible, layers_of, preset, smallest_side
 from housetrain.models.recipe import Recipe
 from housetrain.sweeps.grid import Grid
 
@@ -147,7 +148,7 @@ def test_a_name_is_taken_once() -> None:
 def test_descriptions_need_neither_keras_nor_numpy() -> None:
     code = (
         "import sys; from housetrain.models.recipe import Recipe; from housetrain.images.input_spec import InputSpec;"
-        "from housetrain.models.nets import cost; cost(Recipe.of('best'), InputSpec(96, 96, 'rgb'), 2);"
+        "from housetrain.models.cost import cost; cost(Recipe.of('best'), InputSpec(96, 96, 'rgb'), 2);"
         "cost(Recipe.of('efficientnet-lite0'), InputSpec(96, 96, 'rgb'), 2);"
         "sys.exit(', '.join({'keras', 'tensorflow', 'numpy'} & set(sys.modules)) or 0)"
     )

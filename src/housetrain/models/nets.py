@@ -14,8 +14,7 @@ A model is one function that adds its layers to a `Graph`:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,7 +38,6 @@ from housetrain.models.layers import (
     Layer,
     Shape,
     TooSmallError,
-    total,
     with_main_path,
 )
 
@@ -286,22 +284,6 @@ PRESETS[ENCODER] = Preset(
 
 
 # ------------------------------------------------------------------------------------------------- what follows
-@dataclass(frozen=True)
-class Cost:
-    """What a model costs.
-
-    Args:
-        parameters: Weights that are trained or kept.
-        flops: Floating-point operations of one forward pass of one image, a multiply-add counted as two; ``None`` for
-            the backbones of `keras.applications`.
-        activations: Numbers that all layers put out for one image, which training keeps in memory; ``None`` likewise.
-    """
-
-    parameters: int
-    flops: int | None
-    activations: int | None
-
-
 def layers_of(recipe: Recipe, spec: InputSpec, classes: int) -> tuple[Layer, ...]:
     """Return the layers of a model, from the image to the probabilities, without augmentation.
 
@@ -324,36 +306,6 @@ def _layers(recipe: Recipe, shape: Shape, classes: int) -> tuple[Layer, ...]:
     units, activation = (1, "sigmoid") if classes == 2 else (classes, "softmax")
     graph.dense(x, units, activation=activation, name="probability")
     return with_main_path(graph.layers)
-
-
-def cost(recipe: Recipe, spec: InputSpec, classes: int) -> Cost:
-    """Return what a model costs.
-
-    Args:
-        recipe: A feasible recipe.
-        spec: Height, width and channels of the images.
-        classes: Two or more.
-
-    Raises:
-        TooSmallError: The images are too small for its layers.
-    """
-    layers = layers_of(recipe, spec, classes)
-    times = _times(layers)
-    multiply_adds = total([layer.multiply_adds for layer in layers])
-    if multiply_adds is None:
-        return Cost(sum(layer.parameters or 0 for layer in layers), None, None)
-    multiply_adds = sum(count * (layer.multiply_adds or 0) for count, layer in zip(times, layers, strict=True))
-    outputs = sum(count * math.prod(layer.shape) for count, layer in zip(times, layers, strict=True))
-    return Cost(sum(layer.parameters or 0 for layer in layers), 2 * multiply_adds, outputs)
-
-
-def _times(layers: Sequence[Layer]) -> list[int]:
-    """Return how often each layer computes for one image: once, or for each of its mirror images."""
-    found, views = [], 1
-    for layer in layers:
-        views = int(layer.config["views"]) if layer.kind == FLIPS else 1 if layer.kind == FLIP_MEAN else views
-        found.append(views)
-    return found
 
 
 def infeasible(recipe: Recipe, spec: InputSpec) -> str:

@@ -62,7 +62,8 @@ class Trial(NamedTuple):
             classes: Number of classes.
             group: The group it shares with other seeds of the recipe; ``name`` by default.
         """
-        from housetrain.models.nets import cost, infeasible
+        from housetrain.models.cost import cost
+        from housetrain.models.nets import infeasible
 
         if reason := infeasible(recipe, spec):
             return cls(name, group or name, recipe.to_json(), infeasible=reason)

@@ -12,7 +12,8 @@ import streamlit as st
 from housetrain import workflow
 from housetrain.data.prepare import Prepared
 from housetrain.errors import IncompleteError
-from housetrain.models.nets import check_feasible, cost, infeasible, layers_of
+from housetrain.models.cost import cost
+from housetrain.models.nets import check_feasible, infeasible, layers_of
 from housetrain.models.recipe import Recipe
 from housetrain.report.plots.curves import LEGEND, curve_table, draw_curves
 from housetrain.report.plots.diagram import draw_model, slab_table
