@@ -82,6 +82,7 @@ def test_results_messages_errors_and_progress_fit_the_terminal(
         terminal.note(line)
         terminal.fail(line)
         ProgressBar().note(line)
+    terminal.out("photos/cat.1.jpg\ttabby 57.1 %  Egyptian cat 20.7 %  tiger cat 11.9 %")
     terminal.print_json({"long": "word " * 30})
     stream.flush()
     raw = b""
@@ -92,6 +93,7 @@ def test_results_messages_errors_and_progress_fit_the_terminal(
     assert brace and "word " * 30 in json  # JSON is not wrapped: a line break inside a string is not JSON
     assert max(map(len, prose.splitlines())) <= 44
     assert prose.count("strength 15/18") == 4 and prose.count("95 %") == 4
+    assert "photos/cat.1.jpg  tabby 57.1 %\n  Egyptian cat 20.7 %  tiger cat 11.9 %\n" in prose
 
 
 def test_a_file_or_pipe_gets_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import typer
 from housetrain.cli.label_options import CorrectionsOption
 from housetrain.cli.log_options import with_log
 from housetrain.cli.options import Json, Quiet, Workers
+from housetrain.cli.waiting import waiting
 
 app = typer.Typer()
 
@@ -66,7 +67,8 @@ def labels(
 
         made = export_corrected(prepared, corrections, export, callbacks=callbacks)
         return terminal.exported_copy(made, as_json=json_)
-    found = ht.labels(run or prepared, corrections=corrections, workers=workers, callbacks=callbacks)
+    with waiting("Comparing the labels with features of the images", quiet=quiet):
+        found = ht.labels(run or prepared, corrections=corrections, workers=workers, callbacks=callbacks)
     page = write_labels_page(found, prepared)
     if csv is not None:
         found.write_csv(csv)

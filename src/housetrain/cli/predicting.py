@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from housetrain.cli import terminal
 from housetrain.cli.progress_bar import callbacks_for, logs
+from housetrain.cli.waiting import waiting
 from housetrain.data.class_map import ClassMap
 from housetrain.errors import RecipeError
 from housetrain.inference.decision import thresholds_of
@@ -140,7 +141,8 @@ def _predictor(
         note = Callbacks(callbacks_for(quiet=quiet)).note
         return RayPredictor(run, address=ray.address, engine=engine, class_map=names, note=note)
     if not is_address(run):
-        return Predictor.load(Path(run), engine=engine).mapped(names)
+        with waiting("Loading the model", quiet=quiet):
+            return Predictor.load(Path(run), engine=engine).mapped(names)
     from housetrain.serve.client import RemotePredictor
 
     if engine is not None or class_map is not None or ray is not None:

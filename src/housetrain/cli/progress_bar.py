@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from housetrain.cli.waiting import over
 from housetrain.cli.wrapping import fitted
 from housetrain.errors import one_line
 from housetrain.system.events import TITLES, Callback, Stage, State
@@ -132,6 +133,7 @@ class ProgressBar(Callback):
         return "  ".join([*scores, *speed]) + time_left(left)
 
     def _draw(self, key: str, title: str, done: int, total: int, numbers: str) -> None:
+        over()
         if self._bar is None:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -167,6 +169,7 @@ class ProgressBar(Callback):
     def _print(self, lines: Iterable[str]) -> None:
         if self._lines:
             for line in lines:
+                over()
                 self._console.print(fitted(one_line(line), self._console.file), markup=False)
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from housetrain.cli.table import console, table
-from housetrain.cli.wrapping import columns_of, fitted
+from housetrain.cli.waiting import over
+from housetrain.cli.wrapping import columns_of, fitted, wrapped
 from housetrain.errors import one_line
 from housetrain.system.text import cell_width, format_count, format_percent
 
@@ -48,11 +49,14 @@ def loss_text(value: float | None) -> str:
 def out(text: str, *, whole: bool = False) -> None:
     """Print lines of results on standard output. Other control characters, of a name for example, are escaped.
 
-    On a terminal a line is wrapped between words, unless it is ``whole``: JSON, or fields separated by tabs.
+    On a terminal a line is wrapped between words, and a tab is two spaces, unless it is ``whole``, as JSON is.
     """
+    over()
     for line in text.split("\n"):
         shown = "\t".join(map(one_line, line.split("\t")))
-        sys.stdout.write((shown if whole or "\t" in line else fitted(shown, sys.stdout)) + "\n")
+        if not whole and (width := columns_of(sys.stdout)):
+            shown = wrapped(shown.replace("\t", "  "), width)
+        sys.stdout.write(f"{shown}\n")
 
 
 def note(text: str) -> None:
@@ -265,7 +269,8 @@ def parity(table_: Sequence[Parity]) -> None:
     marks = ["" if row.good else "differs too much" for row in table_]
     drawn = [[*cells, mark] for cells, mark in zip(rows(table_), marks, strict=True)]
     columns = [*COLUMNS, ""] if any(marks) else list(COLUMNS)
-    table("", columns, [row[: len(columns)] for row in drawn], right=COLUMNS[1:])
+    drop = ("load", "max difference", "images/s")
+    table("", columns, [row[: len(columns)] for row in drawn], right=COLUMNS[1:], drop=drop)
     if table_:
         out(f"Compared on {format_count(table_[0].images, f'{table_[0].kind} image')}.")
 

@@ -31,6 +31,7 @@ from housetrain.cli.options import (
 )
 from housetrain.cli.progress_bar import callbacks_for
 from housetrain.cli.tracking import Track, followed
+from housetrain.cli.waiting import waiting
 from housetrain.system.events import Callbacks
 
 app = typer.Typer()
@@ -314,7 +315,8 @@ def evaluate(
     opened = ht.Run.open(run)
     arrays = ht.Prepared.open(prepared) if prepared else None
     options = parsed(label_options)
-    result = ht.evaluate(opened, on=on, prepared=arrays, callbacks=callbacks_for(quiet=False), **options)
+    with waiting("Loading the model"):
+        result = ht.evaluate(opened, on=on, prepared=arrays, callbacks=callbacks_for(quiet=False), **options)
     report = ht.write_report(opened, evaluation=result)
     if json_:
         terminal.print_json({key: value for key, value in result.to_json().items() if key != "rows"})

@@ -12,6 +12,7 @@ from housetrain.cli.cluster_options import ADDRESS, EXECUTOR, refuse_without_ray
 from housetrain.cli.label_options import ClassMapOption
 from housetrain.cli.log_options import with_log
 from housetrain.cli.options import ImageSize, Json, PreparedOption, Quiet, Workers, one_of
+from housetrain.cli.waiting import waiting
 
 app = typer.Typer()
 _RUN = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
@@ -181,7 +182,8 @@ def export(
         from housetrain.data.prepared import Prepared
 
         arrays = Prepared.open(prepared)
-    made = export_run(run, output, format=format_, precision=bits, prepared=arrays, callbacks=callbacks)
+    with waiting("Loading the model", quiet=quiet):
+        made = export_run(run, output, format=format_, precision=bits, prepared=arrays, callbacks=callbacks)
     if json_:
         terminal.print_json(made.to_json())
         return
@@ -202,7 +204,8 @@ def benchmark(run: _RUN, json_: Json = False, quiet: Quiet = False) -> None:
     from housetrain.cli.progress_bar import callbacks_for
     from housetrain.exports.bundle import benchmark as benchmark_run
 
-    found = benchmark_run(run, callbacks=callbacks_for(quiet=quiet))
+    with waiting("Loading the model", quiet=quiet):
+        found = benchmark_run(run, callbacks=callbacks_for(quiet=quiet))
     if json_:
         terminal.print_json(found.to_json())
         return
@@ -229,7 +232,8 @@ def explain(
     from housetrain.cli import terminal
     from housetrain.report.explain import explain as explain_run
 
-    made = explain_run(run, images, output, name=name, layers=layers)
+    with waiting("Loading the model"):
+        made = explain_run(run, images, output, name=name, layers=layers)
     if json_:
         terminal.print_json(made.to_json())
         return
@@ -265,8 +269,10 @@ def classify(
     from housetrain.cli import terminal
     from housetrain.inference.classify import classify as classify_images
 
-    results = classify_images(images, model, weights=weights, top=top)
-    if terminal.predictions(results, top=top, as_json=json_):
+    with waiting("Loading the model"):
+        results = classify_images(images, model, weights=weights, top=top)
+        failed = terminal.predictions(results, top=top, as_json=json_)
+    if failed:
         raise typer.Exit(1)
 
 
