@@ -38,7 +38,8 @@ _FINETUNE: Mapping[str, object] = {
     "rotate": 0.0,
     "contrast": 0.0,
 }
-_FINETUNE_EPOCHS, _ALL_LAYERS = 8, 1000
+_FINETUNE_EPOCHS, _LEAST_FINETUNE_EPOCHS, _ALL_LAYERS = 8, 3, 1000
+"""At most and at least so many epochs; fewer leave a model worse than the frozen one (docs/log.md)."""
 _SHARE_FOR_TRAINING = 0.85  # of the time that is left; then averages are validated
 _FINETUNE_IMAGES_PER_S = 8.0  # per core, at 224 pixels: at most, on AVX-512 cores
 _FINETUNE_OF_FEATURES = 0.2  # images fine-tuned in the time of one image's features: 0.16 to 0.35 measured
@@ -59,7 +60,11 @@ def stages_of(ways: Ways, images: int, cores: int) -> tuple[Stage, ...]:
         for name in (("horizontal", "both") if ways.pretrained.flip != "none" else ())
     ]
     trial = Stage("scratch-trial", lambda _: _trial(ways.scratch, images), in_doubt)
-    tuned = Stage("fine-tuned", partial(_tuned, images=images, cores=cores), _wants_tuning)
+    tuned = Stage(
+        "fine-tuned",
+        partial(_tuned, images=images, cores=cores),
+        partial(_wants_tuning, images=images, cores=cores),
+    )
     scratch = Stage("from-scratch", partial(_in_time, ways.scratch), _is_promising)
     small = Stage("small", lambda _: ways.recipe, in_doubt, whole=True)
     return {
@@ -90,21 +95,28 @@ def _flipped(standing: Standing, *, flips: str) -> Recipe:
     return Recipe.from_json(standing.best.recipe_json).but(test_time_flips=flips)
 
 
-def _wants_tuning(standing: Standing) -> bool:
+def _wants_tuning(standing: Standing, *, images: int, cores: int) -> bool:
     """Return whether there is time for fine-tuning, and a pretrained model to start from that nothing else beats."""
-    return standing.left_s < math.inf and standing.best.folder.name in _FROZEN
+    if standing.left_s == math.inf or standing.best.folder.name not in _FROZEN:
+        return False
+    return _tuning_epochs(standing, images, cores) >= _LEAST_FINETUNE_EPOCHS
 
 
 def _tuned(standing: Standing, *, images: int, cores: int) -> Recipe:
     """Return the recipe that trains every layer of the best run, for the epochs that fit into the time that is left."""
+    epochs = min(_FINETUNE_EPOCHS, _tuning_epochs(standing, images, cores))
+    limit = round(_SHARE_FOR_TRAINING * standing.left_s, 1)
+    return finetuned_recipe(standing.best, layers=_ALL_LAYERS, epochs=epochs, time_limit_s=limit, **_FINETUNE)
+
+
+def _tuning_epochs(standing: Standing, images: int, cores: int) -> int:
+    """Return how many epochs of fine-tuning fit into the time that is left, by the speed at which features came."""
     side = standing.prepared.spec.height
     rate = _FINETUNE_IMAGES_PER_S * cores * (224 / side) ** 2
     facts = standing.runs["pretrained"].result or {}
     if seconds := float(facts.get("features_s") or 0.0):  # a busy machine is slow at both
         rate = min(rate, _FINETUNE_OF_FEATURES * (images + len(standing.prepared.validation)) / seconds)
-    epochs = max(1, min(_FINETUNE_EPOCHS, int(standing.left_s * rate / images)))
-    limit = round(_SHARE_FOR_TRAINING * standing.left_s, 1)
-    return finetuned_recipe(standing.best, layers=_ALL_LAYERS, epochs=epochs, time_limit_s=limit, **_FINETUNE)
+    return int(standing.left_s * rate / images)
 
 
 def _trial(scratch: Recipe, images: int) -> Recipe:
