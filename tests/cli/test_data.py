@@ -125,3 +125,15 @@ def test_check_says_what_a_rule_of_groups_comes_to(call: Call, tmp_path: Path) -
     assert code == 2 and "class 'a' has only 1 group" in err and not (tmp_path / "out").exists()
     code, _, err = call("prepare", tmp_path / "images", "--group-by", "labels.csv:animal")
     assert code == 2 and "no such table" in err
+
+
+def test_images_that_are_left_out_are_named_or_counted_by_kind(call: Call, tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "images", cats=12, dogs=12)
+    for number in range(5):
+        (root / "cats" / f"copy {number}.png").write_bytes(sorted((root / "cats").glob("[!c]*"))[number].read_bytes())
+    (root / "dogs" / "page.jpg").write_text("<html></html>")
+    code, _, err = call("prepare", root)
+    lines = [line for line in err.splitlines() if line.startswith("Left out: ")]
+    assert code == 0 and len(lines) == 2
+    assert any("5 images (exact-duplicate): " in line and "and 2 more; --json lists all" in line for line in lines)
+    assert "Left out: dogs/page.jpg (unreadable: not an image (HTML))" in lines

@@ -83,3 +83,10 @@ def test_many_classes_are_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(said.splitlines()) < 30
     assert "class 7 " in said
     assert "1,200 classes" in said
+
+
+def test_a_path_in_the_working_folder_is_shown_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert terminal.here(tmp_path / "runs" / "pets") == Path("runs/pets")
+    assert terminal.here(Path("/elsewhere/pets")) == Path("/elsewhere/pets")
+    assert terminal.here(Path("runs/pets")) == Path("runs/pets")

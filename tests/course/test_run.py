@@ -17,7 +17,7 @@ import pytest
 from noise_folders import folder_of
 
 from housetrain.course.parts import PARTS, Block, Step, part
-from housetrain.course.run import commands, run_part
+from housetrain.course.run import _ran, commands, run_part
 from housetrain.errors import HousetrainError, RecipeError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,3 +108,9 @@ def test_every_part_runs(name: str, tmp_path: Path, photos: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "course" / name / "index.html").stat().st_size > 10_000
+
+
+def test_what_a_step_prints_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    said: list[str] = []
+    _ran("width", ["-c", "import os; print('x' * int(os.environ['COLUMNS']))"], tmp_path, said.append)
+    assert 60 <= max(map(len, said)) <= 80

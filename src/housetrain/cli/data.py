@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
     from housetrain.data.findings import Finding
     from housetrain.data.prepared import Prepared
-    from housetrain.data.split_manifest import SplitManifest
+    from housetrain.data.split_manifest import LeftOut, SplitManifest
 
 app = typer.Typer()
-_LISTED = 20  # images that are left out, a line each
+_LISTED = 3  # images of a kind that are left out, by name
 
 
 @app.command(
@@ -240,10 +240,19 @@ def prepare(
 
 
 def _note_left_out(split: SplitManifest, notes: Callbacks) -> None:
-    for row in split.left_out[:_LISTED]:
-        notes.note(f"Left out: {row.path} ({row.reason})")
-    if len(split.left_out) > _LISTED:
-        notes.note(f"Left out: {len(split.left_out) - _LISTED:,} more; --json lists all")
+    """Note the images in no split: a few of a kind by name and reason, more in one line."""
+    kinds: dict[str, list[LeftOut]] = {}
+    for row in split.left_out:
+        kinds.setdefault(row.reason.partition(":")[0], []).append(row)
+    for kind, rows in kinds.items():
+        if len(rows) <= _LISTED:
+            for row in rows:
+                notes.note(f"Left out: {row.path} ({row.reason})")
+            continue
+        named = ", ".join(row.path for row in rows[:_LISTED])
+        notes.note(
+            f"Left out: {len(rows):,} images ({kind}): {named} and {len(rows) - _LISTED:,} more; --json lists all"
+        )
 
 
 def arrays_from(file: Path, output: Path | None, options: dict[str, Any]) -> Prepared:

@@ -77,5 +77,5 @@ def labels(
     if json_:
         return terminal.print_json({**found.to_json(), "page": str(page)})
     terminal.label_issues(found, most)
-    terminal.out(f"Page     {page}")
-    return terminal.out(f"Next     housetrain studio {terminal.quoted(found.root)}")
+    terminal.out(f"Page     {terminal.here(page)}")
+    return terminal.out(f"Next     housetrain studio {terminal.quoted(terminal.here(found.root))}")

@@ -7,6 +7,7 @@ decisions about images or models. Colors follow NO_COLOR and whether the output 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import textwrap
@@ -286,6 +287,12 @@ def settings(listed: Sequence[Setting]) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
     out(json.dumps(value, indent=2, default=str), whole=True)
+
+
+def here(path: Path) -> Path:
+    """Return a path as a person in the working folder types it: relative, if it is inside."""
+    working = Path(os.path.realpath("."))
+    return path.relative_to(working) if path.is_absolute() and path.is_relative_to(working) else path
 
 
 def quoted(path: Path) -> str:

@@ -250,7 +250,7 @@ def reproduce(
         terminal.print_json(found.to_json())
     else:
         terminal.out(found.summary())
-        terminal.out(f"Again    {found.again.folder}")
+        terminal.out(f"Again    {terminal.here(found.again.folder)}")
     raise typer.Exit(int(found.verdict == "different"))
 
 

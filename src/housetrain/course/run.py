@@ -21,7 +21,7 @@ from housetrain.errors import HousetrainError
 
 NAME = "index.html"
 _LONGEST = 200  # lines of output that the page shows
-_WIDTH = "110"
+_WIDTH = "76"  # columns of what the steps print; indented, it fits a terminal of 80
 
 
 @dataclass(frozen=True)
