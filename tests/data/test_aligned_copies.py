@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 from hostile import photo
 
-from housetrain.data.aligned_copies import Aligned, agree_in_own_content, agrees, aligned_pairs, fitted_crops
+from housetrain.data.aligned_copies import (
+    Aligned,
+    agree_in_own_content,
+    agrees,
+    aligned_pairs,
+    fitted_crops,
+    in_crowds,
+)
 from housetrain.data.chains import Chains
-from housetrain.data.image_metadata import low_frequencies
+from housetrain.data.image_metadata import low_frequencies, perceptual_hash
 from housetrain.data.shared_content import SIDE, own_content
 from housetrain.data.turned_shapes import candidates, packed, unpacked
 
@@ -75,9 +82,22 @@ def test_no_more_pairs_are_aligned_than_join_all_copies() -> None:
     image = gray(8)
     images = [image, image[:, ::-1], image[::-1], np.rot90(image), image[8:312, 10:390], gray(9)]
     known, pictures = shapes(images), np.stack([small(one) for one in images])
-    chains = Chains()
-    found = aligned_pairs(candidates(known, np.arange(6)), known, lambda numbers: pictures[list(numbers)], chains)
-    assert len(found) == 4 and chains.parts() == [[0, 1, 2, 3, 4]]
+    hashes = np.array([int(perceptual_hash(low_frequencies(small(one))), 16) for one in images], np.uint64)
+    pairs, each = candidates(known, np.arange(6)), np.arange(6)
+    found = aligned_pairs(pairs, known, lambda numbers: pictures[list(numbers)], each, hashes)
+    assert len(found) == 4
+    assert Chains((pair.left, pair.right) for pair in found).parts() == [[0, 1, 2, 3, 4]]
+
+
+def test_crowds_are_left_out_and_copies_are_not() -> None:
+    copies = [(one, other) for one in range(9) for other in range(one)]
+    line = [(100 + number, 101 + number) for number in range(30)]
+    many = [(200 + one, 200 + other) for one in range(41) for other in range(one)]
+    some = [(300 + one, 300 + other) for one in range(30) for other in range(one) if (one + other) % 2]
+    pairs = np.array([*copies, *line, *many, *some])
+    crowded = in_crowds(pairs[:, 0], pairs[:, 1])
+    assert set(pairs[crowded].min(axis=1) // 100) == {1, 2}
+    assert crowded.sum() == len(line) + len(many)
 
 
 def test_a_frame_that_a_long_chain_shares_is_not_what_makes_copies() -> None:

@@ -91,3 +91,28 @@ def test_saved_augmentations_are_one_group_an_image(tmp_path: Path) -> None:
     groups = scan(tmp_path, workers=1).near_duplicates
     assert all(len({Path(one.path).stem.split("_")[0] for one in group}) == 1 for group in groups)
     assert sum(map(len, groups)) >= 190 and len(groups) <= 22
+
+
+def tile(rng: np.random.Generator) -> np.ndarray:
+    """A part in a frame that is the same mirrored and rotated by 180 degrees: its own grain, another brightness."""
+    rows, columns = np.mgrid[:150, :150]
+    lit = 170 - ((columns - 74.5) ** 2 + (rows - 74.5) ** 2) / 160.0
+    for row in (30, 73, 116):
+        lit[row : row + 4] = 70
+        lit[:, row : row + 4] -= 25
+    grain = cv2.resize(rng.normal(0, 2, (50, 50)).astype(np.float32), (150, 150), interpolation=cv2.INTER_CUBIC)
+    noisy = lit * rng.uniform(0.75, 1.15) + grain + rng.normal(0, 1, lit.shape)
+    return np.asarray(noisy.clip(0, 255), np.uint8)
+
+
+@pytest.mark.parametrize("tiles", [8, 15, 30])
+def test_parts_in_one_symmetric_frame_are_not_copies_of_each_other(tiles: int, tmp_path: Path) -> None:
+    """Too few to make the set one of a shared background: most images are photographs."""
+    rng = np.random.default_rng(8)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    for number in range(100):
+        (tmp_path / "one" / f"{number}.png").write_bytes(encode(photo(90, 120, number), "PNG"))
+    for number in range(tiles):
+        cv2.imwrite(str(tmp_path / "other" / f"{number}.png"), tile(rng))
+    assert sum(map(len, scan(tmp_path, workers=1).near_duplicates)) <= 2

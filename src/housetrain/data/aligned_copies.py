@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from housetrain.data.chains import Chains
-from housetrain.data.turned_shapes import SIZE, Array, Candidates, frequencies_of, turn_pixels, turned
+from housetrain.data.turned_shapes import SIZE, Array, Candidates, Indices, frequencies_of, turn_pixels, turned
 
 FITS = 0.9
 """The least similarity of the weighted frequencies of a part and of the fitted crop of the whole."""
@@ -37,16 +37,38 @@ GRAY = 0.95
 DETAIL = 0.75
 """The least correlation of their details."""
 
+CROWD = 12
+"""Images from which a component of pairs that fit must be `DENSE`. One of at most `MOST_COPIES` can be copies of one
+image: of 2,624 solar cells 752 are in one component with 7 % of its pairs, of 8,000 cats and dogs 7 with 38 %."""
+
+DENSE = 0.4
+"""The least share of the pairs of such a component that fit."""
+
+MOST_COPIES = 40
+"""The most images of a component that can be copies."""
+
+ONE_KIND = 0.05
+"""The share of images in such components from which a set is of one kind, and no pair of it is called a copy: of 53
+pairs of solar cells that would be, a tenth to a third are different cells."""
+
+SYMMETRIC, CROPPED = 0.05, 0.04
+"""Up to this difference of similarity a turned image looks as it was, and up to this share of a side it is not cropped.
+Such pairs must agree in their hashes, too: parts in one frame agree by 0.95 in gray values and detail, but their hashes
+differ in 14 to 22 bits."""
+
+UNMOVED_BITS = 8
+"""The most bits of the perceptual hash in which copies differ that are neither turned nor cropped."""
+
 OWN = 0.6
 """The least correlation of what two images of a long chain do not share with it."""
 
 OVERLAP = 0.4
 """The least share of the smaller image that both show."""
 
-_HOPELESS = 0.6  # correlation of gray values below which images are not aligned further
+_HOPELESS = 0.75  # correlation of gray values below which images are not aligned further
 _FAILURES = 3  # pairs of an image that do not agree after which its other pairs, which are less alike, are given up
 _EDGE = 2  # pixels at which a blur knows too little
-_STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
+_STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 1e-3)
 
 _LEAST_SCALE, _MOST_SCALE, _OUTSIDE = 0.7, 1.05, 0.05
 _STEPS = ((4, 0.0), (5, 0.8), (7, 0.85), (SIZE, 0.88))
@@ -83,7 +105,8 @@ def aligned_pairs(
     pairs: Candidates,
     shapes: Array,
     open_images: Callable[[Sequence[int]], npt.NDArray[np.uint8]],
-    chains: Chains,
+    joined: Indices,
+    hashes: npt.NDArray[np.uint64],
 ) -> list[Aligned]:
     """Return candidates that are copies, as many as it takes to join all that belong together.
 
@@ -91,7 +114,8 @@ def aligned_pairs(
         pairs: Candidates.
         shapes: The weighted shapes that their indices refer to.
         open_images: Returns the small gray images of indices, uint8 (N, SIDE, SIDE).
-        chains: What is joined already, by index; the copies found are joined, too.
+        joined: A number for each image, equal for those that are joined already.
+        hashes: Their perceptual hashes.
     """
     count = len(pairs.left)
     similar, boxes, swapped = np.empty(count, np.float32), np.empty((count, 4), np.float32), np.empty(count, np.bool_)
@@ -101,20 +125,52 @@ def aligned_pairs(
         similar[some], boxes[some], swapped[some] = fitted_crops(left, right)
     order = np.argsort(-similar, kind="stable")
     order = order[similar[order] >= FITS]
+    crowded = in_crowds(joined[pairs.left[order]], joined[pairs.right[order]])
+    if len(np.unique(joined[pairs.left[order]][crowded])) > ONE_KIND * len(shapes):
+        return []
+    order = order[~crowded]
+    moved = _moved(shapes[pairs.left[order]], shapes[pairs.right[order]], pairs.alike[order], boxes[order])
+    differ = np.bitwise_count(hashes[pairs.left[order]] ^ hashes[pairs.right[order]])
+    order = order[moved | (differ <= UNMOVED_BITS)]
     ends = np.unique(np.concatenate((pairs.left[order], pairs.right[order])))
     images = dict(zip(ends.tolist(), open_images(ends.tolist()), strict=True)) if len(ends) else {}
-    found, failed = [], Counter[int]()
+    found, failed, chains = [], Counter[int](), Chains()
     for number in order.tolist():
         one, other, turn = int(pairs.left[number]), int(pairs.right[number]), int(pairs.turn[number])
-        if chains.joined(one, other) or max(failed[one], failed[other]) >= _FAILURES:
+        if chains.joined(*joined[[one, other]].tolist()) or max(failed[one], failed[other]) >= _FAILURES:
             continue
         pair = Aligned(one, other, turn, boxes[number], bool(swapped[number]))
         if agrees(*pair.of(images[one], images[other]), pair.box):
-            chains.join(one, other)
+            chains.join(*joined[[one, other]].tolist())
             found.append(pair)
         else:
             failed.update((one, other))
     return found
+
+
+def _moved(left: Array, right: Array, alike: Array, boxes: Array) -> npt.NDArray[np.bool_]:
+    """Return which pairs are turned or cropped: they are less alike as they are, or the part is not the whole."""
+    turned_ = alike - np.einsum("nij,nij->n", left, right) > SYMMETRIC
+    cropped = np.abs(boxes - np.array([1, 0, 1, 0], np.float32)).max(axis=1) > CROPPED
+    return np.asarray(turned_ | cropped, dtype=np.bool_)
+
+
+def in_crowds(left: Indices, right: Indices) -> npt.NDArray[np.bool_]:
+    """Return which pairs are in a component that is too large, or too loosely connected, for copies of one image.
+
+    Parts in one frame, or digits, are all alike in some turn: each fits some others, which fit others again. Nothing
+    tells a mirrored copy among them from another part.
+    """
+    pairs = set(zip(np.minimum(left, right).tolist(), np.maximum(left, right).tolist(), strict=True))
+    crowded: set[int] = set()
+    parts = Chains(pairs).parts()
+    part_of = {number: place for place, part in enumerate(parts) for number in part}
+    links = Counter(part_of[one] for one, _ in pairs)
+    for place, part in enumerate(parts):
+        density = links[place] / (len(part) * (len(part) - 1) / 2)
+        if len(part) > MOST_COPIES or (len(part) >= CROWD and density < DENSE):
+            crowded.update(part)
+    return np.array([one in crowded for one in left.tolist()], dtype=np.bool_)
 
 
 def agree_in_own_content(pair: Aligned, own: Mapping[int, Array]) -> bool:

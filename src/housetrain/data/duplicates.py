@@ -51,7 +51,10 @@ LEAST_COPY = 32
 """Pixels of the smallest copies that are looked for of larger images."""
 
 LEAST_STEPS = 64
-"""Rising (and falling) steps of the finer hash, of 256: images with fewer are not compared."""
+"""Rising (and falling) steps of the finer hash, of 256: images with fewer are not compared by their hashes."""
+
+LEAST_STEPS_ALIGNED = 48
+"""Likewise, of images that are compared by alignment, which is safer."""
 
 LEAST_SET = 40
 """Images from which a set can be homogeneous."""
@@ -101,11 +104,12 @@ def near_groups(
         if image.hashes.coarse and _side(image) >= LEAST_COPY:
             first.setdefault(image.sha256, image)
     detail, steps = _detail(list(first.values()))
-    rich = (steps >= LEAST_STEPS) & (steps <= 256 - LEAST_STEPS)
-    compared, detail, steps = list(compress(first.values(), rich)), detail[rich], steps[rich]
-    large = np.nonzero([_side(image) >= LEAST_SIDE for image in compared])[0]
-    if len(compared) < 2 or not len(large):
+    some = np.minimum(steps, 256 - steps) >= LEAST_STEPS_ALIGNED
+    compared, detail, steps = list(compress(first.values(), some)), detail[some], steps[some]
+    is_large = np.array([_side(image) >= LEAST_SIDE for image in compared], dtype=np.bool_)
+    if len(compared) < 2 or not is_large.any():
         return []
+    large = np.nonzero(is_large & (np.minimum(steps, 256 - steps) >= LEAST_STEPS))[0]
     small = partial(_small, compared, open_images) if open_images else None
     if small and len(large) >= LEAST_SET and expected_difference(detail[large]) < HOMOGENEOUS:
         left, right = same_pairs(small(large.tolist()))
@@ -119,17 +123,16 @@ def near_groups(
     if small:
         least = max(LONG_CHAIN, len(large) // 20)
         chains = [part for chain in chains for part in (_verified(chain, small) if len(chain) >= least else [chain])]
-        chains = _with_copies(compared, chains, large, small, least=least)
+        chains = _with_copies(compared, chains, is_large, small, hashes)
     return [[compared[number] for number in chain] for chain in chains]
 
 
 def _with_copies(
     compared: Sequence[ImageRecord],
     chains: Sequence[Sequence[int]],
-    large: npt.NDArray[np.intp],
+    is_large: npt.NDArray[np.bool_],
     small: Callable[[Sequence[int]], npt.NDArray[np.uint8]],
-    *,
-    least: int,
+    hashes: npt.NDArray[np.uint64],
 ) -> list[list[int]]:
     """Return the chains with mirrored, rotated, cropped and small copies, of which one of two images is large."""
     from threadpoolctl import threadpool_limits
@@ -139,15 +142,12 @@ def _with_copies(
     joined = np.arange(len(compared))
     for chain in chains:
         joined[chain] = chain[0]
-    is_large = np.zeros(len(compared), dtype=bool)
-    is_large[large] = True
     with threadpool_limits(1, user_api="blas"):  # blocks this small are compared faster by one thread
         pairs = candidates(shapes, joined)
     pairs = pairs.where(is_large[pairs.left] | is_large[pairs.right])
-    found = aligned_pairs(pairs, shapes, small, Chains(known))
-    together = Chains([*known, *((pair.left, pair.right) for pair in found)])
-    for chain in together.parts():
-        if len(chain) >= least:  # images that share a frame or a background, not copies: see `shared_content`
+    found = aligned_pairs(pairs, shapes, small, joined, hashes)
+    for chain in Chains((pair.left, pair.right) for pair in found).parts():
+        if len(chain) >= LONG_CHAIN:  # images that share a frame or a background, not copies: see `shared_content`
             own = dict(zip(chain, own_content(small(chain), components=0), strict=True))
             found = [pair for pair in found if pair.left not in own or agree_in_own_content(pair, own)]
     return Chains([*known, *((pair.left, pair.right) for pair in found)]).parts()

@@ -40,8 +40,8 @@ TURNS = (
 MOST = 8
 """Candidates kept per image, the most alike: sets of one kind of image have more that are alike."""
 
-_TIE = 0.1  # difference of two frequencies of a shape, of length 1, up to which a crop can change their order
-_NEAR = 0.15  # likewise, the most that a crop changes the lowest frequency: 99 % of the copies above
+_TIE = 0.08  # difference of two frequencies of a shape, of length 1, up to which a crop can change their order
+_NEAR = 0.12  # likewise, the most that a crop changes the lowest frequency: 95 % of the copies above
 _SYMMETRIC = 0.02  # difference of similarity up to which an image looks the same when it is turned
 _COARSE = 6  # frequencies of a side that all pairs are compared by
 _ROWS, _COLUMNS = 256, 1024  # compared at once: a block stays in the processor's cache
