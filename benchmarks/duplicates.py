@@ -186,20 +186,21 @@ def show_pairs(folder: Path, sheet: Path | None) -> None:
 
 
 _TIMED = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from housetrain.data.catalog import scan
-start = time.perf_counter()
+start, before = time.perf_counter(), sum(os.times()[:4])
 catalog = scan(Path(sys.argv[1]), cache=False)
 scanned = time.perf_counter()
 catalog.near_duplicates
 done = time.perf_counter()
-print((done - start) / len(catalog.images) * 1e6, (done - scanned) / len(catalog.images) * 1e6)
+taken = done - start, done - scanned, sum(os.times()[:4]) - before
+print(*(seconds / len(catalog.images) * 1e6 for seconds in taken))
 """
 
 
 def speed(folder: Path, other: Path | None, repeats: int = 3) -> None:
-    """Print microseconds an image: of scan and search, of the search alone, and their ratio to the other version."""
+    """Print microseconds an image: of scan and search, of the search alone, of all processors, and ratios."""
     versions = {"this": Path(__file__).resolve().parents[1] / "src", **({"other": other} if other else {})}
     taken: dict[str, list[list[float]]] = {name: [] for name in versions}
     for _ in range(repeats):
@@ -209,10 +210,10 @@ def speed(folder: Path, other: Path | None, repeats: int = 3) -> None:
             ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             taken[name].append([float(value) for value in ran.stdout.split()])
     for name, times in taken.items():
-        print(name, *(f"{whole:.0f} (search {search:.0f})" for whole, search in times))
-    if other:
-        ratios = [mine[0] / theirs[0] for mine, theirs in zip(taken["this"], taken["other"], strict=True)]
-        print(f"this / other: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+        print(name, *(f"{clock:.0f} (search {search:.0f}, processor {used:.0f})" for clock, search, used in times))
+    for place, what in enumerate(("clock", "search", "processor")) if other else ():
+        ratios = [mine[place] / theirs[place] for mine, theirs in zip(taken["this"], taken["other"], strict=True)]
+        print(f"{what}, this / other: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
 
 
 def main() -> None:

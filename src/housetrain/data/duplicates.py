@@ -142,10 +142,10 @@ def _with_copies(
     joined = np.arange(len(compared))
     for chain in chains:
         joined[chain] = chain[0]
-    with threadpool_limits(1, user_api="blas"):  # blocks this small are compared faster by one thread
+    with threadpool_limits(1, user_api="blas"):  # matrices this small are multiplied faster by one thread
         pairs = candidates(shapes, joined)
-    pairs = pairs.where(is_large[pairs.left] | is_large[pairs.right])
-    found = aligned_pairs(pairs, shapes, small, joined, hashes)
+        pairs = pairs.where(is_large[pairs.left] | is_large[pairs.right])
+        found = aligned_pairs(pairs, shapes, small, joined, hashes)
     for chain in Chains((pair.left, pair.right) for pair in found).parts():
         if len(chain) >= LONG_CHAIN:  # images that share a frame or a background, not copies: see `shared_content`
             own = dict(zip(chain, own_content(small(chain), components=0), strict=True))
