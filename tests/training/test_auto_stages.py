@@ -54,11 +54,13 @@ def stages(first: str, images: int = 2000, cores: int = 2) -> dict[str, Stage]:
 
 def test_the_kind_of_images_decides_which_way_is_first_and_both_ways_are_there() -> None:
     frozen = ["pretrained", "several-stages", "flips-horizontal", "flips-both"]
-    assert list(stages(PRETRAINED)) == [*frozen, "fine-tuned", "scratch-trial", "from-scratch"]
-    assert list(stages(SCRATCH)) == ["from-scratch", *frozen, "fine-tuned"]
+    assert list(stages(PRETRAINED)) == [*frozen, "fine-tuned", "fine-tuned-flips", "scratch-trial", "from-scratch"]
+    assert list(stages(SCRATCH)) == ["from-scratch", *frozen, "fine-tuned", "fine-tuned-flips"]
     assert list(stages(SMALL))[:2] == ["small", "pretrained"] and "from-scratch" in stages(SMALL)
     letters = Ways(LITE.but(flip="none"), BEST, CNN, SMALL, None)
-    assert not any("flips" in stage.name for stage in stages_of(letters, 2000, 2)), "digits have a fixed direction"
+    assert not any(stage.name.startswith("flips") for stage in stages_of(letters, 2000, 2)), (
+        "digits have a fixed direction"
+    )
 
 
 def test_the_mean_over_mirror_images_is_tried_where_there_is_doubt_and_both_only_after_one_helped() -> None:
@@ -136,3 +138,25 @@ def test_fine_tuning_needs_a_time_limit_and_a_pretrained_model_that_is_the_best(
     slow = a_run("pretrained", 0.98, features_s=80.0)  # 10 images/s with 800 images: 2 images/s in training
     assert tuned.recipe(standing(slow, limit_s=620)).epochs == 3
     assert math.isinf(standing(best).left_s)
+
+
+def test_a_head_that_fits_features_far_from_the_images_is_not_where_fine_tuning_starts() -> None:
+    tuned = stages(PRETRAINED, images=400)["fine-tuned"]
+    near = tuned.recipe(standing(a_run("pretrained", 0.96), limit_s=600))
+    assert near.weights.endswith("model.keras"), "its average with the frozen weights is tried, too"
+    now = standing(a_run("pretrained", 0.83), a_run("several-stages", 0.86), best=1, limit_s=600)
+    far = tuned.recipe(now)
+    assert (far.weights, far.stages, far.flip) == ("imagenet", 1, "horizontal")
+    both = StageRow("flips-both", 20.0, 0.1, 0.87, gain=0.01)
+    assert tuned.recipe(now._replace(rows=(*now.rows, both))).flip == "both"
+
+
+def test_the_fine_tuned_model_averages_over_mirror_images_where_the_frozen_one_did() -> None:
+    stage = stages(PRETRAINED)["fine-tuned-flips"]
+    runs = a_run("pretrained", 0.83), a_run("flips-both", 0.88), a_run("fine-tuned", 0.90)
+    now = standing(*runs, best=2, limit_s=900)
+    helped = now._replace(rows=(now.rows[0], replace(now.rows[1], gain=0.02), now.rows[2]))
+    assert stage.wanted(helped) and not stage.wanted(now) and not stage.wanted(helped._replace(best=runs[1]))
+    recipe = stage.recipe(helped)
+    assert (recipe.test_time_flips, recipe.unfreeze, recipe.head, recipe.flip) == ("both", 0, "logistic", "horizontal")
+    assert recipe.weights.endswith("fine-tuned/model.keras") and stage.dearer

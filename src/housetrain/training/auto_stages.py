@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from housetrain.models.choose import PRETRAINED, SCRATCH, SMALL, Ways
 from housetrain.models.recipe import Recipe
@@ -40,6 +41,9 @@ _FINETUNE: Mapping[str, object] = {
 }
 _FINETUNE_EPOCHS, _LEAST_FINETUNE_EPOCHS, _ALL_LAYERS = 8, 3, 1000
 """At most and at least so many epochs; fewer leave a model worse than the frozen one (docs/log.md)."""
+_NEAR_ERROR = 0.05
+"""Up to this validation error the features suit the images, and fine-tuning starts from the fitted head; its large
+weights cost the first epochs where the features have to change (docs/log.md), so above it the head is a new one."""
 _SHARE_FOR_TRAINING = 0.85  # of the time that is left; then averages are validated
 _FINETUNE_IMAGES_PER_S = 8.0  # per core, at 224 pixels: at most, on AVX-512 cores
 _FINETUNE_OF_FEATURES = 0.2  # images fine-tuned in the time of one image's features: 0.16 to 0.35 measured
@@ -65,12 +69,13 @@ def stages_of(ways: Ways, images: int, cores: int) -> tuple[Stage, ...]:
         partial(_tuned, images=images, cores=cores),
         partial(_wants_tuning, images=images, cores=cores),
     )
+    tuned_flips = Stage("fine-tuned-flips", _tuned_flips, _wants_tuned_flips, dearer=True)
     scratch = Stage("from-scratch", partial(_in_time, ways.scratch), _is_promising)
     small = Stage("small", lambda _: ways.recipe, in_doubt, whole=True)
     return {
-        SMALL: (small, pretrained, wide, *flips, trial, scratch, tuned),
-        SCRATCH: (scratch._replace(whole=True), pretrained, wide, *flips, tuned),
-        PRETRAINED: (pretrained, wide, *flips, tuned, trial, scratch),
+        SMALL: (small, pretrained, wide, *flips, trial, scratch, tuned, tuned_flips),
+        SCRATCH: (scratch._replace(whole=True), pretrained, wide, *flips, tuned, tuned_flips),
+        PRETRAINED: (pretrained, wide, *flips, tuned, tuned_flips, trial, scratch),
     }[ways.first]
 
 
@@ -106,7 +111,31 @@ def _tuned(standing: Standing, *, images: int, cores: int) -> Recipe:
     """Return the recipe that trains every layer of the best run, for the epochs that fit into the time that is left."""
     epochs = min(_FINETUNE_EPOCHS, _tuning_epochs(standing, images, cores))
     limit = round(_SHARE_FOR_TRAINING * standing.left_s, 1)
-    return finetuned_recipe(standing.best, layers=_ALL_LAYERS, epochs=epochs, time_limit_s=limit, **_FINETUNE)
+    settings: dict[str, Any] = {**_FINETUNE, "layers": _ALL_LAYERS, "epochs": epochs, "time_limit_s": limit}
+    if _helpful_flips(standing) == "both":
+        settings["flip"] = "both"
+    if standing.error <= _NEAR_ERROR:
+        return finetuned_recipe(standing.best, **settings)
+    frozen = standing.runs["pretrained"]
+    return finetuned_recipe(frozen, **settings, weights=Recipe.from_json(frozen.recipe_json).weights)
+
+
+def _helpful_flips(standing: Standing) -> str:
+    """Return the mirror images over which an average lowered the validation loss."""
+    rows = {row.name: row.gain for row in standing.rows}
+    return next((name for name in ("both", "horizontal") if rows.get(f"flips-{name}", 0.0) > 0), "none")
+
+
+def _wants_tuned_flips(standing: Standing) -> bool:
+    """Return whether the fine-tuned model is the best and may average over mirror images as the frozen one did."""
+    return standing.best.folder.name == "fine-tuned" and _helpful_flips(standing) != "none" and in_doubt(standing)
+
+
+def _tuned_flips(standing: Standing) -> Recipe:
+    """Return the recipe that fits a head on features of the fine-tuned model, averaged over mirror images."""
+    weights = str(standing.best.model_path.absolute())
+    frozen = Recipe.from_json(standing.runs["pretrained"].recipe_json)
+    return frozen.but(weights=weights, test_time_flips=_helpful_flips(standing))
 
 
 def _tuning_epochs(standing: Standing, images: int, cores: int) -> int:
