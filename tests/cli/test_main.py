@@ -142,6 +142,18 @@ def test_ctrl_c_says_how_to_resume(call: Call, monkeypatch: pytest.MonkeyPatch, 
     assert "rerun the same command to resume" in err
 
 
+def test_the_answer_to_ctrl_c_comes_before_what_it_ended() -> None:
+    code = (
+        "import os, signal, sys, housetrain; from housetrain.cli import main; "
+        "housetrain.scan = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT); "
+        "sys.argv = ['housetrain', 'check', 'images']; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 130
+    first, second = ended.stderr.splitlines()
+    assert first.startswith("Stopping ...") and second.startswith("Error: Interrupted.")
+
+
 def test_an_error_that_a_library_makes_of_ctrl_c_is_an_interruption(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -30,6 +30,9 @@ def test_predict_sorts_images_and_counts_classes(digits: Trained, call: Call, tm
     code, _, err = call("predict", digits.run.folder, tmp_path / "in", "--sort-into", tmp_path / "in" / "x")
     assert code == 2
     assert "never changed" in err
+    one = tmp_path / "in" / "site0" / "0.png"
+    code, _, err = call("predict", digits.run.folder, one, "--sort-into", one.parent)
+    assert code == 2 and "never changed" in err and sorted(one.parent.iterdir()) == sorted(one.parent.glob("*.png"))
     code, _, err = call("predict", digits.run.folder, tmp_path / "in", "--copy")
     assert code == 2
     assert "--sort-into" in err

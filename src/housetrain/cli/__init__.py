@@ -43,6 +43,7 @@ def main() -> NoReturn:
             raise
         code = 128 + interrupt.number_of(error)  # a library made an error of its own of it
     if code in (130, 143):
+        interrupt.received()  # its answer comes first, and takes the ^C of the terminal away
         again = shlex.join(["housetrain", *sys.argv[1:]])
         _fail(f"Interrupted. Completed work is kept; rerun the same command to resume: {again}", code)
         interrupt.exit_now(code)

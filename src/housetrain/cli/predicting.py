@@ -6,6 +6,7 @@ one photo does not need are imported where they are used: importing them takes a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -60,6 +61,8 @@ def predict(
         for folder in listing.paths:
             if folder.is_dir():
                 refuse_inside(folder, sort_into)
+            elif os.path.realpath(folder.parent) == os.path.realpath(sort_into):  # a folder in it may be meant
+                refuse_inside(folder.parent, sort_into)
     predictor = _predictor(run, engine, class_map, ray, quiet=quiet)
     predictor = predictor.with_rules(set_level=set_level, accept=thresholds_of(accept))
     sorter = _sorter(sort_into, predictor.classes, how)

@@ -127,9 +127,9 @@ def _answer(reading: int, terminal: int) -> None:
             if number[0] not in (signal.SIGINT, signal.SIGTERM):
                 continue
             received += 1
-            _answered_one.set()
             if received == 1:
                 say(f"Stopping{_finishing()} ... Press Ctrl-C again to stop at once.")
+                _answered_one.set()
                 still = threading.Timer(_STILL_S, lambda: say(f"Still working. Stopping{_finishing()} ..."))
                 still.daemon = True
                 still.start()
