@@ -217,7 +217,7 @@ def _selected(
     """Train in stages, and return the run with the lowest validation loss."""
     from housetrain.models.choose import spec_of
     from housetrain.system.machine import cores
-    from housetrain.training.auto_stages import stages_of
+    from housetrain.training.auto_stages import advice, stages_of
     from housetrain.training.ladder import climb, holds
 
     request = {"first": ways.recipe.to_json(), "data": manifest.fingerprint, "time_limit_s": ways.time_limit_s}
@@ -232,11 +232,15 @@ def _selected(
             arrays[spec] = _prepared(manifest, recipe, target, workers=workers, callbacks=callbacks)
         return arrays[spec]
 
-    stages = stages_of(ways, images=sum(manifest.counts()["train"].values()), cores=cores())
+    images = sum(manifest.counts()["train"].values())
+    stages = stages_of(ways, images=images, cores=cores())
     target = Path(output) if output else _free_folder(manifest.root, "auto", lambda found: holds(found, request))
-    return climb(
+    best = climb(
         target, stages, prepare, first=ways.recipe, request=request, time_limit_s=ways.time_limit_s, callbacks=callbacks
     )
+    if more := advice(best.rows, ways, images, cores()):
+        Callbacks(callbacks).note(more)
+    return best
 
 
 def _prepared(

@@ -10,14 +10,14 @@ the cheap end before in full. All thresholds are module constants; docs/log.md h
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from housetrain.models.choose import PRETRAINED, SCRATCH, SMALL, Ways
 from housetrain.models.recipe import Recipe
 from housetrain.training.finetune import finetuned_recipe
-from housetrain.training.ladder import Stage, Standing
+from housetrain.training.ladder import Stage, StageRow, Standing
 
 _STAGES = 6  # of a backbone, side by side: 4,048 features of EfficientNet-Lite0
 _FROZEN = ("pretrained", "several-stages", "flips-horizontal", "flips-both")
@@ -77,6 +77,24 @@ def stages_of(ways: Ways, images: int, cores: int) -> tuple[Stage, ...]:
         SCRATCH: (scratch._replace(whole=True), pretrained, wide, *flips, tuned, tuned_flips),
         PRETRAINED: (pretrained, wide, *flips, tuned, tuned_flips, trial, scratch),
     }[ways.first]
+
+
+def advice(rows: Sequence[StageRow], ways: Ways, images: int, cores: int) -> str:
+    """Return how to get a better model from more time, in one sentence; ``""`` where nothing suggests it.
+
+    Args:
+        rows: What the stages gave.
+        ways: The recipes.
+        images: Number of training images.
+        cores: Of this machine.
+    """
+    best = next(row for row in rows if row.best)
+    if ways.time_limit_s is not None or best.name not in _FROZEN or 1 - best.val_accuracy <= _CLEAR_ERROR:
+        return ""
+    side = ways.pretrained.prepare_options["image_size"]
+    tuning = _FINETUNE_EPOCHS * images / (_FINETUNE_IMAGES_PER_S * cores * (224 / side) ** 2)
+    minutes = 5 * math.ceil((sum(row.seconds for row in rows) + tuning / _SHARE_FOR_TRAINING) / 300)
+    return f"With --time-limit {minutes}m the pretrained model is fine-tuned as well, which may be more accurate"
 
 
 def in_doubt(standing: Standing) -> bool:
