@@ -56,13 +56,7 @@ def predict(
 
         sequence_key(vote_by)  # before the model is loaded
     if sort_into is not None:
-        from housetrain.data.output import refuse_inside
-
-        for folder in listing.paths:
-            if folder.is_dir():
-                refuse_inside(folder, sort_into)
-            elif os.path.realpath(folder.parent) == os.path.realpath(sort_into):  # a folder in it may be meant
-                refuse_inside(folder.parent, sort_into)
+        _must_lie_outside(sort_into, listing.paths)
     predictor = _predictor(run, engine, class_map, ray, quiet=quiet)
     predictor = predictor.with_rules(set_level=set_level, accept=thresholds_of(accept))
     sorter = _sorter(sort_into, predictor.classes, how)
@@ -92,6 +86,17 @@ def predict(
     if sorter is not None and not (json_ or quiet):
         terminal.out(sorter.summary())
     return failed
+
+
+def _must_lie_outside(target: Path, given: Iterable[Path]) -> None:
+    """Refuse to sort into a folder of images that is read. Beside a single image, a folder of its own is right."""
+    from housetrain.data.output import refuse_inside
+
+    for path in given:
+        if path.is_dir():
+            refuse_inside(path, target)
+        elif os.path.realpath(path.parent) == os.path.realpath(target):
+            refuse_inside(path.parent, target)
 
 
 def _sorter(folder: Path | None, classes: tuple[str, ...], how: How) -> Sorter | None:
