@@ -59,7 +59,7 @@ def main() -> int:
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         seconds = time.monotonic() - start
-        test = json.loads((place / "evaluation.json").read_text())
+        test = json.loads((place / "evaluation" / "evaluation.json").read_text())
         stages = json.loads((place / "stages.json").read_text())["rows"]
         found.append(test["accuracy"])
         print(f"seed {seed}: {test['accuracy']:.1%} of {test['n']} test images in {seconds:.0f} s", flush=True)

@@ -99,3 +99,30 @@ def test_auc_skips_classes_that_do_not_occur() -> None:
     assert metrics.roc_auc(np.array([0, 1, 1]), given_) == 1.0
     assert metrics.roc_auc(np.array([1, 1, 1]), given_) is None
     assert metrics.roc_auc(np.array([0, 1]), np.full((2, 2), 0.5)) == 0.5
+
+
+def test_average_precision_of_a_rare_class_by_hand() -> None:
+    own = np.array([True, False, True, False, False])
+    # sorted by probability: own, other, own, other, other: precision 1 at the first, 2/3 at the second
+    assert metrics.average_precision(own, np.array([0.9, 0.8, 0.7, 0.2, 0.1])) == pytest.approx((1 + 2 / 3) / 2)
+    assert metrics.average_precision(own, np.zeros(5)) == pytest.approx(0.4), "chance is the share of the class"
+    assert metrics.average_precision(np.ones(3, bool), np.ones(3)) is None
+
+
+def test_the_interval_of_the_average_precision_covers_what_it_says() -> None:
+    random = np.random.default_rng(1)
+
+    def drawn(images: int, rare: int) -> tuple[np.ndarray, np.ndarray]:
+        own = np.arange(images) < rare
+        return own, random.normal(size=images) + 1.5 * own
+
+    truth = metrics.average_precision(*drawn(200_000, 20_000))
+    assert truth is not None
+    held = []
+    for _ in range(400):
+        found = metrics.average_precision(*drawn(400, 40))
+        assert found is not None
+        low, high = metrics.average_precision_interval(found, 40)
+        held.append(low <= truth <= high)
+    assert 0.92 <= np.mean(held) <= 0.995
+    assert metrics.average_precision_interval(1.0, 20)[0] == pytest.approx(metrics.wilson(20, 20)[0])

@@ -121,7 +121,8 @@ def _scored(
         auc=metrics.roc_auc(true, given),
         baseline=Baseline(classes[majority], int(support[majority]) / n),
         per_class={
-            name: ClassScores.of_groups(true == index, predicted == index, groups) for index, name in enumerate(classes)
+            name: ClassScores.of_groups(true == index, predicted == index, groups, given[:, index])
+            for index, name in enumerate(classes)
         },
         bins=metrics.calibration_bins(given[np.arange(n), predicted], predicted == true),
         top_k={k: metrics.top_k(true, given, k) for k in (3, 5)} if count > 5 else {},

@@ -6,6 +6,7 @@ Metrics that scikit-learn or SciPy have come from there.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -193,6 +194,42 @@ def roc_auc(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]
         if of_class.any() and not of_class.all():
             areas.append(float(roc_auc_score(of_class, probabilities[:, index])))
     return sum(areas) / len(areas) if areas else None
+
+
+def average_precision(own: NDArray[np.bool_], probability: NDArray[np.float64]) -> float | None:
+    """Return the area under the precision-recall curve of one class.
+
+    Unlike the area under the ROC curve it is low for a rare class whose images are lost among many others.
+
+    Args:
+        own: Bool (N,), whether an image belongs to the class.
+        probability: Float (N,), the probability of the class.
+
+    Returns:
+        The share of the class's images is chance, 1 is perfect. ``None`` where the class or the others do not occur.
+    """
+    from sklearn.metrics import average_precision_score
+
+    return None if not own.any() or own.all() else float(average_precision_score(own, probability))
+
+
+def average_precision_interval(value: float, support: int) -> Interval:
+    """Return a 95 % interval of `average_precision`: normal on the log odds, so it stays within 0 and 1.
+
+    Args:
+        value: The average precision, in [0, 1].
+        support: Images of the class (of images in groups: groups), 1 or more.
+
+    Source:
+        Boyd, Eng and Page, "Area under the precision-recall curve: point estimates and confidence intervals", ECML
+        2013: the logit interval. At 0 and 1, where it has no width, the Wilson interval of ``support`` trials stands.
+    """
+    if not 0 < value < 1:
+        return wilson(round(value) * support, support)
+    from scipy.special import expit, logit
+
+    center, error = float(logit(value)), 1 / math.sqrt(support * value * (1 - value))
+    return float(expit(center - 1.96 * error)), float(expit(center + 1.96 * error))
 
 
 def top_k(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64], k: int) -> float:

@@ -33,6 +33,8 @@ class ClassScores:
             `housetrain.training.clusters.clustered_interval`.
         recall_interval: The same of ``recall``.
         f1_interval: 95 % interval of ``f1`` (see `housetrain.evaluation.metrics.f1_interval`).
+        average_precision: Area under the precision-recall curve (see `housetrain.evaluation.metrics`).
+        average_precision_interval: Its 95 % interval.
     """
 
     support: int
@@ -44,6 +46,8 @@ class ClassScores:
     precision_interval: Interval | None
     recall_interval: Interval | None
     f1_interval: Interval | None
+    average_precision: float | None = None
+    average_precision_interval: Interval | None = None
 
     @classmethod
     def of(cls, hits: int, *, support: int, predicted: int) -> ClassScores:
@@ -61,14 +65,23 @@ class ClassScores:
         )
 
     @classmethod
-    def of_groups(cls, own: NDArray[np.bool_], called: NDArray[np.bool_], groups: NDArray[Any]) -> ClassScores:
+    def of_groups(
+        cls,
+        own: NDArray[np.bool_],
+        called: NDArray[np.bool_],
+        groups: NDArray[Any],
+        probability: NDArray[np.float64],
+    ) -> ClassScores:
         """Return the scores of images that come in groups, with intervals that allow for it.
 
         Args:
             own: Whether an image belongs to the class, (N,).
             called: Whether it is predicted as this class, (N,).
             groups: Its group, (N,).
+            probability: The probability of the class, (N,).
         """
+        area = metrics.average_precision(own, probability)
+        among_own = len(set(groups[own].tolist()))
         hits = own & called
         plain = cls.of(int(hits.sum()), support=int(own.sum()), predicted=int(called.sum()))
 
@@ -78,14 +91,17 @@ class ClassScores:
         shared = interval(own | called)
         return replace(
             plain, precision_interval=interval(called), recall_interval=interval(own),
-            f1_interval=metrics.f1_of_jaccard(shared) if shared else None,
+            f1_interval=metrics.f1_of_jaccard(shared) if shared else None, average_precision=area,
+            average_precision_interval=None if area is None else metrics.average_precision_interval(area, among_own),
         )  # fmt: skip
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ClassScores:
         """Return the scores that ``dataclasses.asdict`` converted."""
-        intervals = ("precision_interval", "recall_interval", "f1_interval")
-        return cls(**{**value, **{name: metrics.pair(value[name]) for name in intervals}})
+        found: dict[str, Any] = {
+            name: metrics.pair(one) if name.endswith("_interval") else one for name, one in value.items()
+        }
+        return cls(**found)
 
 
 class Scores:

@@ -276,8 +276,10 @@ def _classes(found: Evaluation) -> None:
             "precision": scores.precision,
             "recall": scores.recall,
             "F1": scores.f1,
+            **({"PR-AUC": scores.average_precision} if found.imbalanced else {}),
         }
         for name, scores in found.per_class.items()
     ]
+    names = ("precision", "recall", "F1", "PR-AUC")
     share = st.column_config.ProgressColumn(min_value=0.0, max_value=1.0, format="percent")
-    st.dataframe(rows, hide_index=True, column_config={"precision": share, "recall": share, "F1": share})
+    st.dataframe(rows, hide_index=True, column_config=dict.fromkeys(names, share))
