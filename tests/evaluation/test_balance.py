@@ -39,6 +39,10 @@ def test_a_rare_class_that_is_found_is_better_than_chance_though_the_accuracy_is
     assert "Not significantly" not in summary
     value = result.to_json()
     assert value["imbalanced"] and value["macro_recall_interval"] == result.macro_recall_interval
+    rare = min(result.per_class.values(), key=lambda scores: scores.support)
+    assert rare.average_precision is not None and rare.average_precision_interval is not None
+    low, high = rare.average_precision_interval
+    assert low < rare.average_precision < high and rare.average_precision > rare.support / result.n, "above chance"
     assert not quick(labels, np.tile([0.9, 0.1], (400, 1))).beats_baseline, "always the majority"
 
 
