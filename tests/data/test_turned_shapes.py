@@ -60,8 +60,8 @@ def test_of_too_many_pairs_the_most_alike_are_kept() -> None:
     for start in range(0, 40, 8):
         numbers = np.arange(start, start + 8)
         kept.add(np.stack((numbers, numbers)), alike[numbers])
-    assert len(kept.pairs[0]) <= 20 and kept.least > 0.7
-    assert set(np.argsort(-alike)[:10]) <= set(kept.pairs[0].tolist())
+    assert len(kept.pairs()[0]) <= 20 and kept.least > 0.7
+    assert set(np.argsort(-alike)[:10]) <= set(kept.pairs()[0].tolist())
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from housetrain.data.chains import Chains
-from housetrain.data.turned_shapes import SIZE, Array, Candidates, Indices, frequencies_of, turn_pixels, turned
+from housetrain.data.turned_shapes import SIZE, Array, Candidates, Indices, frequencies_of, turn_pixels
 
 FITS = 0.9
 """The least similarity of the weighted frequencies of a part and of the fitted crop of the whole."""
@@ -125,19 +125,18 @@ def aligned_pairs(
     similar, boxes, swapped = np.empty(count, np.float32), np.empty((count, 4), np.float32), np.empty(count, np.bool_)
     for start in range(0, count, _CHUNK):
         some = slice(start, start + _CHUNK)
-        left, right = turned(shapes[pairs.left[some]], pairs.turn[some]), shapes[pairs.right[some]]
-        similar[some], boxes[some], swapped[some] = fitted_crops(left, right)
+        similar[some], boxes[some], swapped[some] = fitted_crops(*pairs.where(some).in_one_turn(shapes))
     order = np.argsort(-similar, kind="stable")
     order = order[similar[order] >= FITS]
     crowded = in_crowds(joined[pairs.left[order]], joined[pairs.right[order]])
-    if len(np.unique(joined[pairs.left[order]][crowded])) > ONE_KIND * len(shapes):
+    if len(set(joined[pairs.left[order]][crowded].tolist())) > ONE_KIND * len(shapes):
         return []
     order = order[~crowded]
     moved = _moved(shapes[pairs.left[order]], shapes[pairs.right[order]], pairs.alike[order], boxes[order])
     differ = np.bitwise_count(hashes[pairs.left[order]] ^ hashes[pairs.right[order]])
     order = order[moved | (differ <= UNMOVED_BITS)]
-    ends = np.unique(np.concatenate((pairs.left[order], pairs.right[order])))
-    images = dict(zip(ends.tolist(), open_images(ends.tolist()), strict=True)) if len(ends) else {}
+    ends = sorted({*pairs.left[order].tolist(), *pairs.right[order].tolist()})
+    images = dict(zip(ends, open_images(ends), strict=True)) if ends else {}
     found, failed, chains = [], Counter[int](), Chains()
     for number in order.tolist():
         one, other, turn = int(pairs.left[number]), int(pairs.right[number]), int(pairs.turn[number])

@@ -33,7 +33,7 @@ import numpy.typing as npt
 from housetrain.data.aligned_copies import agree_in_own_content, aligned_pairs
 from housetrain.data.chains import Chains
 from housetrain.data.shared_content import own_content, same_pairs
-from housetrain.data.turned_shapes import candidates, unpacked
+from housetrain.data.turned_shapes import candidates, distinct, unpacked
 
 if TYPE_CHECKING:
     from housetrain.data.image_record import ImageRecord
@@ -47,7 +47,7 @@ NEAR_DETAIL = 0.3
 LEAST_SIDE = 64
 """Pixels: smaller images are not compared with each other."""
 
-LEAST_COPY = 32
+LEAST_COPY = 20
 """Pixels of the smallest copies that are looked for of larger images."""
 
 LEAST_STEPS = 64
@@ -218,7 +218,7 @@ def _pairs_in_bands(
             near = at[np.bitwise_count(sorted_hashes[at] ^ sorted_hashes[at + step]) <= bits]
             if len(near):
                 found.append(np.sort(np.stack((order[near], order[near + step])), axis=0))
-    return np.unique(np.concatenate(found, axis=1), axis=1)
+    return distinct(np.concatenate(found, axis=1), len(hashes))
 
 
 def _pairs_in_blocks(hashes: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.intp]:
