@@ -145,13 +145,18 @@ def _helpful_flips(standing: Standing) -> str:
 
 
 def _wants_tuned_flips(standing: Standing) -> bool:
-    """Return whether the fine-tuned model is the best and may average over mirror images as the frozen one did."""
-    return standing.best.folder.name == "fine-tuned" and _helpful_flips(standing) != "none" and in_doubt(standing)
+    """Return whether averages over mirror images, which helped the frozen model, may make the fine-tuned one the best.
+
+    They may where it beats the frozen model of one view.
+    """
+    losses = {row.name: row.val_loss for row in standing.rows}
+    tuned, frozen = losses.get("fine-tuned", math.inf), min(losses.get(name, math.inf) for name in _FROZEN[:2])
+    return tuned < frozen and _helpful_flips(standing) != "none" and in_doubt(standing)
 
 
 def _tuned_flips(standing: Standing) -> Recipe:
     """Return the recipe that fits a head on features of the fine-tuned model, averaged over mirror images."""
-    weights = str(standing.best.model_path.absolute())
+    weights = str(standing.runs["fine-tuned"].model_path.absolute())
     frozen = Recipe.from_json(standing.runs["pretrained"].recipe_json)
     return frozen.but(weights=weights, test_time_flips=_helpful_flips(standing))
 
