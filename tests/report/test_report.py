@@ -156,6 +156,13 @@ def test_without_a_test_it_says_how_to_make_one(make_run: Any) -> None:
     assert_loads_nothing(page)
 
 
+def test_the_training_time_is_that_of_all_stages(make_run: Any) -> None:
+    run, alike = make_run(), {"val_loss": 0.3, "val_accuracy": 0.9, "gain": 0.0, "gain_error": 0.0}
+    rows = [{"name": name, "seconds": 3600.0, "best": name == "b", **alike} for name in "ab"]
+    store.write_json_atomic(run.folder / "stages.json", {"request": {}, "rows": rows})
+    assert "training time2 h" in page_of(run).text
+
+
 def test_of_an_unfinished_run_it_tells_what_is_known(make_run: Any) -> None:
     run = make_run(finished=False)
     (run.folder / "history.jsonl").unlink()
