@@ -30,6 +30,17 @@ def labels(tree: Tree) -> set[str]:
     return {entry.label for entry in tree.entries}
 
 
+@pytest.mark.parametrize("name", ["unsorted", "my_predictions", "Unlabeled images", "pred"])
+def test_a_folder_without_labels_beside_class_folders_is_no_class(tmp_path: Path, name: str) -> None:
+    root = fill(tmp_path, "cat", "dog", name)
+    tree = walk(root)
+    (note,) = tree.notes
+    assert labels(tree) == {"cat", "dog"} == set(tree.classes) and note.kind == "unlabeled-folder"
+    assert name in note.message and "--class-level 1" in note.do and sum(tree.ignored.values()) == 6
+    assert name in labels(walk(root, LabelSource(class_level=1)))
+    assert labels(walk(fill(tmp_path / "two", "sorted", name))) == {"sorted", name}, "else one class is left"
+
+
 @pytest.mark.parametrize(
     ("train", "other", "split"),
     [

@@ -103,6 +103,9 @@ def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
         tree.ignored[BESIDE] += len(tops) - len(splits.of) - len(splits.unlabeled)
         _note_unlabeled(root, splits.unlabeled, tree)
     else:
+        unlabeled = _unlabeled_beside(tops) if source.class_level is None else []
+        _note_unlabeled(root, unlabeled, tree, beside_classes=True)
+        tops = [label for label in tops if label not in unlabeled]
         masks = {} if source.class_level == 1 or source.keep_companions else mask_folders(tops)
         for label in tops:
             if label not in masks:
@@ -157,19 +160,22 @@ def _split_inside(tree: Tree) -> None:
     )
 
 
-def _note_unlabeled(root: Path, tops: tuple[str, ...], tree: Tree) -> None:
+def _unlabeled_beside(tops: Sequence[str]) -> list[str]:
+    """Return the folders that are no classes by their names, where two classes and more lie beside them."""
+    found = [top for top in tops if split_of(top) == "unlabeled"]
+    return found if len(tops) - len(found) > 1 else []
+
+
+def _note_unlabeled(root: Path, tops: Sequence[str], tree: Tree, *, beside_classes: bool = False) -> None:
     for top in tops:
         others = [name for name in folder_layout.folders(root / top) if folder_layout.images_in(root / top / name)]
         held = sum(folder_layout.is_image_name(name) for _, _, names in os.walk(root / top) for name in names)
         tree.ignored[UNLABELED] += held
-        tree.notes.append(
-            LayoutNote(
-                "unlabeled-folder",
-                f"{top} holds no class folder of train{_instead(others)}: its {held:,} images have no label and are "
-                "not used",
-                f"to see what a trained model says of them: housetrain predict RUN {shlex.quote(str(root / top))}",
-            )
-        )
+        why = "is no class, by its name" if beside_classes else f"holds no class folder of train{_instead(others)}"
+        do = f"to see what a trained model says of them: housetrain predict RUN {shlex.quote(str(root / top))}"
+        do += "; if it is a class: --class-level 1" if beside_classes else ""
+        message = f"{top} {why}: its {held:,} images have no label and are not used"
+        tree.notes.append(LayoutNote("unlabeled-folder", message, do))
 
 
 def _instead(names: Sequence[str]) -> str:

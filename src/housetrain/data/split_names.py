@@ -18,7 +18,8 @@ _WORDS: dict[str, Named] = {
         ("validation", "validate", "validating", "val", "valid", "dev", "eval", "evaluation"), "validation"
     ),
     **dict.fromkeys(("test", "testing", "tests", "testset", "holdout", "tst"), "test"),
-    **dict.fromkeys(("pred", "predict", "prediction", "unlabeled", "unlabelled", "unsup", "submission"), "unlabeled"),
+    **dict.fromkeys(("pred", "predict", "prediction", "predictions", "unsup", "submission"), "unlabeled"),
+    **dict.fromkeys(("unlabeled", "unlabelled", "unsorted", "unannotated", "untagged"), "unlabeled"),
     # German, French, Spanish, Portuguese, Italian, Dutch, Polish, Turkish, Indonesian, Russian; without accents
     **dict.fromkeys(("trainings", "trainingsdaten", "trainingsbilder", "entrainement", "apprentissage"), "train"),
     **dict.fromkeys(("entrenamiento", "treino", "treinamento", "addestramento", "treningowe", "trening"), "train"),
