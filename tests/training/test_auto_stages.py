@@ -130,7 +130,7 @@ def test_fine_tuning_needs_a_time_limit_and_a_pretrained_model_that_is_the_best(
     assert not tuned.wanted(standing(best)) and tuned.wanted(standing(best, limit_s=600))
     assert not tuned.wanted(standing(best, a_run("from-scratch", 0.99), best=1, limit_s=600))
     recipe = tuned.recipe(standing(best, limit_s=600))
-    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule, recipe.epochs) == ("adamw", 4e-4, "cosine", 8)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule, recipe.epochs) == ("adamw", 4e-4, "cosine", 10)
     assert (recipe.flip, recipe.zoom, recipe.rotate, recipe.contrast) == ("horizontal", 0, 0, 0)
     assert recipe.unfreeze > 500 and recipe.weights.endswith("model.keras")
     assert tuned.recipe(standing(best, limit_s=120)).epochs == 4  # 100 s at 16 images/s
@@ -170,6 +170,6 @@ def test_where_more_time_may_give_a_better_model_the_command_says_how_much() -> 
         row = StageRow(name, 100.0, 0.3, accuracy, best=True)
         return advice([row], Ways(LITE, BEST, None, PRETRAINED, limit_s), images, cores=2)
 
-    assert "--time-limit 25m" in said(0.88), "100 s, then 8 epochs of 2,000 images at 16 a second in 85 % of the rest"
+    assert "--time-limit 30m" in said(0.88), "100 s, then 10 epochs of 2,000 images at 16 a second in 85 % of the rest"
     assert "--time-limit 5m" in said(0.88, images=200)
     assert said(0.99) == said(0.88, limit_s=600) == said(0.88, name="from-scratch") == ""

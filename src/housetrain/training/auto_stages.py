@@ -39,7 +39,7 @@ _FINETUNE: Mapping[str, object] = {
     "rotate": 0.0,
     "contrast": 0.0,
 }
-_FINETUNE_EPOCHS, _LEAST_FINETUNE_EPOCHS, _ALL_LAYERS = 8, 3, 1000
+_FINETUNE_EPOCHS, _LEAST_FINETUNE_EPOCHS, _ALL_LAYERS = 10, 3, 1000
 """At most and at least so many epochs; fewer leave a model worse than the frozen one (docs/log.md)."""
 _NEAR_ERROR = 0.05
 """Up to this validation error the features suit the images, and fine-tuning starts from the fitted head; its large
