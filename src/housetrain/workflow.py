@@ -300,9 +300,9 @@ def _finished(
     from housetrain.exports.about import is_current
     from housetrain.exports.bundle import export
     from housetrain.report.report import write_report
-    from housetrain.training.folds import cross_validate
+    from housetrain.training.folds import cross_validate, possible_folds
 
-    if folds:
+    if folds := possible_folds(run, folds, callbacks):
         cross_validate(run, folds=folds, prepared=arrays, callbacks=callbacks)
     evaluation = evaluate(run, prepared=arrays, callbacks=callbacks) if len(arrays.test) else None
     bundle = run.folder / "bundle"

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from events_of import Event, Listener
 from prepared_digits import digits
 
 import housetrain as ht
 from housetrain.data.prepare import Prepared
 from housetrain.errors import RecipeError
 from housetrain.models.recipe import Recipe
+from housetrain.system import store
 from housetrain.training.cross_validation import kept
-from housetrain.training.folds import cross_validate
+from housetrain.training.folds import cross_validate, possible_folds
 from housetrain.training.run import Run
 from housetrain.training.train import train
 
@@ -101,3 +103,10 @@ def test_a_run_that_started_from_the_weights_of_another_is_refused(run: Run, few
     started.recipe_json.update(Recipe.of("efficientnet-lite0", weights="base/model.keras", unfreeze=2).to_json())
     with pytest.raises(RecipeError, match="started from may have been trained on the images of every fold"):
         cross_validate(started, folds=2, prepared=few)
+    heard: list[Event] = []
+    assert possible_folds(started, 2, [Listener(heard.append)]) == 2, "what a person asked for alone is refused"
+    store.write_json_atomic(run.folder / "stages.json", {"request": {}, "rows": []})
+    assert possible_folds(started, 2, [Listener(heard.append)]) is None, "of a selected stage nobody could know"
+    assert any("Not cross-validated: the weights that this run started from" in event["text"] for event in heard)
+    assert possible_folds(Run(run.folder), 2) == 2 and possible_folds(started, None) is None
+    (run.folder / "stages.json").unlink()

@@ -24,7 +24,7 @@ from housetrain.system import store
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.lock import Lock
 from housetrain.training.cross_validation import fold_interval, kept
-from housetrain.training.run import FOLDS_FILE, Run
+from housetrain.training.run import FOLDS_FILE, STAGES_FILE, Run
 from housetrain.training.run_data import prepared_of
 from housetrain.training.train import train
 
@@ -89,6 +89,26 @@ def cross_validate(
         store.write_json_atomic(run.folder / FOLDS_FILE, result)
         shutil.rmtree(run.folder / FOLDS / "arrays", ignore_errors=True)
     return result
+
+
+def possible_folds(run: Run, folds: int | None, callbacks: Sequence[Callback] = ()) -> int | None:
+    """Return ``folds``; ``None``, with a note, where the run of a selected stage cannot be trained again for each fold.
+
+    Nobody can know before which stage is selected, and its test and report are worth more than an error.
+
+    Args:
+        run: The selected run.
+        folds: What was asked for.
+        callbacks: Get the note.
+    """
+    if folds is None or not (run.folder / STAGES_FILE).is_file():
+        return folds
+    try:
+        _recipe_of(run)
+    except RecipeError as error:
+        Callbacks(callbacks).note(f"Not cross-validated: {error.what[0].lower()}{error.what[1:]}")
+        return None
+    return folds
 
 
 def _recipe_of(run: Run) -> Recipe:
