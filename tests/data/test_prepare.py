@@ -467,7 +467,7 @@ def test_unusable_folders_write_nothing(tmp_path: Path, root: Path, monkeypatch:
         ("one", "one class, 'Cat'"),
         ("single", "'Dog' has only 1"),
         ("empty", "'Emu' has no usable image"),
-        ("void", "no class folders"),
+        ("void", "The folder is empty"),
         ("missing", "missing"),
     ):
         nothing_written(tmp_path, before, lambda name=name: prepare(tmp_path / name), FolderError, words)

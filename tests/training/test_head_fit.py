@@ -279,7 +279,7 @@ def test_a_dense_head_resumes_exactly(digits: Prepared, weights: Path, tmp_path:
 def test_a_stop_in_the_middle_costs_little(
     digits: Prepared, weights: Path, tmp_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe.of(NET, weights=str(weights))
+    recipe = Recipe.of(NET, weights=str(weights), precision="float32")
     whole = train(digits, recipe, tmp_path / "whole")
     rows = sum(counted)
     counted.clear()
