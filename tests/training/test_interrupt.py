@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,22 @@ try:
 except KeyboardInterrupt as stopped:
     interrupt.exit_now(128 + interrupt.number_of(stopped))
 raise SystemExit("not interrupted")
+"""
+
+
+LATER = """
+import os, pathlib, signal, sys, time
+from housetrain.training import interrupt
+interrupt._STILL_S = 0.5
+try:
+    with interrupt.answered():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(600)
+except KeyboardInterrupt:
+    pass
+time.sleep(0.2)  # the thread closes its files
+files = [open(pathlib.Path(sys.argv[1], f"{number}.jpg"), "wb") for number in range(9)]
+time.sleep(1)
 """
 
 
@@ -82,3 +99,9 @@ def test_an_import_is_not_cut_in_half_where_the_process_goes_on() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         whole = True
     assert whole
+
+
+def test_no_later_word_reaches_a_file_that_has_the_number_of_the_closed_terminal(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LATER, tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Stopping" in done.stderr
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b""] * 9

@@ -94,7 +94,7 @@ def cross_validate(
 def possible_folds(run: Run, folds: int | None, callbacks: Sequence[Callback] = ()) -> int | None:
     """Return ``folds``; ``None``, with a note, where the run of a selected stage cannot be trained again for each fold.
 
-    Nobody can know before which stage is selected, and its test and report are worth more than an error.
+    Which stage is selected is not known before, and its test and report are worth more than an error.
 
     Args:
         run: The selected run.

@@ -121,8 +121,8 @@ def _answer(reading: int, terminal: int) -> None:
         with contextlib.suppress(OSError):
             os.write(terminal, b"\r\x1b[K" + line if os.isatty(terminal) else line)
 
-    received = 0
-    with open(reading, "rb", buffering=0) as numbers, open(terminal, "wb", buffering=0):
+    received, still = 0, threading.Timer(_STILL_S, lambda: say(f"Still working. Stopping{_finishing()} ..."))
+    with open(reading, "rb", buffering=0) as numbers, open(terminal, "wb", buffering=0), _ended(still):
         while number := numbers.read(1):
             if number[0] not in (signal.SIGINT, signal.SIGTERM):
                 continue
@@ -130,13 +130,23 @@ def _answer(reading: int, terminal: int) -> None:
             if received == 1:
                 say(f"Stopping{_finishing()} ... Press Ctrl-C again to stop at once.")
                 _answered_one.set()
-                still = threading.Timer(_STILL_S, lambda: say(f"Still working. Stopping{_finishing()} ..."))
-                still.daemon = True
                 still.start()
                 continue
             time.sleep(_AT_ONCE_S)
             say("Stopped." + (_SHOW_CURSOR.decode() if os.isatty(terminal) else ""))
             os._exit(128 + number[0])
+
+
+@contextlib.contextmanager
+def _ended(timer: threading.Timer) -> Iterator[None]:
+    """A context that a timer does not outlive: it writes to a number that another file gets once this one is closed."""
+    timer.daemon = True
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if timer.ident is not None:
+            timer.join()
 
 
 def _finishing() -> str:
