@@ -39,3 +39,10 @@ def test_an_error_ends_it(capfd: pytest.CaptureFixture[str]) -> None:
         raise KeyboardInterrupt
     time.sleep(2 * SOON)
     assert capfd.readouterr().err == ""
+
+
+def test_one_inside_another_does_not_make_the_outer_one_wait_for_its_second(capfd: pytest.CaptureFixture[str]) -> None:
+    start = time.monotonic()
+    with waiting("Comparing", patience_s=30), waiting("Loading the model", patience_s=30):
+        pass
+    assert time.monotonic() - start < 15 and capfd.readouterr().err == ""

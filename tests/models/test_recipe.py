@@ -220,3 +220,10 @@ def test_more_epochs_than_the_preset_has_stop_early(settings: dict[str, object],
 def test_what_the_preset_fills_in_for_more_epochs_is_no_difference() -> None:
     assert Recipe.of("cnn", epochs=40).differences == {"epochs": 40}
     assert Recipe.of("best", epochs=20).differences == {"epochs": 20}
+
+
+def test_views_and_averages_over_mirror_images_exclude_each_other() -> None:
+    with pytest.raises(RecipeError, match="views: with test_time_flips each training image has one row"):
+        Recipe.of("efficientnet-lite0", test_time_flips="both", views=2)
+    with pytest.raises(RecipeError, match="test_time_flips: the model 'cnn' has no pretrained weights"):
+        Recipe.of("cnn", test_time_flips="both")

@@ -163,6 +163,10 @@ def test_the_fine_tuned_model_averages_over_mirror_images_where_the_frozen_one_d
     recipe = stage.recipe(helped)
     assert (recipe.test_time_flips, recipe.unfreeze, recipe.head, recipe.flip) == ("both", 0, "logistic", "horizontal")
     assert recipe.weights.endswith("fine-tuned/model.keras") and stage.dearer
+    wide = a_run("fine-tuned", 0.96)
+    wide.recipe_json = LITE.but(stages=6, unfreeze=1000).to_json()
+    near = helped._replace(runs={**helped.runs, "fine-tuned": wide})
+    assert stage.recipe(near).stages == 6, "else its weights do not fit"
 
 
 def test_where_more_time_may_give_a_better_model_the_command_says_how_much() -> None:

@@ -42,7 +42,7 @@ def waiting(text: str, *, quiet: bool = False, patience_s: float = _PATIENCE_S) 
     try:
         yield
     finally:
-        over()
+        timer.cancel()
         if not quiet:
             timer.join()
         os.close(out)

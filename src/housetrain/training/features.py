@@ -317,6 +317,7 @@ def kept_features(prepared: Path, sha256: Sequence[str]) -> np.ndarray | None:
         sha256: Of the images.
     """
     keys = [_key(one, None) for one in sha256]
+    wanted = set(keys)
     known: dict[bytes, dict[bytes, np.ndarray]] = {}  # base -> key -> row: validation may have another precision
     for rows in sorted(prepared.glob("features/*/rows.f16"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
@@ -328,8 +329,9 @@ def kept_features(prepared: Path, sha256: Sequence[str]) -> np.ndarray | None:
         except (HousetrainError, OSError, KeyError, TypeError, ValueError, ZeroDivisionError):
             continue
         found = known.setdefault(json_text.encode(about | {"precision": ""}), {})
-        found |= {key: kept[n] for n in range(count) if (key := data[_KEY * n : _KEY * (n + 1)]) not in found}
-        if all(key in found for key in keys):
+        places = {data[_KEY * n : _KEY * (n + 1)]: n for n in range(count)}
+        found |= {key: kept[places[key]] for key in wanted & places.keys() - found.keys()}
+        if len(found) == len(wanted):
             return np.stack([found[key] for key in keys]) if keys else np.empty((0, width), np.float16)
     return None
 
