@@ -28,7 +28,7 @@ _STILL_FALLS_TO = 0.15
 """Share of a trial's validation error that the whole training may be left with, where the trial learned a lot."""
 _SLOPE = 1.7
 """How fast that share falls from 1 with the share of the most frequent class's error that the trial removed. Of three
-sets the one that removed 0.20 kept 0.89 (docs/log.md): this spares such a training, and changes nothing from half on."""
+sets the one that removed 0.20 kept 0.89 (docs/log.md): this spares such a training and changes nothing from half on."""
 _PATIENCE, _LEAST_S = 10.0, 300.0
 """Without a time limit: a way that is in doubt may take this many times the seconds so far, or these seconds."""
 _FINETUNE: Mapping[str, object] = {
