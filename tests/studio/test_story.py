@@ -55,6 +55,7 @@ def test_from_a_folder_to_right_names(tmp_path: Path, petimages: Path) -> None:
             _finished(page, run)
             _test(page, run)
             _predict(page, server, run, petimages)
+            _explain(page)
             assert not problems
             assert "Traceback" not in server.said(), server.said()[-3000:]
         except Exception as error:
@@ -177,3 +178,14 @@ def _predict(page: Page, server: Server, run: Run, petimages: Path) -> None:
     [seen] = [row for row in run.split.of("train") if row.label == "Dog"][:1]
     page.locator("input[type=file]").set_input_files([petimages / seen.path], timeout=SLOW)
     page.get_by_text("This image was in the training split").first.wait_for(timeout=SLOW)
+
+
+def _explain(page: Page) -> None:
+    """The first convolution slides over the uploaded dog: another place of the window is another sum."""
+    press(page, "Explain")
+    page.locator("#layers").wait_for(timeout=SLOW)
+    shown = words(page)
+    assert "Grad-CAM" in shown and "parameters." in shown
+    before = page.locator("#sum").inner_text()
+    page.locator("#row").fill("0")
+    assert page.locator("#row").input_value() == "0" and page.locator("#sum").inner_text() != before

@@ -217,12 +217,13 @@ def _show_layers(run: Run, model: Any, path: Path, target: Path) -> Path | None:
     """Write the page of the first convolution on one image; ``None`` where the model has none."""
     from housetrain.evaluation.first_convolution import first_convolution
     from housetrain.models.saved_layers import read_layers
-    from housetrain.report.layers_page import NAME, write_layers_page
+    from housetrain.report.layers_page import NAME, view_of, write_layers_page
 
     found = first_convolution(model, decode.load_image(path, run.spec))
     if found is None:
         return None
-    return write_layers_page(target / NAME, found, read_layers(run.model_path), title=f"{run.name}, {path.name}")
+    view = view_of(found, read_layers(run.model_path))
+    return write_layers_page(target / NAME, view, title=f"{run.name}, {path.name}")
 
 
 def _write_layers(model: Any, image: Pixels, folder: Path) -> tuple[Layer, ...]:

@@ -1,7 +1,7 @@
 """The page that shows a convolution at work: the window slides over one's own image, and the feature map arises.
 
 In: a `FirstConvolution` and the layers of a saved model. Out: ``layers.html``, self-contained: its numbers and its
-script are in it, and it loads nothing.
+script are in it, and it loads nothing; ``layers.json``, what it shows, for the studio, which has the same `Widget`.
 """
 
 from __future__ import annotations
@@ -11,26 +11,87 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
 from housetrain.report.page import TEMPLATES, write_page
+from housetrain.system import json_types, store
 
 if TYPE_CHECKING:
     from housetrain.evaluation.first_convolution import FirstConvolution
     from housetrain.models.layers import Layer
 
-NAME = "layers.html"
+NAME, DATA = "layers.html", "layers.json"
 
 
-def write_layers_page(path: Path, found: FirstConvolution, layers: Sequence[Layer], *, title: str) -> Path:
-    """Write the page.
+class Widget(NamedTuple):
+    """The moving part: its elements, their style, and the script that defines ``showLayers(root, numbers)``."""
+
+    html: str
+    css: str
+    script: str
+
+
+class LayerRow(TypedDict):
+    """One layer in the table: its name, what it does, the shape of its output and its number of parameters."""
+
+    name: str
+    operation: str
+    shape: list[int]
+    parameters: int
+
+
+class LayersView(TypedDict):
+    """What the page and the studio show.
+
+    ``numbers`` is for the script, ``words`` are sentences on shapes and parameters, ``layers`` is the table.
+    """
+
+    numbers: dict[str, Any]
+    words: list[str]
+    layers: list[LayerRow]
+
+
+def widget() -> Widget:
+    """Return the moving part."""
+    names = ("layers_widget.html", "layers_widget.css", "layers.js")
+    return Widget(*((TEMPLATES / name).read_text(encoding="utf-8") for name in names))
+
+
+def view_of(found: FirstConvolution, layers: Sequence[Layer]) -> LayersView:
+    """Return what is shown of a first convolution on one image, as plain JSON."""
+    rows: list[LayerRow] = [
+        {
+            "name": layer.name,
+            "operation": layer.description,
+            "shape": [int(side) for side in layer.shape],
+            "parameters": int(layer.parameters or 0),
+        }
+        for layer in layers
+    ]
+    return {"numbers": _numbers(found), "words": in_words(found), "layers": rows}
+
+
+def read_view(folder: Path) -> LayersView | None:
+    """Return what `write_layers_page` wrote beside its page in a folder; ``None`` where there is none.
+
+    Raises:
+        CorruptError: The file is something else.
+    """
+    path = folder / DATA
+    if not path.is_file():
+        return None
+    view: LayersView = json_types.must_fit(store.read_json(path), LayersView, path)
+    return view
+
+
+def write_layers_page(path: Path, view: LayersView, *, title: str) -> Path:
+    """Write the page, and beside it what it shows as JSON.
 
     Args:
         path: The HTML file.
-        found: The first convolution on one image.
-        layers: The layers of the model, in order.
+        view: Of `view_of`.
         title: What the image was called, and what it was called by the model.
 
     Raises:
@@ -38,17 +99,19 @@ def write_layers_page(path: Path, found: FirstConvolution, layers: Sequence[Laye
     """
     from markupsafe import Markup
 
-    script = (TEMPLATES / "layers.js").read_text(encoding="utf-8")
-    numbers = json.dumps(_numbers(found), separators=(",", ":")).replace("<", "\\u003c")
+    shown = widget()
+    script = shown.script + 'showLayers(document, JSON.parse(document.getElementById("numbers").textContent));\n'
+    numbers = json.dumps(view["numbers"], separators=(",", ":")).replace("<", "\\u003c")
     context = {
         "title": title,
-        "found": found,
-        "layers": layers,
-        "words": in_words(found),
+        "view": view,
         "numbers": Markup(numbers),
+        "widget": Markup(shown.html),
+        "widget_style": Markup(shown.css),
         "layers_script": Markup(script),
         "layers_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
+    store.write_json_atomic(path.with_name(DATA), view, durable=False)
     return write_page(path, "layers.html.j2", context)
 
 
@@ -66,6 +129,8 @@ def in_words(found: FirstConvolution) -> list[str]:
         f"A filter has {one}; {found.filters} filters have ({weights} + 1) × {found.filters} = {total:,} parameters.",
         f"The window moves by {moved} over {height} × {width} pixels{padded}: {h} × {w} places, one number each.",
         f"Max pooling keeps the largest of each 2 × 2 numbers: {h // 2} × {w // 2} are left.",
+        f"Shown are the {len(found.numbers)} of {found.filters} filters of {found.name} whose maps vary most. Some "
+        "models pool before ReLU: the result is the same, because the largest number stays the largest.",
     ]
 
 
@@ -78,7 +143,7 @@ def _numbers(found: FirstConvolution) -> dict[str, Any]:
         "kernels": plain(np.moveaxis(found.kernels, -1, 0)),
         "biases": plain(found.biases),
         "maps": plain(np.moveaxis(found.maps, -1, 0)),
-        "numbers": found.numbers,
+        "numbers": list(found.numbers),
         "stride": found.stride,
         "pad": found.pad,
     }

@@ -60,4 +60,4 @@ def test_predict_shows_where_the_model_looked(page: Page, finished: Run, monkeyp
     assert "in the training split" in texts(test)
     [button] = [one for one in test.button if one.label == "Explain"]
     button.click().run()
-    assert begun[0][:3] == ["explain", str(finished.folder), str(photo)]
+    assert begun[0][:4] == ["explain", str(finished.folder), str(photo), "--layers"]

@@ -1,9 +1,9 @@
 "use strict";
-{
-  const { pixels, kernels, biases, maps, numbers, stride, pad } = JSON.parse(document.getElementById("numbers").textContent);
+// Shows the first convolution at work in the elements of layers_widget.html below `root`; returns what stops it.
+function showLayers(root, { pixels, kernels, biases, maps, numbers, stride, pad }) {
   const side = kernels[0].length, channels = pixels[0][0].length, rows = maps[0].length, columns = maps[0][0].length;
   const at = { filter: 0, row: Math.floor(rows / 2), column: Math.floor(columns / 2), shown: rows * columns };
-  const get = (id) => document.getElementById(id);
+  const get = (id) => root.querySelector(`#${id}`);
   const text = (value) => value.toFixed(2).replace("-", "\u2212");
   const relu = (value) => Math.max(0, value);
   const pooled = (map) => Array.from({ length: Math.floor(rows / 2) }, (_, r) => Array.from({ length: Math.floor(columns / 2) }, (_, c) =>
@@ -97,6 +97,7 @@
       if (at.shown >= rows * columns) { clearInterval(timer); timer = 0; get("play").textContent = "Slide the window"; }
     }, 30);
   });
-  get("interactive").hidden = false;
+  get("layers").hidden = false;
   draw();
+  return () => clearInterval(timer);
 }

@@ -16,7 +16,7 @@ from housetrain.errors import FolderError
 from housetrain.inference.inputs import Listing
 from housetrain.inference.model_folder import model_files
 from housetrain.report.plots.bars import draw_probabilities
-from housetrain.studio import desk, jobs, looking, plot, shelf, widgets
+from housetrain.studio import desk, explaining, looking, plot, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.views import Page
 from housetrain.studio.widgets import Tile, plain, readable
@@ -184,35 +184,7 @@ def _card(run: Run, number: int, answer: dict[str, Any]) -> None:
                 st.warning("Unlike the training images.", icon=":material/help_center:")
             if answer.get("seen") in _SEEN:
                 st.warning(_SEEN[answer["seen"]], icon=":material/visibility:")
-        _where(run, number, answer)
-
-
-def _where(run: Run, number: int, answer: dict[str, Any]) -> None:
-    """Show heat maps on request: loading Keras takes some seconds."""
-    photo = Path(answer["kept"])
-    target = Settings.of().scratch / "explained" / f"{run.name}-{photo.stem}"
-    job = jobs.newest(Settings.of().jobs, target=target, verb="explain")
-    if job is not None and job.active:
-        widgets.watch(job, "Computing heat maps", stoppable=False)
-        return
-    if job is not None and widgets.outcome(job):
-        images = sorted(target.glob("*/grad-cam.png")) + sorted(target.glob("*/occlusion.png"))
-        if images:
-            words = {
-                "grad-cam": "Grad-CAM: warm areas support the prediction",
-                "occlusion": "Occlusion: covering warm areas lowers it",
-            }
-            for place, path in zip(st.columns([2, 2, 3]), images[:2], strict=False):
-                place.image(path.read_bytes(), width="stretch", caption=words[path.stem], alt=words[path.stem])
-            return
-    if photo.is_file() and st.button(
-        "Explain",
-        key=f"where-{number}-{photo.stem}",
-        icon=":material/filter_center_focus:",
-        help="Grad-CAM and occlusion heat maps: the areas that support the prediction. Takes some seconds.",
-    ):
-        widgets.start(["explain", run.folder, photo, "--output", target, "--json"], target=target)
-        st.rerun()
+        explaining.offer(run, Path(answer["kept"]), key=str(number))
 
 
 def _tile(answer: dict[str, Any]) -> Tile:

@@ -13,7 +13,7 @@ from housetrain.evaluation.evaluate import OPENINGS
 from housetrain.evaluation.evaluation import Evaluation, ImageResult
 from housetrain.report.plots import calibration, confusion, coverage
 from housetrain.report.thumbnails import Album
-from housetrain.studio import jobs, looking, plot, shelf, widgets
+from housetrain.studio import explaining, jobs, looking, plot, shelf, widgets
 from housetrain.studio.settings import Settings
 from housetrain.studio.views import Page
 from housetrain.studio.widgets import Tile, plain, readable
@@ -50,6 +50,7 @@ def show() -> None:
             _result(run, found)
             _confusion(run, found)
             _mistakes(run, found)
+            _explain(run, found)
             _calibration(found)
             _classes(found)
 
@@ -200,6 +201,22 @@ def _mistakes(run: Run, found: Evaluation) -> None:
     wrong = found.n - found.correct
     if wrong > _SHOWN:
         st.caption(f"{_SHOWN} of {wrong:,}")
+
+
+def _explain(run: Run, found: Evaluation) -> None:
+    """Offer the explanation of a test image: the mistakes first, then the most confident predictions."""
+    widgets.section("Explain", "What the model made of a test image: heat maps, and the first convolution.")
+    root, allowed = run.split.root, looking.places()
+    right = sorted((row for row in found.rows if row.label == row.predicted), key=lambda row: -row.probability)
+    images = [
+        (f"{row.path}: {row.predicted} {format_percent(row.probability)}, labeled {row.label}", root / row.path)
+        for row in [*found.mistakes[:_SHOWN], *right[:_SHOWN]]
+        if allowed.holds(root / row.path)
+    ]
+    if images:
+        explaining.choose(run, images, key=f"test-{run.name}")
+    else:
+        st.caption("The original images are outside of the folder that the studio may open.")
 
 
 def _show(run: Run, rows: list[ImageResult], *, truth: bool = False) -> None:
