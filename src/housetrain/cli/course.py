@@ -75,16 +75,17 @@ def lr_find(
     from housetrain.cli.progress_bar import callbacks_for
     from housetrain.data.prepared import Prepared
     from housetrain.report.lr_page import write_lr_page
+    from housetrain.report.plots.frame import short
     from housetrain.training.lr_find import lr_find as find
 
     chosen = recipe_from(recipe, model, {**flags, **settings_from(set_)})
     curve = find(Prepared.open(prepared), chosen, callbacks=callbacks_for(quiet=quiet))
-    rate = f"{curve.suggested:.2g}"
+    rate = short(f"{curve.suggested:.2g}")
     command = f"housetrain train {shlex.quote(str(prepared))} --model {chosen.model} --learning-rate {rate}"
     page = write_lr_page(output or Path(f"lr-find-{chosen.model}.html"), curve, title=chosen.name, command=command)
     if json_:
         terminal.print_json({"suggested": curve.suggested, "lowest": curve.lowest, "page": str(page), **asdict(curve)})
         return
-    terminal.out(f"Learning rate {rate}; at {curve.lowest:.2g} the loss is lowest, which is too high")
+    terminal.out(f"Learning rate {rate}; at {short(f'{curve.lowest:.2g}')} the loss is lowest, which is too high")
     terminal.out(f"Page     {page}")
     terminal.out(f"Next     {command}")

@@ -269,21 +269,35 @@ def arrays_from(file: Path, output: Path | None, options: dict[str, Any]) -> Pre
     return Prepared.from_arrays(train, test, folder=output, **given, **options)
 
 
-@app.command(epilog="Examples:  housetrain sample digits  ·  housetrain sample mnist mnist --source ../mnist-files")
+@app.command(epilog="Examples:  housetrain sample digits  ·  housetrain sample mnist --arrays")
 @with_log
 def sample(
     name: Annotated[str, typer.Argument(help="digits, fashion-mnist, mnist or cats-vs-dogs.", metavar="NAME")],
     dest: Annotated[
         Path | None,
-        typer.Argument(help="Folder to create; by default one of that name.", metavar="[DEST]", show_default=False),
+        typer.Argument(
+            help="Folder to create, or .npz file with --arrays; by default one of that name.",
+            metavar="[DEST]",
+            show_default=False,
+        ),
     ] = None,
     source: Annotated[Path | None, typer.Option(help="A folder that contains the files of the data set.")] = None,
+    arrays: Annotated[
+        bool, typer.Option("--arrays", help="One file of arrays, as keras.datasets gives them, and no image files.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Create a sample data set as class folders of images."""
+    """Create a sample data set as class folders of images, or as arrays."""
     import housetrain as ht
     from housetrain.cli import terminal
+    from housetrain.data.samples import FASHION_CLASSES
 
-    made = ht.sample(name, dest or Path(name), source=source, callbacks=callbacks_for(quiet=quiet))
-    terminal.out(f"Images   {made}")
-    terminal.out(f"Next     housetrain run {terminal.quoted(made)}")
+    target = dest or Path(f"{name}.npz" if arrays else name)
+    made = ht.sample(name, target, source=source, arrays=arrays, callbacks=callbacks_for(quiet=quiet))
+    if arrays:
+        names = f" --classes {','.join(FASHION_CLASSES)}" if name == "fashion-mnist" else ""
+        terminal.out(f"Arrays   {made}")
+        terminal.out(f"Next     housetrain prepare {terminal.quoted(made)}{names}")
+    else:
+        terminal.out(f"Images   {made}")
+        terminal.out(f"Next     housetrain run {terminal.quoted(made)}")

@@ -1,7 +1,7 @@
 """Standard data sets as folders of images, to try everything on.
 
 In: a name and an empty folder. Out: ``DEST/<class>/*.png`` (or ``DEST/train/<class>`` and ``DEST/test/<class>`` if the
-data set comes with a split). It does not know what the images will be used for.
+data set comes with a split), or one file of arrays. It does not know what the images will be used for.
 
 ``digits`` needs nothing but scikit-learn. The others are read from ``source`` where given, from the Debian package
 ``dataset-fashion-mnist`` where installed, else downloaded and checked against their published sha256.
@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from housetrain.data.download import RemoteFile, fetch, plan_unzip, unzip
+from housetrain.data.sample_arrays import holds_sample, write_sample_arrays
 from housetrain.errors import DownloadError, FolderError, RecipeError, StoreError
 from housetrain.system.events import Callback, Callbacks
 from housetrain.system.files import disk_errors, write_atomic
@@ -39,6 +40,7 @@ FASHION_CLASSES = (
 )  # fmt: skip
 DIGIT_CLASSES = tuple("0123456789")
 DIGIT_SIDE = 32
+_DIGITS_TRAIN = 1500  # of 1,797, for arrays, which have a test as those of MNIST have
 _IDX_PARTS = {"train": "train", "test": "t10k"}
 _MOST_IDX_BYTES = 64 << 20  # the largest real one has 47 MB
 
@@ -106,15 +108,19 @@ def sample(
     dest: Path | str,
     *,
     source: Path | str | None = None,
+    arrays: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> Path:
-    """Write a standard data set as class folders of images. A second call finds it complete.
+    """Write a standard data set as class folders of images, or as arrays. A second call finds it complete.
 
     Args:
         name: ``"digits"`` (1,797 handwritten digits, nothing to download), ``"fashion-mnist"`` and ``"mnist"`` (70,000
             each), or ``"cats-vs-dogs"`` (25,000 photos, 787 MB).
-        dest: A new or empty folder, or one that an interrupted call left.
+        dest: A new or empty folder, or one that an interrupted call left; with ``arrays`` a ``.npz`` file.
         source: Existing files of the data set instead of a download: a folder of IDX files (also ``.gz``), or the zip.
+        arrays: Write ``x_train``, ``y_train``, ``x_test`` and ``y_test`` into one file, as ``keras.datasets`` gives
+            them; the photos of cats and dogs differ in size and cannot be had so. Of the digits, the last 297 are the
+            test.
         callbacks: Receive the progress of the stage ``download``: bytes while a file is downloaded, then images.
 
     Returns:
@@ -135,6 +141,8 @@ def sample(
             name=name,
         )
     dest, source = Path(dest), None if source is None else Path(source)
+    if arrays:
+        return _as_arrays(name, dest, source=source, events=Callbacks(callbacks))
     if _is_complete(dest, name):
         return dest
     _refuse_foreign(dest, name)
@@ -151,6 +159,32 @@ def sample(
             if scratch:
                 shutil.rmtree(scratch, ignore_errors=True)
     return dest
+
+
+def _as_arrays(name: str, file: Path, *, source: Path | None, events: Callbacks) -> Path:
+    if name == "cats-vs-dogs":
+        raise RecipeError(
+            "The photos differ in size, so they are no arrays yet",
+            expected="digits, fashion-mnist or mnist",
+            do="housetrain sample cats-vs-dogs, then housetrain prepare cats-vs-dogs",
+            name=name,
+        )
+    if holds_sample(file, name):
+        return file
+    with events.stage("download", name=name):
+        if name == "digits":
+            images, labels = _digits()
+            parts: dict[str, tuple[np.ndarray, np.ndarray]] = {
+                "train": (images[:_DIGITS_TRAIN], labels[:_DIGITS_TRAIN]),
+                "test": (images[_DIGITS_TRAIN:], labels[_DIGITS_TRAIN:]),
+            }
+            scratch = None
+        else:
+            parts, scratch = _idx(name, source=source, events=events)
+        write_sample_arrays(file, name, parts)
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return file
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:

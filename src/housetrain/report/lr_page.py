@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from housetrain.report.page import write_page
-from housetrain.report.plots.frame import Frame, padded
+from housetrain.report.plots.frame import Frame, log_numbers, padded, short
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -36,8 +36,8 @@ def write_lr_page(path: Path, curve: LrCurve, *, title: str, command: str) -> Pa
         "title": title,
         "drawing": draw_lr_curve(curve),
         "key": LEGEND,
-        "suggested": f"{curve.suggested:.2g}",
-        "lowest": f"{curve.lowest:.2g}",
+        "suggested": short(f"{curve.suggested:.2g}"),
+        "lowest": short(f"{curve.lowest:.2g}"),
         "steps": len(curve.rates),
         "command": command,
     }
@@ -51,11 +51,12 @@ def draw_lr_curve(curve: LrCurve) -> Markup:
     """
     places = [math.log10(rate) for rate in curve.rates]
     low, high = padded(curve.smoothed, pad=0.15)
-    label = f"Loss of {len(places)} steps against the learning rate; {curve.suggested:.2g} is suggested."
+    suggested = short(f"{curve.suggested:.2g}")
+    label = f"Loss of {len(places)} steps against the learning rate; {suggested} is suggested."
     frame = Frame(label, (places[0], max(places[-1], places[0] + 1)), (low, high))
     frame.draw_y_axis()
     decades = range(math.ceil(places[0]), math.floor(places[-1]) + 1)
-    frame.draw_x_axis("learning rate", decades, lambda powers: [f"{10.0**power:g}" for power in powers])
+    frame.draw_x_axis("learning rate", decades, lambda powers: log_numbers([10.0**power for power in powers]))
     for style, losses in (("training", curve.losses), ("validation", curve.smoothed)):
         points = [
             (frame.x(place), frame.y(min(max(loss, low), high))) for place, loss in zip(places, losses, strict=True)
@@ -65,5 +66,5 @@ def draw_lr_curve(curve: LrCurve) -> Markup:
     x = frame.x(places[at])
     frame.drawing.line(x, frame.top, x, frame.bottom, "best-line")
     frame.drawing.circle(x, frame.y(curve.smoothed[at]), 5.5, "ring validation")
-    frame.drawing.text(x + 8, frame.top + 12, f"{curve.suggested:.2g}", "strong halo")
+    frame.drawing.text(x + 8, frame.top + 12, suggested, "strong halo")
     return frame.drawing.markup()

@@ -7,7 +7,7 @@ from drawings import across, parsed
 
 from housetrain.report import page
 from housetrain.report.plots import calibration
-from housetrain.report.plots.frame import Frame, Labels, numbers, percents
+from housetrain.report.plots.frame import Frame, Labels, log_numbers, numbers, percents, short
 from housetrain.report.plots.svg import LARGEST_TEXT, ticks
 
 AXES: list[tuple[float, float, Labels]] = [
@@ -78,3 +78,11 @@ def test_the_counts_of_a_histogram_are_inside_the_drawing() -> None:
 def test_no_text_of_a_page_is_larger_than_the_margins_are_made_for() -> None:
     style = (page.TEMPLATES / "report.css").read_text(encoding="utf-8")
     assert f"svg:not(.fixed) {{ font-size: {LARGEST_TEXT}px; }}" in style
+
+
+def test_the_labels_of_a_logarithmic_axis_have_one_form() -> None:
+    assert log_numbers([1e-4, 1e-3, 1.0]) == ["0.0001", "0.001", "1"]
+    assert log_numbers([1e-5, 1e-4, 1e-3, 1.0, 10.0]) == ["1e-5", "1e-4", "1e-3", "1e0", "1e1"]
+    assert log_numbers([2.5e-7, 0.1]) == ["2.5e-7", "1e-1"] and log_numbers([]) == []
+    assert short("1.2e-05") == "1.2e-5" and short("1e+10") == "1e10"
+    assert short("1e+00") == "1e0" and short("0.5") == "0.5"

@@ -117,7 +117,16 @@ def test_levels_of_a_wide_scale_are_placed_by_their_logarithm() -> None:
     steps = [after - before for before, after in itertools.pairwise(at)]
     assert steps == pytest.approx([steps[0]] * 6, abs=0.03) and steps[0] > 0
     assert of_class(drawing, "curve") == [], "no line through means of one model each"
-    assert {"1e-07", "0.1"} <= set(texts(drawing))
+    assert {"1e-7", "1e-1"} <= set(texts(drawing)), "both in one form"
+
+
+def test_the_levels_of_a_setting_are_written_in_one_form() -> None:
+    few = [row(str(n), 1.0, n, lr=rate) for n, rate in enumerate((1e-5, 1e-4, 3e-4))]
+    found = plots.factors(few)
+    for drawing in (plots.draw_factor(found[0], low=0.5, high=1.5), plots.draw_parallel(few, found)):
+        assert {"1e-5", "1e-4", "3e-4"} <= set(texts(drawing))
+    plain = plots.factors([row(str(n), 1.0, n, lr=rate) for n, rate in enumerate((1e-3, 3e-4, 0.0))])
+    assert {"0.001", "0.0003", "0"} <= set(texts(plots.draw_factor(plain[0], low=0.5, high=1.5)))
 
 
 def test_steps_show_each_model_and_the_mean_of_each_level() -> None:

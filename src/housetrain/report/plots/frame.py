@@ -18,6 +18,7 @@ Labels = Callable[[Sequence[float]], Iterable[str]]
 """Returns the labels of the values of one axis."""
 _LEAST_LEFT = 46.0
 _MOST_DECIMALS, _LARGEST = 6, 1e7  # beyond them: powers of ten
+_PLAIN = (1e-4, 1e5)  # beyond it, a logarithmic axis has powers of ten throughout
 _GAP = 7  # between a label of the vertical axis and the axis
 
 
@@ -86,8 +87,20 @@ def numbers(values: Sequence[float]) -> list[str]:
     """Return the labels of the values of one axis, with as many decimals as one of them needs: 0.50, 0.75, 1.00."""
     decimals = max([0, *(_decimals(value) for value in values)])
     if decimals > _MOST_DECIMALS or max(map(abs, values), default=0) >= _LARGEST:
-        return [re.sub(r"e\+?(-?)0*", r"e\1", f"{value:g}") for value in values]  # 2e-7 and 1e9, not 2e-07 and 1e+09
+        return [short(f"{value:g}") for value in values]
     return [f"{value:.{decimals}f}" for value in values]
+
+
+def log_numbers(values: Sequence[float]) -> list[str]:
+    """Return the labels of the values of one logarithmic axis, all in one form: 0.001, 0.01 or 1e-5, 1e-4, 1e0."""
+    if all(_PLAIN[0] <= value <= _PLAIN[1] for value in values):
+        return [f"{value:g}" for value in values]
+    return [short(re.sub(r"\.?0*e", "e", f"{value:.5e}")) for value in values]
+
+
+def short(number: str) -> str:
+    """Return a number without the padding of its exponent: 2e-7 and 1e9, not 2e-07 and 1e+09."""
+    return re.sub(r"e\+?(-?)0*(?=\d)", r"e\1", number)
 
 
 def percents(values: Sequence[float]) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
-from housetrain.report.plots.frame import Frame, numbers, padded, percents
+from housetrain.report.plots.frame import Frame, log_numbers, numbers, padded, percents
 from housetrain.report.plots.svg import Drawing, shorten, ticks
 from housetrain.system.text import format_percent
 
@@ -193,9 +193,9 @@ def draw_factor(factor: Factor, *, low: float, high: float) -> Markup:
         drawing.polyline(means, "curve one")
         for at, level, losses in zip(means, factor.levels, factor.losses, strict=True):
             drawing.circle(*at, 4.6, "dot one", tip=f"{factor.name} {_shown(level)}: mean {fmean(losses):.4f}")
-    shown = factor.levels if not factor.continuous else (factor.levels[0], factor.levels[-1])
-    for level in shown:
-        text = shorten(_shown(level), (frame.right - frame.left) / len(shown))
+    labels = _labels(factor)
+    for level, name in labels:
+        text = shorten(name, (frame.right - frame.left) / len(labels))
         drawing.text(place(level), frame.bottom + 17, text, anchor="middle")
     frame.draw_x_axis(factor.name.replace("_", " "), ())
     return drawing.markup()
@@ -233,9 +233,9 @@ def draw_parallel(rows: Sequence[Row], found: Sequence[Factor]) -> Markup:
             steps += f"C{middle:.2f} {y0:.2f} {middle:.2f} {y1:.2f} {x1:.2f} {y1:.2f}"
         drawing.path(steps, f"thread {style}", tip=f"{row.rank}. {row.name}: {row.val_loss:.4f}")
     for index, factor in enumerate(found):  # last, so that no line crosses them out
-        for level in factor.levels if not factor.continuous else (factor.levels[0], factor.levels[-1]):
+        for level, label in _labels(factor):
             place = left + index * step - 8, scales[index](level) + 4
-            drawing.text(*place, shorten(_shown(level), 52), "halo", anchor="end")
+            drawing.text(*place, shorten(label, 52), "halo", anchor="end")
     return drawing.markup()
 
 
@@ -260,6 +260,14 @@ def _order(value: Any) -> tuple[bool, Any, str]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _labels(factor: Factor) -> list[tuple[Any, str]]:
+    """Return the levels to label on an axis and their labels; numbers that are not whole have one form."""
+    levels = factor.levels if not factor.continuous else (factor.levels[0], factor.levels[-1])
+    numbers = [level for level in levels if isinstance(level, float) and level > 0]
+    known = dict(zip(numbers, log_numbers(numbers), strict=True))
+    return [(level, known[level] if isinstance(level, float) and level > 0 else _shown(level)) for level in levels]
 
 
 def _shown(value: Any) -> str:
