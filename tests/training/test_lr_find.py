@@ -51,5 +51,5 @@ def test_the_command_writes_a_page(
     page, wanted = Path("lr-find-mlp.html").read_text(encoding="utf-8"), "--learning-rate 1e-6"
     assert wanted in out and wanted in page
     assert "learning rate" in page and page.count('class="curve') == 2 and not re.search(r'(src|href)="http', page)
-    ticks = re.findall(r">(1e-?\d+|0\.0*1|10?)</text>", page)
+    ticks = re.findall(r'text-anchor="middle"[^>]*>(1e-?\d+|0\.0*1|10?)</text>', page)
     assert ticks == [f"1e{power}" for power in range(-7, 2)], "one form on one axis"
