@@ -16,7 +16,7 @@ from hostile import GOOD, encode, hostile_folder, jpeg, photo
 from tree import snapshot
 
 from housetrain.data import catalog as module
-from housetrain.data import class_folders
+from housetrain.data import class_folders, folder_walk
 from housetrain.data.catalog import Catalog, cache_folder, scan
 from housetrain.errors import DataError, FolderError
 from housetrain.system import events, process_pool
@@ -171,7 +171,7 @@ def test_symlinks_are_followed_once(tmp_path: Path, root: Path, looked: list[str
     (root / "Cat" / "gone.jpg").symlink_to("nowhere.jpg")
     one = scan(root)
     assert {"Cat/again/1.jpg", "Cat/again/deep/2.jpg", "Dog/one.jpg", "Bird/1.jpg"} <= {p.path for p in one.usable}
-    assert one.ignored == {class_folders.SEEN: 1}
+    assert one.ignored == {folder_walk.SEEN: 1}
     assert {p.path: p.reason for p in one.images if not p.usable} == {
         "Cat/gone.jpg": "dangling symlink",
         "Dog/up": "symlink loop",

@@ -124,3 +124,84 @@ def test_class_folders_beside_images_without_labels(tmp_path: Path, beside: str)
     root = fill(tmp_path, "labeled/cat", "labeled/dog", beside, count=9)
     with pytest.raises(FolderError, match=rf"labeled holds the classes cat and dog, {beside} holds no labels"):
         walk(root)
+
+
+@pytest.mark.parametrize(
+    ("tops", "kind"),
+    [
+        ("2024-05-01 2024-05-02", "dates"), ("2024_05 2024_06", "dates"), ("20240501 20240502 20240507", "dates"),
+        ("1998 1999 2001", "dates"), ("100CANON 101CANON", "folders of a camera"),
+        ("2023/01 2023/02 2024/01", "dates"),
+    ],
+)  # fmt: skip
+def test_dates_and_folders_of_cameras_are_no_classes(tmp_path: Path, tops: str, kind: str) -> None:
+    root = fill(tmp_path, *tops.split(), form="IMG_{n}.jpg")
+    said = rf"look like {kind}, not classes, and hold no class folders.*--labels FILE.*--class-level 1"
+    with pytest.raises(FolderError, match=said):
+        walk(root)
+    classes = sorted({top.split("/")[0] for top in tops.split()})
+    assert list(walk(root, LabelSource.of({"class_level": 1})).classes) == classes
+
+
+def test_dates_whose_file_names_carry_classes_are_read_by_them(tmp_path: Path) -> None:
+    root = tmp_path
+    for label in ("cat", "dog"):
+        fill(root, "2024-05-01", "2024-05-02", form=label + "_{n}.jpg")
+    with pytest.raises(FolderError, match=r"look like dates.*carry classes: cat, dog.*--label-from-name") as caught:
+        walk(root)
+    pattern = caught.value.do.split("'")[1]
+    assert walk(root, LabelSource.of({"label_from_name": pattern})).classes == ("cat", "dog")
+
+
+def test_classes_inside_dates_are_read_with_a_level(tmp_path: Path) -> None:
+    root = tree(tmp_path, "2024-05-01 2024-05-02")
+    with pytest.raises(FolderError, match=r"look like dates.*they hold cat and dog.*--class-level 2"):
+        walk(root)
+    assert walk(root, LabelSource.of({"class_level": 2})).classes == ("cat", "dog")
+    deep = tree(tmp_path / "deep", "2024/05 2024/06 2025/01")
+    with pytest.raises(FolderError, match=r"--class-level 3"):
+        walk(deep)
+
+
+@pytest.mark.parametrize("tops", ["0 1 2 3 4", "A03 B07 KR12"])
+def test_numbers_and_codes_that_hold_the_same_classes_are_refused(tmp_path: Path, tops: str) -> None:
+    root = tree(tmp_path, tops, "deer fox")
+    with pytest.raises(FolderError, match=r"hold the same folders \(deer and fox\).*--class-level name"):
+        walk(root)
+    assert walk(root, LabelSource.of({"class_level": "name"})).classes == ("deer", "fox")
+    assert walk(root, LabelSource.of({"class_level": 1})).classes == tuple(tops.split())
+    assert walk(tree(tmp_path / "groups", tops, "site1 site2")).classes == tuple(tops.split()), "sites of classes"
+
+
+@pytest.mark.parametrize(
+    "tops",
+    ["tr te", "tr va te", "train/train test/test", "seg_train/seg_train seg_test/seg_test", "train/images test"],
+)
+def test_short_and_repeated_names_of_splits(tmp_path: Path, tops: str) -> None:
+    found = walk(tree(tmp_path, tops))
+    assert found.ready_made and found.classes == ("cat", "dog")
+    assert len(found.entries) == 12 * len(tops.split()) and not found.notes
+
+
+def test_flat_short_names_may_be_classes(tmp_path: Path) -> None:
+    root = fill(tmp_path, "tr", "te")
+    with pytest.raises(FolderError, match=r"look like splits.*where these folders are the classes: --class-level 1"):
+        walk(root)
+    assert walk(fill(root, "de")).classes == ("de", "te", "tr")
+
+
+def test_a_training_folder_of_one_class_is_data_for_anomalies(tmp_path: Path) -> None:
+    root = fill(tmp_path, "train/good", "test/good", "test/broken", "test/bent", "ground_truth/broken")
+    with pytest.raises(FolderError, match=r"holds good alone, bent and broken are in the others only.*\S+/test\b"):
+        walk(root)
+
+
+def test_sets_in_wrappers_and_beside_unsplit_classes_are_no_classes(tmp_path: Path) -> None:
+    objects = fill(tmp_path / "objects", *(
+        f"{top}/{inner}" for top in ("bottle", "cable") for inner in ("train/good", "test/good", "ground_truth/bent")
+    ))  # fmt: skip
+    with pytest.raises(FolderError, match="bottle and cable are sets of their own, each with its splits"):
+        walk(objects)
+    sizes = tree(tmp_path / "sizes", "large/large small/small/train small/small/test")
+    with pytest.raises(FolderError, match=r"large and small are sets of their own, small with its splits.*/small"):
+        walk(sizes)

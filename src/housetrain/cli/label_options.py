@@ -49,7 +49,11 @@ LABEL_OPTIONS: dict[str, Any] = {
     ],
     "class_level": Annotated[
         str | None,
-        typer.Option(help="Level of nested class folders that is the class; by default 1.", metavar="1|2|...|leaf"),
+        typer.Option(
+            help="Level of nested class folders that is the class; by default 1. leaf: each folder of images; name: "
+            "likewise, folders of one name together.",
+            metavar="1|2|...|leaf|name",
+        ),
     ],
     "train_dir": Annotated[Path | None, typer.Option(help="Folder of training images, instead of FOLDER.")],
     "validation_dir": Annotated[Path | None, typer.Option(help="Separate folder of class folders for validation.")],

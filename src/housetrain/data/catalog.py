@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from housetrain.data import saved_catalog
 from housetrain.data.archive import is_archive, unpacked
 from housetrain.data.array_file import refuse_arrays
-from housetrain.data.class_folders import entry_of, walk, walk_splits
+from housetrain.data.class_folders import walk, walk_splits
 from housetrain.data.class_map import ClassMap
 from housetrain.data.corrections import Corrections
 from housetrain.data.folder_tree import Entry, LayoutNote, Tree
+from housetrain.data.folder_walk import entry_of
 from housetrain.data.foreign_files import foreign_name, instead_of_images
 from housetrain.data.image_record import ImageRecord, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
@@ -255,10 +256,10 @@ def _listed(folder: Path, source: LabelSource) -> tuple[Path, Tree]:
     given = {split: path.absolute() for split, path in dirs.items() if path is not None}
     if len(given) == 1:
         inner = inner_folder(folder) if source.from_folders and source.class_level is None else None
-        root, tree = inner or folder, walk(inner or folder, source)
+        root = inner.folder if inner else folder
+        tree = walk(root, source)
         if inner:
-            message = f"{folder.name} holds nothing but the folder {inner.relative_to(folder)}, whose folders are used"
-            tree.notes.append(LayoutNote("inner-folder", message, "nothing needs doing if that is meant"))
+            tree.notes.append(inner.note(folder))
     else:
         root = Path(os.path.commonpath([os.fspath(path) for path in given.values()]))
         if root in given.values():

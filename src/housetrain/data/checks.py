@@ -176,6 +176,18 @@ def _unlabeled_folder(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("unlabeled-folder", catalog)
 
 
+@finding_kind("other-folder", "Folders that are no classes", severity="note", do="check that they are none")
+def _other_folder(catalog: Catalog) -> Iterator[Noticed]:
+    return _layout("other-folder", catalog)
+
+
+@finding_kind(
+    "paired-folders", "Classes that are pairs", severity="warning", do="keep the images of a pair in one split"
+)
+def _paired_folders(catalog: Catalog) -> Iterator[Noticed]:
+    return _layout("paired-folders", catalog)
+
+
 @finding_kind("splits-in-classes", "Splits inside class folders", severity="note", do="check that they are splits")
 def _splits_in_classes(catalog: Catalog) -> Iterator[Noticed]:
     return _layout("splits-in-classes", catalog)

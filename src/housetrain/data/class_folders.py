@@ -3,39 +3,41 @@
 In: a folder and a `LabelSource`. Out: a `Tree`: one `Entry` per file, what was ignored, which class folders are empty,
 what is to be said about the layout. It opens no image: it lists and stats, so that a folder of 25,000 takes a fraction
 of a second.
-
-Symlinks to files and folders are followed. A linked folder that leads back to one of its own parents is an entry with
-the problem ``symlink loop``; one that was already seen in the same class is counted among the ignored.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from housetrain.data import folder_layout, which_folder
+from housetrain.data import folder_layout, paired_folders, which_folder
+from housetrain.data.beside_classes import (
+    annotation_folders,
+    annotation_note,
+    no_class_note,
+    repeated_sets,
+    unlabeled_beside,
+    unlabeled_notes,
+)
 from housetrain.data.folder_layout import IMAGE_WORDS, MASK_WORDS
-from housetrain.data.folder_tree import Entry, LayoutNote, Tree
-from housetrain.data.ignored_names import litter
-from housetrain.data.image_record import FileStamp
+from housetrain.data.folder_tree import LayoutNote, Tree
+from housetrain.data.folder_walk import files_below, folders_in
 from housetrain.data.label_from_name import labels_from_names
 from housetrain.data.label_source import LabelSource
 from housetrain.data.label_table import SUFFIXES, Labels, LabelTable
 from housetrain.data.other_tasks import mask_folders, refuse_masks, refuse_other_tasks
 from housetrain.data.split_layout import Splits, ready_made, splits_inside
 from housetrain.data.split_names import split_of
-from housetrain.errors import DecodeError, FolderError
-from housetrain.system.regular_files import check_regular, why_unreadable
+from housetrain.errors import FolderError
 from housetrain.system.text import format_count, format_list, natural_key
 
 OUTSIDE = "files outside the class folders"
-SEEN = "linked folders seen already"
 BESIDE = "folders beside the ready-made splits"
 UNLABELED = "images without a label"
 MASKS = "folders of masks beside class folders"
+ANNOTATIONS = "folders without images"
+REPEATED = "folders of the same classes once more"
 
 
 def walk(root: Path, source: LabelSource = LabelSource()) -> Tree:  # noqa: B008 - a frozen value
@@ -76,9 +78,9 @@ def walk_splits(root: Path, dirs: dict[str, Path], source: LabelSource) -> Tree:
     classes: set[str] = set()
     for split, folder in dirs.items():
         parts = folder.absolute().relative_to(root).parts
-        for label in _folders(folder, tree, count_files=OUTSIDE):
+        for label in folders_in(folder, tree, count_files=OUTSIDE):
             classes.add(label)
-            tree.entries.extend(_files(root, (*parts, label), tree, label=label, split=split))
+            tree.entries.extend(files_below(root, (*parts, label), tree, label=label, split=split))
     if not any(entry.split == "train" for entry in tree.entries):
         raise FolderError("The training folder holds no class folders", folder=str(dirs["train"]))
     tree.classes = tuple(sorted(classes, key=natural_key))
@@ -91,9 +93,10 @@ def walk_splits(root: Path, dirs: dict[str, Path], source: LabelSource) -> Tree:
 
 
 def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
-    tops = _folders(root, tree, count_files=OUTSIDE)
+    tops = folders_in(root, tree, count_files=OUTSIDE)
     if source.class_level != 1:
         refuse_other_tasks(root, tops)
+        tops = _without_annotations(root, tops, tree)
     if error := folder_layout.no_labels(root, tops):
         raise which_folder.no_classes(root, error)
     splits = Splits({}, ()) if source.class_level == 1 else ready_made(root, tops, parts=source.class_level is not None)
@@ -101,16 +104,20 @@ def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
     if splits.of:
         _ready_made(root, splits, classes, tree)
         tree.ignored[BESIDE] += len(tops) - len(splits.of) - len(splits.unlabeled)
-        _note_unlabeled(root, splits.unlabeled, tree)
+        _add_unlabeled(tree, unlabeled_notes(root, splits.unlabeled))
+        if source.class_level is None and not source.keep_companions:
+            paired_folders.refuse_pairs(root / _train_of(splits), sorted(classes))
     else:
-        unlabeled = _unlabeled_beside(tops) if source.class_level is None else []
-        _note_unlabeled(root, unlabeled, tree, beside_classes=True)
-        tops = [label for label in tops if label not in unlabeled]
+        if source.class_level is None:
+            tops = _without_others(root, tops, tree)
+            if not source.keep_companions:
+                paired_folders.refuse_pairs(root, tops)
+                tree.notes += paired_folders.pair_notes(root, tops)
         masks = {} if source.class_level == 1 or source.keep_companions else mask_folders(tops)
         for label in tops:
             if label not in masks:
                 classes.add(label)
-                tree.entries.extend(_files(root, (label,), tree, label=label, split=None))
+                tree.entries.extend(files_below(root, (label,), tree, label=label, split=None))
         for top, owner in masks.items():
             tree.ignored[MASKS] += 1
             message = f"{top} holds what belongs to the images of {owner}, by its name, and is no class"
@@ -126,8 +133,10 @@ def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
                 do = f"if the table is right: {flag}; --class-level 1 silences this"
                 tree.notes.append(LayoutNote("unused-table", f"{said}; the folders are used", do))
     tree.classes = tuple(sorted(classes, key=natural_key))
-    if not (tree.ready_made and not splits.of):
-        _set_level(tree, source, above=(2 if splits.inside else 1) if splits.of else 0)
+    depths = {2 if top in splits.inside else 1 for top in splits.of} or {0}
+    several = len(depths) > 1 and source.class_level is None  # the levels of such splits cannot be compared
+    if not several and not (tree.ready_made and not splits.of):
+        _set_level(tree, source, above=min(depths))
 
 
 def _ready_made(root: Path, splits: Splits, classes: set[str], tree: Tree) -> None:
@@ -135,14 +144,18 @@ def _ready_made(root: Path, splits: Splits, classes: set[str], tree: Tree) -> No
     tree.ready_made = True
     spelled: dict[str, str] = {}
     for top, split in sorted(splits.of.items(), key=lambda item: item[1] != "train"):
-        above = (top, splits.inside) if splits.inside else (top,)
-        for name in _folders(root.joinpath(*above), tree, count_files=OUTSIDE):
+        above = (top, splits.inside[top]) if top in splits.inside else (top,)
+        for name in folders_in(root.joinpath(*above), tree, count_files=OUTSIDE):
             label = name if split == "train" else spelled.get(name.lower(), name)
             spelled.setdefault(label.lower(), label)
             classes.add(label)
-            tree.entries.extend(_files(root, (*above, name), tree, label=label, split=split))
+            tree.entries.extend(files_below(root, (*above, name), tree, label=label, split=split))
     if not splits.inside:
-        refuse_masks(root / next(top for top, split in splits.of.items() if split == "train"), sorted(classes))
+        refuse_masks(root / _train_of(splits), sorted(classes))
+
+
+def _train_of(splits: Splits) -> str:
+    return next(top for top, split in splits.of.items() if split == "train")
 
 
 def _split_inside(tree: Tree) -> None:
@@ -160,26 +173,31 @@ def _split_inside(tree: Tree) -> None:
     )
 
 
-def _unlabeled_beside(tops: Sequence[str]) -> list[str]:
-    """Return the folders that are no classes by their names, where two classes and more lie beside them."""
-    found = [top for top in tops if split_of(top) == "unlabeled"]
-    return found if len(tops) - len(found) > 1 else []
+def _without_others(root: Path, tops: Sequence[str], tree: Tree) -> list[str]:
+    """Return the class folders without the folders beside them that are none, which are said and counted."""
+    unlabeled = unlabeled_beside(tops)
+    _add_unlabeled(tree, unlabeled_notes(root, unlabeled, beside_classes=True))
+    repeated = repeated_sets(root, tops)
+    if repeated:
+        inside = sorted({name for top in repeated for name in folder_layout.folders(root / top)}, key=natural_key)
+        tree.notes.append(no_class_note(repeated, f"it holds {format_list(inside)} once more, which are not used"))
+    tree.ignored[REPEATED] += len(repeated)
+    return [top for top in tops if top not in unlabeled and top not in repeated]
 
 
-def _note_unlabeled(root: Path, tops: Sequence[str], tree: Tree, *, beside_classes: bool = False) -> None:
-    for top in tops:
-        others = [name for name in folder_layout.folders(root / top) if folder_layout.images_in(root / top / name)]
-        held = sum(folder_layout.is_image_name(name) for _, _, names in os.walk(root / top) for name in names)
+def _without_annotations(root: Path, tops: list[str], tree: Tree) -> list[str]:
+    others = annotation_folders(root, tops)
+    if others and len(others) < len(tops):
+        tree.ignored[ANNOTATIONS] += len(others)
+        tree.notes.append(annotation_note(others))
+        return [top for top in tops if top not in others]
+    return tops
+
+
+def _add_unlabeled(tree: Tree, notes: Sequence[tuple[int, LayoutNote]]) -> None:
+    for held, note in notes:
         tree.ignored[UNLABELED] += held
-        why = "is no class, by its name" if beside_classes else f"holds no class folder of train{_instead(others)}"
-        do = f"to see what a trained model says of them: housetrain predict RUN {shlex.quote(str(root / top))}"
-        do += "; if it is a class: --class-level 1" if beside_classes else ""
-        message = f"{top} {why}: its {held:,} images have no label and are not used"
-        tree.notes.append(LayoutNote("unlabeled-folder", message, do))
-
-
-def _instead(names: Sequence[str]) -> str:
-    return f", but {format_list(names)}, which train does not hold" if len(names) > 1 else ""
+        tree.notes.append(note)
 
 
 def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, Path] | None = None) -> None:
@@ -201,7 +219,10 @@ def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, 
     level = source.class_level
     if level is not None and level != 1:
         labels = folder_layout.labels_at(
-            [entry.path for entry in tree.entries], None if level == "leaf" else level, above=above
+            [entry.path for entry in tree.entries],
+            level if isinstance(level, int) else None,
+            above=above,
+            by_name=level == "name",
         )
         tree.entries = [entry._replace(label=labels[entry.path]) for entry in tree.entries if entry.path in labels]
         tree.classes = tuple(sorted(set(labels.values()), key=natural_key))
@@ -215,7 +236,8 @@ def _set_level(tree: Tree, source: LabelSource, *, above: int, roots: dict[str, 
         message = f"{names} hold folders of the same names ({inner}): {levels.top} classes at the top, which are used"
         do = (
             "nothing needs doing if these are sites, cameras, animals or days; images of one group can then lie in "
-            f"train and in test. If they are classes: --class-level {levels.level} or --class-level leaf"
+            "train and in test. If they are classes: --class-level name makes one of each name, "
+            f"--class-level {levels.level} one of each folder"
         )
     else:
         message = (
@@ -239,7 +261,7 @@ def _labeled_elsewhere(root: Path, source: LabelSource, tree: Tree) -> None:
     """List all images below ``root`` and label them by a table or by their names."""
     entries = [
         entry
-        for entry in _files(root, (), tree, label="", split=None)
+        for entry in files_below(root, (), tree, label="", split=None)
         if not entry.path.lower().endswith(tuple(SUFFIXES))
     ]
     paths = [entry.path for entry in entries]
@@ -296,87 +318,3 @@ def _from_tables(root: Path, source: LabelSource, paths: list[str]) -> Labels:
 def _listed(names: tuple[str, ...]) -> str:
     shown = [*names[:5], *([f"{len(names) - 5} more"] if len(names) > 5 else [])]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def _scan(folder: Path, root: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except FileNotFoundError as error:
-        raise which_folder.missing(folder) from error
-    except NotADirectoryError as error:
-        raise which_folder.not_a_folder(folder) from error
-    except OSError as error:
-        what = "The folder cannot be read" if folder == root else "A folder inside cannot be read"
-        do = "give yourself permission to read it" if isinstance(error, PermissionError) else ""
-        raise FolderError(f"{what} ({error.strerror})", do=do, folder=str(folder)) from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a symlink that leads in circles or through what may not be read: the file's turn says so
-        return False
-
-
-def _folders(folder: Path, tree: Tree, *, count_files: str) -> list[str]:
-    names: list[str] = []
-    for entry in _scan(folder, folder):
-        is_folder = _is_folder(entry)
-        pattern = litter(entry.name, folder=is_folder)
-        if pattern or not is_folder:
-            tree.ignored[pattern or count_files] += 1
-        else:
-            names.append(entry.name)
-    return sorted(names)
-
-
-def _files(root: Path, parts: tuple[str, ...], tree: Tree, *, label: str, split: str | None) -> Iterator[Entry]:
-    """Walk one class folder to any depth."""
-    top = root.joinpath(*parts)
-    prefix = "/".join(parts) + "/" if parts else ""
-    above = tuple(_identity(root.joinpath(*parts[:n])) for n in range(len(parts) + 1))
-    seen = {above[-1]}
-    stack = [(top, prefix, above)]
-    while stack:
-        folder, prefix, above = stack.pop()
-        below: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = []
-        # real folders before linked ones: what is reached both ways keeps its real name
-        for entry in sorted(_scan(folder, root), key=lambda entry: (entry.is_symlink(), entry.name)):
-            name = entry.name
-            is_folder = _is_folder(entry)
-            if pattern := litter(name, folder=is_folder):
-                tree.ignored[pattern] += 1
-            elif not is_folder:
-                yield _entry(entry, prefix + name, label, split)
-            else:
-                identity = _identity(folder / name)
-                if identity in above:
-                    yield Entry(prefix + name, label, split, problem="symlink loop")
-                elif identity in seen:
-                    tree.ignored[SEEN] += 1
-                else:
-                    seen.add(identity)
-                    below.append((folder / name, f"{prefix}{name}/", (*above, identity)))
-        stack.extend(reversed(below))
-
-
-def entry_of(root: Path, path: str) -> Entry:
-    """Return the entry, without a label, of one file below ``root``."""
-    return _entry(root / path, path, "", None)
-
-
-def _entry(entry: os.DirEntry[str] | Path, path: str, label: str, split: str | None) -> Entry:
-    try:
-        status = entry.stat()
-        check_regular(status)
-    except OSError as error:
-        return Entry(path, label, split, problem=why_unreadable(Path(entry), error))
-    except DecodeError as error:
-        return Entry(path, label, split, problem=error.reason)
-    return Entry(path, label, split, FileStamp(status.st_size, status.st_mtime_ns, status.st_ino))
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino

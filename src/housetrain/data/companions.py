@@ -161,13 +161,14 @@ def _is_small_copy(image: ImageRecord, of: ImageRecord) -> bool:
 def _mask_of(pairs: Sequence[tuple[ImageRecord, ImageRecord]], open_images: Open) -> int | None:
     """Return which of the two files of each pair is a mask, by the pixels of a few; ``None`` where neither is."""
     opened = pairs[:: max(1, len(pairs) // _OPENED)][:_OPENED]
-    first, second = (sum(map(_is_flat, open_images([pair[place].path for pair in opened]))) for place in range(2))
+    first, second = (sum(map(is_flat, open_images([pair[place].path for pair in opened]))) for place in range(2))
     if max(first, second) < 0.8 * len(opened) or min(first, second) > 0.5 * len(opened):
         return None
     return 0 if first > second else 1
 
 
-def _is_flat(pixels: NDArray[np.uint8]) -> bool:
+def is_flat(pixels: NDArray[np.uint8]) -> bool:
+    """Return whether few gray values cover an image, as they do a mask."""
     counts = np.sort(np.bincount(pixels.ravel(), minlength=256))
     return bool(counts[-2:].sum() >= _TWO_VALUES * pixels.size or counts[-8:].sum() >= _FLAT * pixels.size)
 

@@ -19,7 +19,7 @@ from housetrain.data.foreign_files import instead_of_images
 from housetrain.data.ignored_names import litter
 from housetrain.data.label_from_name import labels_from_names, pattern_for
 from housetrain.data.label_table import LABEL_NAMES, MAX_BYTES, SUFFIXES, LabelTable, preference
-from housetrain.data.split_names import parts_of, split_of
+from housetrain.data.split_names import albums, parts_of, split_of
 from housetrain.errors import FolderError
 from housetrain.images.sniff import EXTENSIONS
 
@@ -266,7 +266,7 @@ def levels_of(paths: Iterable[str], *, above: int = 0) -> Levels | None:
     return Levels(nested, len(inner), len(second), len(leaves), tuple(sorted(recurring)), level)
 
 
-def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0) -> dict[str, str]:
+def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0, by_name: bool = False) -> dict[str, str]:
     """Return the class of each path at a level of nested class folders.
 
     Args:
@@ -274,13 +274,16 @@ def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0) -> dic
         level: 1 for the top folders; ``None`` for the folder that the image is in. An image above the level belongs to
             the folder that it is in.
         above: Folders above the class folders: 1 for ready-made splits.
+        by_name: Whether folders of one name are one class, wherever they lie.
 
     Returns:
         Path to class: the last folder's name where no other class has it, else the names of the whole way, with ``-``.
-        The tops do not count where they are numbered parts of one set: ``fold1/cat`` and ``fold2/cat`` are ``cat``.
+        The tops do not count where they are numbered parts of one set, or dates: ``fold1/cat`` and ``fold2/cat`` are
+        ``cat``.
     """
     way = {path: tuple(path.split("/")[above:-1]) for path in paths}
-    parts_only = parts_of(sorted({parts[0] for parts in way.values() if parts}))
+    tops = sorted({parts[0] for parts in way.values() if parts})
+    parts_only = parts_of(tops) or albums(tops)
     for path, parts in way.items():
         below = parts[:level] if level else parts
         way[path] = below[1:] if parts_only and len(below) > 1 else below
@@ -288,7 +291,11 @@ def labels_at(paths: Iterable[str], level: int | None, *, above: int = 0) -> dic
     for parts in set(way.values()):
         if parts:
             short[parts[-1]].add(parts)
-    return {path: parts[-1] if len(short[parts[-1]]) == 1 else "-".join(parts) for path, parts in way.items() if parts}
+    return {
+        path: parts[-1] if by_name or len(short[parts[-1]]) == 1 else "-".join(parts)
+        for path, parts in way.items()
+        if parts
+    }
 
 
 def folders(folder: Path) -> list[str]:

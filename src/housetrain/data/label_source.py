@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 from housetrain.data.class_map import ClassMap, MapLike
 from housetrain.data.label_from_name import compiled_pattern
 from housetrain.errors import FolderError, RecipeError
 
-ClassLevel = int | Literal["leaf"]
+ClassLevel = int | Literal["leaf", "name"]
 
 
 class LabelOptions(TypedDict, total=False):
@@ -41,7 +41,8 @@ class LabelSource:
         labels: A table of labels, ``FILE`` or ``FILE:PATH_COLUMN,LABEL_COLUMN``.
         label_from_name: A regular expression whose group is the class, searched in each file name.
         threshold: Makes two classes of a numeric column of the table.
-        class_level: Which level of nested folders is the class, from 1; ``"leaf"``: the folder that the image is in.
+        class_level: Which level of nested folders is the class, from 1; ``"leaf"``: the folder that the image is in;
+            ``"name"``: likewise, and folders of one name are one class.
         validation_dir: A folder of class folders for validation; the scanned folder is train then.
         test_dir: A folder of class folders for the test; the scanned folder is train then.
         keep_companions: Whether files that look like masks or thumbnails of other images are images all the same.
@@ -86,7 +87,7 @@ class LabelSource:
             problems.append("a class level is for class folders")
         level = source.class_level
         if isinstance(level, int) and level < 1:
-            problems.append("a class level is 1 or more, or 'leaf'")
+            problems.append("a class level is 1 or more, 'leaf' or 'name'")
         if problems:
             raise RecipeError("; ".join(problems).capitalize(), **source.given())
         if source.label_from_name:
@@ -153,15 +154,15 @@ def parse_class_level(text: str | None) -> ClassLevel | None:
     """Return the class level that a person typed.
 
     Raises:
-        RecipeError: It is neither a number from 1 nor ``leaf``.
+        RecipeError: It is no number from 1, ``leaf`` or ``name``.
     """
     if text is None:
         return None
-    if text == "leaf":
-        return "leaf"
+    if text in {"leaf", "name"}:
+        return cast(ClassLevel, text)
     if text.isdecimal() and int(text) >= 1:
         return int(text)
-    raise RecipeError("This is no class level", expected="1, 2, ... or leaf", class_level=text)
+    raise RecipeError("This is no class level", expected="1, 2, ..., leaf or name", class_level=text)
 
 
 def _found(path: Path, root: Path) -> list[Path]:

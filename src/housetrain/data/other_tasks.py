@@ -43,6 +43,16 @@ def refuse_other_tasks(root: Path, tops: Sequence[str]) -> None:
     Raises:
         FolderError: It is Pascal VOC, YOLO, COCO, images with files of boxes, or pairs of images and masks.
     """
+    refuse_boxes(root, tops)
+    refuse_masks(root, tops)
+
+
+def refuse_boxes(root: Path, tops: Sequence[str]) -> None:
+    """Refuse data of object detection.
+
+    Raises:
+        FolderError: It is Pascal VOC, YOLO, COCO or the like.
+    """
     task = _pascal_voc(root, tops) or _yolo(root) or _coco(root, tops) or _beside(root, tops) or _box_table(root, tops)
     if task:
         raise FolderError(
@@ -51,7 +61,6 @@ def refuse_other_tasks(root: Path, tops: Sequence[str]) -> None:
             do="cut the objects out into class folders, or train a detector with another program",
             folder=str(root),
         )
-    refuse_masks(root, tops)
 
 
 def refuse_masks(root: Path, names: Sequence[str]) -> None:

@@ -6,23 +6,33 @@ them would tell "train" from "test", or one camera from another. It lists folder
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from housetrain.data.folder_layout import IMAGE_WORDS, folders, images_in, no_class_folders
-from housetrain.data.split_names import Named, parts_of, split_and_rest, split_of
+from housetrain.data.folder_layout import IMAGE_WORDS, MASK_WORDS, folders, images_in, no_class_folders
+from housetrain.data.split_names import Named, album_kind, albums, parts_of, short_splits, split_and_rest, split_of
 from housetrain.errors import FolderError
 from housetrain.system.text import format_list, natural_key
 
+_MOST_WRAPPERS = 3  # folders around others that hold nothing else
+_SHOWN = 6  # names in one line
+
 
 class Splits(NamedTuple):
-    """Top folders that are splits, those of images without a label, and the folder that holds the classes of each."""
+    """Ready-made splits.
+
+    Attributes:
+        of: Top folder -> the split that it is.
+        unlabeled: Top folders of images without a label.
+        inside: Top folder -> the folder in it that holds the classes, where that is another one: ``train/images/cat``.
+    """
 
     of: dict[str, Named]
     unlabeled: tuple[str, ...]
-    inside: str = ""
+    inside: Mapping[str, str] = {}
 
 
 def ready_made(root: Path, tops: Sequence[str], *, parts: bool = False) -> Splits:
@@ -42,28 +52,39 @@ def ready_made(root: Path, tops: Sequence[str], *, parts: bool = False) -> Split
         FolderError: All of them are named as splits, but hold no class folders; each class has splits of its own; or
             the folders are numbered parts of one set.
     """
-    loose = {top: both for top in tops if (both := split_and_rest(top))[0]}
-    word = _holder(root, loose)
-    inside = {top: _lowered(folders(root / top / word)) for top in loose}
+    short = short_splits(tops)
+    loose = {top: (short[top], "") for top in tops} if short else _loose(tops)
+    holders = {top: name for top in loose if (name := _holder(root, top))}
+    inside = {top: _lowered(folders(root / top / holders.get(top, ""))) for top in loose}
     named = _named(loose, inside)
     train = {label for top, split in named.items() if split == "train" for label in inside[top]}
     if not train:
         if named and len(named) == len(tops):
-            raise _no_train(root, tops) if any(inside.values()) else no_class_folders(root, tops)
+            raise (
+                _no_train(root, tops)
+                if any(inside.values())
+                else _flat(root, tops, "splits")
+                if short
+                else no_class_folders(root, tops)
+            )
         if "train" in named.values() and len(set(named.values())) > 1 and not any(inside.values()):
             raise no_class_folders(root, sorted(named))
         if not parts:
             _refuse_sets(root, tops)
+            _refuse_albums(root, tops)
             _refuse_parts(root, tops)
         return Splits({}, ())
     shares = any(inside[top] & train for top, split in named.items() if split != "train")
     several = len(train) > 1 and len(named) > 1
     if not shares and not several and len(named) < len(tops):
         return Splits({}, ())
+    elsewhere = set[str]().union(*(inside[top] for top, split in named.items() if split != "train")) - train
+    if len(train) == 1 and shares and elsewhere:
+        raise _anomalies(root, named, sorted(train), sorted(elsewhere, key=natural_key))
     labeled: dict[str, Named] = {
         top: split for top, split in named.items() if split == "train" or (inside[top] & train and split != "unlabeled")
     }
-    return Splits(labeled, tuple(top for top in named if top not in labeled), word)
+    return Splits(labeled, tuple(top for top in named if top not in labeled), holders)
 
 
 def splits_inside(root: Path, tops: Sequence[str]) -> bool:
@@ -103,44 +124,103 @@ def _named(loose: Mapping[str, tuple[Named | None, str]], inside: Mapping[str, s
     return named
 
 
+def _loose(tops: Sequence[str]) -> dict[str, tuple[Named | None, str]]:
+    return {top: both for top in tops if (both := split_and_rest(top))[0]}
+
+
 def _refuse_sets(root: Path, tops: Sequence[str]) -> None:
     """Refuse folders each of which is a set of its own: ``a/train/cat``, ``b/train/cat``."""
-    for top in tops:
-        names = folders(root / top)
-        train = [name for name in names if split_of(name) == "train"]
-        if len(names) < 2 or not train or not all(map(split_of, names)) or not folders(root / top / train[0]):
-            return
-    if len(tops) > 1:
+    classes = {top: _set_classes(root / top) for top in tops}
+    sets = [top for top in tops if classes[top]]
+    inside = set[str]().union(*classes.values())
+    # beside a set may lie the same classes without splits
+    rest = all(len(_lowered(folders(_unwrapped(root / top))) & inside) > 1 for top in tops if top not in sets)
+    if sets and rest and len(tops) > 1:
+        which = "each with its splits" if len(sets) == len(tops) else f"{format_list(sets)} with its splits"
         raise FolderError(
-            f"{format_list(tops)} are sets of their own, each with its splits, and no classes",
+            f"{format_list(tops)} are sets of their own, {which}, and no classes",
             expected="one folder of class folders, or of splits",
-            do=f"give one of them: {root / tops[0]}; to learn from one and test on another: --train-dir and --test-dir",
+            do=f"give one of them: {root / sets[0]}; to learn from one and test on another: --train-dir and --test-dir",
             folder=str(root),
         )
 
 
+def _set_classes(folder: Path) -> set[str]:
+    """Return the classes of a folder that holds splits, and at most masks beside them; none where it holds others."""
+    folder = _unwrapped(folder)
+    names = folders(folder)
+    train = [name for name in names if split_of(name) == "train"]
+    known = all(split_of(name) or name.lower() in MASK_WORDS for name in names)
+    return _lowered(folders(folder / train[0])) if len(names) > 1 and train and known else set()
+
+
+def _unwrapped(folder: Path) -> Path:
+    """Return the folder itself, or the first one below it that holds more than one folder."""
+    at = folder
+    for _ in range(_MOST_WRAPPERS):
+        below = folders(at)
+        if len(below) != 1 or images_in(at):
+            break
+        at /= below[0]
+    return at
+
+
 def _refuse_parts(root: Path, tops: Sequence[str]) -> None:
-    """Refuse numbered parts of one set, such as ``images_part_1`` and ``images_part_2``, or ``fold1`` and ``fold2``."""
+    """Refuse numbered parts of one set, such as ``images_part_1`` and ``images_part_2``, or ``fold1`` and ``fold2``.
+
+    Folders that are called by numbers or codes (``0``, ``A03``) are parts where all hold the same folders of names.
+    """
     parts = parts_of(tops)
-    if not parts:
+    codes = len(tops) > 1 and all(re.search(r"\d", top) for top in tops)
+    if not parts and not codes:
         return
     inner = [_lowered(folders(root / top)) for top in tops]
     counts = Counter(name for one in inner for name in one)
+    if not parts and any(one != inner[0] or re.search(r"\d", "".join(one)) for one in inner):
+        return
     recur = all(inner) and all(count > 1 for count in counts.values())
     common = sorted(counts, key=natural_key) if recur else []
     names = format_list(sorted(tops, key=natural_key))
     if len(common) > 1:
         what = f"{names} hold the same folders ({format_list(common)}): they look like parts of one set, not classes"
-        do = "--class-level 2 makes the inner folders the classes; where these folders are the classes: --class-level 1"
+        level = "2" if parts else "name"
+        do = f"--class-level {level} makes the inner folders the classes; where these folders are the classes: "
+        do += "--class-level 1"
     elif parts == "parts" and not any(len(one) > 1 for one in inner):
-        error = no_class_folders(root, tops, kind="parts of one set")
-        raise FolderError(
-            error.what, expected=error.expected,
-            do=f"{error.do}; where these folders are the classes: --class-level 1", **error.received,
-        )  # fmt: skip
+        raise _flat(root, tops, "parts of one set")
     else:
         return
     raise FolderError(what, expected="class folders", do=do, folder=str(root))
+
+
+def _refuse_albums(root: Path, tops: Sequence[str]) -> None:
+    """Refuse folders that are named by days or by a camera: ``2024-05-01``, ``100CANON``."""
+    named = albums(tops)
+    if not named:
+        return
+    kind = "dates" if any(album_kind(name) == "date" for name in named) else "folders of a camera"
+    level, names = 1, [root / top for top in named]
+    for level in range(2, _MOST_WRAPPERS + 2):
+        names = [folder / name for folder in names for name in folders(folder)]
+        inner = {folder.name for folder in names}
+        if len(inner) > 1 and not albums(sorted(inner)) and not all(name.isdecimal() for name in inner):
+            held = sorted(inner, key=natural_key)
+            said = f"{format_list(_few(named))} look like {kind}, not classes; they hold {format_list(_few(held))}"
+            do = f"--class-level {level} makes the inner folders the classes; where these folders are the classes: "
+            raise FolderError(said, expected="class folders", do=f"{do}--class-level 1", folder=str(root))
+    raise _flat(root, _few(named), kind)
+
+
+def _few(names: Sequence[str]) -> Sequence[str]:
+    """Return as many names as fit in one line."""
+    return names if len(names) <= _SHOWN else [*names[: _SHOWN - 1], f"{len(names) - _SHOWN + 1} more"]
+
+
+def _flat(root: Path, tops: Sequence[str], kind: str) -> FolderError:
+    """Return the error for folders that hold no class folders, with the way to use them as classes all the same."""
+    error = no_class_folders(root, tops, kind=kind)
+    do = f"{error.do}; where these folders are the classes: --class-level 1"
+    return FolderError(error.what, expected=error.expected, do=do, **error.received)
 
 
 def _no_train(root: Path, tops: Sequence[str]) -> FolderError:
@@ -152,13 +232,27 @@ def _no_train(root: Path, tops: Sequence[str]) -> FolderError:
     )
 
 
-def _holder(root: Path, loose: Mapping[str, object]) -> str:
-    """Return ``images`` where that is the only folder of every split and holds the class folders, else ``""``."""
-    names = {tuple(folders(root / top)) for top in loose}
-    one = next(iter(names)) if len(names) == 1 else ()
-    if len(one) != 1 or one[0].lower() not in IMAGE_WORDS:
+def _anomalies(root: Path, named: Mapping[str, Named], train: Sequence[str], others: Sequence[str]) -> FolderError:
+    return FolderError(
+        f"The training folder holds {train[0]} alone, {format_list(_few(others))} are in the others only: data to "
+        "find anomalies with, not to train classes on",
+        expected="images of each class in the training folder",
+        do=f"to tell these classes apart, give the folder that holds them all: "
+        f"{root / next(top for top, split in named.items() if split != 'train')}",
+        folder=str(root),
+    )
+
+
+def _holder(root: Path, top: str) -> str:
+    """Return the only folder of a split where it holds the class folders and repeats the split or says nothing.
+
+    ``images`` of ``train/images/cat``, ``train`` of ``train/train/cat``; else ``""``.
+    """
+    names = folders(root / top)
+    if len(names) != 1 or images_in(root / top) or len(folders(root / top / names[0])) < 2:
         return ""
-    return one[0] if all(len(folders(root / top / one[0])) > 1 for top in loose) else ""
+    says_nothing = names[0].lower() in IMAGE_WORDS or names[0].lower() == top.lower()
+    return names[0] if says_nothing or split_of(names[0]) == split_and_rest(top)[0] else ""
 
 
 def _lowered(names: Sequence[str]) -> set[str]:

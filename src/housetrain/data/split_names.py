@@ -1,6 +1,7 @@
 """Names of folders and table cells that mean a split: ``Training``, ``seg_test``, ``val2017``, ``Testdaten``.
 
-In: names. Out: which split one means, or nothing; whether several are parts of one set. It does not know folders.
+In: names. Out: which split one means, or nothing; whether several are parts of one set, or albums named by days or by
+a camera. It does not know folders.
 """
 
 from __future__ import annotations
@@ -60,6 +61,30 @@ _GROUPS = frozenset(
     )
 )
 
+_SHORT: dict[str, Named] = {
+    **dict.fromkeys(("tr", "trn", "tra"), "train"),
+    **dict.fromkeys(("va", "vl", "vali"), "validation"),
+    **dict.fromkeys(("te", "ts", "tes"), "test"),
+}
+"""What is a split only where all folders beside it are: ``tr`` and ``te`` are also codes of languages."""
+
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_DATE = re.compile(
+    rf"{_YEAR}|{_YEAR}[-_. ]?{_MONTH}|{_YEAR}[-_.]\d|{_MONTH}[-_.]{_YEAR}"
+    rf"|{_MONTHS}[-_. ]*{_YEAR}|{_YEAR}[-_. ]*{_MONTHS}"
+    rf"|(?:{_YEAR}{_MONTH}{_DAY}|{_YEAR}[-_. ]\d?\d[-_. ]\d?\d|\d?\d[-_.]\d?\d[-_.]{_YEAR})(?![\dA-Za-z]).*",
+    re.IGNORECASE | re.DOTALL,
+)
+_CAMERA_FOLDER = re.compile(r"[1-9]\d\d(?=.*[A-Z])([A-Z0-9_]{5})")  # DCF, the rule of cameras for their cards
+_CAMERAS = frozenset(
+    (
+        *("CANON", "APPLE", "MEDIA", "GOPRO", "MSDCF", "OLYMP", "PENTX", "RICOH", "SIGMA", "LEICA", "CASIO", "KODAK"),
+        *("NIKON", "_PANA", "_FUJI", "SAMSG", "SSCAM", "PHOTO", "ANDRO", "SANYO", "RECNX", "EK113", "_BTCF", "DSCIM"),
+    )
+)
+_CARD = frozenset(("dcim", "canonmsc", "private", "avf_info"))
+
 
 def split_of(name: str) -> Named | None:
     """Return the split that a name means, or ``None``.
@@ -96,6 +121,36 @@ def parts_of(names: Sequence[str]) -> Literal["parts", "groups", ""]:
     stems = {re.sub(r"[\W_]*(\d+|(?<![^\W\d_])[a-zA-Z])$", "", name).lower() for name in names}
     words = set(re.split(r"[\W\d_]+", stems.pop())) if len(stems) == 1 and len(names) > 1 else set()
     return "parts" if words & _SET_PARTS else "groups" if words & _GROUPS else ""
+
+
+def short_splits(names: Sequence[str]) -> dict[str, Named]:
+    """Return name -> split where each name means one, some of them only by two letters: ``tr``, ``va``, ``te``."""
+    found: dict[str, Named] = {}
+    for name in names:
+        split = _SHORT.get(re.sub(r"[\W\d_]+", "", name).lower()) or split_of(name)
+        if split:
+            found[name] = split
+    short = any(not split_of(name) for name in found)
+    return found if short and len(found) == len(names) and "train" in found.values() else {}
+
+
+def album_kind(name: str) -> Literal["date", "camera", ""]:
+    """Return whether a name is a date (``2024-05-01``, ``202405``, ``May 2024``, ``1998``) or one that cameras give."""
+    if _DATE.fullmatch(name.strip()):
+        return "date"
+    return "camera" if _CAMERA_FOLDER.fullmatch(name) or name.lower() in _CARD else ""
+
+
+def albums(names: Sequence[str]) -> list[str]:
+    """Return the names that are dates or those of a camera's folders, where at least two and most of them are."""
+    suffixes = [match[1] for name in names if (match := _CAMERA_FOLDER.fullmatch(name))]
+    found = [
+        name
+        for name in names
+        if (kind := album_kind(name)) == "date"
+        or (kind and (name[3:] in _CAMERAS or suffixes.count(name[3:]) > 1 or name.lower() in _CARD))
+    ]
+    return found if len(found) > 1 and 2 * len(found) > len(names) else []
 
 
 def _plain(text: str) -> str:

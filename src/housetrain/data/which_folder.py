@@ -12,30 +12,60 @@ import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from housetrain.data.beside_classes import annotation_folders
 from housetrain.data.folder_layout import folders, images_in, is_image_name, proposals
+from housetrain.data.folder_tree import LayoutNote
 from housetrain.data.label_table import SUFFIXES
+from housetrain.data.other_tasks import refuse_boxes
 from housetrain.data.split_names import split_of
 from housetrain.errors import FolderError
 from housetrain.system.near_folders import near_names
+from housetrain.system.text import format_list
 
 _MOST_LEVELS = 8
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _SHOWN = 5
 
 
-def inner_folder(root: Path) -> Path | None:
+class Inner(NamedTuple):
+    """The folder of class folders inside another, and the folders without images that lie beside the way to it."""
+
+    folder: Path
+    others: tuple[str, ...] = ()
+
+    def note(self, root: Path) -> LayoutNote:
+        """Return what is to be said where this folder stands for ``root``."""
+        rest = f"no images but those of {self.folder.relative_to(root)}"
+        held = f"{rest} ({format_list(self.others)} {'holds' if len(self.others) == 1 else 'hold'} files about them)"
+        if not self.others:
+            held = f"nothing but the folder {self.folder.relative_to(root)}"
+        message = f"{root.name} holds {held}, whose folders are used"
+        return LayoutNote("inner-folder", message, "nothing needs doing if that is meant")
+
+
+def inner_folder(root: Path) -> Inner | None:
     """Return the folder of class folders where ``root`` holds one folder and nothing else to train on, else ``None``.
 
-    An archive often has one more level than its images need: ``PetImages/PetImages/Cat``.
+    An archive often has one more level than its images need: ``PetImages/PetImages/Cat``. Others have folders of files
+    about the images beside them: ``food-101/images/sushi``, ``food-101/meta/train.txt``.
+
+    Raises:
+        FolderError: It is data of object detection.
     """
-    at = root
+    at, others = root, list[str]()
     for _ in range(_MOST_LEVELS):
         names = folders(at)
         if images_in(at):
             return None
+        annotations = annotation_folders(at, names) if len(names) > 1 else []
+        if annotations and len(annotations) == len(names) - 1:
+            refuse_boxes(at, names)
+            others += annotations
+            names = [name for name in names if name not in annotations]
         if len(names) != 1 or split_of(names[0]):
-            return at if len(names) > 1 and at != root else None
+            return Inner(at, tuple(others)) if len(names) > 1 and at != root else None
         at /= names[0]
     return None
 
