@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from handmade_runs import split_of, write_images
+from rich.console import Console
 
+from housetrain.cli import table, terminal
 from housetrain.data.split_manifest import SplitManifest
 from housetrain.errors import SourceChanged
 from housetrain.evaluation.evaluate import evaluate_probabilities
@@ -138,3 +141,36 @@ def test_runs_of_one_split_in_two_sizes_can_be_compared(runs: tuple[Run, Run, np
     found = compare(Run.open(first.folder), Run.open(second.folder))
     assert found.settings["input"] == ("50x50 grayscale, stretch", "100x100 grayscale, stretch")
     assert (found.only_first, found.only_second, found.chosen_from) == (5, 0, 2)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_runs_of_long_names_and_many_epochs_fit_a_terminal(
+    width: int,
+    runs: tuple[Run, Run, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for run in runs[:2]:
+        answer(run, runs[2], range(4))
+        for epoch in range(3, 51):
+            row = {"epoch": epoch, "loss": 0.5, "accuracy": 0.8, "val_loss": 0.3 + abs(epoch - 31) / 99}
+            store.append_line(run.folder / "history.jsonl", {**row, "val_accuracy": 0.8, "images_per_s": 100.0})
+    name = "a-cnn-of-a-rather-long-name-that-ends-in-"
+    folders = [run.folder.rename(tmp_path / f"{name}{run.name}") for run in runs[:2]]
+    found = compare(*map(Run.open, folders))
+    out = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    for module in (table, terminal):
+        monkeypatch.setattr(module, "console", lambda **_: out)
+    terminal.comparison(found)
+    assert isinstance(out.file, io.StringIO)
+    lines = out.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    head = next(line for line in lines if line.startswith("epoch or strength"))
+    names = head.split()[-2:]
+    assert len(set(names)) == 2 and (width == 40 or (names[0].startswith("a-c") and names[1].endswith("ond")))
+    curve = [line.split() for line in lines if len(line.split()) == 3 and line.split()[0].isdigit()]
+    epochs = [int(row[0]) for row in curve]
+    assert 10 <= len(epochs) <= 15 and {1, 31, 50} <= set(epochs) and epochs == sorted(epochs)
+    said = capsys.readouterr().out
+    assert "of 50 epochs; --json has all" in said

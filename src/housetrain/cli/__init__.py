@@ -67,7 +67,7 @@ def _fail(text: str, code: int) -> int:
 
 
 def _run(arguments: list[str]) -> None:
-    if arguments[:1] == ["predict"] and len(arguments) > 2 and not any(one.startswith("-") for one in arguments):
+    if arguments[:1] == ["predict"] and len(arguments) > 2 and not any(one[:1] == "-" != one for one in arguments):
         # No option to convert: skip Typer. It and the options of all verbs take longer to import than a prediction.
         from housetrain.cli import predicting
 

@@ -21,6 +21,7 @@ from housetrain.errors import RecipeError
 from housetrain.inference.decision import thresholds_of
 from housetrain.inference.inputs import Listing
 from housetrain.inference.predictor import Predictor
+from housetrain.inference.standard_input import NAME, StandardInput, refuse_options
 from housetrain.system.events import Callbacks
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def predict(
     **options: Any,
 ) -> int:
     """Classify images; print the predictions or write them to ``table``; return how many could not be read."""
+    nameless = {"output": table, "vote_by": vote_by, "sort_into": sort_into, "executor": ray}
+    refuse_options(images, nameless)
     listing = _listed(images)
     if vote_by is not None:
         from housetrain.inference.vote import predict_sequences, sequence_key
@@ -68,6 +71,8 @@ def predict(
                 if vote_by is None
                 else predict_sequences(predictor, listing, vote_by=vote_by, **options)
             )
+            if isinstance(listing, StandardInput):
+                results = (replace(one, image=NAME) for one in results)
             failed = _print(_sorted(results, sorter), top=top, json_=json_, quiet=quiet)
     else:
         from housetrain.inference.batch_predict import predict_into
@@ -130,7 +135,9 @@ def table_of(csv: Path | None, jsonl: Path | None, output: str | None) -> Table 
 
 
 def _listed(images: list[str]) -> Listing:
-    """Return the listing of paths, or of addresses where there are any."""
+    """Return the listing of paths, of addresses where there are any, or of standard input."""
+    if images == [NAME]:
+        return StandardInput(sys.stdin)
     if not any("://" in one for one in images):
         return Listing(images)
     from housetrain.inference.addresses import AddressListing

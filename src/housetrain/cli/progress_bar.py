@@ -9,11 +9,13 @@ from __future__ import annotations
 import functools
 import math
 import os
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from housetrain.cli import ticking
 from housetrain.cli.waiting import over
 from housetrain.cli.wrapping import fitted
 from housetrain.errors import one_line
@@ -171,6 +173,8 @@ class ProgressBar(Callback):
             for line in lines:
                 over()
                 self._console.print(fitted(one_line(line), self._console.file), markup=False)
+                if line.endswith(" ...") and self._console.file is sys.stderr and self._bar is None:
+                    ticking.start()  # it announces something long, such as an import, which reports no progress
 
 
 def _known(value: float | None) -> bool:

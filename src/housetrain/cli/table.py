@@ -71,6 +71,20 @@ def table(
         out.print(Text(f"Not shown at this width: {left_out}"), soft_wrap=False)
 
 
+def headings(names: Sequence[str], *, beside: int) -> list[str]:
+    """Return the names of columns, shortened in the middle so that they fit side by side on a terminal.
+
+    Args:
+        names: Two or more; those that would look the same get their number.
+        beside: Columns of text that the rest of the table needs.
+    """
+    out = console()
+    width = max(8, (out.width - beside) // len(names) - 2) if out.is_terminal else 60
+    tail = width // 3
+    short = [name if len(name) <= width else f"{name[: width - 1 - tail]}…{name[-tail:]}" for name in names]
+    return short if len(set(short)) == len(short) else [f"{n} {name}" for n, name in enumerate(short, 1)]
+
+
 def _widths(
     texts: Sequence[Sequence[str]], columns: Sequence[str], right: Sequence[str], drop: Sequence[str], out: Console
 ) -> dict[int, int]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from housetrain.cli.table import console, table
+from housetrain.cli.table import console, headings, table
 from housetrain.cli.waiting import over
 from housetrain.cli.wrapping import columns_of, fitted, wrapped
 from housetrain.errors import one_line
@@ -62,12 +62,15 @@ def out(text: str, *, whole: bool = False) -> None:
 
 def note(text: str) -> None:
     """Print a message on standard error."""
+    over()
     console(stderr=True).print(fitted(one_line(text), sys.stderr), markup=False)
 
 
 def fail(text: str) -> None:
     """Print an error as one line on standard error."""
     from rich.text import Text
+
+    over()
 
     mark = "Error: "
     shown = Text(fitted(mark + one_line(text), sys.stderr))
@@ -235,13 +238,23 @@ def runs(rows: Sequence[RunRow]) -> None:
     table("", columns, cells, right=columns[3:6], drop=("when (UTC)", "model", "val_accuracy", "state"))
 
 
+_BESIDE_NAMES = 24  # columns of "epoch (or strength) kept"
+_MOST_EPOCHS = 12
+
+
 def comparison(found: Comparison) -> None:
     """Print two runs side by side, then a summary."""
-    table("", ("", found.first.name, found.second.name), found.rows(), right=(found.first.name, found.second.name))
+    names = headings((found.first.name, found.second.name), beside=_BESIDE_NAMES)
+    table("", ("", *names), found.rows(), right=names)
     out("")
-    rows = [(epoch, loss_text(first), loss_text(second)) for epoch, first, second in found.curves()]
-    columns = ("epoch or strength", f"val_loss {found.first.name}", f"val_loss {found.second.name}")
-    table("", columns, rows, right=columns)
+    curves = found.curves()
+    every = max(1, -(-len(curves) // _MOST_EPOCHS)) if console().is_terminal else 1
+    kept = {found.first.best_epoch, found.second.best_epoch, curves[-1][0] if curves else 0}
+    shown = [row for number, row in enumerate(curves) if not number % every or row[0] in kept]
+    rows = [(epoch, loss_text(first), loss_text(second)) for epoch, first, second in shown]
+    table("Validation loss", ("epoch or strength", *names), rows, right=("epoch or strength", *names))
+    if len(shown) < len(curves):
+        out(f"{len(shown)} of {len(curves)} epochs; --json has all")
     out("")
     out(found.summary())
 

@@ -66,15 +66,18 @@ _Link = Annotated[
 
 
 @app.command(
-    epilog="Examples:  housetrain predict RUN photo.jpg  ·  housetrain predict RUN holiday/ --csv names.csv. "
-    "Rerun the same command to resume an interrupted table."
+    epilog="Examples:  housetrain predict RUN photo.jpg  ·  cat photo.jpg | housetrain predict RUN -  ·  "
+    "housetrain predict RUN holiday/ --csv names.csv. Rerun the same command to resume an interrupted table."
 )
 @with_log
 def predict(
     run: Annotated[
         str, typer.Argument(help="A run folder, a bundle, or the address of `housetrain serve`.", metavar="RUN")
     ],
-    images: Annotated[list[str], typer.Argument(help="Images, folders or globs.", metavar="IMAGE...")],
+    images: Annotated[
+        list[str],
+        typer.Argument(help="Images, folders or globs; - reads one image from standard input.", metavar="IMAGE..."),
+    ],
     top: Annotated[int, typer.Option(help="Number of classes to show per image.", min=1)] = 1,
     csv: _Csv = None,
     jsonl: Annotated[Path | None, typer.Option(help="Write one JSON object per image to this file.")] = None,

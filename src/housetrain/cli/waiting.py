@@ -1,6 +1,7 @@
 """What a command is doing, where it has said nothing for a second: loading a library or a model takes several.
 
-In: a few words. Out: a line on standard error, at most one. It does not know how long the work takes.
+In: a few words. Out: a line on standard error, at most one, and on a terminal the seconds below it. It does not know
+how long the work takes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+
+from housetrain.cli import ticking
 
 _PATIENCE_S = 1.0
 _current: threading.Timer | None = None
@@ -33,6 +36,7 @@ def waiting(text: str, *, quiet: bool = False, patience_s: float = _PATIENCE_S) 
     def say() -> None:
         with contextlib.suppress(OSError):
             os.write(out, f"{text} ...\n".encode())
+            ticking.start(out)
 
     timer = threading.Timer(patience_s, say)
     timer.daemon = True
@@ -45,12 +49,14 @@ def waiting(text: str, *, quiet: bool = False, patience_s: float = _PATIENCE_S) 
         timer.cancel()
         if not quiet:
             timer.join()
+            ticking.stop()
         os.close(out)
 
 
 def over() -> None:
-    """Something was said: the line is not needed any more."""
+    """Something is about to be said: the line is not needed any more."""
     global _current
+    ticking.stop()
     if _current is not None:
         _current.cancel()
         _current = None

@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 from housetrain.errors import DecodeError, HousetrainError
 from housetrain.images.input_spec import InputSpec
 from housetrain.inference.engine import stream
-from housetrain.inference.inputs import Input
+from housetrain.inference.inputs import Input, name_of
 from housetrain.inference.prediction import Prediction
 from housetrain.serve.limits import TOKEN
 from housetrain.system.regular_files import read_bytes
@@ -96,9 +96,9 @@ class RemotePredictor:
             yield from found
 
     def _predict(self, image: Input, query: list[tuple[str, str]]) -> Prediction:
-        name = str(image)
+        name = name_of(image)
         try:
-            data = read_bytes(Path(name))
+            data = image if isinstance(image, bytes) else read_bytes(Path(name))
             answer = self._ask("POST", "/v1/predict", query, data)
         except DecodeError as error:
             return Prediction.failed(name, error.reason)

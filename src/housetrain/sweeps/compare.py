@@ -136,8 +136,8 @@ class Comparison:
             return f"Both are correct on exactly the same of the {images:,} {kind} images. {found}"
         p_value = f"{p:.3f}" if p >= 0.001 else "< 0.001"
         counted = (
-            f"Of {images:,} {kind} images, {first:,} are correct only in {self.first.name} and {second:,} only in "
-            f"{self.second.name}"
+            f"Of {images:,} {kind} images, {first:,} {'is' if first == 1 else 'are'} correct only in {self.first.name} "
+            f"and {second:,} only in {self.second.name}"
         )
         better = self.first.name if first > second else self.second.name
         undecided = p >= DOUBT or first == second

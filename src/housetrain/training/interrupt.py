@@ -66,6 +66,11 @@ def received() -> bool:
     return _answered_one.wait(0.2)
 
 
+def stopping() -> bool:
+    """Return whether a signal has been answered, without waiting."""
+    return _answered_one.is_set()
+
+
 def exit_now(code: int) -> None:
     """End the process of a command that a signal interrupted, without the seconds that libraries take to unload.
 
