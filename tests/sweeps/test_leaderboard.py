@@ -69,7 +69,27 @@ def test_it_ranks_by_validation_loss_and_names_the_smallest_within_one_standard_
     assert "small is not shown to be worse: chance can explain the order" in said
     assert "The smallest within one standard error of the best is small" in said
     assert "1 trial does not fit the images" in said
-    assert "The best of 3 models looks better than it is" in said and "unbiased" in said
+    assert "Validation accuracy 90.0 %; expected on new images after choosing among 3: " in said and "unbiased" in said
+
+
+def test_the_best_comes_with_what_it_is_expected_to_give(tmp_path: Path) -> None:
+    cells = {f"m{n}": cell(0.8 + 0.01 * n, seed=n, nodes=8 + n) for n in range(6)}
+    board = leaderboard(write_sweep(tmp_path / "s", cells))
+    kept = json.loads(json.dumps(board.to_json()))["expected"]
+    assert kept["chosen_among"] == 6 and 0.8 < kept["val_accuracy"] < 0.85 and kept["val_loss"] > board.best.val_loss
+    said = "Validation accuracy 85.5 %; expected on new images after choosing among 6: "
+    assert f"{said}{100 * kept['val_accuracy']:.1f} %." in board.summary()
+    far = leaderboard(write_sweep(tmp_path / "t", {"good": cell(0.9, seed=1), "poor": cell(0.6, seed=2, nodes=64)}))
+    assert far.expected is not None and far.expected.val_accuracy == pytest.approx(0.9), "any images choose it"
+    assert leaderboard(write_sweep(tmp_path / "u", {"one": cell(0.9)})).expected is None, "nothing was chosen"
+
+
+def test_without_kept_outputs_the_luck_is_told_by_the_differences(tmp_path: Path) -> None:
+    folder = three(tmp_path / "s")
+    (folder / "trials" / "poor" / "validation.npy").unlink()
+    board = leaderboard(folder)
+    assert board.expected is None and board.to_json()["expected"] is None
+    assert "The best of 3 models looks better than it is" in board.summary()
 
 
 def outputs_of(board: Leaderboard) -> list[np.ndarray]:
@@ -122,7 +142,7 @@ def test_nothing_better_than_the_majority_class_is_said_so(tmp_path: Path) -> No
     board = leaderboard(write_sweep(tmp_path / "s", cells, truth=truth))
     assert not board.beats_majority
     assert "always predicting “dog” has accuracy 70.0 %" in board.summary()
-    assert "looks better than it is" not in board.summary()
+    assert "looks better than it is" not in board.summary() and "expected on new images" not in board.summary()
     needed = board.needed
     assert needed is not None and f"{needed} correct, {needed / 2:.1f} %" in board.summary()
     enough = [18 * at_least(right, 200, 0.7) <= 0.05 for right in (needed - 1, needed)]

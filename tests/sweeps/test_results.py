@@ -36,9 +36,12 @@ def test_seeds_are_one_group(tmp_path: Path) -> None:
     row = group.row()
     assert row.runs == ("a-seed-1", "a-seed-0") and row.epochs == 6 and row.seconds == 14.0
     given = [np.where(labels() == 1, one[:, 0], 1 - one[:, 0]) for one in outputs]
-    assert group.losses(labels()) == pytest.approx(np.mean([-np.log(one) for one in given], axis=0), rel=1e-5)
+    found = group.on_images(labels())
+    assert found is not None
+    assert found.losses == pytest.approx(np.mean([-np.log(one) for one in given], axis=0), rel=1e-5)
+    assert found.correct.mean() == pytest.approx(0.8) and set(found.correct) <= {0.0, 0.5, 1.0}
     (results[0].result.run.folder / "validation.npy").unlink()
-    assert group.losses(labels()) is None, "not of one seed only"
+    assert group.on_images(labels()) is None, "not of one seed only"
 
 
 def test_the_group_is_as_far_as_its_slowest_trial(tmp_path: Path) -> None:

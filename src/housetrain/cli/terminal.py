@@ -179,6 +179,8 @@ def _score(value: float | None) -> str:
 
 def leaderboard(board: Leaderboard, sort: str = "val_loss") -> None:
     """Print a leaderboard: one row per model in the order of ``sort`` (see `Leaderboard.rows_by`), then a summary."""
+    from housetrain.sweeps.summary import sentences
+
     rows = []
     for row in board.rows_by(sort):
         mark = "" if row.rank is None else f"{row.rank}{'*' if row.tied else ''}"
@@ -212,7 +214,8 @@ def leaderboard(board: Leaderboard, sort: str = "val_loss") -> None:
     for name, reason in board.infeasible.items():
         out(f"Left out: {name}: {reason}")
     out("")
-    out(board.summary())
+    for sentence in sentences(board):
+        out(sentence)
     if len(board.tied) > 1:
         out("* not shown to be worse than the best (model confidence set, 95 %)")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from housetrain.errors import IncompleteError, RecipeError
 from housetrain.evaluation import statistics
+from housetrain.evaluation.selection import Expected, expected_of_best
 from housetrain.sweeps.folder import SweepFolder
-from housetrain.sweeps.results import COLUMNS, FINISHED, Row, TrialGroup, TrialResult, differing_in
+from housetrain.sweeps.results import COLUMNS, FINISHED, OnImages, Row, TrialGroup, TrialResult, differing_in
+from housetrain.sweeps.summary import sentences
 from housetrain.sweeps.trial import Trial
 from housetrain.system.csv_rows import write_row
 from housetrain.system.notebook import html_table
-from housetrain.system.text import format_count, format_percent
 from housetrain.training.history import number_of
 from housetrain.training.run import Run
 
@@ -50,6 +51,8 @@ class Leaderboard:
         majority_share: Its share of them, the accuracy of the baseline.
         search: How trials were chosen: ``grid``, ``halving`` or ``optuna``.
         complete: Whether the sweep has ended.
+        expected: What the best row is expected to give on new images, corrected for the luck in choosing it; ``None``
+            with fewer than two ranked rows, or where a run did not keep its outputs.
     """
 
     folder: Path
@@ -60,6 +63,7 @@ class Leaderboard:
     majority_share: float
     search: str
     complete: bool
+    expected: Expected | None = None
 
     def __repr__(self) -> str:
         best = f", best {self.best.name}" if self.ranked else ""
@@ -161,7 +165,7 @@ class Leaderboard:
 
     def summary(self) -> str:
         """Return a summary of this sweep in a few sentences."""
-        return " ".join(_sentences(self))
+        return " ".join(sentences(self))
 
     # ------------------------------------------------------------------------------------- as data
     def to_json(self, sort: str = "val_loss") -> dict[str, Any]:
@@ -176,6 +180,7 @@ class Leaderboard:
             "majority": {"label": self.majority, "share": self.majority_share},
             "validation_images": self.images,
             "optimism": self.optimism,
+            "expected": self.expected._asdict() if self.expected else None,
             "epochs_saved": self.epochs_saved,
             "summary": self.summary(),
             "infeasible": self.infeasible,
@@ -238,30 +243,46 @@ def ranked(sweep: SweepFolder, trials: Sequence[Trial], results: Sequence[TrialR
     differing = differing_in([result.trial.recipe for result in results])
     groups = [TrialGroup(name, own, differing) for name, own in grouped.items()]
     validation = sweep.request["validation"]
+    scored = [group for group in groups if group.scored and group.state in FINISHED]
+    # Trials that were stopped early rank behind the others: their loss is one of fewer epochs.
+    scored.sort(key=lambda group: (group.state != "complete", fmean(group.val_losses)))
+    labels = sweep.labels()
+    found = {group.name: group.on_images(labels) for group in scored}
+    losses = {name: one.losses if one else None for name, one in found.items()}
     return Leaderboard(
         sweep.path,
-        _rows(groups, sweep.labels()),
+        _rows(groups, scored, losses, 0 if labels is None else len(labels)),
         {trial.name: trial.infeasible for trial in trials if trial.infeasible},
         int(validation["images"]),
         str(validation["majority"]),
         float(validation["share"]),
         str(sweep.request["search"]["kind"]),
         sweep.complete,
+        _expected([one for one in found.values() if one], len(scored)),
     )
 
 
 # ------------------------------------------------------------------------------------------------- ranking
-def _rows(groups: Sequence[TrialGroup], labels: np.ndarray | None) -> tuple[Row, ...]:
-    scored = [group for group in groups if group.scored and group.state in FINISHED]
-    # Trials that were stopped early rank behind the others: their loss is one of fewer epochs.
-    scored.sort(key=lambda group: (group.state != "complete", fmean(group.val_losses)))
-    losses = {group.name: group.losses(labels) for group in scored}
-    images = len(labels) if labels is not None else 0
+def _rows(
+    groups: Sequence[TrialGroup],
+    scored: Sequence[TrialGroup],
+    losses: Mapping[str, np.ndarray | None],
+    images: int,
+) -> tuple[Row, ...]:
     tied = _tied(scored, losses)
     rows = [_score(group, scored[0], rank, losses, images, group.name in tied) for rank, group in enumerate(scored, 1)]
     order = {"running": 0, "stopped": 1, "waiting": 2, "failed": 3}
     rest = [group.row() for group in groups if group not in scored]
     return (*rows, *sorted(rest, key=lambda row: order.get(row.state, 1)))
+
+
+def _expected(found: Sequence[OnImages], count: int) -> Expected | None:
+    """Return the expectation of the first of the models, ``None`` if some of ``count`` did not keep their outputs."""
+    import numpy as np
+
+    if count < 2 or len(found) < count:
+        return None
+    return expected_of_best(np.stack([one.losses for one in found]), np.stack([one.correct for one in found]))
 
 
 def _tied(scored: Sequence[TrialGroup], losses: Mapping[str, np.ndarray | None]) -> set[str]:
@@ -322,63 +343,3 @@ def _behind(best: TrialGroup, group: TrialGroup, losses: Mapping[str, np.ndarray
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-# ------------------------------------------------------------------------------------------------- summary
-def _sentences(board: Leaderboard) -> Iterable[str]:
-    states = [row.state for row in board.rows]
-    done = sum(state in FINISHED for state in states)
-    failed, unfinished = states.count("failed"), len(states) - done - states.count("failed")
-    counted = f"{done} of {len(states)} models are" if done < len(states) else _plural(done, "model is", "models are")
-    counted += " trained"
-    counted += f", {failed} failed" if failed else ""
-    counted += f", {unfinished} not finished" if unfinished else ""
-    if board.infeasible:
-        counted += f"; {_plural(len(board.infeasible), 'trial does', 'trials do')} not fit the images"
-    yield counted + "."
-    if not board.ranked:
-        return
-    best, tied, small = board.best, board.tied, board.smallest_within_one_se
-    yield f"The best by validation loss is {best.name}: {_loss(best)}, accuracy {_accuracy(best)}."
-    if len(tied) > 1:
-        others = tied[1].name if len(tied) == 2 else f"{len(tied) - 1} others"
-        yield f"{others} {'is' if len(tied) == 2 else 'are'} not shown to be worse: chance can explain the order."
-    if small.name != best.name and small.parameters and best.parameters:
-        counts = f"{small.parameters:,} parameters instead of {best.parameters:,}"
-        yield f"The smallest within one standard error of the best is {small.name}, with {counts}."
-    yield from _warnings(board)
-    if board.epochs_saved and board.search != "grid":
-        planned = sum(row.planned for row in board.rows if row.state in FINISHED)
-        yield f"Early stopping of weaker trials saved {board.epochs_saved} of {format_count(planned, 'epoch')}."
-
-
-def _warnings(board: Leaderboard) -> Iterable[str]:
-    if not board.beats_majority:
-        count = board.needed
-        needed = "" if count is None else f" (that takes {count:,} correct, {format_percent(count / board.images)})"
-        yield (
-            f"No model beats the majority-class baseline: always predicting “{board.majority}” has accuracy "
-            f"{format_percent(board.majority_share)} on the {board.images:,} validation images, and no model is "
-            f"significantly above it{needed}. Try more epochs, larger images or a pretrained model, and check "
-            "the labels."
-        )
-    elif board.optimism:
-        yield (
-            f"The best of {len(board.ranked)} models looks better than it is: if all were equally good, chance alone "
-            f"would put the lowest validation loss about {board.optimism:.4f} too low. The test split, which chose "
-            "nothing, gives an unbiased accuracy."
-        )
-
-
-def _plural(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
-
-
-def _loss(row: Row) -> str:
-    error = f" ± {row.val_loss_error:.4f}" if row.val_loss_error is not None else ""
-    return f"{row.val_loss:.4f}{error}"
-
-
-def _accuracy(row: Row) -> str:
-    error = f" ± {format_percent(row.val_accuracy_error)}" if row.val_accuracy_error is not None else ""
-    return f"{format_percent(row.val_accuracy)}{error}"

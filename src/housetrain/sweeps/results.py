@@ -184,6 +184,18 @@ class TrialResult(NamedTuple):
         return cls(trial, state, reason, read)
 
 
+class OnImages(NamedTuple):
+    """What a recipe gives on each validation image, the mean over its seeds.
+
+    Attributes:
+        losses: Cross-entropy in nats, ``(n,)``.
+        correct: Share of the seeds that classify the image correctly, ``(n,)``.
+    """
+
+    losses: np.ndarray
+    correct: np.ndarray
+
+
 class TrialGroup:
     """The trials of one recipe, one a seed.
 
@@ -247,14 +259,18 @@ class TrialGroup:
             **score,
         )
 
-    def losses(self, labels: np.ndarray | None) -> np.ndarray | None:
-        """Return the loss of each validation image, the mean over the seeds; ``None`` where a run did not keep them."""
+    def on_images(self, labels: np.ndarray | None) -> OnImages | None:
+        """Return what each validation image gave, the mean over the seeds; ``None`` where a run did not keep it."""
         if labels is None:
             return None
         found = [run.validation_probabilities(len(labels)) for run, _ in self.scored]
         most = labels.max(initial=0)
-        losses = [cross_entropy(labels, given) for given in found if given is not None and given.shape[1] > most]
-        return sum(losses[1:], losses[0]) / len(losses) if losses and len(losses) == len(found) else None
+        given = [one for one in found if one is not None and one.shape[1] > most]
+        if not given or len(given) < len(found):
+            return None
+        losses = [cross_entropy(labels, one) for one in given]
+        correct = [(one.argmax(axis=1) == labels).astype(float) for one in given]
+        return OnImages(sum(losses[1:], losses[0]) / len(given), sum(correct[1:], correct[0]) / len(given))
 
 
 def _state_of(run: Run, dropped: str | None) -> tuple[TrialState, str]:
