@@ -11,7 +11,7 @@ from noise_folders import image
 from housetrain.data.catalog import scan
 from housetrain.data.groups import groups_of
 from housetrain.data.prepare import prepare
-from housetrain.training.features import FeatureStore, kept_features
+from housetrain.training.feature_store import FeatureStore, kept_features
 from housetrain.training.group_effect import GroupEffect, group_effect
 
 RULE = r"[ab]subject\d+"

@@ -20,7 +20,7 @@ from housetrain.models import backbones
 from housetrain.models.build import build
 from housetrain.models.recipe import Recipe
 from housetrain.system import store
-from housetrain.training import features, head_fit, logistic
+from housetrain.training import feature_store, features, head_fit, logistic
 from housetrain.training.batches import Examples
 from housetrain.training.finetune import finetune, finetuned_recipe
 from housetrain.training.interrupt import Interrupted, Signals
@@ -153,8 +153,35 @@ def test_validation_is_scored_as_the_exported_model_computes(
     answers = keras.models.load_model(run.model_path).predict(np.asarray(digits.validation.images), verbose=0)
     assert np.load(run.folder / "validation.npy") == pytest.approx(answers, abs=5e-3)
     both = [*digits.train.sha256[:3], *digits.validation.sha256[:3]]
-    found = features.kept_features(digits.folder, both)
+    found = feature_store.kept_features(digits.folder, both)
     assert found is not None and len(found) == 6 and found.any(axis=1).all(), "of both precisions"
+
+
+def test_many_training_images_are_computed_in_8_bits_and_validation_in_float32(
+    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    recipe, kept = Recipe.of("efficientnet-lite0", seed=1), digits.folder / "features"
+    few = train(digits, recipe, tmp_path / "few").result
+    assert few is not None and "int8" not in few["engine"], "too few images"
+    monkeypatch.setattr(head_fit, "_INT8_IMAGES", 100)
+    monkeypatch.setattr(head_fit, "quick_precisions", lambda: ("int8",))  # as on a processor that has it
+    run = train(digits, recipe, tmp_path / "run")
+    assert run.result is not None and run.result["engine"] == "OpenVINO int8" and run.result["precision"] == "int8"
+    answers = keras.models.load_model(run.model_path).predict(np.asarray(digits.validation.images), verbose=0)
+    assert np.load(run.folder / "validation.npy") == pytest.approx(answers, abs=5e-3)
+    assert run.result["val_accuracy"] > 0.9 and run.result["val_loss"] < 1.3 * few["val_loss"] + 0.05
+    (ranges,) = kept.glob("*/ranges.json")
+    before = ranges.read_bytes()
+    (ranges.parent / "keys.bin").unlink()  # all rows are computed again, by the ranges that are kept
+    monkeypatch.setattr(head_fit, "_calibration_images", lambda prepared: np.zeros((1, 32, 32, 1), np.uint8))
+    again = train(digits, recipe, tmp_path / "again")
+    assert ranges.read_bytes() == before and again.result is not None
+    assert again.result["val_loss"] == run.result["val_loss"]
+    exact = train(digits, recipe.but(precision="float32"), tmp_path / "exact").result
+    asked = train(digits, recipe.but(deterministic=True), tmp_path / "same").result
+    assert exact is not None and asked is not None
+    assert not {"OpenVINO int8"} & {exact["engine"], asked["engine"]}, "a recipe's own precision is respected"
 
 
 @pytest.mark.slow

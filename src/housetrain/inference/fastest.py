@@ -2,8 +2,8 @@
 
 In: a Keras model. Out: a `LoadedModel`. Does not know: what the outputs mean, runs, bundles.
 
-On a CPU that is OpenVINO, in bfloat16 where the chip multiplies it natively; on a GPU, where OpenVINO is missing, and
-where its outputs differ from those of Keras, it is Keras.
+On a CPU that is OpenVINO, in 8 bits where that is asked for, in bfloat16 where the chip multiplies it natively; on a
+GPU, where OpenVINO is missing, and where its outputs differ from those of Keras, it is Keras.
 """
 
 from __future__ import annotations
@@ -12,44 +12,86 @@ import contextlib
 import functools
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from housetrain.errors import MissingExtra, ModelError
+from housetrain.errors import HousetrainError, MissingExtra, ModelError
 from housetrain.inference.conversions import keep_conversion, kept_conversion
 from housetrain.inference.engine import Engine, Images, LoadedModel, Precision, Shape
 from housetrain.inference.formats import format_named, keras, openvino
 from housetrain.system import store
 from housetrain.system.backend import load_keras
 
-FeaturePrecision = Literal["auto", "float32", "bfloat16"]
-DTYPES: dict[Precision, str] = {"fp32": "float32", "bf16": "bfloat16"}
+FeaturePrecision = Literal["auto", "float32", "bfloat16", "int8"]
+DTYPES: dict[Precision, str] = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 """An engine's precision as Keras and recipes call it."""
 
 LARGE = 4_000_000
 """Parameters above which a model is served by OpenVINO in bfloat16 rather than in float32."""
 _CPU_BATCH, _KERAS_BATCH, _GPU_BATCH = 16, 32, 128
-_MIN_COSINE: dict[Precision, float] = {"fp32": 0.9999, "bf16": 0.99}
+_MIN_COSINE: dict[Precision, float] = {"fp32": 0.9999, "bf16": 0.99, "int8": 0.99}
+"""Of 8-bit features: of Lite0 at least 0.995, with no loss in accuracy; of Xception 0.978 (docs/log.md)."""
 _COMPARED = 4  # images on which an engine must agree with Keras
 
 
-def fastest_engine(model: Any, *, precision: FeaturePrecision = "auto", sample: Images | None = None) -> LoadedModel:
+class Calibration(NamedTuple):
+    """What the value ranges of a model in 8 bits come from.
+
+    Attributes:
+        file: Keeps the ranges once they are measured, so that images of later calls do not change them.
+        images: uint8 (N, height, width, channels): some tens of training images.
+    """
+
+    file: Path
+    images: Images
+
+
+def fastest_engine(
+    model: Any,
+    *,
+    precision: FeaturePrecision = "auto",
+    sample: Images | None = None,
+    calibration: Calibration | None = None,
+) -> LoadedModel:
     """Return the fastest engine for many images through a Keras model.
 
     Args:
         model: A Keras model: uint8 images in, (batch, units) out.
-        precision: ``"auto"``: bfloat16 where the chip computes it natively.
+        precision: ``"auto"``: bfloat16 where the chip computes it natively. ``"int8"``: 8 bits if they are accurate.
         sample: A few real images; an engine that does not agree with Keras on them is not used.
+        calibration: For ``"int8"``, which is ``"auto"`` without it.
     """
     backend = load_keras("computing features").backend.backend()
     if backend == "tensorflow" and not on_gpu():  # converting from another backend needs TensorFlow as well
         with contextlib.suppress(MissingExtra):
-            wanted: Precision = "fp32" if precision == "float32" else "bf16"
-            engine = openvino.compiled(_converted(model), wanted, hint="THROUGHPUT")
-            if sample is None or _agrees(engine, model, sample[:_COMPARED]):
-                return engine
+            for wanted in _engines_for(precision, calibration):
+                graph = _converted(model)
+                if wanted == "int8" and calibration is not None:
+                    graph = _in_int8(graph, calibration)
+                engine = openvino.compiled(graph, wanted, hint="THROUGHPUT")
+                if sample is None or _agrees(engine, model, sample[:_COMPARED]):
+                    return engine
     return keras.engine_of(model)
+
+
+def _engines_for(precision: FeaturePrecision, calibration: Calibration | None) -> tuple[Precision, ...]:
+    """Return the precisions to try, in this order."""
+    if precision == "float32":
+        return ("fp32",)
+    return ("int8", "bf16") if precision == "int8" and calibration is not None else ("bf16",)
+
+
+def _in_int8(graph: Any, calibration: Calibration) -> Any:
+    """Return an `openvino.Model` in 8 bits, by the ranges that are kept, else by those of the images."""
+    if calibration.file.is_file():
+        with contextlib.suppress(HousetrainError):  # of another version of OpenVINO, or damaged
+            kept = store.read_object(calibration.file)["ranges"]
+            return openvino.in_int8(graph, [(float(low), float(high)) for low, high in kept])
+    ranges = openvino.value_ranges(graph, calibration.images)
+    calibration.file.parent.mkdir(parents=True, exist_ok=True)
+    store.write_json_atomic(calibration.file, {"ranges": ranges})
+    return openvino.in_int8(graph, ranges)
 
 
 @functools.lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ from housetrain.data.split_groups import split_groups
 from housetrain.errors import HousetrainError
 from housetrain.system.text import format_percent
 from housetrain.training.cross_validation import cross_validate
-from housetrain.training.features import kept_features
+from housetrain.training.feature_store import kept_features
 
 if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog

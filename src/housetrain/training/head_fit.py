@@ -21,10 +21,13 @@ import numpy as np
 
 from housetrain.errors import TrainingError
 from housetrain.inference.encoder import Encoder, encoder_of
+from housetrain.inference.fastest import Calibration
 from housetrain.inference.novelty import Novelty
+from housetrain.inference.quantize import CALIBRATION
 from housetrain.models.augmented_views import View
 from housetrain.models.backbones import BACKBONES, ENCODER, Lite
 from housetrain.models.nets import FLIPPED_VIEWS
+from housetrain.system.machine import quick_precisions
 from housetrain.training import logistic
 from housetrain.training.batches import Examples, class_weights, head_targets
 from housetrain.training.cross_validation import MOST_IMAGES, cross_validate
@@ -46,6 +49,7 @@ CHOSEN = "the best regularization is found"
 TIME_LIMIT = "time limit"
 _WORSE = 2  # weaker strengths that are fitted after the best: the loss is nearly convex along the path
 _TICK_S = 0.5
+_INT8_IMAGES = 1000  # fewer are done before 8 bits have paid for their second of preparation
 _SAMPLE = 4  # validation images on which an engine's features are compared with those of Keras
 
 
@@ -299,9 +303,31 @@ def base_of(recipe: Recipe, prepared: Prepared) -> tuple[Any, Base]:
         else build(plain_of(recipe).but(test_time_flips="none"), spec=spec, classes=prepared.classes)
     )
     base = Base.of_model(
-        one_view, recipe.model, spec=spec, decoder=decoder, precision=recipe.precision, sample=sample, stages=stages
+        one_view,
+        recipe.model,
+        spec=spec,
+        decoder=decoder,
+        precision="int8" if _in_int8(recipe, len(prepared.train)) else recipe.precision,
+        sample=sample,
+        stages=stages,
+        calibration=Calibration(prepared.folder, _calibration_images(prepared)),
     )
     return whole, base
+
+
+def _in_int8(recipe: Recipe, images: int) -> bool:
+    """Return whether the features of the training images are computed in 8 bits.
+
+    Where the processor is quick at it, they take 0.65 of the time of bfloat16 and 0.35 of that of float32.
+    """
+    free = recipe.precision == "auto" and not recipe.deterministic and isinstance(BACKBONES[recipe.model].source, Lite)
+    return free and images >= _INT8_IMAGES and "int8" in quick_precisions()
+
+
+def _calibration_images(prepared: Prepared) -> np.ndarray:
+    """Return the training images with the smallest hashes: a new image rarely changes which they are."""
+    chosen = np.argsort(np.array(prepared.train.sha256))[:CALIBRATION]
+    return np.asarray(prepared.train.images[np.sort(chosen)])
 
 
 class _FeatureProgress:

@@ -12,6 +12,7 @@ import functools
 import re
 import tempfile
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ import numpy as np
 from housetrain.inference.engine import Images, LoadedModel, Port, Precision
 from housetrain.inference.formats import onnx as onnx_format
 from housetrain.inference.model_format import ModelFormat, must_be_file, refused
+from housetrain.inference.quantize import Range, quantized, ranges_of
 from housetrain.system.backend import load_keras, load_openvino
 from housetrain.system.held_signals import signals_held
 
@@ -202,17 +204,35 @@ def converted(model: Any) -> Any:
 
 
 def convert(model: Any, path: Path, precision: Precision, calibration: Images | None) -> None:
-    """Write a Keras model; int8 by way of a quantized ONNX file, whose layers OpenVINO runs in 8 bits."""
-    openvino = load_openvino("exporting to OpenVINO", converting=True)
-    between = path.with_name("between.onnx")
+    """Write a Keras model; for int8, with the value ranges of the calibration images."""
+    graph = converted(model)
     if precision == "int8":
-        onnx_format.convert(model, between, precision, calibration)
-        graph = openvino.convert_model(str(between))
-    else:
-        graph = converted(model)
+        assert calibration is not None  # `ModelFormat.write` checks it
+        graph = in_int8(graph, value_ranges(graph, calibration))
     save(graph, path, precision)
-    del graph  # it maps the file that is removed now
-    between.unlink(missing_ok=True)
+
+
+def value_ranges(graph: Any, images: Images) -> list[Range]:
+    """Return the value ranges that `in_int8` needs.
+
+    Args:
+        graph: An `openvino.Model` in float32.
+        images: uint8 (N, height, width, channels): some images of the kind that the model will see.
+    """
+    return ranges_of(graph, images, core=core())
+
+
+def in_int8(graph: Any, ranges: Sequence[Range]) -> Any:
+    """Return an `openvino.Model` with its convolutions and dense layers in 8 bits.
+
+    Args:
+        graph: The model in float32.
+        ranges: See `value_ranges`.
+
+    Raises:
+        ModelError: The ranges are those of another model.
+    """
+    return quantized(graph, ranges, core=core())
 
 
 def save(graph: Any, path: Path, precision: Precision) -> None:
@@ -248,5 +268,4 @@ FORMAT = ModelFormat(
     check=check,
     contents={"model.xml": "the model for OpenVINO: its layers", "model.bin": "the weights of `model.xml`"},
     snippet=("import openvino", 'model = openvino.compile_model("{path}", "CPU")\nprobabilities = model(pixels)[0][0]'),
-    needs=lambda precision: ("onnx", "onnxruntime", "tf2onnx") if precision == "int8" else (),
 )
