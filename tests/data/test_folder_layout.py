@@ -104,40 +104,6 @@ def test_images_and_masks_are_refused_unless_a_table_labels_them(tmp_path: Path)
     refuse_other_tasks(fill(root, "cat"), ["Masks", "cat", "images"])
 
 
-# ---------------------------------------------------------------------------------------------- labels
-def test_top_folders_are_classes_unless_there_is_one_and_labels_elsewhere(tmp_path: Path) -> None:
-    assert layout.no_labels(fill(tmp_path / "a", "cat", "dog"), ["cat", "dog"]) is None
-    assert layout.no_labels(fill(tmp_path / "b", "cat"), ["cat"]) is None, "one class: refused when it is split"
-    error = layout.no_labels(fill(tmp_path / "c", "."), [])
-    assert error is not None and "c/<class>/image" in str(error) and "--labels FILE" in str(error)
-    named = fill(fill(tmp_path / "d", "images", form="cat.{n}.jpg"), "images", form="dog.{n}.jpg")
-    error = layout.no_labels(named, ["images"])
-    assert error is not None and "images is one folder of images" in str(error)
-    assert f"`housetrain run {named} --label-from-name '" in str(error)
-
-
-def test_a_table_that_names_the_images_comes_before_their_names(tmp_path: Path) -> None:
-    root = fill(fill(tmp_path, ".", form="cat.{n}.jpg"), ".", form="dog.{n}.jpg")
-    rows = [f"{name}.{n}.jpg,{'ab'[n % 2]}\n" for name in ("cat", "dog") for n in range(6)]
-    (root / "labels.csv").write_text("image,label\n" + "".join(rows))
-    (root / "prices.csv").write_text("item,price\nhouse,3\ntrain,4\n")
-    first, *others = layout.proposals(root)
-    assert first.flag == "--labels labels.csv" and "labels.csv names 12 of the 12 images" in first.said
-    assert [one.flag.partition(" ")[0] for one in others] == ["--label-from-name"]
-    assert others[0].said == "the file names carry classes: cat, dog"
-
-
-def test_tables_called_labels_come_first_and_huge_ones_are_no_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("zoo.csv", "train_labels.csv", "metadata.csv", ".hidden.csv", "readme.md"):
-        (tmp_path / name).write_text("a,b\n")
-    assert [path.name for path in layout.tables(tmp_path)] == ["train_labels.csv", "metadata.csv", "zoo.csv"]
-    (tmp_path / "zoo.csv").write_text("a,b\n" * 100)
-    monkeypatch.setattr(layout, "MAX_BYTES", 99)
-    assert [path.name for path in layout.tables(tmp_path)] == ["train_labels.csv", "metadata.csv"]
-
-
 # ---------------------------------------------------------------------------------------------- levels
 def test_a_folder_of_classes_beside_examples_is_refused(tmp_path: Path) -> None:
     nested = {"Dataset": {"0", "1", "2"}}
@@ -192,40 +158,3 @@ def test_boxes_in_folders_of_splits_are_detection_data(tmp_path: Path) -> None:
     (root / "train" / "_annotations.coco.json").write_text(COCO)
     with pytest.raises(FolderError, match=r"COCO: _annotations\.coco\.json holds boxes"):
         refuse_other_tasks(root, layout.folders(root))
-
-
-def test_a_table_in_each_split_is_proposed(tmp_path: Path) -> None:
-    root = fill(tmp_path, "train", "test")
-    for split in ("train", "test"):
-        rows = "".join(f"{n:03d}.png,{'ab'[n % 2]}\n" for n in range(6))
-        (root / split / "metadata.csv").write_text("file_name,label\n" + rows)
-    (found,) = layout.proposals(root)
-    assert found.flag == "--labels metadata.csv" and "names 12 of the 12 images" in found.said
-
-
-def test_a_table_of_a_small_part_of_the_images_is_proposed(tmp_path: Path) -> None:
-    root = fill(fill(tmp_path, "train", count=10), "test", count=90)
-    (root / "trainLabels.csv").write_text("id,label\n" + "".join(f"{n:03d},{'ab'[n % 2]}\n" for n in range(10)))
-    assert layout.proposals(root)[0].flag == "--labels trainLabels.csv"
-
-
-def test_a_table_beside_folders_in_folders_of_images(tmp_path: Path) -> None:
-    root = fill(tmp_path, "faces/faces")
-    (root / "list.csv").write_text("image,male\n" + "".join(f"{n:03d}.png,{n % 2}\n" for n in range(6)))
-    error = layout.no_labels(root, ["faces"])
-    assert error is not None and "--labels list.csv" in error.do
-
-
-def test_a_table_that_labels_class_folders_otherwise_is_named(tmp_path: Path) -> None:
-    root = fill(tmp_path, "monday", "friday")
-    labels = {f"{day}/{n:03d}.png": day for day in ("monday", "friday") for n in range(6)}
-    rows = [f"{path},{'ab'[n % 2]},{day}" for n, (path, day) in enumerate(labels.items())]
-    (root / "labels.csv").write_text(
-        "path,label,weather\n" + "\n".join(row.rpartition(",")[0] + ",dry" for row in rows)
-    )
-    found = layout.unused_table(root, labels)
-    assert found is not None and found[1] == "--labels labels.csv" and "labels 12 of the 12 images, too" in found[0]
-    (root / "labels.csv").write_text("path,label,day\n" + "\n".join(rows))
-    assert layout.unused_table(root, labels) is None, "a column repeats the folders"
-    (root / "labels.csv").write_text("path,size\n" + "\n".join(row.rpartition(",")[0] for row in rows))
-    assert layout.unused_table(root, labels) is None, "no column is called a label"

@@ -35,7 +35,11 @@ CorrectionsOption = Annotated[
 LABEL_OPTIONS: dict[str, Any] = {
     "labels": Annotated[
         str | None,
-        typer.Option(help="Table of labels: CSV, TSV, JSON or JSON lines.", metavar="FILE[:PATH_COLUMN,LABEL_COLUMN]"),
+        typer.Option(
+            help="Table of labels: CSV, TSV, JSON, JSON lines, MATLAB or NumPy. FILE:order: one label an image, in the "
+            "order of their names.",
+            metavar="FILE[:PATH_COLUMN,LABEL_COLUMN]",
+        ),
     ],
     "label_from_name": Annotated[
         str | None,

@@ -22,13 +22,14 @@ from housetrain.data.download import plan_unzip, unsafe, unzip
 from housetrain.data.folder_layout import is_image_name
 from housetrain.data.foreign_files import FOREIGN
 from housetrain.data.ignored_names import litter
+from housetrain.data.label_files import SPREADSHEETS
 from housetrain.data.label_table import SUFFIXES
 from housetrain.errors import DownloadError, FolderError
 from housetrain.system.files import disk_errors, ensure_room
 
 _DEEPEST = 12
 _BLOCK = 1 << 20
-_KEPT = SUFFIXES | {".xml", ".yaml"}  # tables of labels, and what tells detection data
+_KEPT = SUFFIXES | SPREADSHEETS | {".xml", ".yaml"}  # tables of labels, and what tells detection data
 
 MOST_BYTES = 256 << 30
 """What a person's own archive may unpack to; that there is room for it is checked as well."""

@@ -23,7 +23,9 @@ from housetrain.data.beside_classes import (
 from housetrain.data.folder_layout import IMAGE_WORDS, MASK_WORDS
 from housetrain.data.folder_tree import LayoutNote, Tree
 from housetrain.data.folder_walk import files_below, folders_in
+from housetrain.data.label_files import ORDER
 from housetrain.data.label_from_name import labels_from_names
+from housetrain.data.label_proposals import no_labels, unused_table
 from housetrain.data.label_source import LabelSource
 from housetrain.data.label_table import SUFFIXES, Labels, LabelTable
 from housetrain.data.other_tasks import mask_folders, refuse_masks, refuse_other_tasks
@@ -97,7 +99,7 @@ def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
     if source.class_level != 1:
         refuse_other_tasks(root, tops)
         tops = _without_annotations(root, tops, tree)
-    if error := folder_layout.no_labels(root, tops):
+    if error := no_labels(root, tops):
         raise which_folder.no_classes(root, error)
     splits = Splits({}, ()) if source.class_level == 1 else ready_made(root, tops, parts=source.class_level is not None)
     classes: set[str] = set()
@@ -128,7 +130,7 @@ def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
             folder_layout.refuse_examples(root, counts, inside)
             if splits_inside(root, tops):
                 _split_inside(tree)
-            elif other := folder_layout.unused_table(root, {entry.path: entry.label for entry in tree.entries}):
+            elif other := unused_table(root, {entry.path: entry.label for entry in tree.entries}):
                 said, flag = other
                 do = f"if the table is right: {flag}; --class-level 1 silences this"
                 tree.notes.append(LayoutNote("unused-table", f"{said}; the folders are used", do))
@@ -307,7 +309,10 @@ def _labeled_elsewhere(root: Path, source: LabelSource, tree: Tree) -> None:
 
 def _from_tables(root: Path, source: LabelSource, paths: list[str]) -> Labels:
     files, image, label = source.table(root)
-    parts = [LabelTable.read(file, paths, root=root).labels(image, label, threshold=source.threshold) for file in files]
+    in_order = image is None and label == ORDER
+    read = [LabelTable.read(file, paths, root=root, in_order=in_order) for file in files]
+    label = None if in_order else label
+    parts = [table.labels(image, label, threshold=source.threshold) for table in read]
     merged = Labels({}, {}, ", ".join(part.source for part in parts), sum(part.absent for part in parts))
     for part in parts:
         merged.of.update(part.of)

@@ -1,24 +1,19 @@
-"""What the folders of a folder mean: classes, ready-made splits, data of another task, or nothing that has labels.
+"""What the folders of a folder mean: words for images and masks, examples beside classes, levels of nested folders.
 
-In: a folder and the names of the folders in it. Out: which of them are splits; an error that names what is there
-instead of classes, with the command that uses it; the levels at which nested folders could be classes. It lists
-folders and reads tables and annotation files, and opens no image.
+In: a folder, or paths. Out: names of folders and of images; the levels at which nested folders could be classes; an
+error where one folder holds all classes and others hold examples. It lists folders, and opens no file but by `head_of`.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
-from housetrain.data.foreign_files import instead_of_images
 from housetrain.data.ignored_names import litter
-from housetrain.data.label_from_name import labels_from_names, pattern_for
-from housetrain.data.label_table import LABEL_NAMES, MAX_BYTES, SUFFIXES, LabelTable, preference
+from housetrain.data.label_table import MAX_BYTES
 from housetrain.data.split_names import albums, parts_of, split_of
 from housetrain.errors import FolderError
 from housetrain.images.sniff import EXTENSIONS
@@ -49,10 +44,7 @@ _EXAMPLES = frozenset(
     )
 )
 _FEW = 0.2  # examples are at most this share of the images
-_SMALL_TABLE = 16 << 20  # bytes of a table that is read though no one asked for it
 _IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
-_LOOK = 40  # annotation files opened to find out what they are
-_HEAD = 1 << 20  # bytes of a JSON file looked at
 
 
 @dataclass(frozen=True)
@@ -76,140 +68,6 @@ class Levels:
     level: int = 2
 
 
-def no_labels(root: Path, tops: Sequence[str]) -> FolderError | None:
-    """Return the error for a folder whose images have no class folders, ``None`` where the top folders are classes.
-
-    A single folder of images beside a table of labels is no class.
-    """
-    if len(tops) > 1:
-        return None
-    at = root / tops[0] if tops else root
-    while tops and not images_in(at) and len(below := folders(at)) == 1:
-        at /= below[0]
-    if tops and (folders(at) or not images_in(at)):
-        return None
-    return no_class_folders(root, tops) if not tops or proposals(root) else None
-
-
-def no_class_folders(root: Path, tops: Sequence[str], *, kind: str = "splits") -> FolderError:
-    """Return the error for images without class folders: where their labels seem to be, the command that uses them."""
-    what = "There are no class folders"
-    if not tops and not any(root.iterdir()):
-        what = "The folder is empty"
-    elif len(tops) == 1:
-        what = f"{tops[0]} is one folder of images, and there are no class folders"
-    elif tops:
-        what = f"{_listed(tops)} look like {kind}, not classes, and hold no class folders"
-    found = proposals(root)
-    if not found and not any(_image_paths(root)):
-        said, do = instead_of_images(name for name in _file_names(root) if not is_image_name(name))
-        if do:
-            return FolderError(f"{what}, and no images, but {said}", expected="class folders", do=do, folder=str(root))
-    if not found:
-        return FolderError(
-            what,
-            expected=f"{root.name}/<class>/image, one folder a class; or train, validation and test folders of these",
-            do="put the images of each class into a folder of its name; where labels are in a table use --labels FILE, "
-            "where they are in the file names use --label-from-name REGEX (cat.0.jpg: '^(.+?)[._-]')",
-            folder=str(root),
-        )
-    commands = " or ".join(f"`housetrain run {shlex.quote(str(root))} {proposal.flag}`" for proposal in found[:3])
-    return FolderError(
-        f"{what}, but {found[0].said}", expected="class folders, or a flag that says where the labels are", do=commands
-    )
-
-
-class Proposal(NamedTuple):
-    """A flag that would give images their labels, and what was seen."""
-
-    flag: str
-    said: str
-
-
-def proposals(root: Path) -> list[Proposal]:
-    """Return the flags that would give the images of a folder their labels, the likeliest first."""
-    names = list(_image_paths(root))
-    found: list[Proposal] = []
-    for paths in (*([path] for path in tables(root)), *_split_tables(root)) if names else ():
-        try:
-            read = [LabelTable.read(path, names, root=root) for path in paths]
-        except FolderError:
-            continue
-        table, named = read[0], sum(one.named for one in read)
-        rows = sum(len(one.rows) for one in read)
-        commands = table.commands()[:3]
-        if commands and (named >= 0.5 * len(names) or named >= 0.9 * rows):
-            cut = table.numbers() if not table.label_columns else None
-            columns = (
-                f"column {cut[0]} holds numbers" if cut else f"columns: {', '.join(map(str, table.label_columns[:4]))}"
-            )
-            said = f"{paths[0].name} names {named:,} of the {len(names):,} images; {columns}"
-            found += [Proposal(command, said) for command in commands]
-    trained = [name for name in names if split_of(name.partition("/")[0]) in {None, "train"}]
-    pattern = pattern_for(trained) if trained else None
-    if pattern:
-        labels = sorted(set(labels_from_names(trained, pattern).values()))
-        shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
-        found.append(Proposal(f"--label-from-name '{pattern}'", f"the file names carry classes: {shown}"))
-    return found
-
-
-def unused_table(root: Path, labels: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return what a table beside class folders says, and how to use it, where it labels their images otherwise.
-
-    Args:
-        root: The folder.
-        labels: Path of each image -> its class folder.
-
-    Returns:
-        ``None`` where no table has a column that is called a label, or where the folders say the same.
-    """
-    for path in tables(root):
-        try:
-            table = LabelTable.read(path, labels, root=root) if path.stat().st_size <= _SMALL_TABLE else None
-        except (FolderError, OSError):
-            continue
-        if table is None or table.named < 0.9 * len(labels):
-            continue
-        columns = [column for column in table.label_columns if preference(column.name) < len(LABEL_NAMES)]
-        if columns and not any(_says_the_same(table, column.number, labels) for column in table.label_columns):
-            said = f"{path.name} labels {table.named:,} of the {len(labels):,} images, too: {columns[0]}"
-            return said, f"{table.commands()[0]}"
-    return None
-
-
-def _says_the_same(table: LabelTable, number: int, labels: Mapping[str, str]) -> bool:
-    """Whether nearly all images of each class folder have one value of a column."""
-    try:
-        of = table.labels(None, str(number)).of
-    except FolderError:
-        return True
-    values: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for path, value in of.items():
-        values[labels[path]][value] += 1
-    return all(counts.most_common(1)[0][1] >= 0.9 * counts.total() for counts in values.values())
-
-
-def _split_tables(root: Path) -> list[list[Path]]:
-    """Return the tables of one name that lie in each of several folders of a split."""
-    tops = [top for top in folders(root) if split_of(top)]
-    by_name: defaultdict[str, list[Path]] = defaultdict(list)
-    for top in tops:
-        for path in tables(root / top):
-            by_name[path.name].append(path)
-    return [paths for paths in by_name.values() if len(paths) > 1]
-
-
-def tables(root: Path) -> list[Path]:
-    """Return files beside the images that may be tables of labels: those called so first."""
-    found = [
-        Path(entry.path) for entry in entries(root) if Path(entry.name).suffix.lower() in SUFFIXES and is_file(entry)
-    ]
-    words = ("label", "train", "metadata", "annotation", "class", "index", "ground")
-    rank = {path: next((n for n, word in enumerate(words) if word in path.stem.lower()), len(words)) for path in found}
-    return sorted(found, key=lambda path: (rank[path], path.name))[:12]
-
-
 def refuse_examples(root: Path, counts: dict[str, int], nested: dict[str, set[str]]) -> None:
     """Refuse a folder in which one folder holds all classes and the others a few examples.
 
@@ -228,8 +86,8 @@ def refuse_examples(root: Path, counts: dict[str, int], nested: dict[str, set[st
     examples = few and all(top.lower() in _EXAMPLES for top in others)
     if len(holders) == 1 and others and (examples or unlabeled):
         raise FolderError(
-            f"{holders[0]} holds the classes {_listed(sorted(nested[holders[0]])[:6])}, "
-            f"{_listed(others)} {'holds' if len(others) == 1 else 'hold'} {'examples' if examples else 'no labels'}",
+            f"{holders[0]} holds the classes {listed(sorted(nested[holders[0]])[:6])}, "
+            f"{listed(others)} {'holds' if len(others) == 1 else 'hold'} {'examples' if examples else 'no labels'}",
             expected="a folder of class folders",
             do=f"give the folder {root / holders[0]}; where these folders are the classes, use --class-level 1",
             folder=str(root),
@@ -337,12 +195,14 @@ def is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _file_names(root: Path) -> list[str]:
+def file_names(root: Path) -> list[str]:
+    """Return the names of the files in a folder and in the folders in it."""
     places = [root, *(root / name for name in folders(root))]
     return [entry.name for place in places for entry in entries(place) if not _is_folder(entry)]
 
 
-def _image_paths(root: Path, depth: int = 3) -> Iterator[str]:
+def image_paths(root: Path, depth: int = 3) -> Iterator[str]:
+    """Yield the paths of images by their suffix, relative to a folder, down to a depth."""
     stack = [(root, "", depth)]
     while stack:
         folder, prefix, left = stack.pop()
@@ -365,6 +225,7 @@ def head_of(path: Path, count: int) -> bytes:
         return b""
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Return names as text: ``a, b and c``."""
     all_names = list(names)
     return all_names[0] if len(all_names) == 1 else f"{', '.join(all_names[:-1])} and {all_names[-1]}"

@@ -38,7 +38,8 @@ class LabelSource:
     """Where labels come from. The default is class folders, with ready-made splits recognized.
 
     Attributes:
-        labels: A table of labels, ``FILE`` or ``FILE:PATH_COLUMN,LABEL_COLUMN``.
+        labels: A table of labels, ``FILE`` or ``FILE:PATH_COLUMN,LABEL_COLUMN``; ``FILE:order`` for one label an
+            image in the natural order of their names.
         label_from_name: A regular expression whose group is the class, searched in each file name.
         threshold: Makes two classes of a numeric column of the table.
         class_level: Which level of nested folders is the class, from 1; ``"leaf"``: the folder that the image is in;
@@ -124,7 +125,9 @@ class LabelSource:
         found = _found(Path(name), root)
         if not found:
             raise FolderError(
-                "There is no such table of labels", expected="a CSV, TSV, JSON or JSON-lines file", labels=self.labels
+                "There is no such table of labels",
+                expected="a CSV, TSV, JSON, JSON-lines, MATLAB or NumPy file",
+                labels=self.labels,
             )
         return found, image, label
 

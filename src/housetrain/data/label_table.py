@@ -1,7 +1,7 @@
 """A table of labels -> the class of each image.
 
-In: a CSV, TSV, blank-separated, JSON or JSON-lines file, and the paths of the images below a folder. Out: `Labels`,
-or the columns that could be meant. It opens no image.
+In: a CSV, TSV, blank-separated, JSON, JSON-lines, NumPy or MATLAB file, and the paths of the images below a folder.
+Out: `Labels`, or the columns that could be meant. It opens no image.
 
 The separator, the header, the column that names the images and the column of labels are recognized by their content:
 a column names the images when its values are paths, file names, file names without extension or numbers of files that
@@ -10,7 +10,6 @@ exist. Where more than one column could be the label, nothing is guessed: the er
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,16 +17,17 @@ from functools import cached_property
 from pathlib import Path
 
 from housetrain.data.image_index import ImageIndex, images_meant
+from housetrain.data.label_columns import LABEL_NAMES as LABEL_NAMES
+from housetrain.data.label_columns import Column, are_flags, numbers_another, several_in
+from housetrain.data.label_columns import preference as preference
+from housetrain.data.label_files import read_rows
 from housetrain.data.split_names import split_of
-from housetrain.data.table_cells import as_number, class_names, decode_text, filled, json_cells, text_cells
+from housetrain.data.table_cells import as_number, class_names, filled
 from housetrain.errors import FolderError
 from housetrain.system.text import natural_key
 
-SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".dat", ".jsonl", ".ndjson", ".json"})
+SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".dat", ".jsonl", ".ndjson", ".json", ".mat", ".npy", ".npz"})
 """Suffixes of files that may be tables of labels."""
-
-LABEL_NAMES = ("label", "class", "category", "target", "species", "diagnosis", "breed", "name", "type", "y")
-"""Header names that mean the label, the likeliest first."""
 
 MAX_BYTES = 256 << 20
 """Larger files are no tables of labels."""
@@ -51,25 +51,6 @@ class Labels:
     split: dict[str, str]
     source: str
     absent: int = 0
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column that could be the label: its number from 1, its name in the header or ``""``, its commonest values."""
-
-    number: int
-    name: str
-    values: tuple[str, ...]
-    distinct: int
-
-    @property
-    def key(self) -> str:
-        """What selects this column on the command line."""
-        return self.name if self.name and not re.search(r"[,:\s]", self.name) else str(self.number)
-
-    def __str__(self) -> str:
-        shown = ", ".join(self.values[:4]) + (f", ... {self.distinct} values" if self.distinct > 4 else "")
-        return f"{self.key} ({shown})"
 
 
 @dataclass
@@ -96,8 +77,8 @@ class LabelTable:
         self._index = ImageIndex(self.files, self.base)
 
     @classmethod
-    def read(cls, path: Path, files: Iterable[str], *, root: Path | None = None) -> LabelTable:
-        """Read a table of the images ``files`` below ``root``.
+    def read(cls, path: Path, files: Iterable[str], *, root: Path | None = None, in_order: bool = False) -> LabelTable:
+        """Read a table of the images ``files`` below ``root``, or labels ``in_order`` of their names.
 
         Raises:
             FolderError: It is missing, too large, or no table.
@@ -105,14 +86,11 @@ class LabelTable:
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise FolderError("The table of labels is too large", expected="256 MB at most", file=str(path))
-            data = path.read_bytes()
+            every = list(files)
+            meant = images_meant(path, every)
+            cells, keyed = read_rows(path, meant, in_order=in_order, alone=len(meant) < len(every))
         except OSError as error:
             raise FolderError(f"The table of labels cannot be read ({error.strerror})", file=str(path)) from error
-        text = decode_text(data)
-        if path.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
-            cells, keyed = json_cells(text, path), True
-        else:
-            cells, keyed = text_cells(text), False
         if len(cells) < 2 or len(cells[0]) < 2:
             raise FolderError(
                 "This is no table of labels",
@@ -121,7 +99,7 @@ class LabelTable:
             )
         inside = root is not None and path.absolute().is_relative_to(root.absolute())
         base = path.absolute().parent.relative_to(root.absolute()).as_posix() if root and inside else "."
-        return cls(path, cells, keyed, images_meant(path, files), "" if base == "." else f"{base}/")
+        return cls(path, cells, keyed, meant, "" if base == "." else f"{base}/")
 
     # ------------------------------------------------------------------------------------- what the columns are
     @cached_property
@@ -171,6 +149,7 @@ class LabelTable:
             name = self.header[number] if self.header else ""
             shown = tuple(value for value, _ in counts.most_common(4))
             found.append(Column(number + 1, name, tuple(sorted(shown, key=natural_key)), len(counts)))
+        found = [column for column in found if not numbers_another(column, found, self.rows)]
         return tuple(
             sorted(
                 found, key=lambda column: (preference(column.name), column.name.lower().endswith("id"), column.number)
@@ -198,6 +177,14 @@ class LabelTable:
             return ()
         whole = all(sum(as_number(row[number]) or 0.0 for number in binary) == 1.0 for row in self.rows)
         return tuple(binary) if whole else ()
+
+    @property
+    def several(self) -> bool:
+        """Whether the columns mark several labels an image, or a cell holds several."""
+        columns = self.label_columns
+        if not columns or are_flags(columns):
+            return bool(columns)
+        return bool(several_in({filled(row[columns[0].number - 1]) for row in self.rows}, columns[0].name))
 
     @cached_property
     def named(self) -> int:
@@ -280,6 +267,15 @@ class LabelTable:
             return ["" if one is None else f"above {cut}" if one > threshold else f"up to {cut}" for one in numbers], (
                 f"{where} cut at {cut}"
             )
+        if several_in(set(values), self.header[number] if self.header else ""):
+            cell = max(values, key=len)
+            raise FolderError(
+                f"The cells of {where} hold several labels: multi-label data is not supported",
+                expected="one label an image",
+                do="keep the images of one label, or add a column that is to be told",
+                file=str(self.path),
+                cell=cell,
+            )
         names = class_names(self.path, set(values) - {""})
         return [names.get(value, value) for value in values], where
 
@@ -314,15 +310,12 @@ class LabelTable:
 
     def _only_label(self) -> int:
         columns = self.label_columns
-        flags = [
-            column for column in columns if {*column.values} == {"0", "1"} and column.distinct == 2 and column.name
-        ]
-        if len(flags) > 2 and len(flags) == len(columns):
+        if are_flags(columns):
             raise FolderError(
                 "The table marks several labels an image: multi-label data is not supported",
                 expected="one label an image",
                 do=f"name one column to tell images with this label from those without: "
-                f"--labels {self.path.name}:{self._image_key},{flags[0].key}",
+                f"--labels {self.path.name}:{self._image_key},{columns[0].key}",
                 file=str(self.path),
             )
         if not columns:
@@ -344,7 +337,7 @@ class LabelTable:
     @property
     def _image_key(self) -> str:
         column = self.image_column or 0
-        return self.header[column] if self.header else str(column + 1)
+        return Column(column + 1, self.header[column] if self.header else "", (), 0).key
 
     def _numbered(self, column: str) -> int:
         if column in self.header:
@@ -384,12 +377,3 @@ class LabelTable:
         if self.one_hot or len(self.label_columns) == 1:
             return [f"--labels {self.path.name}"]
         return [f"--labels {self.path.name}:{self._image_key},{column.key}" for column in self.label_columns]
-
-
-def preference(name: str) -> int:
-    """Return the place in `LABEL_NAMES` of the word that a header holds; ``len(LABEL_NAMES)`` for other headers."""
-    lowered = name.lower()
-    for place, wanted in enumerate(LABEL_NAMES):
-        if lowered == wanted or wanted in re.split(r"[^a-z]+", lowered):
-            return place
-    return len(LABEL_NAMES)

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from housetrain.data.companions import is_flat
-from housetrain.data.folder_layout import folders, images_in, proposals
+from housetrain.data.folder_layout import folders, images_in
 from housetrain.data.folder_tree import LayoutNote
+from housetrain.data.label_proposals import proposals
 from housetrain.errors import DecodeError, FolderError
 from housetrain.system.text import format_list
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from housetrain.data.folder_layout import IMAGE_WORDS, MASK_WORDS, folders, images_in, no_class_folders
+from housetrain.data.folder_layout import IMAGE_WORDS, MASK_WORDS, folders, images_in
+from housetrain.data.label_proposals import no_class_folders
 from housetrain.data.split_names import Named, album_kind, albums, parts_of, short_splits, split_and_rest, split_of
 from housetrain.errors import FolderError
 from housetrain.system.text import format_list, natural_key

@@ -12,11 +12,13 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from housetrain.data.split_names import split_of
 from housetrain.errors import FolderError
 
 _SAMPLE = 2_000  # rows that decide about the separator
 _SEPARATORS = (",", ";", "\t", "|")
 _NO_VALUE = frozenset(("nan", "null", "n/a", "#n/a", "<na>"))
+_MOST_JSON = 12  # files beside a table
 _CLASS_FILES = ("classes", "class_names", "class_labels", "names", "labels_names", "categories", "labels", "label_map")
 
 
@@ -53,7 +55,13 @@ def text_cells(text: str) -> list[list[str]]:
         return best
     rows = [line.split() for line in lines]
     width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
-    return [row for row in rows if len(row) == width] if width > 1 and count >= 0.95 * len(rows) else []
+    named = next((row for row in rows[:2] if len(row) == width - 1 > 1), None)
+    if named and count >= len(rows) - 2:  # list_attr_celeba.txt: the number of images, then names without the first
+        return [["image", *named], *(row for row in rows if len(row) == width)]
+    if width > 1 and count >= 0.95 * len(rows):
+        return [row for row in rows if len(row) == width]
+    rows = [line.split(maxsplit=1) for line in lines]  # 1025794 Boeing 737: a label of several words
+    return rows if rows and all(len(row) == 2 for row in rows) else []
 
 
 def json_cells(text: str, path: Path) -> list[list[str]]:
@@ -72,6 +80,8 @@ def json_cells(text: str, path: Path) -> list[list[str]]:
         raise FolderError("The table of labels is no valid JSON", file=str(path), cause=str(error)) from error
     if isinstance(whole, dict):
         whole = _rows_of(whole)
+    if isinstance(whole, list) and whole and all(isinstance(one, list) for one in whole):
+        return [[str(number + 1) for number in range(len(whole[0]))], *_rectangle(whole)]
     if not isinstance(whole, list) or not all(isinstance(one, dict) for one in whole):
         return []
     names = list(dict.fromkeys(name for one in whole for name in one))
@@ -85,6 +95,10 @@ def _rows_of(whole: dict[str, object]) -> object:
         return [{"file": name, "label": label} for name, label in whole.items()]
     if values and all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in values):
         return [{"file": one, "label": name} for name, files in whole.items() for one in files]  # type: ignore[attr-defined]
+    if values and all(map(split_of, whole)):
+        return _of_splits(whole)
+    if len(values) > 1 and all(isinstance(value, dict) for value in values) and not any(map(_has_dicts, values)):
+        return [{"file": name, **value} for name, value in whole.items()]  # type: ignore[dict-item]
     named = {key: _by_id(whole.get(key)) for key in ("images", "categories")}
     if all(named.values()) and isinstance(marks := whole.get("annotations"), list):
         return [
@@ -92,8 +106,30 @@ def _rows_of(whole: dict[str, object]) -> object:
             for one in marks
             if isinstance(one, dict)
         ]
-    lists = [one for one in values if isinstance(one, list) and one and all(isinstance(row, dict) for row in one)]
+    lists = [one for one in values if isinstance(one, list) and one and all(isinstance(r, dict | list) for r in one)]
     return lists[0] if len(lists) == 1 else None
+
+
+def _of_splits(whole: dict[str, object]) -> object:
+    """Return the rows of each split with its name: ``{"train": {"cat": [...]}}``, ``{"train": [["1.jpg", 0]]}``."""
+    rows: list[object] = []
+    for name, value in whole.items():
+        inner = _rows_of(value) if isinstance(value, dict) else value
+        for row in inner if isinstance(inner, list) else ():
+            if isinstance(row, dict):
+                rows.append({**row, "split": name})
+            elif isinstance(row, list):
+                rows.append({**{str(number + 1): cell for number, cell in enumerate(row)}, "split": name})
+    return rows
+
+
+def _has_dicts(value: object) -> bool:
+    return isinstance(value, dict) and any(isinstance(one, dict) for one in value.values())
+
+
+def _rectangle(rows: list[list[object]]) -> list[list[str]]:
+    """Return the rows that are as long as the first, as text."""
+    return [[_text(cell) for cell in row] for row in rows if len(row) == len(rows[0])]
 
 
 def _by_id(rows: object) -> dict[object, object]:
@@ -132,6 +168,22 @@ def class_names(path: Path, values: set[str]) -> dict[str, str]:
                 named = {value: lines[int(value)] for value in values}
             if named:
                 return named
+    return _names_in_json(path, values)
+
+
+def _names_in_json(path: Path, values: set[str]) -> dict[str, str]:
+    """Return class number -> name of a JSON file beside the table: ``{"0": "rust"}`` or ``{"rust": 0}``."""
+    for beside in sorted(path.parent.glob("*.json"))[:_MOST_JSON]:
+        if beside == path or not beside.is_file() or beside.stat().st_size > 1 << 20:
+            continue
+        try:
+            held = json.loads(decode_text(beside.read_bytes()))
+        except (ValueError, RecursionError):  # no table: it names nothing
+            continue
+        pairs = held.items() if isinstance(held, dict) else ()
+        for named in ({str(key): name for key, name in pairs}, {str(number): name for name, number in pairs}):
+            if values <= named.keys() and all(isinstance(named[value], str) for value in values):
+                return {value: named[value] for value in values}
     return {}
 
 

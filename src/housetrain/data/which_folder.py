@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from housetrain.data.beside_classes import annotation_folders
-from housetrain.data.folder_layout import folders, images_in, is_image_name, proposals
+from housetrain.data.folder_layout import folders, images_in, is_image_name
 from housetrain.data.folder_tree import LayoutNote
+from housetrain.data.label_proposals import proposals
 from housetrain.data.label_table import SUFFIXES
 from housetrain.data.other_tasks import refuse_boxes
 from housetrain.data.split_names import split_of
