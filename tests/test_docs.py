@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COURSE = sorted((ROOT / "docs" / "course").glob("*.md"))  # tests/course runs them
+HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))  # tests/test_how_to.py runs them
 
 
 def python_of(page: Path) -> list[str]:
@@ -92,7 +93,7 @@ def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in (*PAGES, *COURSE):
+    for page in (*PAGES, *COURSE, *HOW_TO):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
