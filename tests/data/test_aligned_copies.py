@@ -85,8 +85,19 @@ def test_no_more_pairs_are_aligned_than_join_all_copies() -> None:
     hashes = np.array([int(perceptual_hash(low_frequencies(small(one))), 16) for one in images], np.uint64)
     pairs, each = candidates(known, np.arange(6)), np.arange(6)
     found = aligned_pairs(pairs, known, lambda numbers: pictures[list(numbers)], each, hashes)
-    assert len(found) == 4
+    assert found is not None and len(found) == 4
     assert Chains((pair.left, pair.right) for pair in found).parts() == [[0, 1, 2, 3, 4]]
+
+
+def test_in_a_set_of_one_kind_no_pair_is_told_from_a_copy() -> None:
+    rng = np.random.default_rng(8)
+    frame = gray(8).astype(np.float32)
+    frame = (frame + frame[:, ::-1] + frame[::-1] + frame[::-1, ::-1]) / 4  # the same mirrored
+    images = [(frame + rng.normal(0, 9, frame.shape)).clip(0, 255).astype(np.uint8) for _ in range(50)]
+    known, pictures = shapes(images), np.stack([small(one) for one in images])
+    hashes = np.array([int(perceptual_hash(low_frequencies(small(one))), 16) for one in images], np.uint64)
+    pairs = candidates(known, np.arange(50))
+    assert aligned_pairs(pairs, known, lambda numbers: pictures[list(numbers)], np.arange(50), hashes) is None
 
 
 def test_crowds_are_left_out_and_copies_are_not() -> None:

@@ -111,7 +111,7 @@ def aligned_pairs(
     open_images: Callable[[Sequence[int]], npt.NDArray[np.uint8]],
     joined: Indices,
     hashes: npt.NDArray[np.uint64],
-) -> list[Aligned]:
+) -> list[Aligned] | None:
     """Return candidates that are copies, as many as it takes to join all that belong together.
 
     Args:
@@ -120,6 +120,9 @@ def aligned_pairs(
         open_images: Returns the small gray images of indices, uint8 (N, SIDE, SIDE).
         joined: A number for each image, equal for those that are joined already.
         hashes: Their perceptual hashes.
+
+    Returns:
+        ``None`` for a set of one kind, in which copies cannot be told from other images: see `ONE_KIND`.
     """
     count = len(pairs.left)
     similar, boxes, swapped = np.empty(count, np.float32), np.empty((count, 4), np.float32), np.empty(count, np.bool_)
@@ -130,7 +133,7 @@ def aligned_pairs(
     order = order[similar[order] >= FITS]
     crowded = in_crowds(joined[pairs.left[order]], joined[pairs.right[order]])
     if len(set(joined[pairs.left[order]][crowded].tolist())) > ONE_KIND * len(shapes):
-        return []
+        return None
     order = order[~crowded]
     moved = _moved(shapes[pairs.left[order]], shapes[pairs.right[order]], pairs.alike[order], boxes[order])
     differ = np.bitwise_count(hashes[pairs.left[order]] ^ hashes[pairs.right[order]])

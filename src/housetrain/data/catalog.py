@@ -29,7 +29,7 @@ from housetrain.data.corrections import Corrections
 from housetrain.data.folder_tree import Entry, LayoutNote, Tree
 from housetrain.data.folder_walk import entry_of
 from housetrain.data.foreign_files import foreign_name, instead_of_images
-from housetrain.data.image_record import ImageRecord, from_columns, to_columns
+from housetrain.data.image_record import ImageRecord, NearCopies, from_columns, to_columns
 from housetrain.data.label_source import LabelOptions, LabelSource, source_folders
 from housetrain.data.which_folder import failures_named, inner_folder
 from housetrain.errors import DataError, FolderError
@@ -107,12 +107,16 @@ class Catalog:
         return dict(companions(self.images, partial(small_gray, self.root, side=256)))
 
     @cached_property
-    def near_duplicates(self) -> tuple[tuple[ImageRecord, ...], ...]:
-        """Groups of images that look the same though their files differ; searched once and kept with the catalog."""
-        from housetrain.data.duplicates import near_groups
-        from housetrain.data.image_metadata import small_gray
+    def near_copies(self) -> NearCopies:
+        """Images that look the same though their files differ; searched once and kept with the catalog."""
+        from housetrain.data import duplicates, image_metadata
 
-        return tuple(map(tuple, near_groups(self.usable, partial(small_gray, self.root))))
+        return duplicates.near_copies(self.usable, partial(image_metadata.small_gray, self.root))
+
+    @cached_property
+    def near_duplicates(self) -> tuple[tuple[ImageRecord, ...], ...]:
+        """The groups of `near_copies`."""
+        return self.near_copies.groups
 
     @cached_property
     def group_proposals(self) -> tuple[Proposal, ...]:
@@ -154,6 +158,7 @@ class Catalog:
             "images": to_columns(self.images),
             "companions": self.companions,
             "near_duplicates": [[place[image.path] for image in group] for group in self.near_duplicates],
+            "turned_copies": self.near_copies.turned,
         }
 
     @classmethod
@@ -184,8 +189,8 @@ class Catalog:
                 tuple(value.get("left_out", ())),
             )
             groups = tuple(tuple(images[number] for number in group) for group in value["near_duplicates"])
-            # where cached_property keeps them
-            catalog.__dict__.update(near_duplicates=groups, companions=dict(value["companions"]))
+            copies = NearCopies(groups, bool(value.get("turned_copies", True)))
+            catalog.__dict__.update(near_copies=copies, companions=dict(value["companions"]))  # cached properties
             return catalog
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError("Not a catalog", do="scan again", cause=str(error)) from error

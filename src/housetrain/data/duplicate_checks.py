@@ -127,6 +127,20 @@ def _near_duplicate(catalog: Catalog) -> Iterator[Noticed]:
     )
 
 
+@finding_kind(
+    "turned-copies",
+    "Mirrored and rotated copies were not looked for",
+    severity="note",
+    do="if there may be such copies, of augmented images for example, say which images belong together: --group-by",
+)
+def _turned_copies(catalog: Catalog) -> Iterator[Noticed]:
+    if not catalog.near_copies.turned:
+        yield Noticed(
+            "could not tell whether there are mirrored, rotated or cropped copies: the images share one background, "
+            "so any two of them look like such copies"
+        )
+
+
 def _looks(one: ImageRecord, group: Sequence[ImageRecord]) -> str:
     other = _other(one, group)
     how = turn_between(other.hashes.shape, one.hashes.shape)

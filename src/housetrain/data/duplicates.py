@@ -11,7 +11,8 @@ that were rescaled, recompressed, brightened, or cropped by 2 %.
 
 Copies that were mirrored, rotated by a multiple of 90 degrees, or cropped by up to about 10 % of both sides are found
 by their low frequencies (`housetrain.data.turned_shapes`) and confirmed by alignment
-(`housetrain.data.aligned_copies`), outside of sets whose images share most of their content. Recall and false pairs:
+(`housetrain.data.aligned_copies`), outside of sets whose images share most of their content: there the finding
+``turned-copies`` says that they were not looked for. Recall and false pairs:
 benchmarks/RECORDS.md.
 
 Images smaller than 64 pixels are compared with larger ones only, and those with little structure (drawings on an empty
@@ -32,6 +33,7 @@ import numpy.typing as npt
 
 from housetrain.data.aligned_copies import agree_in_own_content, aligned_pairs
 from housetrain.data.chains import Chains
+from housetrain.data.image_record import NearCopies
 from housetrain.data.shared_content import own_content, same_pairs
 from housetrain.data.turned_shapes import candidates, distinct, unpacked
 
@@ -86,7 +88,12 @@ def exact_groups(images: Iterable[ImageRecord]) -> list[list[ImageRecord]]:
 def near_groups(
     images: Sequence[ImageRecord], open_images: Open | None = None, *, bits: int = NEAR_BITS
 ) -> list[list[ImageRecord]]:
-    """Return groups of two or more images that look the same though their files differ.
+    """Return the groups of `near_copies`, which has the same arguments."""
+    return [list(group) for group in near_copies(images, open_images, bits=bits).groups]
+
+
+def near_copies(images: Sequence[ImageRecord], open_images: Open | None = None, *, bits: int = NEAR_BITS) -> NearCopies:
+    """Find groups of two or more images that look the same though their files differ.
 
     Of identical files only the first is compared. Groups are chains: in a burst of frames each only has to resemble
     the next.
@@ -95,9 +102,6 @@ def near_groups(
         images: Usable images.
         open_images: Returns small grayscale images of paths, uint8 (N, SIDE, SIDE); by default only hashes count.
         bits: The most bits of the perceptual hash, of 64, in which two may differ; 0 to 16.
-
-    Returns:
-        Groups sorted by path, in the order of their first paths.
     """
     first: dict[str, ImageRecord] = {}
     for image in sorted(images, key=_path):
@@ -108,23 +112,28 @@ def near_groups(
     compared, detail, steps = list(compress(first.values(), some)), detail[some], steps[some]
     is_large = np.array([_side(image) >= LEAST_SIDE for image in compared], dtype=np.bool_)
     if len(compared) < 2 or not is_large.any():
-        return []
+        return NearCopies(())
     large = np.nonzero(is_large & (np.minimum(steps, 256 - steps) >= LEAST_STEPS))[0]
     small = partial(_small, compared, open_images) if open_images else None
     if small and len(large) >= LEAST_SET and expected_difference(detail[large]) < HOMOGENEOUS:
         left, right = same_pairs(small(large.tolist()))
         chains = Chains(zip(large[left].tolist(), large[right].tolist(), strict=True)).parts()
-        return [[compared[number] for number in chain] for chain in chains]
+        return NearCopies(_images_of(chains, compared), turned=False)
     hashes = np.frombuffer(bytes.fromhex("".join(one.hashes.coarse for one in compared)), dtype=np.uint64)
     left, right = (large[ends] for ends in _close_pairs(hashes[large], bits))
     differ = np.bitwise_count(detail[left] ^ detail[right]).sum(axis=1, dtype=np.int64)
     confirmed = differ <= NEAR_DETAIL * np.minimum(steps[left], steps[right])
     chains = Chains(zip(left[confirmed].tolist(), right[confirmed].tolist(), strict=True)).parts()
+    turned = True
     if small:
         least = max(LONG_CHAIN, len(large) // 20)
         chains = [part for chain in chains for part in (_verified(chain, small) if len(chain) >= least else [chain])]
-        chains = _with_copies(compared, chains, is_large, small, hashes)
-    return [[compared[number] for number in chain] for chain in chains]
+        chains, turned = _with_copies(compared, chains, is_large, small, hashes)
+    return NearCopies(_images_of(chains, compared), turned)
+
+
+def _images_of(chains: Iterable[Iterable[int]], compared: Sequence[ImageRecord]) -> tuple[tuple[ImageRecord, ...], ...]:
+    return tuple(tuple(compared[number] for number in chain) for chain in chains)
 
 
 def _with_copies(
@@ -133,8 +142,11 @@ def _with_copies(
     is_large: npt.NDArray[np.bool_],
     small: Callable[[Sequence[int]], npt.NDArray[np.uint8]],
     hashes: npt.NDArray[np.uint64],
-) -> list[list[int]]:
-    """Return the chains with mirrored, rotated, cropped and small copies, of which one of two images is large."""
+) -> tuple[list[list[int]], bool]:
+    """Return the chains with mirrored, rotated, cropped and small copies, of which one of two images is large.
+
+    And whether such copies can be told from other images of the set.
+    """
     from threadpoolctl import threadpool_limits
 
     shapes = unpacked([image.hashes.shape for image in compared])
@@ -145,12 +157,13 @@ def _with_copies(
     with threadpool_limits(1, user_api="blas"):  # matrices this small are multiplied faster by one thread
         pairs = candidates(shapes, joined)
         pairs = pairs.where(is_large[pairs.left] | is_large[pairs.right])
-        found = aligned_pairs(pairs, shapes, small, joined, hashes)
+        aligned = aligned_pairs(pairs, shapes, small, joined, hashes)
+    found = aligned or []
     for chain in Chains((pair.left, pair.right) for pair in found).parts():
         if len(chain) >= LONG_CHAIN:  # images that share a frame or a background, not copies: see `shared_content`
             own = dict(zip(chain, own_content(small(chain), components=0), strict=True))
             found = [pair for pair in found if pair.left not in own or agree_in_own_content(pair, own)]
-    return Chains([*known, *((pair.left, pair.right) for pair in found)]).parts()
+    return Chains([*known, *((pair.left, pair.right) for pair in found)]).parts(), aligned is not None
 
 
 def expected_difference(detail: npt.NDArray[np.uint64]) -> float:

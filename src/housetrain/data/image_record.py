@@ -91,6 +91,19 @@ _OWN = ("path", "label", "split", "sha256", "reason", "oddity", "peak", "profile
 _GROUPS: dict[str, Any] = {"stamp": FileStamp, "header": Header, "hashes": Hashes, "brightness": Brightness}
 
 
+class NearCopies(NamedTuple):
+    """What `housetrain.data.duplicates.near_copies` found.
+
+    Attributes:
+        groups: Groups of two or more images that look the same, sorted by path, in the order of their first paths.
+        turned: Whether mirrored, rotated and cropped copies were looked for. In a set of one background they cannot be
+            told from other images.
+    """
+
+    groups: tuple[tuple[ImageRecord, ...], ...]
+    turned: bool = True
+
+
 def to_columns(images: Iterable[ImageRecord]) -> dict[str, list[Any]]:
     """Return one list a field: a third of the size and time of one object per image."""
     images = tuple(images)
