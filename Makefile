@@ -38,9 +38,15 @@ kill-test: .venv/ready-dev  ## kill real trainings at random moments, resume the
 bench: .venv/ready-dev  ## benchmarks against plain Keras; copy the results to benchmarks/RECORDS.md
 	for script in prepare mnist train; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
-docs: .venv/ready-dev  ## generate docs/cli.md from the help of the command line
+docs: .venv/ready-dev build/docs-env/ready  ## generate the pages of commands and course, then the site in build/site; a dead link fails
 	$(BIN)/python tools/write_cli_docs.py
 	$(BIN)/python tools/write_course_docs.py
+	$(BIN)/python tools/build_site.py build/docs-env/bin/zensical build --clean --strict
+
+build/docs-env/ready: requirements/docs.txt
+	$(or $(UV),$(BIN)/uv) venv -q --clear -p $(BIN)/python build/docs-env
+	$(or $(UV),$(BIN)/uv) pip sync -q -p build/docs-env/bin/python --require-hashes requirements/docs.txt
+	@touch $@
 
 screenshots: .venv/ready-dev  ## take the screenshots of the studio for the docs (requires Chromium)
 	$(BIN)/python tools/studio_screenshots.py
@@ -60,6 +66,8 @@ lock:  ## resolve requirements/*.txt again (without registry addresses)
 	  --extra tensorflow --extra openvino --extra pretrained --upgrade -q -o requirements/run.txt
 	$(or $(UV),uv) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --extra tensorflow --extra sweep --extra openvino --extra export --extra studio --extra serve --extra pretrained --extra cluster --extra mlflow --extra heic --group dev --upgrade -q -o requirements/dev.txt
+	$(or $(UV),uv) pip compile --group docs --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	  --upgrade -q -o requirements/docs.txt
 
 # Use the installed uv, else install uv into the new environment; nothing outside the project changes. Byte code is
 # compiled here, once, instead of by the first import (or by each, where PYTHONDONTWRITEBYTECODE is set).
