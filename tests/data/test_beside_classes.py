@@ -83,3 +83,42 @@ def test_folders_inside_a_class_repeat_nothing(tmp_path: Path) -> None:
     root = fill(tmp_path, "cat/young", "cat/old", "dog", "bird")
     assert repeated_sets(root, ["cat", "dog", "bird"]) == []
     assert unlabeled_beside(["cat", "dog", "unsorted"]) == ["unsorted"] and unlabeled_beside(["cat", "unsorted"]) == []
+
+
+def test_shards_repeat_no_classes(tmp_path: Path) -> None:
+    """``0/0``, ``0/1``, ``1/0``: each holds names of others, and nothing is left out."""
+    root = fill(tmp_path, *(f"{one}/{other}" for one in "0123" for other in "012"))
+    assert repeated_sets(root, list("0123")) == []
+
+
+@pytest.mark.parametrize(
+    ("tops", "copies"),
+    [
+        ("cat|dog|cat - Copy", "cat - Copy looks like a copy or another version of cat, not a class"),
+        ("cat|dog|Cat (1)", r"Cat \(1\) looks like a copy"),
+        ("cat|dog|cat copy 2", "cat copy 2 looks like a copy"),
+        ("cat|dog|cat_augmented|dog_augmented", "cat_augmented and dog_augmented look like copies"),
+        ("New folder|New folder (2)", r"New folder \(2\) looks like a copy"),
+    ],
+)
+def test_copies_of_folders_are_no_classes(tmp_path: Path, tops: str, copies: str) -> None:
+    root = fill(tmp_path, *tops.split("|"))
+    with pytest.raises(FolderError, match=copies + r".*--map FILE\.csv with the line.*--class-level 1"):
+        walk(root)
+    assert len(walk(root, LabelSource.of({"class_level": 1})).classes) == len(tops.split("|"))
+
+
+def test_copies_that_a_map_joins_are_one_class(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "pets", cat=3, dog=3, **{"cat - Copy": 3})
+    assert ht.scan(root, class_map={"cat - Copy": "cat"}).counts() == {"cat": 6, "dog": 3}
+
+
+@pytest.mark.parametrize("tops", ["photocopy original", "cat cat_dog", "copy paste", "Paris(1) London(1)"])
+def test_names_that_only_resemble_copies_are_classes(tmp_path: Path, tops: str) -> None:
+    assert len(walk(fill(tmp_path, *tops.split())).classes) == 2
+
+
+def test_folders_of_sound_are_passed_over(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "images_original", blues=3, rock=3).parent
+    fill(root, "genres_original/blues", "genres_original/rock", form="{n}.wav")
+    assert ht.scan(root).classes == ("blues", "rock")

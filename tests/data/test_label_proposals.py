@@ -130,9 +130,9 @@ def test_a_table_in_the_folder_of_images_or_beside_it_names_the_folder_to_give(t
     assert walk(inside, LabelSource.of({"labels": "metadata.jsonl"})).classes == ("a", "b")
     deep, names = fill(tmp_path / "b", "data/images", form="10{n}.png"), ["A310", "Boeing 707"] * 3
     (deep / "data" / "images_variant_train.txt").write_text("".join(f"10{n} {name}\n" for n, name in enumerate(names)))
-    with pytest.raises(FolderError, match=r"housetrain run \S+/data --labels images_variant_train.txt"):
+    with pytest.raises(FolderError, match=r"housetrain run \S+/b --labels images_variant_train.txt"):
         walk(deep)
-    assert walk(deep / "data", LabelSource.of({"labels": "images_variant_train.txt"})).classes == (
+    assert walk(deep, LabelSource.of({"labels": "images_variant_train.txt"})).classes == (
         "A310", "Boeing 707",
     )  # fmt: skip
 
@@ -170,3 +170,13 @@ def test_tables_of_pixels_are_named(tmp_path: Path, header: str, said: str) -> N
         walk(tmp_path)
     (tmp_path / "train.csv").write_text("id,label\n1,2\n")
     assert label_proposals.pixel_table(tmp_path) is None
+
+
+def test_a_table_in_a_folder_of_its_own_is_proposed(tmp_path: Path) -> None:
+    root = fill(tmp_path, "images")
+    (root / "annotations").mkdir()
+    rows = [f"{n:03d},{'ab'[n % 2]}\n" for n in range(6)]
+    (root / "annotations" / "truth.csv").write_text("image,species\n" + "".join(rows))
+    with pytest.raises(FolderError, match=r"truth.csv names 6 of the 6 images.*--labels truth.csv"):
+        walk(root)
+    assert walk(root, LabelSource.of({"labels": "truth.csv"})).classes == ("a", "b")

@@ -205,3 +205,47 @@ def test_sets_in_wrappers_and_beside_unsplit_classes_are_no_classes(tmp_path: Pa
     sizes = tree(tmp_path / "sizes", "large/large small/small/train small/small/test")
     with pytest.raises(FolderError, match=r"large and small are sets of their own, small with its splits.*/small"):
         walk(sizes)
+
+
+def test_the_folder_of_a_set_beside_its_test_is_train(tmp_path: Path) -> None:
+    found = walk(tree(tmp_path, "rps/rps rps-test-set/rps-test-set", "paper rock"))
+    assert found.classes == ("paper", "rock")
+    assert {entry.path.split("/")[0]: entry.split for entry in found.entries} == {
+        "rps": "train",
+        "rps-test-set": "test",
+    }
+    flat = fill(tmp_path / "flat", "cats", "dogs", "cats_test", "dogs_test")
+    with pytest.raises(FolderError, match="hold the splits of several classes"):
+        walk(flat)
+    assert len(walk(fill(tmp_path / "drives", "drive", "test drive", "engine")).classes) == 3
+
+
+def test_enumerated_splits_are_no_classes(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match=r"a\. Training Set and b\. Testing Set look like splits"):
+        walk(fill(tmp_path, "a. Training Set", "b. Testing Set"))
+
+
+def test_copies_of_one_set_at_different_depths_are_no_classes(tmp_path: Path) -> None:
+    root = tree(tmp_path, "natural_images data/natural_images", "airplane car")
+    with pytest.raises(FolderError, match=r"natural_images hold the same folders \(airplane and car\).*give one"):
+        walk(root)
+    assert walk(root / "data" / "natural_images").classes == ("airplane", "car")
+
+
+def test_folders_by_first_letter_are_read_with_a_level(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/abbey", "a/airfield", "b/bakery")
+    with pytest.raises(FolderError, match=r"first letter, such as abbey, airfield and bakery.*--class-level 2"):
+        walk(root)
+    assert walk(root, LabelSource.of({"class_level": 2})).classes == ("abbey", "airfield", "bakery")
+
+
+def test_shards_and_codes_in_codes_name_no_classes(tmp_path: Path) -> None:
+    shards = fill(tmp_path / "shards", "0/3f", "0/a1", "f/00", form="{n}.jpg", count=2)
+    with pytest.raises(FolderError, match="0 and f look like parts of one set"):
+        walk(shards)
+    sites = fill(tmp_path / "sites", "S1/B04", "S2/C05", form="IMG_{n}.jpg")
+    assert walk(sites).classes == ("S1", "S2"), "nothing else labels them"
+    rows = [f"{path}/IMG_{n}.jpg,{'ab'[n % 2]}\n" for path in ("S1/B04", "S2/C05") for n in range(6)]
+    (sites / "labels.csv").write_text("image,species\n" + "".join(rows))
+    with pytest.raises(FolderError, match=r"S1 and S2 look like parts of one set.*--labels labels.csv"):
+        walk(sites)

@@ -7,8 +7,9 @@ about them. It lists folders, and reads the beginnings of a few files that are n
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path, PurePosixPath
 
 from housetrain.data import folder_layout
@@ -16,7 +17,7 @@ from housetrain.data.folder_layout import head_of, is_image_name
 from housetrain.data.folder_tree import LayoutNote
 from housetrain.data.ignored_names import litter
 from housetrain.data.split_names import split_of
-from housetrain.errors import DecodeError
+from housetrain.errors import DecodeError, FolderError
 from housetrain.images.sniff import sniff
 from housetrain.system.text import format_list
 
@@ -24,10 +25,15 @@ _ANNOTATIONS = frozenset(
     (
         *("", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".mat", ".npy", ".npz"),
         *(".xls", ".xlsx", ".pdf", ".html", ".tfrec", ".tfrecord", ".h5", ".db", ".lst", ".py", ".ipynb", ".m"),
+        *(".wav", ".mp3", ".flac", ".ogg", ".au", ".mid"),
     )
 )
 """Suffixes of files that say something about images."""
 
+_COPY = re.compile(
+    r"(.+?)(?:[ _-]+(?:copy|kopie|copia|copie|backup|aug|augmented|augmentation)(?:[ _-]*\(?\d+\)?)?| \(\d+\))",
+    re.IGNORECASE,
+)
 _LOOK = 20  # files of a folder whose beginnings are read
 
 
@@ -68,7 +74,38 @@ def repeated_sets(root: Path, tops: Sequence[str]) -> list[str]:
         inside = [name.lower() for name in folder_layout.folders(root / top)]
         if len(inside) > 1 and set(inside) <= lowered - {top.lower()} and not folder_layout.images_in(root / top):
             found.append(top)
-    return found if len(tops) - len(found) > 1 else []
+    others = [top for top in tops if top not in found]
+    flat = all(folder_layout.images_in(root / top) and not folder_layout.folders(root / top) for top in others)
+    return found if len(others) > 1 and flat else []
+
+
+def refuse_copies(root: Path, tops: Sequence[str], mapped: Container[str] = ()) -> None:
+    """Refuse folders that are called as copies or other versions of those beside them: ``cat`` and ``cat - Copy``.
+
+    Args:
+        root: The folder.
+        tops: The names of the folders in it.
+        mapped: Names that a map of classes renames: these are dealt with.
+
+    Raises:
+        FolderError: There are such folders.
+    """
+    lowered = {top.lower(): top for top in tops}
+    found = {
+        top: lowered[match[1].lower()]
+        for top in tops
+        if (match := _COPY.fullmatch(top)) and match[1].lower() in lowered and top not in mapped
+    }
+    if found:
+        copy, original = next(iter(found.items()))
+        raise FolderError(
+            f"{format_list(list(found))} {'looks like a copy' if len(found) == 1 else 'look like copies'} or another "
+            f"version of {format_list(sorted(set(found.values())))}, not {'a class' if len(found) == 1 else 'classes'}",
+            expected="one folder a class",
+            do=f"remove it, or make them one class: --map FILE.csv with the line {copy},{original}; where they are two "
+            "classes: --class-level 1",
+            folder=str(root),
+        )
 
 
 def annotation_note(tops: Sequence[str]) -> LayoutNote:

@@ -16,6 +16,7 @@ from housetrain.data.beside_classes import (
     annotation_folders,
     annotation_note,
     no_class_note,
+    refuse_copies,
     repeated_sets,
     unlabeled_beside,
     unlabeled_notes,
@@ -112,6 +113,7 @@ def _class_folders(root: Path, source: LabelSource, tree: Tree) -> None:
     else:
         if source.class_level is None:
             tops = _without_others(root, tops, tree)
+            refuse_copies(root, tops, source.class_map)
             if not source.keep_companions:
                 paired_folders.refuse_pairs(root, tops)
                 tree.notes += paired_folders.pair_notes(root, tops)

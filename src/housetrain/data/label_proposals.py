@@ -33,6 +33,7 @@ from housetrain.data.split_names import split_of
 from housetrain.errors import FolderError
 from housetrain.system.text import format_list
 
+_MOST_FOLDERS = 12  # folders that are searched for tables
 _SMALL_TABLE = 16 << 20  # bytes of a table that is read though no one asked for it
 
 
@@ -200,8 +201,8 @@ def _says_the_same(table: LabelTable, number: int, labels: Mapping[str, str]) ->
 
 
 def _split_tables(root: Path) -> list[list[Path]]:
-    """Return the tables of one name that lie in folders of a split."""
-    tops = [top for top in folders(root) if split_of(top)]
+    """Return the tables of one name that lie in folders of a split, or in folders without images: ``labels/a.csv``."""
+    tops = [top for top in folders(root) if split_of(top) or not images_in(root / top)][:_MOST_FOLDERS]
     by_name: defaultdict[str, list[Path]] = defaultdict(list)
     for top in tops:
         for path in tables(root / top):

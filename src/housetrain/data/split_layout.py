@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from housetrain.data.folder_layout import IMAGE_WORDS, MASK_WORDS, folders, images_in
-from housetrain.data.label_proposals import no_class_folders
+from housetrain.data.label_proposals import no_class_folders, proposals
 from housetrain.data.split_names import Named, album_kind, albums, parts_of, short_splits, split_and_rest, split_of
 from housetrain.errors import FolderError
 from housetrain.system.text import format_list, natural_key
@@ -54,7 +54,8 @@ def ready_made(root: Path, tops: Sequence[str], *, parts: bool = False) -> Split
             the folders are numbered parts of one set.
     """
     short = short_splits(tops)
-    loose = {top: (short[top], "") for top in tops} if short else _loose(tops)
+    loose: dict[str, tuple[Named | None, str]]
+    loose = {top: (short[top], "") for top in tops} if short else _loose(root, tops)
     holders = {top: name for top in loose if (name := _holder(root, top))}
     inside = {top: _lowered(folders(root / top / holders.get(top, ""))) for top in loose}
     named = _named(loose, inside)
@@ -72,6 +73,7 @@ def ready_made(root: Path, tops: Sequence[str], *, parts: bool = False) -> Split
             raise no_class_folders(root, sorted(named))
         if not parts:
             _refuse_sets(root, tops)
+            _refuse_initials(root, tops)
             _refuse_albums(root, tops)
             _refuse_parts(root, tops)
         return Splits({}, ())
@@ -125,8 +127,19 @@ def _named(loose: Mapping[str, tuple[Named | None, str]], inside: Mapping[str, s
     return named
 
 
-def _loose(tops: Sequence[str]) -> dict[str, tuple[Named | None, str]]:
-    return {top: both for top in tops if (both := split_and_rest(top))[0]}
+def _loose(root: Path, tops: Sequence[str]) -> dict[str, tuple[Named | None, str]]:
+    """Return what the names of splits mean. ``rps`` beside ``rps-test-set`` is its training folder.
+
+    That counts for folders of class folders, and for several: ``test drive`` beside ``drive`` is a class.
+    """
+    found = {top: both for top in tops if (both := split_and_rest(top))[0]}
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    for split, rest in found.values():
+        splits[rest].add(str(split))
+    plain = {top: " ".join(re.findall(r"[^\W\d_]+", top.lower())) for top in tops if top not in found}
+    bases = [top for top, rest in plain.items() if rest and splits[rest] and splits[rest] <= {"validation", "test"}]
+    train = [top for top in bases if len(bases) > 1 or folders(root / top)]
+    return {**found, **{top: ("train", plain[top]) for top in train}}
 
 
 def _refuse_sets(root: Path, tops: Sequence[str]) -> None:
@@ -134,8 +147,19 @@ def _refuse_sets(root: Path, tops: Sequence[str]) -> None:
     classes = {top: _set_classes(root / top) for top in tops}
     sets = [top for top in tops if classes[top]]
     inside = set[str]().union(*classes.values())
+    below = {top: _unwrapped(root / top) for top in tops}
+    ways = {path.relative_to(root / top).as_posix() for top, path in below.items()}
+    same = _lowered(folders(below[tops[0]])) if len(tops) > 1 and len(ways) > 1 else set()
+    if len(same) > 1 and all(_lowered(folders(path)) == same for path in below.values()):
+        raise FolderError(
+            f"{format_list(tops)} hold the same folders ({format_list(_few(sorted(same)))}) at different depths: they "
+            "look like copies of one set, not classes",
+            expected="one folder of class folders",
+            do=f"give one of them: {below[tops[-1]]}; where these folders are the classes: --class-level 1",
+            folder=str(root),
+        )
     # beside a set may lie the same classes without splits
-    rest = all(len(_lowered(folders(_unwrapped(root / top))) & inside) > 1 for top in tops if top not in sets)
+    rest = all(len(_lowered(folders(below[top])) & inside) > 1 for top in tops if top not in sets)
     if sets and rest and len(tops) > 1:
         which = "each with its splits" if len(sets) == len(tops) else f"{format_list(sets)} with its splits"
         raise FolderError(
@@ -164,6 +188,27 @@ def _unwrapped(folder: Path) -> Path:
             break
         at /= below[0]
     return at
+
+
+def _refuse_initials(root: Path, tops: Sequence[str]) -> None:
+    """Refuse folders that only divide others: by their first letter (``a/abbey``), or by digits (``0/3f``)."""
+    inner = {top: folders(root / top) for top in tops}
+    if len(tops) < 2 or not all(inner.values()):
+        return
+    every = [name for names in inner.values() for name in names]
+    if all(len(top) == 1 and name.lower().startswith(top.lower()) for top, names in inner.items() for name in names):
+        raise FolderError(
+            f"{format_list(_few(tops))} hold folders by their first letter, such as {format_list(every[:3])}, and are "
+            "no classes",
+            expected="class folders",
+            do="--class-level 2 makes the inner folders the classes; where these folders are the classes: "
+            "--class-level 1",
+            folder=str(root),
+        )
+    shards = all(re.fullmatch(r"[0-9a-f]{1,2}", name) for name in (*tops, *every))
+    codes = all(re.search(r"\d", name) for name in (*tops, *every)) and proposals(root)
+    if shards or codes:
+        raise _flat(root, _few(tops), "parts of one set")
 
 
 def _refuse_parts(root: Path, tops: Sequence[str]) -> None:

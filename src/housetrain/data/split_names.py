@@ -98,6 +98,7 @@ def split_of(name: str) -> Named | None:
 
 def split_and_rest(name: str) -> tuple[Named | None, str]:
     """Return the one split that a word of a name means, or ``None``, and its other words: ``cats_train``, ``cats``."""
+    name = re.sub(r"^(\d+|[A-Za-z])[.)] ", "", name)  # "a. Training Set"
     divided = re.sub(r"([a-z])([A-Z])", r"\1 \2", unicodedata.normalize("NFKC", name)).lower()
     plain = _plain(divided)
     if not plain.isascii():

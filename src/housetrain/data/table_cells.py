@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from housetrain.data.split_names import split_of
 from housetrain.errors import FolderError
@@ -55,9 +56,9 @@ def text_cells(text: str) -> list[list[str]]:
         return best
     rows = [line.split() for line in lines]
     width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
-    named = next((row for row in rows[:2] if len(row) == width - 1 > 1), None)
-    if named and count >= len(rows) - 2:  # list_attr_celeba.txt: the number of images, then names without the first
-        return [["image", *named], *(row for row in rows if len(row) == width)]
+    if len(rows) > 2 and rows[0] == [str(len(rows) - 2)] and [len(row) for row in rows[1:3]] == [width - 1, width]:
+        # list_attr_celeba.txt: the number of images, then the names of the columns without the first one
+        return [["image", *rows[1]], *(row for row in rows[2:] if len(row) == width)]
     if width > 1 and count >= 0.95 * len(rows):
         return [row for row in rows if len(row) == width]
     rows = [line.split(maxsplit=1) for line in lines]  # 1025794 Boeing 737: a label of several words
@@ -84,13 +85,31 @@ def json_cells(text: str, path: Path) -> list[list[str]]:
         return [[str(number + 1) for number in range(len(whole[0]))], *_rectangle(whole)]
     if not isinstance(whole, list) or not all(isinstance(one, dict) for one in whole):
         return []
+    whole = [_flattened(one) for one in whole]
     names = list(dict.fromkeys(name for one in whole for name in one))
     return [names, *([_text(one.get(name)) for name in names] for one in whole)]
+
+
+def _flattened(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with what its ``data`` holds, and the choice of its only annotation, as Label Studio has them."""
+    data, marks = row.get("data"), row.get("annotations")
+    found = {**row, **data} if isinstance(data, dict) else dict(row)
+    results = [one.get("result") for one in marks if isinstance(one, dict)] if isinstance(marks, list) else []
+    marked = results[0] if results and isinstance(results[0], list) else []
+    values = [one.get("value") for one in marked if isinstance(one, dict)]
+    chosen = [one["choices"] for one in values if isinstance(one, dict) and isinstance(one.get("choices"), list)]
+    if len(results) == len(chosen) == 1:
+        found["label"] = "|".join(map(str, chosen[0]))
+    return found
 
 
 def _rows_of(whole: dict[str, object]) -> object:
     """Return the rows that an object of a JSON file means: file -> label, class -> files, COCO, or a list inside it."""
     values = list(whole.values())
+    classes, of = whole.get("classes"), whole.get("labels")
+    if isinstance(of, dict) and isinstance(classes, list) and all(isinstance(one, str) for one in classes):
+        names = dict(enumerate(classes))  # FiftyOne
+        return [{"file": name, "label": names.get(number, number)} for name, number in of.items()]
     if values and all(isinstance(value, str | int | float) for value in values):
         return [{"file": name, "label": label} for name, label in whole.items()]
     if values and all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in values):
