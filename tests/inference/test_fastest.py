@@ -61,9 +61,11 @@ def test_8_bits_are_used_where_they_are_accurate_and_their_ranges_are_kept(digit
     before = file.read_bytes()
     other = fastest_engine(model, precision="int8", calibration=Calibration(file, images[:1]))
     assert file.read_bytes() == before and np.array_equal(other.run(images[:4]), engine.run(images[:4]))
-    file.write_text('{"ranges": [[0, 1]]}')  # of another model: measured again
-    fastest_engine(model, precision="int8", calibration=calibration)
-    assert store.read_json(file) == json.loads(before)
+    count = len(store.read_object(file)["ranges"])
+    for wrong in ([[0, 1]], 5, [1] * count, [[0, "a"]] * count, [[0, 1, 2]] * count, [[0, 1e400]] * count):
+        file.write_text(json.dumps({"ranges": wrong}))  # of another model, or damaged: measured again
+        fastest_engine(model, precision="int8", calibration=calibration)
+        assert store.read_json(file) == json.loads(before), wrong
     assert fastest_engine(model, precision="int8").precision != "int8", "without images there are no ranges"
 
 

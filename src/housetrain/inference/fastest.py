@@ -85,7 +85,8 @@ def _engines_for(precision: FeaturePrecision, calibration: Calibration | None) -
 def _in_int8(graph: Any, calibration: Calibration) -> Any:
     """Return an `openvino.Model` in 8 bits, by the ranges that are kept, else by those of the images."""
     if calibration.file.is_file():
-        with contextlib.suppress(HousetrainError):  # of another version of OpenVINO, or damaged
+        # of another version of OpenVINO, or damaged
+        with contextlib.suppress(HousetrainError, KeyError, TypeError, ValueError, OverflowError):
             kept = store.read_object(calibration.file)["ranges"]
             return openvino.in_int8(graph, [(float(low), float(high)) for low, high in kept])
     ranges = openvino.value_ranges(graph, calibration.images)

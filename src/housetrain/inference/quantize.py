@@ -79,9 +79,11 @@ def quantized(model: Any, ranges: Sequence[Range], *, core: Any) -> Any:
 
     model = model.clone()
     tensors, layers = _tensors(model), _layers(model)
-    if len(tensors) != len(ranges):
+    if len(tensors) != len(ranges) or not np.isfinite(np.array(ranges)).all():
         raise ModelError(
-            "The value ranges do not belong to this model", expected=f"{len(tensors)} ranges", ranges=len(ranges)
+            "The value ranges do not belong to this model",
+            expected=f"{len(tensors)} ranges of finite numbers",
+            ranges=len(ranges),
         )
     for tensor, (low, high) in zip(tensors, ranges, strict=True):
         shape = (1,) * len(tensor.source.get_partial_shape())
