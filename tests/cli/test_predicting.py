@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from noise_folders import image
+from small_run import Tiny
 from trained_models import Trained
 
 Call = Callable[..., tuple[int, str, str]]
@@ -70,3 +71,14 @@ def test_sets_and_thresholds_of_a_class(digits: Trained, call: Call, tmp_path: P
     assert code == 2 and "--vote-by" in err
     code, _, err = call("predict", digits.run.folder, tmp_path / "in", "--accept", "much")
     assert code == 2 and "CLASS=PROBABILITY" in err
+
+
+def test_a_model_of_which_every_prediction_is_unsure_says_why(
+    tiny: Tiny, digits: Trained, call: Call, tmp_path: Path
+) -> None:
+    image(tmp_path / "one.png", 1)
+    code, out, err = call("predict", tiny.run, tmp_path / "one.png")
+    assert code == 0 and "(unsure)" in out and "validation images cannot promise an error rate" in err
+    for words in (("--json",), ("--quiet",)):
+        assert "cannot promise" not in call("predict", tiny.run, tmp_path / "one.png", *words)[2]
+    assert "cannot promise" not in call("predict", digits.run.folder, tmp_path / "one.png")[2]

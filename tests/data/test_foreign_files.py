@@ -23,6 +23,7 @@ def test_what_programs_write_beside_photos_is_passed_over(name: str, pattern: st
         (["data/train-0.parquet"], "1 file of type .parquet", "save each image"),
         (["cats.tfrecord-00000-of-00002"], "1 file of type .tfrecord", "save each image"),
         (["train-images-idx3-ubyte"], "1 file of type .idx3-ubyte", "numpy.savez"),
+        (["t10k-images-idx3-ubyte.gz"], "1 file of type .idx3-ubyte", "sample mnist --arrays --source FOLDER"),
         (["README"], "", ""),
     ],
 )

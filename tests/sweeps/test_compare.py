@@ -173,4 +173,4 @@ def test_runs_of_long_names_and_many_epochs_fit_a_terminal(
     epochs = [int(row[0]) for row in curve]
     assert 10 <= len(epochs) <= 15 and {1, 31, 50} <= set(epochs) and epochs == sorted(epochs)
     said = capsys.readouterr().out
-    assert "of 50 epochs; --json has all" in said
+    assert "of 50 rows; --json has all" in said

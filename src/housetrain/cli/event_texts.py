@@ -6,6 +6,7 @@ In: events of the work. Out: lines of text, without their time. It does not know
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,10 @@ class EventTexts:
         """Return a line for each trial that ended since the last call, and one for a regularization strength."""
         lines = self._trials(facts["snapshot"]) if facts.get("snapshot") else []
         if row := facts.get("row"):
-            lines.append(f"strength {done}/{total}  l2 {row['l2']:g}  {_scores(row, best=facts['best'])}")
+            best = "  best so far" if facts["best"] else ""  # the other scores are in the report: this is one line
+            lines.append(
+                f"strength {done}/{total}  l2 {_strength(row['l2'])}  val_loss {number(row['val_loss'])}{best}"
+            )
         return lines
 
     def epoch(self, row: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
@@ -65,7 +69,7 @@ class EventTexts:
         if "epochs_run" in result:
             work, best = format_count(result["epochs_run"], "epoch"), f"epoch {result['best_epoch']}"
         else:
-            work, best = format_count(result["steps_run"], "regularization strength"), f"l2 {result['l2']:g}"
+            work, best = format_count(result["steps_run"], "regularization strength"), f"l2 {_strength(result['l2'])}"
         line = (
             f"Trained {work} in {format_duration(result['seconds'])} ({result['reason']}): best is {best}, "
             f"val_loss {number(result['val_loss'])}, val_accuracy {number(result['val_accuracy'])}"
@@ -85,6 +89,11 @@ class EventTexts:
 def number(value: float | None) -> str:
     """Return a score with four digits."""
     return "not a number" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def _strength(value: float) -> str:
+    """Return a regularization strength, which spans many powers of ten: 1e2, 3e-4."""
+    return re.sub(r"\.?0*e[+]?(-?)0*(?=\d)", r"e\1", f"{value:.1e}")
 
 
 def left(seconds: float | None) -> str:

@@ -51,8 +51,7 @@ def predict(
     **options: Any,
 ) -> int:
     """Classify images; print the predictions or write them to ``table``; return how many could not be read."""
-    nameless = {"output": table, "vote_by": vote_by, "sort_into": sort_into, "executor": ray}
-    refuse_options(images, nameless)
+    refuse_options(images, {"output": table, "vote_by": vote_by, "sort_into": sort_into, "executor": ray})
     listing = _listed(images)
     if vote_by is not None:
         from housetrain.inference.vote import predict_sequences, sequence_key
@@ -74,6 +73,7 @@ def predict(
             if isinstance(listing, StandardInput):
                 results = (replace(one, image=NAME) for one in results)
             failed = _print(_sorted(results, sorter), top=top, json_=json_, quiet=quiet)
+            _explain_unsure(predictor, quiet=json_ or quiet)
     else:
         from housetrain.inference.batch_predict import predict_into
 
@@ -185,6 +185,14 @@ def _print(results: Iterable[Prediction], *, top: int, json_: bool, quiet: bool)
         sys.stdout.flush()
         terminal.note(counts.text())
     return failed
+
+
+def _explain_unsure(predictor: Predictor | RemotePredictor | RayPredictor, *, quiet: bool) -> None:
+    """Say why every prediction is unsure, where that is so: a person sees 100 % and "unsure" on one line."""
+    decision = predictor.decision if isinstance(predictor, Predictor) else None
+    if decision is not None and decision.images and decision.risk is None and not quiet:
+        sys.stdout.flush()
+        terminal.note(f"Unsure: {decision.describe()}")
 
 
 def _sorted(results: Iterable[Prediction], sorter: Sorter | None) -> Iterator[Prediction]:

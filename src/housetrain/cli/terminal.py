@@ -257,7 +257,7 @@ def comparison(found: Comparison) -> None:
     rows = [(epoch, loss_text(first), loss_text(second)) for epoch, first, second in shown]
     table("Validation loss", ("epoch or strength", *names), rows, right=("epoch or strength", *names))
     if len(shown) < len(curves):
-        out(f"{len(shown)} of {len(curves)} epochs; --json has all")
+        out(f"{len(shown)} of {len(curves)} rows; --json has all")
     out("")
     out(found.summary())
 

@@ -59,6 +59,7 @@ def _ending(name: str) -> str:
     lowered = name.lower()
     if ".tfrecord" in lowered:
         return "tfrecord"
+    unpacked = lowered.removesuffix(".gz")
     return next(
-        (end for end in ("idx3-ubyte", "idx1-ubyte") if lowered.endswith(end)), PurePosixPath(lowered).suffix[1:]
+        (end for end in ("idx3-ubyte", "idx1-ubyte") if unpacked.endswith(end)), PurePosixPath(lowered).suffix[1:]
     )

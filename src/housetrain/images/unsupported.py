@@ -79,7 +79,8 @@ _CONVERSIONS = {  # how a reason begins, or what is in its parentheses -> what t
     "NumPy array": "save each image as PNG, or pass the arrays to housetrain.Prepared.from_arrays",
     "HDF5": "save each image as PNG, or pass the arrays to housetrain.Prepared.from_arrays",
     "table of images": "save each image as PNG or JPEG in a folder of its class: the files hold rows of a table",
-    "IDX": "save the arrays in Python: numpy.savez('images.npz', x=X, y=y); then: housetrain prepare images.npz",
+    "IDX": "housetrain sample mnist --arrays --source FOLDER (or fashion-mnist) where these are its files; else save "
+    "the arrays in Python: numpy.savez('images.npz', x=X, y=y); then: housetrain prepare images.npz",
     "ZIP": "unpack it, or give it alone instead of the folder",
     "gzip": "unpack it",
     "RAR": "unpack it",
