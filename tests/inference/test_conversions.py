@@ -24,9 +24,9 @@ OPENVINO = FORMATS["openvino"]
 
 @pytest.fixture
 def large(digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ht.Run:
-    """A copy of a small run that counts as large."""
-    monkeypatch.setattr(fastest, "LARGE", 100)
-    monkeypatch.setattr(bundle, "LARGE", 100)
+    """A copy of a small run that counts as one of many parameters."""
+    monkeypatch.setattr(fastest, "CONVERTED", 100)
+    monkeypatch.setattr(bundle, "CONVERTED", 100)
     return ht.Run.open(shutil.copytree(digits.run.folder, tmp_path / "run"))
 
 
@@ -54,7 +54,7 @@ def test_a_second_prediction_imports_no_keras(large: ht.Run) -> None:
     code = (
         "import sys, housetrain\n"
         "from housetrain.inference import fastest\n"
-        f"fastest.LARGE = 100\nhousetrain.Predictor.load({str(large.folder)!r})\n"
+        f"fastest.CONVERTED = 100\nhousetrain.Predictor.load({str(large.folder)!r})\n"
         "print('keras' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -68,6 +68,16 @@ def test_a_changed_conversion_is_made_again(large: ht.Run) -> None:
     (folder / "model.bin").write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
     ht.Predictor.load(large).close()
     assert kept() == [folder] and (folder / "model.bin").read_bytes() == whole
+
+
+def test_very_large_models_are_kept_in_bfloat16(large: ht.Run, digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ht.Predictor.load(large).close()
+    monkeypatch.setattr(fastest, "LARGE", 100)
+    with ht.Predictor.load(large) as predictor:
+        given = predictor.probabilities(np.asarray(digits.prepared.test.images))
+    assert [folder.name.split("-")[2] for folder in kept()] == ["bf16", "fp32"], "each under a name of its own"
+    exported = ht.Predictor.load(ht.export(large).folder)
+    assert exported.probabilities(np.asarray(digits.prepared.test.images)).tolist() == given.tolist()
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ from housetrain.exports.run_images import GOLDEN_IMAGES, images_of, spread
 from housetrain.inference import verify
 from housetrain.inference.conversions import keep_conversion, kept_conversion
 from housetrain.inference.engine import Engine, Images, LoadedModel, Precision, Probabilities
-from housetrain.inference.fastest import LARGE, keras_engine, serving_precision
+from housetrain.inference.fastest import CONVERTED, keras_engine, serving_precision
 from housetrain.inference.formats import FORMATS, format_named
 from housetrain.inference.model_folder import own_format
 from housetrain.inference.model_format import TOLERANCES, ModelFormat
@@ -268,10 +268,10 @@ def _must_be_convertible(run: Run, file_format: ModelFormat, precision: Precisio
 
 
 def _converted(source: _Source, folder: Path, wanted: _Wanted, calibration: Images | None) -> tuple[str, ...]:
-    """Write one model into a folder and return its files. The conversion of a large model is kept in the cache."""
+    """Write one model into a folder and return its files. The conversion of a larger model is kept."""
     file_format, precision = wanted
     model, sha256 = source.engine.model, source.run.model_sha256
-    if precision != "int8" and model.count_params() > LARGE:
+    if precision != "int8" and model.count_params() > CONVERTED:
         file_format.must_be_writable(precision)
         kept = kept_conversion(file_format, precision, sha256)
         if kept is None:

@@ -29,6 +29,8 @@ DTYPES: dict[Precision, str] = {"fp32": "float32", "bf16": "bfloat16", "int8": "
 
 LARGE = 4_000_000
 """Parameters above which a model is served by OpenVINO in bfloat16 rather than in float32."""
+CONVERTED = 1_000_000
+"""Parameters above which a model is converted once, for its test and its bundle: OpenVINO takes 0.63 of Keras' time."""
 _CPU_BATCH, _KERAS_BATCH, _GPU_BATCH = 16, 32, 128
 _MIN_COSINE: dict[Precision, float] = {"fp32": 0.9999, "bf16": 0.99, "int8": 0.99}
 """Of 8-bit features: of Lite0 at least 0.995, with no loss in accuracy; of Xception 0.978 (docs/log.md)."""
@@ -119,11 +121,17 @@ def serving_precision(parameters: int, *, precision: str = "auto") -> Precision:
 
 
 def serving_engine(
-    file: Path, *, classes: int, input_shape: Shape, precision: str = "auto", features: bool = False
+    file: Path,
+    *,
+    classes: int,
+    input_shape: Shape,
+    precision: str = "auto",
+    features: bool = False,
+    parameters: int | None = None,
 ) -> LoadedModel:
     """Return the engine of a run's model that has no bundle yet: the engine that its bundle would hold.
 
-    A model of more than `LARGE` parameters is converted as `export` converts it, where OpenVINO is installed.
+    A model of more than `CONVERTED` parameters is converted as `export` converts it, where OpenVINO is installed.
     The conversion is kept for the export and for the next call. Below that it is Keras, whose float32 probabilities
     agree with those of the bundle to 1e-5.
 
@@ -133,30 +141,40 @@ def serving_engine(
         input_shape: (height, width, channels).
         precision: The recipe's.
         features: The engine also returns the input of its last layer.
+        parameters: Number of the model's parameters; where it is unknown, a conversion that is kept is found later.
 
     Raises:
         ModelError: The file is refused, does not load, or does not fit.
         MissingExtra: Keras is not installed.
     """
-    served, bits = format_named("openvino"), serving_precision(LARGE + 1, precision=precision)
+    served, sha256 = format_named("openvino"), store.known_sha256(file)
 
-    def opened(folder: Path) -> LoadedModel:
+    def opened(folder: Path, bits: Precision) -> LoadedModel:
         path = folder / served.file
         return served.open(path, bits, classes=classes, input_shape=input_shape, trusted=True, features=features)
 
-    sha256 = store.known_sha256(file)
-    if served.installed and (kept := kept_conversion(served, bits, sha256)) is not None:
-        with contextlib.suppress(ModelError):
-            return opened(kept)
+    def kept(parameters: int) -> LoadedModel | None:
+        bits = serving_precision(parameters, precision=precision)
+        if (folder := kept_conversion(served, bits, sha256)) is not None:
+            with contextlib.suppress(ModelError):
+                return opened(folder, bits)
+        return None
+
+    if parameters is not None and served.installed and (found := kept(parameters)) is not None:
+        return found
     engine = keras_engine(file, classes=classes, input_shape=input_shape, features=features)
-    if not served.installed or int(engine.model.count_params()) <= LARGE:
+    parameters = int(engine.model.count_params())
+    if not served.installed or parameters <= CONVERTED:
         return engine
+    bits = serving_precision(parameters, precision=precision)
     try:
-        if (kept := keep_conversion(served, bits, sha256, engine.model)) is not None:
-            return opened(kept)
+        if (found := kept(parameters)) is not None:
+            return found
+        if (folder := keep_conversion(served, bits, sha256, engine.model)) is not None:
+            return opened(folder, bits)
         with tempfile.TemporaryDirectory(prefix="housetrain-", ignore_cleanup_errors=True) as scratch:
             served.write(engine.model, Path(scratch), bits)
-            return opened(Path(scratch))
+            return opened(Path(scratch), bits)
     except (ModelError, MissingExtra):
         return engine
 

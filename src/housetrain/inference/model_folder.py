@@ -242,7 +242,8 @@ def _of_run(folder: Path, engine: str | None) -> OpenedModel:
     if own.name != "keras":
         loaded = own.open(file, **wanted)
     elif engine is None:
-        loaded = serving_engine(file, precision=str(made_with.get("precision", "auto")), **wanted)
+        precision, parameters = str(made_with.get("precision", "auto")), _parameters(folder)
+        loaded = serving_engine(file, precision=precision, parameters=parameters, **wanted)
     else:
         loaded = keras_engine(file, **wanted)
     about = {
@@ -256,6 +257,13 @@ def _of_run(folder: Path, engine: str | None) -> OpenedModel:
     _warn_if_pixels_differ(about)
     split, measured = SplitManifest.load(folder), with_novelty(loaded, novelty)
     return OpenedModel(measured, spec, classes, verify.Seen.of(split), decision_of(folder, classes, split), about)
+
+
+def _parameters(folder: Path) -> int | None:
+    """Return the number of parameters of a run's model; ``None`` if it is not recorded."""
+    path = folder / "result.json"
+    found = store.read_object(path).get("parameters") if path.is_file() else None
+    return found if isinstance(found, int) else None
 
 
 def _warn_if_pixels_differ(about: dict[str, Any]) -> None:
