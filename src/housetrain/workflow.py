@@ -369,6 +369,7 @@ def look(
     from housetrain.data.earlier_split import earlier_split
     from housetrain.data.group_proposals import without_proposals
     from housetrain.data.groups import groups_of
+    from housetrain.data.label_source import typed
     from housetrain.data.split import split
     from housetrain.data.split_findings import split_findings
 
@@ -387,7 +388,7 @@ def look(
     if findings:
         events.note(
             f"{format_count(len(findings), 'finding')}; {format_count(len(manifest.left_out), 'image')} left out; "
-            f"to see them: housetrain check {shlex.quote(str(folder))}"
+            f"to see them: housetrain check {shlex.quote(str(folder))}{typed(label_options)}"
         )
     for finding in about_split:
         events.note(f"{finding.message}. Do: {finding.do}")

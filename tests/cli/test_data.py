@@ -137,3 +137,16 @@ def test_images_that_are_left_out_are_named_or_counted_by_kind(call: Call, tmp_p
     assert code == 0 and len(lines) == 2
     assert any("5 images (exact-duplicate): " in line and "and 2 more; --json lists all" in line for line in lines)
     assert "Left out: dogs/page.jpg (unreadable: not an image (HTML))" in lines
+    (root / "dogs" / "late.jpg").write_text("<html></html>")
+    code, out, err = call("prepare", root)
+    assert "Left out: dogs/late.jpg (unreadable: not an image (HTML))" in err, "the same arrays are used again"
+    assert "7 images left out; to see them: housetrain check" in err
+    code, out, _ = call("prepare", root, "--json")
+    assert len(json.loads(out)["left_out"]) == 7
+
+
+def test_the_command_that_shows_the_findings_names_the_labels(call: Call, tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "pets", images=12)
+    (root / "labels.txt").write_text("cat\ndog\n" * 6)
+    code, _, err = call("prepare", root, "--labels", "labels.txt:order", "--output", tmp_path / "out")
+    assert code == 0 and f"to see them: housetrain check {root} --labels labels.txt:order" in err

@@ -154,3 +154,16 @@ def test_the_same_names_and_kinds_are_refused_in_every_archive() -> None:
     assert unsafe([("cat/0.png", 1, True)], most_bytes=10) == ""
     assert "leads outside" in unsafe([("cat\\..\\..\\0.png", 1, True)], most_bytes=10)
     assert "link or a device" in unsafe([("cat/0.png", 1, False)], most_bytes=10)
+
+
+def test_a_folder_inside_an_archive_is_named_with_what_to_do_first(tmp_path: Path) -> None:
+    members = {f"{top}/{name}/{n}.png": png(n) for n in range(3) for top in ("a", "b/c") for name in ("cat", "dog")}
+    archive = make_zip(tmp_path / "twice.zip", members)
+    with pytest.raises(FolderError, match=r"give one of them: \S+twice.zip/b/c; .*; unpack twice.zip first"):
+        scan(archive)
+
+
+def test_spreadsheets_of_labels_in_an_archive_are_named(tmp_path: Path) -> None:
+    members = {f"images/{n}.png": png(n) for n in range(3)} | {"labels.xlsx": b"PK\x03\x04"}
+    with pytest.raises(FolderError, match=r"labels.xlsx, which may hold the labels, is not read"):
+        scan(make_zip(tmp_path / "sheet.zip", members))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from housetrain.data.catalog import Catalog, scan
-from housetrain.data.label_source import LabelSource, parse_class_level
+from housetrain.data.label_source import LabelOptions, LabelSource, parse_class_level, typed
 from housetrain.data.prepare import prepare
 from housetrain.data.split import split
 from housetrain.errors import FolderError, RecipeError
@@ -78,3 +78,11 @@ def test_no_class_levels(text: str) -> None:
 def test_a_missing_table_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="no such table"):
         LabelSource(labels="gone.csv").table(tmp_path)
+
+
+def test_options_as_they_are_typed() -> None:
+    assert typed({}) == typed({"labels": None, "keep_companions": False}) == ""
+    given: LabelOptions = {"labels": "my labels.csv", "threshold": 0.5, "class_level": 2, "keep_companions": True}
+    assert typed(given) == " --labels 'my labels.csv' --threshold 0.5 --class-level 2 --keep-masks"
+    assert typed({"validation_dir": Path("val"), "class_map": Path("map.csv")}) == " --validation-dir val --map map.csv"
+    assert typed({"class_map": {"a": "b"}}) == "", "nothing can be typed for it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from housetrain.data.catalog import Catalog
     from housetrain.data.findings import Finding
     from housetrain.data.prepared import Prepared
-    from housetrain.data.split_manifest import LeftOut, SplitManifest
+    from housetrain.data.split_manifest import LeftOut
 
 app = typer.Typer()
 _LISTED = 3  # images of a kind that are left out, by name
@@ -218,6 +219,7 @@ def prepare(
     callbacks = callbacks_for(quiet=quiet)
     if is_array_file(folder):
         prepared = arrays_from(folder, output, split_options_from(split_options))
+        left_out = prepared.split.left_out
     else:
         _, _, manifest = workflow.look(
             folder, balance=one_of("balance", balance, BALANCES), workers=workers, callbacks=callbacks, prepared=output,
@@ -225,24 +227,25 @@ def prepare(
         )  # fmt: skip
         target = output or default_prepared_folder(manifest.root, spec, manifest)
         prepared = ht.prepare(manifest, target, spec=spec, workers=workers, callbacks=callbacks)
+        left_out = manifest.left_out  # arrays that are used again may be older than files that are left out
     if json_:
         terminal.print_json(
             {
                 "prepared": str(prepared.folder),
                 "fingerprint": prepared.fingerprint,
                 "counts": prepared.split.counts(),
-                "left_out": [asdict(row) for row in prepared.split.left_out],
+                "left_out": [asdict(row) for row in left_out],
             }
         )
     else:
-        _note_left_out(prepared.split, Callbacks(callbacks))
+        _note_left_out(left_out, Callbacks(callbacks))
         terminal.prepared(prepared)
 
 
-def _note_left_out(split: SplitManifest, notes: Callbacks) -> None:
+def _note_left_out(left_out: Sequence[LeftOut], notes: Callbacks) -> None:
     """Note the images in no split: a few of a kind by name and reason, more in one line."""
     kinds: dict[str, list[LeftOut]] = {}
-    for row in split.left_out:
+    for row in left_out:
         kinds.setdefault(row.reason.partition(":")[0], []).append(row)
     for kind, rows in kinds.items():
         if len(rows) <= _LISTED:

@@ -13,7 +13,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path, PurePosixPath
 
 from housetrain.data import folder_layout
-from housetrain.data.folder_layout import head_of, is_image_name
+from housetrain.data.folder_layout import has_images, head_of, is_image_name
 from housetrain.data.folder_tree import LayoutNote
 from housetrain.data.ignored_names import litter
 from housetrain.data.split_names import split_of
@@ -71,11 +71,11 @@ def repeated_sets(root: Path, tops: Sequence[str]) -> list[str]:
     found = []
     lowered = {top.lower() for top in tops}
     for top in tops:
-        inside = [name.lower() for name in folder_layout.folders(root / top)]
-        if len(inside) > 1 and set(inside) <= lowered - {top.lower()} and not folder_layout.images_in(root / top):
+        inside = [] if has_images(root / top) else [name.lower() for name in folder_layout.folders(root / top)]
+        if len(inside) > 1 and set(inside) <= lowered - {top.lower()}:
             found.append(top)
-    others = [top for top in tops if top not in found]
-    flat = all(folder_layout.images_in(root / top) and not folder_layout.folders(root / top) for top in others)
+    others = [top for top in tops if top not in found] if found else []
+    flat = all(has_images(root / top) and not folder_layout.folders(root / top) for top in others)
     return found if len(others) > 1 and flat else []
 
 
@@ -121,6 +121,8 @@ def no_class_note(tops: Sequence[str], what: str) -> LayoutNote:
 
 def _holds_only_annotations(top: Path) -> bool:
     seen = 0
+    if has_images(top):
+        return False
     for folder, below, names in os.walk(top):
         below[:] = [name for name in below if not litter(name, folder=True)]
         for name in names:

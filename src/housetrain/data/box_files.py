@@ -16,6 +16,7 @@ from housetrain.data.folder_layout import (
     MASK_WORDS,
     entries,
     folders,
+    has_images,
     head_of,
     images_in,
     is_file,
@@ -68,6 +69,8 @@ def _box_folders(root: Path, tops: Sequence[str]) -> str:
     """Return what the files in one folder are where each belongs to an image of the folder beside it."""
     for place in (root, *(root / top for top in tops if split_of(top))):
         names = folders(place)
+        if all(has_images(place / name) for name in names):
+            continue
         images = {name: images_in(place / name) for name in names}
         held = [name for name in names if images[name]]
         if len(held) > 1 and any(re.sub(r"[\W\d_]+", "", name).lower() not in IMAGE_WORDS for name in held):

@@ -251,7 +251,7 @@ def _listed_archive(path: Path, source: LabelSource) -> tuple[Path, Tree]:
     try:
         return _listed(inside, source)
     except FolderError as error:  # what to do is done with the archive
-        do = error.do.replace(str(inside), str(path))
+        do = error.do.replace(str(inside), str(path)) + f"; unpack {path.name} first" * (f"{inside}/" in error.do)
         raise FolderError(error.what, expected=error.expected, do=do, archive=str(path)) from error
 
 

@@ -10,7 +10,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from housetrain.data.ignored_names import litter
 from housetrain.data.label_table import MAX_BYTES
@@ -166,9 +166,21 @@ def images_in(folder: Path) -> list[str]:
     return sorted(entry.name for entry in entries(folder) if is_image_name(entry.name) and not _is_folder(entry))
 
 
+def has_images(folder: Path) -> bool:
+    """Return whether a folder itself holds a file that is an image by its suffix; it stops at the first one."""
+    try:
+        with os.scandir(folder) as found:
+            return any(
+                is_image_name(one.name) and not one.name.startswith(".") and not _is_folder(one) for one in found
+            )
+    except OSError:
+        return False
+
+
 def is_image_name(name: str) -> bool:
     """Return whether a name has the suffix of an image format that is read."""
-    return PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES
+    dot = name.rfind(".")
+    return dot > 0 and name[dot:].lower() in _IMAGE_SUFFIXES
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:

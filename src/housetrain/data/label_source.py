@@ -6,6 +6,7 @@ In: the keyword arguments of `scan`. Out: a checked `LabelSource`. It opens no f
 from __future__ import annotations
 
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -130,6 +131,18 @@ class LabelSource:
                 labels=self.labels,
             )
         return found, image, label
+
+
+def typed(options: LabelOptions) -> str:
+    """Return the options as they are typed after a command, with a blank before each. A map must be a file."""
+    words: list[str] = []
+    for name, value in options.items():
+        flag = {"keep_companions": "--keep-masks", "class_map": "--map"}.get(name, f"--{name.replace('_', '-')}")
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, str | Path | int | float) and value is not False and value != "":
+            words += [flag, shlex.quote(str(value))]
+    return "".join(f" {word}" for word in words)
 
 
 def source_folders(

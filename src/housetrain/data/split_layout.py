@@ -72,10 +72,12 @@ def ready_made(root: Path, tops: Sequence[str], *, parts: bool = False) -> Split
         if "train" in named.values() and len(set(named.values())) > 1 and not any(inside.values()):
             raise no_class_folders(root, sorted(named))
         if not parts:
-            _refuse_sets(root, tops)
-            _refuse_initials(root, tops)
+            nested = any(folders(root / top) for top in tops)
+            if nested:
+                _refuse_sets(root, tops)
+                _refuse_initials(root, tops)
             _refuse_albums(root, tops)
-            _refuse_parts(root, tops)
+            _refuse_parts(root, tops, nested=nested)
         return Splits({}, ())
     shares = any(inside[top] & train for top, split in named.items() if split != "train")
     several = len(train) > 1 and len(named) > 1
@@ -211,14 +213,14 @@ def _refuse_initials(root: Path, tops: Sequence[str]) -> None:
         raise _flat(root, _few(tops), "parts of one set")
 
 
-def _refuse_parts(root: Path, tops: Sequence[str]) -> None:
+def _refuse_parts(root: Path, tops: Sequence[str], *, nested: bool) -> None:
     """Refuse numbered parts of one set, such as ``images_part_1`` and ``images_part_2``, or ``fold1`` and ``fold2``.
 
     Folders that are called by numbers or codes (``0``, ``A03``) are parts where all hold the same folders of names.
     """
     parts = parts_of(tops)
     codes = len(tops) > 1 and all(re.search(r"\d", top) for top in tops)
-    if not parts and not codes:
+    if not parts and not (codes and nested):
         return
     inner = [_lowered(folders(root / top)) for top in tops]
     counts = Counter(name for one in inner for name in one)
