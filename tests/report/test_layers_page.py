@@ -55,6 +55,28 @@ def test_the_page_holds_its_numbers_and_says_how_the_shapes_follow(tmp_path: Pat
     assert used <= set(re.findall(r'id="(\w+)"', page)), "the script finds what it moves"
 
 
+@pytest.mark.parametrize(("model", "color"), [("cnn", "grayscale"), ("best", "rgb")])
+def test_the_words_agree_with_the_table_of_layers(model: str, color: str, tmp_path: Path) -> None:
+    from housetrain.models.build import build
+    from housetrain.models.saved_layers import read_layers
+
+    spec = InputSpec(24, 24, color)
+    net = build(Recipe.of(model), spec=spec, classes=("a", "b"))
+    net.save(tmp_path / "model.keras")
+    layers = read_layers(tmp_path / "model.keras")
+    found = first_convolution(net, np.zeros(spec.shape, np.uint8))
+    assert found is not None
+    view = view_of(found, layers)
+    [own] = [layer for layer in view["layers"] if layer["name"] == found.name]
+    words = " ".join(view["words"])
+    assert f" = {own['parameters']:,} parameters." in words
+    kinds = [layer.kind for layer in layers]
+    place = [layer.name for layer in layers].index(found.name)
+    following = kinds[place + 1 : place + 4]
+    assert ("Batch normalization scales" in words) == ("BatchNormalization" in following)
+    assert ("this model has none here" in words) == ("MaxPooling2D" not in following)
+
+
 def test_a_model_without_a_convolution_has_no_page() -> None:
     assert first_convolution(None, np.zeros((8, 8, 1), np.uint8)) is None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def view_of(found: FirstConvolution, layers: Sequence[Layer]) -> LayersView:
         }
         for layer in layers
     ]
-    return {"numbers": _numbers(found), "words": in_words(found), "layers": rows}
+    return {"numbers": _numbers(found), "words": in_words(found, layers), "layers": rows}
 
 
 def read_view(folder: Path) -> LayersView | None:
@@ -111,27 +112,57 @@ def write_layers_page(path: Path, view: LayersView, *, title: str) -> Path:
         "layers_script": Markup(script),
         "layers_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-    store.write_json_atomic(path.with_name(DATA), view, durable=False)
+    compact = json.dumps(
+        view, separators=(",", ":")
+    )  # with a line for each of 150,000 pixels it is four times as large
+    store.write_bytes_atomic(path.with_name(DATA), compact.encode(), durable=False)
     return write_page(path, "layers.html.j2", context)
 
 
-def in_words(found: FirstConvolution) -> list[str]:
-    """Return how the shape of the feature map and the number of parameters follow."""
+def in_words(found: FirstConvolution, layers: Sequence[Layer] = ()) -> list[str]:
+    """Return how the shape of the feature map and the number of parameters follow.
+
+    Args:
+        found: The first convolution on one image.
+        layers: The layers of the model, where they are known: which of them have a bias, and what follows.
+    """
     side, _, channels, _ = found.kernels.shape
     height, width = found.pixels.shape[:2]
     h, w = found.maps.shape[:2]
     weights = side * side * channels
-    one = f"{side} × {side} × {channels} = {weights} weights and 1 bias"
-    total = (weights + 1) * found.filters
+    own, following = _around(found.name, layers)
+    sizes = f"{side} × {side} × {channels} = {weights} weights"
+    if own is not None and own.parameters == weights * found.filters:
+        counted = f"A filter has {sizes} and no bias; {found.filters} filters have {weights} × {found.filters}"
+        total = weights * found.filters
+    else:
+        counted = f"A filter has {sizes} and 1 bias; {found.filters} filters have ({weights} + 1) × {found.filters}"
+        total = (weights + 1) * found.filters
     padded = "" if not found.pad else f", with {found.pad} rows of zeros around the image"
     moved = "one pixel" if found.stride == 1 else f"{found.stride} pixels"
+    halved = f"{h // 2} × {w // 2}"
+    if own is not None and "MaxPooling2D" not in following:
+        pooled = f"Max pooling would keep the largest of each 2 × 2 numbers, {halved}; this model has none here."
+    else:
+        pooled = f"Max pooling keeps the largest of each 2 × 2 numbers: {halved} are left. Where a model pools before "
+        pooled += "ReLU, the result is the same, because the largest number stays the largest."
+    scaled = ["Batch normalization scales the numbers before ReLU, which the maps leave out."]
     return [
-        f"A filter has {one}; {found.filters} filters have ({weights} + 1) × {found.filters} = {total:,} parameters.",
+        f"{counted} = {total:,} parameters.",
         f"The window moves by {moved} over {height} × {width} pixels{padded}: {h} × {w} places, one number each.",
-        f"Max pooling keeps the largest of each 2 × 2 numbers: {h // 2} × {w // 2} are left.",
-        f"Shown are the {len(found.numbers)} of {found.filters} filters of {found.name} whose maps vary most. Some "
-        "models pool before ReLU: the result is the same, because the largest number stays the largest.",
+        *(scaled if "BatchNormalization" in following else []),
+        pooled,
+        f"Shown are the {len(found.numbers)} of {found.filters} filters of {found.name} whose maps vary most.",
     ]
+
+
+def _around(name: str, layers: Sequence[Layer]) -> tuple[Layer | None, list[str]]:
+    """Return a layer and the kinds of those that follow, up to the next convolution."""
+    place = next((number for number, layer in enumerate(layers) if layer.name == name), None)
+    if place is None:
+        return None, []
+    rest = [layer.kind for layer in layers[place + 1 :]]
+    return layers[place], list(itertools.takewhile(lambda kind: not kind.endswith("Conv2D"), rest))
 
 
 def _numbers(found: FirstConvolution) -> dict[str, Any]:
