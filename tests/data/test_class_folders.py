@@ -272,3 +272,17 @@ def test_a_tree_deeper_than_the_system_allows_is_one_line(tmp_path: Path, monkey
         scan(tmp_path, cache=False)
     monkeypatch.chdir(tmp_path)
     subprocess.run(["rm", "-rf", "b"], check=True)  # pytest cannot
+
+
+@pytest.mark.parametrize(
+    "tops",
+    [
+        "0|1|2|3", "a|b|c", "left|right", "before|after", "x|o", "5|10|100|200|2000", "20-25|26-30", "level1|level2",
+        "00000|00001", "apple|apple pie|pie", "clean|dirty", "low|high", "2012 Acura|2013 BMW", "100birds|200cats",
+        "real|fake", "input|output", "label_1|label_2", "May|June", "Test Drive|Drive|Engine", "fox|red fox", "old|new",
+        "cat|cat_old", "docs|cats", "dev|prod", "data science|design",
+    ],
+)  # fmt: skip
+def test_class_folders_of_any_other_name_are_classes_without_a_word(tmp_path: Path, tops: str) -> None:
+    tree = walk(fill(tmp_path, *tops.split("|"), form="{n}.jpg"))
+    assert set(tree.classes) == set(tops.split("|")) and not tree.notes and not tree.ready_made

@@ -20,6 +20,7 @@ from housetrain.data.label_columns import Column, preference, several_in
         ("Boeing 707/Boeing 747/Airbus A310", "family", ""),
         ("TCP|IP/other", "", ""),
         ("cat/dog", "labels", ""),
+        ("sea/lion/sea lion", "species", ""),
     ],
 )
 def test_cells_of_several_labels_are_told_from_names_of_several_words(values: str, name: str, separator: str) -> None:

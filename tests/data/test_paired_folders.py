@@ -78,6 +78,11 @@ def test_numbered_files_of_different_things_are_classes(tmp_path: Path, first: s
     assert tree.classes == (first, second) and not tree.notes
 
 
+def test_before_and_after_are_classes_of_pairs(tmp_path: Path) -> None:
+    tree = walk(pairs(tmp_path, "after", "before", noisy))
+    assert tree.classes == ("after", "before") and [note.kind for note in tree.notes] == ["paired-folders"]
+
+
 def test_classes_that_are_pairs_are_said_and_can_be_grouped(tmp_path: Path) -> None:
     root = pairs(tmp_path, "fake", "real", noisy)
     catalog = ht.scan(root)
@@ -105,4 +110,12 @@ def test_images_of_one_scene_do_not_fit_each_other_by_chance() -> None:
     one, other = (np.clip(frame + RANDOM.normal(0, 8, (8, 64, 64)), 0, 255).astype(np.uint8) for _ in range(2))
     assert not fit(one, other)
     assert fit(one, np.stack([noisy(image // 2) for image in one]))
-    assert not fit(one[:2], one[:2])
+    assert not fit(one[:5], one[:5]), "five fit by chance too often"
+
+
+def test_unrelated_images_rarely_fit() -> None:
+    found = 0
+    for start in range(0, 3000, 20):
+        one, other = (np.stack([scene(start + half + n) for n in range(6)]) for half in (0, 10))
+        found += fit(one, other)
+    assert found == 0

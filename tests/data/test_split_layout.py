@@ -171,6 +171,8 @@ def test_numbers_and_codes_that_hold_the_same_classes_are_refused(tmp_path: Path
     assert walk(root, LabelSource.of({"class_level": "name"})).classes == ("deer", "fox")
     assert walk(root, LabelSource.of({"class_level": 1})).classes == tuple(tops.split())
     assert walk(tree(tmp_path / "groups", tops, "site1 site2")).classes == tuple(tops.split()), "sites of classes"
+    assert walk(tree(tmp_path / "views", tops, "left right")).classes == tuple(tops.split()), "views of classes"
+    assert walk(tree(tmp_path / "grades", "grade1 grade2", "deer fox")).classes == ("grade1", "grade2")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def several_in(values: Collection[str], name: str = "") -> str:
         recurring = sum(count > 1 for count in counts.values())
         by_name = name.strip().lower() in _PLURAL and 2 * recurring >= len(counts)
         by_sign = separator == "|" and (recurring or not alone.isdisjoint(part.strip() for part in counts))
-        if joined and (2 * known > len(joined) or by_name or by_sign):
+        words = separator == " " and len(joined) == 1  # "sea lion" beside "sea" and "lion"
+        if joined and ((2 * known > len(joined) and not words) or by_name or by_sign):
             return separator
     return ""

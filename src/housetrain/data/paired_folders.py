@@ -30,18 +30,19 @@ from housetrain.system.text import format_list
 _FIRST = frozenset(
     (
         *("input", "source", "src", "x", "a", "noisy", "noise", "low", "lr", "lq", "blur", "blurry", "blurred", "hazy"),
-        *("rain", "rainy", "degraded", "distorted", "before", "image", "img", "images", "photo", "photos", "shadow"),
+        *("rain", "rainy", "degraded", "distorted", "image", "img", "images", "photo", "photos", "shadow"),
     )
 )
 _SECOND = frozenset(
     (
         *("target", "output", "y", "b", "clean", "clear", "high", "hr", "hq", "sharp", "gt", "groundtruth", "label"),
-        *("labels", "lbl", "reference", "ref", "restored", "after", "edges", "sketch", "sketches", "shadow free"),
+        *("labels", "lbl", "reference", "ref", "restored", "edges", "sketch", "sketches", "shadow free"),
     )
 )
 _SAME_NAMES = 0.8  # share of the files that must have a namesake
 _OPENED = 8  # pairs
-_LEAST = 3  # pairs
+_LEAST = 3  # pairs of images and masks
+_LEAST_FIT, _FIT = 6, 0.85  # pairs that are compared, and share that must fit: by chance in one of 10,000 folders
 _SIDE = 64  # pixels
 _MOST_CLASSES = 4  # with more, pairs of classes are not looked at
 _GROUP = r"([^/]+)[.]\w+$"
@@ -124,11 +125,11 @@ def fit(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
         one: (N, side, side).
         other: Likewise, in the same order.
     """
-    if len(one) < _LEAST:
+    if len(one) < _LEAST_FIT:
         return False
     for left, right in ((one, other), (_edges(one), _edges(other))):
         alike = np.abs(_normal(left) @ _normal(right).T)
-        if (alike.argmax(axis=1) == np.arange(len(alike))).mean() >= 0.8:
+        if (alike.argmax(axis=1) == np.arange(len(alike))).mean() >= _FIT:
             return True
     return False
 

@@ -19,6 +19,30 @@ from housetrain.errors import FolderError
 from housetrain.system.text import format_list, natural_key
 
 _MOST_WRAPPERS = 3  # folders around others that hold nothing else
+_VIEWS = (
+    MASK_WORDS
+    | IMAGE_WORDS
+    | {
+        *(
+            "left",
+            "right",
+            "top",
+            "bottom",
+            "side",
+            "front",
+            "back",
+            "rear",
+            "upper",
+            "lower",
+            "above",
+            "below",
+            "od",
+            "os",
+        ),
+        *("day", "night", "indoor", "outdoor", "gray", "depth", "ir", "cropped", "augmented", "male", "female", "misc"),
+    }
+)
+"""What divides the images of a class, and is rarely a class beside numbers."""
 _SHOWN = 6  # names in one line
 
 
@@ -220,11 +244,14 @@ def _refuse_parts(root: Path, tops: Sequence[str], *, nested: bool) -> None:
     """
     parts = parts_of(tops)
     codes = len(tops) > 1 and all(re.search(r"\d", top) for top in tops)
-    if not parts and not (codes and nested):
+    grades = any(
+        re.match(r"(class|grade|stage|level|type|category|label|score|kl)", top, re.IGNORECASE) for top in tops
+    )
+    if not parts and not (codes and nested and not grades):
         return
     inner = [_lowered(folders(root / top)) for top in tops]
     counts = Counter(name for one in inner for name in one)
-    if not parts and any(one != inner[0] or re.search(r"\d", "".join(one)) for one in inner):
+    if not parts and any(one != inner[0] or re.search(r"\d", "".join(one)) or one <= _VIEWS for one in inner):
         return
     recur = all(inner) and all(count > 1 for count in counts.values())
     common = sorted(counts, key=natural_key) if recur else []
