@@ -25,6 +25,8 @@ PAGES = {
 }
 """Pages outside docs/ -> their names on the site."""
 LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
+_LAST = {"workflow": 0, "cli": 2, "errors": 2, "system": 2}
+"""Part of the package -> where its names stand in the reference; the others are in between, in the package's order."""
 REFERENCE = """\
 # Python
 
@@ -76,7 +78,7 @@ def linked(source: Path, page: Path, places: dict[Path, Path]) -> str:
 def reference() -> str:
     """Return the page of the Python reference: a directive for each public name, by module."""
     parts = [REFERENCE]
-    for module, names in public_names().items():
+    for module, names in sorted(public_names().items(), key=lambda item: _LAST.get(item[0].partition(".")[0], 1)):
         parts.append(f"## {module.replace('_', ' ').rpartition('.')[2].capitalize()}")
         parts += [f"::: housetrain.{module}.{name}" for name in names]
     return "\n\n".join(parts) + "\n"
