@@ -10,6 +10,7 @@ pairs: every pair that is found in a folder as it is, and an image that shows th
 speed: the time of a scan with its search, alternating with that of another version.
 
     python benchmarks/duplicates.py copies PetImages photos
+    python benchmarks/duplicates.py copies PetImages --skip 2000
     python benchmarks/duplicates.py augmented photos
     python benchmarks/duplicates.py pairs PetImages --sheet pairs.png
     python benchmarks/duplicates.py speed PetImages --other ../other-version/src
@@ -89,13 +90,16 @@ AUGMENTATIONS: tuple[Change, ...] = (
 )
 
 
-def originals(folders: list[Path], count: int) -> Iterator[np.ndarray]:
-    """Yield readable color images of the folders, equally many of each, in an order that a seed fixes."""
+def originals(folders: list[Path], count: int, skip: int = 0) -> Iterator[np.ndarray]:
+    """Yield readable color images of the folders, equally many of each, in an order that a seed fixes.
+
+    ``skip`` leaves out as many first files of each folder: images that no threshold was chosen by.
+    """
     for folder in folders:
         files = sorted(path for path in folder.rglob("*.jpg"))
         random.Random(0).shuffle(files)
         wanted = count // len(folders)
-        for path in files:
+        for path in files[skip:]:
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is None or min(image.shape[:2]) < 64:
                 continue
@@ -129,10 +133,10 @@ def imagehash_phash(path: Path) -> np.ndarray:
     return (low > np.median(low)).ravel()
 
 
-def copies(folders: list[Path], count: int = 500) -> None:
+def copies(folders: list[Path], count: int = 500, skip: int = 0) -> None:
     """Print the recall of each kind of copy."""
-    images = list(originals(folders, count))
-    print(f"{len(images)} originals\n")
+    images = list(originals(folders, count, skip))
+    print(f"{len(images)} originals, after the first {skip} of each folder\n")
     print("| copies | housetrain | imagehash | pairs of different images |\n| --- | --- | --- | --- |")
     for kind, make in KINDS.items():
         with tempfile.TemporaryDirectory() as place:
@@ -220,11 +224,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("copies", "augmented", "pairs", "speed"))
     parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first files of each folder: other originals")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--other", type=Path)
     asked = parser.parse_args()
     if asked.what == "copies":
-        copies(asked.folders)
+        copies(asked.folders, skip=asked.skip)
     elif asked.what == "augmented":
         augmented(asked.folders)
     elif asked.what == "pairs":
