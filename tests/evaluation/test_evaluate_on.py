@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from noise_folders import folder_of, image
 from small_run import Housetrain, Tiny
 
 import housetrain as ht
 from housetrain.errors import IncompleteError, RecipeError
+from housetrain.inference.novelty import Novelty
 
 
 @pytest.fixture
@@ -63,6 +65,7 @@ def test_copies_of_training_images_are_named_and_taken_out(tiny: Tiny, received:
     assert f"{held_out.label}/from_test.png" not in about.copies
     assert about.without_copies is not None
     assert about.without_copies.n == 23 - len(about.copies)
+    assert ht.Evaluation.load(received / "evaluations" / "on-new").elsewhere == about
 
 
 def test_near_copies_are_named(tmp_path: Path, received: Path, new: Path) -> None:
@@ -121,6 +124,20 @@ def test_without_the_training_images_the_rest_is_told(received: Path, new: Path)
     assert found.elsewhere.near_copies is None
     assert found.elsewhere.shift == ()
     assert any("not searched" in remark for remark in found.elsewhere.remarks())
+
+
+@pytest.mark.parametrize(("threshold", "share"), [(-1.0, 1.0), (3.0, 0.0)])
+def test_the_share_of_novel_images_is_said(received: Path, new: Path, threshold: float, share: float) -> None:
+    plain = ht.evaluate(received, on=new)
+    assert plain.elsewhere is not None and plain.elsewhere.novel is None, "a model from scratch cannot tell"
+    shutil.rmtree(received / "bundle")
+    Novelty(np.eye(4, dtype=np.float16).repeat(2, axis=0), threshold).save(received)
+    found = ht.evaluate(received, on=new)
+    assert found.elsewhere is not None and found.elsewhere.novel is not None
+    assert (found.elsewhere.novel.n, found.elsewhere.novel.novel) == (20, 20 * share)
+    assert any("unlike anything that the model was trained on" in remark for remark in found.elsewhere.remarks())
+    assert [row.probability for row in found.rows] == pytest.approx([row.probability for row in plain.rows], abs=1e-4)
+    assert ht.Evaluation.load(received / "evaluations" / "on-new") == found
 
 
 def test_two_folders_of_one_name_have_results_of_their_own(received: Path, new: Path, tmp_path: Path) -> None:

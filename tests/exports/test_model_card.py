@@ -47,6 +47,14 @@ def test_the_snippets_in_the_readme_run_as_they_stand(
     assert line.startswith("photo.jpg") and said.replace("%", " %") in line
 
 
+@pytest.mark.parametrize(("name", "novelty", "tells"), [("keras", True, True), ("keras", False, False),
+                                                       ("litert", True, False)])  # fmt: skip
+def test_the_card_says_whether_the_model_tells_other_images(name: str, novelty: bool, tells: bool) -> None:
+    card = model_card.write("pets", {**about_pets(), "models": [{"format": name}], "novelty": novelty})
+    assert ("marks an image that is unlike the training images as novel. About 5 %" in card) == tells
+    assert ("The model cannot tell that an image is unlike its training images" in card) != tells
+
+
 def about_pets(color_mode: str = "rgb") -> dict[str, Any]:
     return {
         "models": [{"format": "keras"}],

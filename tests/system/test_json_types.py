@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import pytest
 
@@ -26,9 +26,15 @@ class Point:
     label: str = ""
 
 
+class Counted(NamedTuple):
+    n: int
+    note: str = ""
+
+
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
+        ({"n": 3, "more": 1}, Counted), ({"n": 3, "note": "a"}, Counted | None),
         (3, int), (3, float), (0.5, float), ("a", str), (True, bool), (None, None), ([], list[int]),
         ([1, 2], list[int]),
         ([1, "a"], tuple[int, str]), ([1, 2, 3], tuple[int, ...]), ([], tuple[()]), ({"a": 1}, dict[str, int]),
@@ -44,6 +50,7 @@ def test_what_fits(value: Any, kind: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
+        ({"note": "a"}, Counted), ([3], Counted),
         (True, int), (1.5, int), (2**63, int), (10**400, float), (float("nan"), float), (float("inf"), float),
         ("3", int), (None, str), ({}, list[int]), ([1, None], list[int]), ([1], tuple[int, str]), ([1], tuple[()]),
         ({"a": "b"}, dict[str, int]), ({"x": 0.5}, dict[int, float]), ("c", Literal["a", "b"]), ([], Literal["a"]),

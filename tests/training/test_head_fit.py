@@ -16,6 +16,8 @@ from housetrain import workflow
 from housetrain.data.prepare import Prepared
 from housetrain.errors import ModelError, RecipeError
 from housetrain.evaluation.evaluate import evaluate
+from housetrain.inference.novelty import Novelty
+from housetrain.inference.predictor import Predictor
 from housetrain.models import backbones
 from housetrain.models.build import build
 from housetrain.models.recipe import Recipe
@@ -388,6 +390,12 @@ def test_fine_tuning_moves_the_top_and_no_statistic_of_batch_norm(
     by_keras = after.predict(np.asarray(digits.validation.images), verbose=0)
     assert np.load(tuned.folder / "validation.npy") == pytest.approx(by_keras, abs=1e-3)
     assert evaluate(tuned, prepared=digits).n == len(digits.test.labels)
+    old, new = (Novelty.of_run(run.folder) for run in (first, tuned))
+    assert old is not None and new is not None and new.width == old.width
+    assert not np.array_equal(new.features, old.features), "of the tuned model"
+    with Predictor.load(tuned) as predictor:
+        marks = predictor.answers(predictor.outputs(np.asarray(digits.validation.images))).novel
+    assert marks is not None and np.mean(marks) <= 0.05, "at most 5 % of the images that set the threshold"
 
 
 @pytest.mark.slow

@@ -72,6 +72,10 @@ class Guessing:
     def best_outputs(self, found: object) -> np.ndarray:
         return np.full((3, 1), self.best, np.float64)
 
+    def keep_beside(self, run: Run) -> None:
+        assert (run.folder / "model.keras").is_file() and not (run.folder / "result.json").exists()
+        (run.folder / "beside").write_text("kept")
+
     def summary(self) -> Mapping[str, Any]:
         return {"l2": 1.0}
 
@@ -93,6 +97,7 @@ def test_the_best_row_is_in_every_file(tmp_path: Path) -> None:
     assert result is not None
     assert (result["best_step"], result["steps_run"], result["val_loss"]) == (2, 3, 0.2)
     assert (result["reason"], result["parameters"], result["images_per_s"], result["l2"]) == ("enough", 17, 20.0, 1.0)
+    assert (tmp_path / "beside").read_text() == "kept"
     assert "best_epoch" not in result and result["overfitting"] == ""
     assert np.load(tmp_path / "validation.npy").tolist() == [[2.0], [2.0], [2.0]]
     assert keras.models.load_model(run.model_path).get_layer("probability").get_weights()[1].tolist() == [2.0]

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from housetrain.evaluation.metrics import Interval, pair
+from housetrain.inference.novelty import FALSE_ALARMS
 from housetrain.system.text import format_count, format_interval, format_list, format_percent
 
 SHIFTED = 0.3
@@ -61,6 +62,23 @@ class Shift:
         return cls(**{**value, "trained": tuple(value["trained"]), "here": tuple(value["here"])})
 
 
+class Novel(NamedTuple):
+    """Images unlike anything that the model was trained on; see `housetrain.inference.novelty`."""
+
+    n: int
+    novel: int
+    interval: Interval
+
+    @property
+    def text(self) -> str:
+        """The share in words, beside that of images like the training images."""
+        share, interval = format_percent(self.novel / self.n), format_interval(self.interval)
+        return (
+            f"{share} of the images (95 % interval {interval}) are unlike anything that the model was trained on; of "
+            f"images like its own, about {format_percent(FALSE_ALARMS, 0)} are"
+        )
+
+
 class WithoutCopies(NamedTuple):
     """The accuracy on the images that are no copies of training images."""
 
@@ -84,6 +102,7 @@ class Elsewhere:
         without_copies: The accuracy without both; ``None`` where there are none, or nothing else.
         shift: How the images differ from the training images; empty where those are gone.
         class_map: Class names that were renamed, merged or dropped.
+        novel: How many of the tested images are novel; ``None`` for a model that cannot tell.
     """
 
     name: str
@@ -96,6 +115,7 @@ class Elsewhere:
     without_copies: WithoutCopies | None = None
     shift: tuple[Shift, ...] = ()
     class_map: dict[str, str] = field(default_factory=dict)
+    novel: Novel | None = None
 
     @property
     def copies(self) -> tuple[str, ...]:
@@ -125,6 +145,8 @@ class Elsewhere:
             said.append(self._copies_text())
         if self.near_copies is None:
             said.append("The training images are gone: near copies of them were not searched")
+        if self.novel is not None:
+            said.append(self.novel.text)
         shifted = [one.text for one in self.shift if one.shifted]
         if shifted:
             said.append(f"The images differ from the training images: {'; '.join(shifted)}")
@@ -151,13 +173,14 @@ class Elsewhere:
                 "accuracy": self.without_copies.correct / self.without_copies.n,
                 **self.without_copies._asdict(),
             }
+        value["novel"] = self.novel and {"share": self.novel.novel / self.novel.n, **self.novel._asdict()}
         value["shift"] = [{**asdict(one), "shifted": one.shifted} for one in self.shift]
         return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Elsewhere:
         """Return the value that `to_json` converted."""
-        rest, near = value["without_copies"], value["near_copies"]
+        rest, near, novel = value["without_copies"], value["near_copies"], value.get("novel")
         shift = [{name: one[name] for name in Shift.__dataclass_fields__} for one in value["shift"]]
         return cls(
             **{
@@ -167,6 +190,7 @@ class Elsewhere:
                 "near_copies": None if near is None else tuple(near),
                 "without_copies": rest
                 and WithoutCopies(rest["n"], rest["correct"], pair(rest["interval"]) or (0.0, 1.0)),
+                "novel": novel and Novel(novel["n"], novel["novel"], pair(novel["interval"]) or (0.0, 1.0)),
                 "shift": tuple(Shift.from_json(one) for one in shift),
             }
         )

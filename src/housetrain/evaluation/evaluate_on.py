@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from housetrain.data.class_map import ClassMap
 from housetrain.errors import FolderError, HousetrainError, IncompleteError, RecipeError
 from housetrain.evaluation import metrics
-from housetrain.evaluation.elsewhere import Elsewhere, Shift, WithoutCopies
+from housetrain.evaluation.elsewhere import Elsewhere, Novel, Shift, WithoutCopies
 from housetrain.evaluation.evaluate import evaluate_probabilities
 from housetrain.evaluation.evaluation import Evaluation
 from housetrain.evaluation.shift import MOST, Measures, joined, measure, shifts
@@ -53,6 +53,7 @@ class _Tested(NamedTuple):
     images: list[ImageRecord]
     probabilities: NDArray[np.float32]
     measures: Measures
+    novel: NDArray[np.bool_] | None
 
 
 def evaluate_on(
@@ -109,10 +110,17 @@ def evaluate_on(
         without_copies=_without(result, {*exact, *(near or ())}),
         shift=_shift(run, tested, predictor.decision.temperature, callbacks),
         class_map=dict(class_map.names),
+        novel=_novel(tested.novel),
     )
     result = replace(result, elsewhere=about, decision=predictor.decision)
     result.save(run.folder / FOLDER / about.name)
     return result
+
+
+def _novel(marks: NDArray[np.bool_] | None) -> Novel | None:
+    if marks is None:
+        return None
+    return Novel(len(marks), int(marks.sum()), metrics.wilson(int(marks.sum()), len(marks)))
 
 
 def _usable(catalog: Catalog) -> tuple[list[ImageRecord], Counter[str]]:
@@ -147,12 +155,15 @@ def _test(predictor: Predictor, root: Path, images: Sequence[ImageRecord], event
     order: list[int] = []
     given: list[NDArray[np.float32]] = []
     measured: list[Measures] = []
+    marks: list[NDArray[np.bool_] | None] = []
     pixels: list[NDArray[np.uint8]] = []
 
     def flush() -> None:
         if pixels:
             batch = np.stack(pixels)
-            given.append(predictor.probabilities(batch))
+            answers = predictor.answers(predictor.outputs(batch))
+            given.append(answers.probabilities)
+            marks.append(answers.novel)
             measured.append(measure(batch))
             pixels.clear()
 
@@ -170,8 +181,12 @@ def _test(predictor: Predictor, root: Path, images: Sequence[ImageRecord], event
     if not given:
         raise FolderError("No image can be read any more", do="check the folder", folder=str(root))
     sequence = np.argsort(order)  # workers finish in any order
+    known = [one for one in marks if one is not None]
     return _Tested(
-        [images[order[place]] for place in sequence], np.concatenate(given)[sequence], joined(measured)[sequence]
+        [images[order[place]] for place in sequence],
+        np.concatenate(given)[sequence],
+        joined(measured)[sequence],
+        np.concatenate(known)[sequence] if len(known) == len(marks) else None,
     )
 
 

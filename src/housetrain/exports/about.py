@@ -30,6 +30,7 @@ def about_run(
     parity: Mapping[str, Parity],
     left_out: Mapping[str, str],
     golden: str,
+    novelty: bool,
 ) -> dict[str, Any]:
     """Return the value of ``bundle.json``.
 
@@ -39,6 +40,7 @@ def about_run(
         parity: Format -> its comparison with the Keras model.
         left_out: Format -> why it is missing.
         golden: Where the golden images come from.
+        novelty: Whether the model comes with what tells novel images.
     """
     result = run.result or {}
     keras, when = _saved_by(run.model_path)
@@ -61,6 +63,7 @@ def about_run(
         "counts": run.split.counts(),
         "corrections": describe_corrections(*run.split.corrections),
         "golden": golden,
+        "novelty": novelty,
         "decision": decision_of(run.folder, run.classes, run.split).to_json(),
         "run": {"name": run.name, "complete": run.complete, "model_sha256": run.model_sha256},
         "parity": {name: _reproducible(row) for name, row in parity.items()},

@@ -5,7 +5,7 @@ In: a run with a model. Out: a folder that `housetrain.inference.predictor.Predi
     model.keras    the best epoch, without augmentation and optimizer; or model.xml, model.onnx, model.tflite, ...
     bundle.json    class names, input spec, how it was trained and tested, when a prediction is unsure
     golden.npz     a dozen validation images and the model's probabilities, compared each time it is loaded
-    novelty.npz    features of training images: how far from them an image may be; of models on pretrained features
+    novelty.npz    features of training images: how far from them an image may be; of pretrained models
     seen.npz       8 bytes of the sha256 of each image it was made with, so that a prediction can recognize them
     README.md      how to use it
     manifest.json  size and sha256 of each file; written last
@@ -351,17 +351,19 @@ def _write(
                 shutil.rmtree(scratch, ignore_errors=True)
         made[wanted[0].name] = main
         events.progress("export", 1 + len(optional), 1 + len(optional), unit="models")
+        novelty = Novelty.of_run(run.folder)
         about = about_run(
             run,
             models=[one.entry for one in made.values()],
             parity={name: one.row for name, one in made.items() if name != source.own.name},
             left_out=left_out,
             golden=source.golden.kind,
+            novelty=novelty is not None,
         )
         store.write_json_atomic(inside / verify.ABOUT, about)
         _save_arrays(inside / verify.GOLDEN, images=source.golden.images, probabilities=main.golden)
         _save_arrays(inside / verify.SEEN, **verify.Seen.of(run.split).prefixes)
-        if (novelty := Novelty.of_run(run.folder)) is not None:
+        if novelty is not None:
             _save_arrays(inside / NOVELTY, **novelty.arrays())
         (inside / "README.md").write_text(model_card.write(target.name, about), encoding="utf-8")
     return tuple(one.row for one in made.values())

@@ -16,7 +16,10 @@ from housetrain.errors import install_command
 from housetrain.images.input_spec import WHITE, InputSpec
 from housetrain.inference.formats import format_named
 from housetrain.inference.model_format import ModelFormat
+from housetrain.inference.novelty import FALSE_ALARMS
 from housetrain.system.text import format_count, format_interval, format_percent, format_sentence
+
+_TELL_NOVELTY = ("keras", "openvino", "onnx")  # formats that also return the input of the last layer
 
 
 def write(name: str, about: dict[str, Any]) -> str:
@@ -38,6 +41,7 @@ def write(name: str, about: dict[str, Any]) -> str:
         parts.append(_with_housetrain(name, formats[0]))
     temperature = float(about.get("decision", {}).get("temperature", 1.0))
     parts.append(_without_housetrain(name, formats[0], spec, len(about["classes"]), temperature))
+    parts.append(_novelty(bool(about.get("novelty")) and formats[0].name in _TELL_NOVELTY))
     parts.append(_contents(formats))
     keras = f" and Keras {about['keras']}" if about["keras"] else ""
     parts.append(f"Made with housetrain {about['housetrain']}{keras}.\n")
@@ -166,6 +170,19 @@ housetrain decodes with other libraries, so its probabilities may differ in the 
 """
 
 
+def _novelty(tells: bool) -> str:
+    """Return whether the model tells that an image is of something else."""
+    if tells:
+        return (
+            "housetrain marks an image that is unlike the training images as novel. About "
+            f"{format_percent(FALSE_ALARMS, 0)} of images like those are marked, too.\n"
+        )
+    return (
+        "The model cannot tell that an image is unlike its training images: for a photo of anything else it names one "
+        "of its classes all the same.\n"
+    )
+
+
 def _contents(formats: list[ModelFormat]) -> str:
     lines = [f"| `{file}` | {what} |" for one in formats for file, what in one.contents.items()]
     return "\n".join(
@@ -177,7 +194,7 @@ def _contents(formats: list[ModelFormat]) -> str:
             "| `bundle.json` | class names, input size and color, training, test result, when a prediction is unsure |",
             "| `golden.npz` | images and their probabilities, compared each time the model is loaded |",
             "| `seen.npz` | fingerprints of the images it was made with, so that a prediction can recognize them |",
-            "| `novelty.npz` | of models on pretrained features: whether an image is unlike the training images |",
+            "| `novelty.npz` | of pretrained models: whether an image is unlike the training images |",
             "| `manifest.json` | size and sha256 of each file, so that a changed file is refused |",
             "",
         ]

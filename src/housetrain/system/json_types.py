@@ -25,7 +25,7 @@ def must_fit(value: Any, kind: Any, path: Path | str) -> Any:
     Args:
         value: What `json.loads` gave.
         kind: A type: built-in, ``list[int]``, ``dict[str, float]``, ``tuple[int, int]``, a union, a ``Literal``, a
-            `TypedDict` or a dataclass. Further keys of an object are allowed.
+            `TypedDict`, a dataclass or a `NamedTuple` kept as an object. Further keys of an object are allowed.
         path: Named in the error.
 
     Raises:
@@ -90,6 +90,9 @@ def _fields(kind: Any) -> dict[str, tuple[Any, bool]] | None:
     if is_typeddict(kind):
         hints = get_type_hints(kind)
         return {name: (hints[name], name in kind.__required_keys__) for name in hints}
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_field_defaults"):
+        hints = get_type_hints(kind)
+        return {name: (hints[name], name not in kind._field_defaults) for name in hints}
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
         fields = dataclasses.fields(kind)

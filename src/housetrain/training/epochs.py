@@ -23,6 +23,7 @@ from housetrain.models.build import build, for_inference
 from housetrain.system.text import format_count, format_duration
 from housetrain.training.batches import Examples, Feed
 from housetrain.training.history import Unit
+from housetrain.training.keep_novelty import keep_novelty
 from housetrain.training.losses import averaged, loss_and_metrics, scores
 from housetrain.training.optimizers import exempt_from_decay, optimizer_of
 from housetrain.training.pace import Pace
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from housetrain.training.checkpoint import Checkpoint
     from housetrain.training.clock import Clock
     from housetrain.training.history import HistoryFile
+    from housetrain.training.run import Run
     from housetrain.training.trainer import Trainer
 
 ALL_EPOCHS = "all epochs"
@@ -179,6 +181,11 @@ class Epochs:
             self._best_outputs = self.outputs(lambda: None)
         assert self._best_outputs is not None
         return self._best_outputs
+
+    def keep_beside(self, run: Run) -> None:
+        """See `Strategy.keep_beside`: of a fine-tuned model, what tells novel images."""
+        if self.recipe.pretrained and not self.recipe.frozen:
+            keep_novelty(run, self.material.train.inputs, self.material.validation.inputs)
 
     def summary(self) -> Mapping[str, Any]:
         """See `Strategy.summary`."""

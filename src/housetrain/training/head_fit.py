@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from housetrain.training.clock import Clock
     from housetrain.training.epochs import Material
     from housetrain.training.history import HistoryFile
+    from housetrain.training.run import Run
     from housetrain.training.trainer import Trainer
 
 CHOSEN = "the best regularization is found"
@@ -155,6 +156,9 @@ class HeadFit:
         """See `Strategy.best_outputs`."""
         assert self._best_outputs is not None
         return self._best_outputs
+
+    def keep_beside(self, run: Run) -> None:
+        """See `Strategy.keep_beside`: what tells novel images is kept with the features."""
 
     def summary(self) -> Mapping[str, Any]:
         """See `Strategy.summary`."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from housetrain.errors import HousetrainError
+from housetrain.inference.novelty import FILE as NOVELTY
 from housetrain.models.recipe import Recipe
 from housetrain.system import store
 from housetrain.training import checkpoint
@@ -93,7 +94,7 @@ def finish(longer: Run, run: Run) -> Run:
         for item in store.committed(longer.checkpoints, checkpoint.PREFIX):
             if not (run.checkpoints / item.name).exists():
                 shutil.copytree(item, run.checkpoints / item.name)
-        for name in _ADOPTED:
+        for name in (*_ADOPTED, *([NOVELTY] if (longer.folder / NOVELTY).is_file() else [])):
             store.write_bytes_atomic(run.folder / name, (longer.folder / name).read_bytes())
     checkpoint.keep_last(run.checkpoints)
     remove_leftover(run.folder)

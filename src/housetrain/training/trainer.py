@@ -1,8 +1,9 @@
 """The trainer: everything around fitting a model, the same for each way to fit it.
 
 In: a locked run folder, a recipe, a `Strategy`. Out, in that folder: ``env.json``, ``history.jsonl``, checkpoints,
-``model.keras`` (or ``model.xml``) with the weights of the best row, ``validation.npy``, ``result.json`` at the end or
-``failed.json``; and an event for each. It does not know how the strategy fits, nor who receives the events.
+``model.keras`` (or ``model.xml``) with the weights of the best row, ``validation.npy``, ``novelty.npz`` of fine-tuned
+models, ``result.json`` at the end or ``failed.json``; and an event for each. It does not know how the strategy fits,
+nor who receives the events.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ class Strategy(Protocol):
 
     def best_outputs(self, found: Checkpoint | None) -> np.ndarray:
         """Return the outputs of the best row for the validation images: ``(N, 1)`` or ``(N, classes)``."""
+
+    def keep_beside(self, run: Run) -> None:
+        """Write what else belongs to the saved model, once it is written."""
 
     def summary(self) -> Mapping[str, Any]:
         """Return further entries of ``result.json``."""
@@ -215,6 +219,7 @@ class Trainer:
         outputs = self.strategy.best_outputs(checkpoint.newest(self.run.checkpoints))
         np.save(buffer, np.asarray(outputs, dtype=np.float32), allow_pickle=False)
         store.write_bytes_atomic(self.run.folder / "validation.npy", buffer.getvalue())
+        self.strategy.keep_beside(self.run)
 
         rows, best, unit = self.history.rows, self.history.best, self.strategy.unit
         assert best is not None  # a training ends with a row

@@ -86,10 +86,13 @@ def load(path: Path, precision: Precision = "fp32", features: bool = False) -> L
     """Check a file again and open it with ONNX Runtime, on the processor."""
     import onnxruntime
 
+    model = checked(path)
+    if features:
+        _add_features(model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Not the file's bytes: what was checked is what runs.
-    data = checked(path).SerializeToString()
+    data = model.SerializeToString()
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
     inputs, outputs = (
@@ -97,14 +100,41 @@ def load(path: Path, precision: Precision = "fp32", features: bool = False) -> L
         for ports in (session.get_inputs(), session.get_outputs())
     )
     name = session.get_inputs()[0].name
+    whole = len(outputs) > 1
+
+    def run(images: Images) -> Any:
+        found = session.run(None, {name: images})
+        return found if whole else found[0]
+
     return LoadedModel(
-        lambda images: session.run(None, {name: images})[0],
+        run,
         f"ONNX Runtime {precision}",
         precision=precision,
         model=session,
         inputs=inputs,
         outputs=outputs,
     )
+
+
+def _add_features(model: Any) -> None:
+    """Let a model also return what its last matrix multiplication takes, if its width is known."""
+    from onnx import TensorProto, helper
+
+    graph = model.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    sides = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    node = made_by.get(graph.output[0].name)
+    while node is not None and node.op_type not in ("MatMul", "Gemm"):
+        node = made_by.get(node.input[0]) if node.input else None
+    if node is None:
+        return
+    weights = node.input[1]
+    while weights in made_by:  # the weights of an int8 model, before they are scaled
+        weights = made_by[weights].input[0]
+    across = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+    if len(shape := sides.get(weights, ())) == 2:
+        size = ["batch", shape[1 if across else 0]]
+        graph.output.append(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, size))
 
 
 def _side(side: Any) -> int | None:
