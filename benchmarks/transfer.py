@@ -6,7 +6,8 @@ The plain way is that of the tutorials: `image_dataset_from_directory`, a frozen
 in every epoch, `fit` with validation, `evaluate`. It is measured for one epoch and extrapolated to ten (start + 10
 epochs + test), which is stated next to the number: ten epochs would take most of an hour. housetrain is measured
 completely, as a user starts it, with empty caches: check, split, prepare, features, head, test, report, bundle. Both
-run in their own processes and both import what they need.
+run in their own processes and both import what they need. ``auto`` is `housetrain run` without a model, and
+``plain-lite0`` the plain way with the backbone that it takes, EfficientNet-Lite0 at 224 pixels.
 
 Each stage can run alone (``--stage``), so that a shared machine is not occupied for long; results are stored in the
 work folder, and ``--stage report`` prints them together. The benchmark fails (exit code 1) if the ratio is below 30,
@@ -23,26 +24,27 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 EPOCHS = 10
-STAGES = ("ours", "plain", "float32", "report")
+STAGES = ("ours", "plain", "float32", "auto", "plain-lite0", "report")
+LITE_SIZE, LITE_RATIO = 224, 8
 
 
-def ours(args: argparse.Namespace, *, precision: str = "") -> dict[str, float]:
-    """Run ``housetrain run --model xception`` as a person would, timed from outside."""
-    name = precision or "ours"
-    cache, out, prepared = args.work / "cache", args.work / name, args.work / "prepared"
-    shutil.rmtree(out, ignore_errors=True)
-    if not precision:
-        for old in (cache, prepared):
-            shutil.rmtree(old, ignore_errors=True)
+def ours(args: argparse.Namespace, name: str) -> dict[str, float]:
+    """Run `housetrain run` as a person would, timed from outside: ``ours``, ``float32`` or ``auto``."""
+    cache, out = args.work / f"cache-{name}", args.work / name
+    prepared = args.work / ("prepared-auto" if name == "auto" else "prepared")
+    for old in (cache, out, *([prepared] if name != "float32" else [])):
+        shutil.rmtree(old, ignore_errors=True)
+    xception = ["--model", "xception", "--weights", str(args.weights), "--image-size", str(args.image_size)]
     command = [
-        sys.executable, "-m", "housetrain", "run", str(args.folder), "--model", "xception",
-        "--weights", str(args.weights), "--image-size", str(args.size), "--output", str(out),
+        sys.executable, "-m", "housetrain", "run", str(args.folder), "--output", str(out),
         "--prepared", str(prepared), "--json",
-        *(["--set", f"precision={precision}"] if precision else []),
+        *(xception if name != "auto" else []),
+        *(["--set", "precision=float32"] if name == "float32" else []),
     ]  # fmt: skip
     begin = time.perf_counter()
     done = subprocess.run(
@@ -62,7 +64,8 @@ def lay_out(args: argparse.Namespace) -> Path:
     """Make ``plain/{train,validation,test}/<class>`` of links to the very images that `ours` used."""
     from housetrain import Prepared
 
-    prepared, folder = Prepared.open(args.work / "prepared"), args.work / "plain"
+    places = [args.work / name for name in ("prepared", "prepared-auto")]  # the same split
+    prepared, folder = Prepared.open(next(place for place in places if place.exists())), args.work / "plain"
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("train", "validation", "test"):
         for path, label in zip(prepared.arrays(name).paths, prepared.arrays(name).labels, strict=True):
@@ -77,11 +80,13 @@ def lay_out(args: argparse.Namespace) -> Path:
     return folder
 
 
-def plain(args: argparse.Namespace) -> dict[str, float]:
-    """Run the tutorials' way in a process of its own, one epoch."""
+def plain(args: argparse.Namespace, name: str) -> dict[str, float]:
+    """Run the tutorials' way in a process of its own, one epoch: ``plain`` or ``plain-lite0``."""
     folder = lay_out(args)
     begin = time.perf_counter()
-    command = [sys.executable, __file__, str(folder), "--weights", str(args.weights), "--image-size", str(args.size)]
+    size = LITE_SIZE if name == "plain-lite0" else args.image_size
+    command = [sys.executable, __file__, str(folder), "--weights", str(args.weights), "--image-size", str(size)]
+    command += ["--base", name]
     done = subprocess.run([*command, "--stage", "child"], check=True, stdout=subprocess.PIPE, text=True)
     whole = time.perf_counter() - begin
     found = json.loads(done.stdout.splitlines()[-1])
@@ -96,7 +101,7 @@ def child(args: argparse.Namespace) -> None:
     import tensorflow as tf
 
     keras.utils.set_random_seed(0)
-    side = (args.size, args.size)
+    side = (args.image_size, args.image_size)
     parts = {}
     for name in ("train", "validation", "test"):
         parts[name] = keras.utils.image_dataset_from_directory(
@@ -107,11 +112,16 @@ def child(args: argparse.Namespace) -> None:
             shuffle=name == "train",
             verbose=False,
         ).prefetch(tf.data.AUTOTUNE)
-    base = keras.applications.Xception(include_top=False, weights=args.weights, input_shape=(*side, 3))
-    base.trainable = False
     inputs = keras.Input((*side, 3))
-    x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
-    x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
+    if args.base == "plain-lite0":
+        base = lite0(args.image_size)
+        base.trainable = False
+        x = base(inputs, training=False)
+    else:
+        base = keras.applications.Xception(include_top=False, weights=args.weights, input_shape=(*side, 3))
+        base.trainable = False
+        x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
+        x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
     outputs = keras.layers.Dense(1)(keras.layers.Dropout(0.2)(x))
     model = keras.Model(inputs, outputs)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
@@ -124,6 +134,18 @@ def child(args: argparse.Namespace) -> None:
     print(json.dumps({"epoch_s": epoch, "test_s": time.perf_counter() - begin, "accuracy": accuracy}))
 
 
+def lite0(size: int) -> Any:
+    """Return EfficientNet-Lite0 as a Keras model, pixels in, pooled features out."""
+    import keras
+
+    import housetrain as ht
+    from housetrain.models.build import build
+
+    recipe = ht.Recipe.of("efficientnet-lite0", dropout=0.0)
+    whole = build(recipe, spec=ht.InputSpec(size, size, "rgb"), classes=["a", "b"])
+    return keras.Model(whole.input, whole.get_layer("probability").input)
+
+
 def report(args: argparse.Namespace) -> int:
     """Print what the stages found, and return the exit code."""
     found = {path.stem: json.loads(path.read_text()) for path in (args.work / "stages").glob("*.json")}
@@ -131,7 +153,7 @@ def report(args: argparse.Namespace) -> int:
     if "ours" in found:
         mine = found["ours"]
         print(
-            f"housetrain run --model xception, {args.size}x{args.size}: {mine['seconds']:.1f} s whole "
+            f"housetrain run --model xception, {args.image_size}x{args.image_size}: {mine['seconds']:.1f} s whole "
             f"({mine['features_s']:.1f} s of it features, {mine['engine']}); test accuracy {mine['accuracy']:.4f} "
             f"({mine['low']:.4f} to {mine['high']:.4f}) on {mine['tested']:,}"
         )
@@ -157,9 +179,33 @@ def report(args: argparse.Namespace) -> int:
         )
         if not exact["low"] <= found["ours"]["accuracy"] <= exact["high"]:
             failures.append("the quick features' accuracy is outside float32's interval")
+    failures += report_auto(found, args)
     for failure in failures:
         print(f"FAILED: {failure}")
     return 1 if failures else 0
+
+
+def report_auto(found: dict[str, dict[str, Any]], args: argparse.Namespace) -> list[str]:
+    """Print how `run` without a model compares with both plain ways, and return what is missed."""
+    if (mine := found.get("auto")) is None:
+        return []
+    failures = []
+    print(
+        f"housetrain run: {mine['seconds']:.1f} s whole ({mine['features_s']:.1f} s of it features, {mine['engine']}); "
+        f"test accuracy {mine['accuracy']:.4f} ({mine['low']:.4f} to {mine['high']:.4f}) on {mine['tested']:,}"
+    )
+    for name, least in (("plain", args.ratio), ("plain-lite0", LITE_RATIO)):
+        if (other := found.get(name)) is None:
+            continue
+        ratio = other["seconds"] / mine["seconds"]
+        print(
+            f"{name}: start {other['start_s']:.1f} s, an epoch {other['epoch_s']:.1f} s, test {other['test_s']:.1f} s "
+            f"(accuracy {other['accuracy']:.4f} after one); scaled to {EPOCHS} epochs: {other['seconds']:.0f} s; "
+            f"ratio to run without a model: {ratio:.1f}"
+        )
+        if ratio < least:
+            failures.append(f"the ratio {ratio:.1f} to {name} is below {least}")
+    return failures
 
 
 def main() -> int:
@@ -172,6 +218,7 @@ def main() -> int:
     parser.add_argument("--accuracy", type=float, default=0.96)
     parser.add_argument("--ratio", type=float, default=30.0)
     parser.add_argument("--stage", choices=(*STAGES, "child"), action="append")
+    parser.add_argument("--base", choices=("plain", "plain-lite0"), default="plain")
     args = parser.parse_args()
     if args.stage == ["child"]:
         child(args)
@@ -181,7 +228,7 @@ def main() -> int:
     for stage in args.stage or STAGES:
         if stage == "report":
             return report(args)
-        found = {"ours": ours, "plain": plain}[stage](args) if stage != "float32" else ours(args, precision=stage)
+        found = (plain if stage.startswith("plain") else ours)(args, stage)
         (args.work / "stages" / f"{stage}.json").write_text(json.dumps(found))
         print(stage, json.dumps(found), flush=True)
     return 0

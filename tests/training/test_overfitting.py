@@ -55,18 +55,26 @@ def u_shape(epochs: int, turn: float) -> np.ndarray:
     return np.where(at < turn, 1 + ((turn - at) / turn) ** 2, 1 + 0.2 * (at - turn) / (1 - turn)) / 2
 
 
+def no_rise(kind: str, epochs: int) -> np.ndarray:
+    """Return a curve that stays flat, or falls to a third or to the end and stays flat after it."""
+    at = np.linspace(0, 1, epochs)
+    curves = {"flat": np.ones(epochs), "early": 1 + np.maximum(0, (0.3 - at) / 0.3) ** 2, "decay": 1 + np.exp(-4 * at)}
+    return curves[kind] if kind != "late" else 1 + np.maximum(0, (0.7 - at) / 0.7) ** 2
+
+
 @pytest.mark.parametrize("epochs", [10, 20, 40])
 @pytest.mark.parametrize("noise", [0.02, 0.035, 0.05])
-def test_a_flat_curve_is_rarely_called_overfitting(epochs: int, noise: float) -> None:
+@pytest.mark.parametrize("kind", ["flat", "early", "late", "decay"])
+def test_a_curve_that_does_not_rise_is_rarely_called_overfitting(kind: str, epochs: int, noise: float) -> None:
     random = np.random.default_rng(epochs)
-    alarms = sum(overfitting(noisy(np.ones(epochs), noise, random)) is not None for _ in range(200))
+    alarms = sum(overfitting(noisy(no_rise(kind, epochs), noise, random)) is not None for _ in range(200))
     assert alarms <= 17, "5 % of 200 are 10; more than 17 have a probability of 1 %"
 
 
 @pytest.mark.parametrize("epochs", [10, 20, 40])
 def test_a_curve_that_rises_by_a_fifth_is_called_so(epochs: int) -> None:
     random = np.random.default_rng(epochs)
-    curves = [noisy(u_shape(epochs, turn), noise, random) for turn in (0.3, 0.5) for noise in (0.02, 0.035, 0.05) * 30]
+    curves = [noisy(u_shape(epochs, turn), noise, random) for turn in (0.3, 0.5) for noise in (0.02, 0.035, 0.05) * 60]
     assert sum(overfitting(curve) is not None for curve in curves) >= 0.9 * len(curves)
 
 
@@ -76,6 +84,6 @@ def test_a_training_that_patience_2_ends_is_not_too_short() -> None:
 
 def test_a_test_after_every_epoch_is_not_a_chance_for_an_alarm_each() -> None:
     random = np.random.default_rng(0)
-    curves = [noisy(np.ones(20), 0.05, random) for _ in range(100)]
+    curves = [noisy(no_rise(kind, 20), 0.05, random) for kind in ("flat", "early") for _ in range(50)]
     alarms = [any(overfitting(one[:end], threshold=LIVE_THRESHOLD) for end in range(3, 21)) for one in curves]
     assert sum(alarms) <= 11, "5 % of 100; more than 11 have a probability of 1 %"

@@ -10,12 +10,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-THRESHOLD = 28.0
-"""Of the test statistic: at most 5 % of curves without a trend exceed it, at 5 to 40 epochs and 2 to 5 % noise."""
-LIVE_THRESHOLD = 50.0
+import numpy as np
+from numpy.typing import NDArray
+
+THRESHOLD = 6.0
+"""Of the test statistic: at most 5 % of curves that are flat, or fall and stay flat, exceed it, at 10 to 40 epochs and
+2 to 5 % noise (docs/log.md)."""
+LIVE_THRESHOLD = 15.0
 """For a test after every epoch, where each is another chance of a false alarm; together about 5 %."""
+_FEW = 5  # epochs; with fewer a single bad one decides, and `LIVE_THRESHOLD` holds
+_TURNS = 60  # at most so many epochs are tried as the turn
 _SMALLEST_LOSS = 1e-3
-"""Nats. Changes below it are no overfitting that anybody could notice."""
+"""Nats. Changes below it are too small to matter."""
 _NOISE = (2, 0.04)
 """Assumed before any epoch: noise of 4 % of the loss, with the weight of two epochs."""
 
@@ -27,11 +33,11 @@ def overfitting(
 
     The smallest validation loss is the turning point. A turn counts only when at least ``patience`` epochs follow it,
     when the mean validation loss of the last ones lies above the smallest by more than ``rise`` of it, when their mean
-    training loss lies below that of the turning point, and when noise does not explain the rise: a curve that first
-    falls and then rises fits the logarithms of the validation losses better than one that never rises, by more than
-    ``threshold`` times the variance of the residuals (a likelihood-ratio test of two isotonic regressions; Robertson,
-    Wright and Dykstra, Order Restricted Statistical Inference, 1988). The smallest of many noisy losses is low by
-    chance, so a comparison with it alone is not enough.
+    training loss lies below that of the turning point, and when noise does not explain the rise: a curve that falls
+    and then rises in a straight line fits the logarithms of the validation losses better than one that falls and stays
+    flat, by more than ``threshold`` times the variance of the residuals (a likelihood-ratio test of segmented
+    regression; Seber and Lee, Linear Regression Analysis, 2003). The smallest of many noisy losses is low by chance,
+    so a comparison with it alone is not enough.
 
     Rows of a regularization path (``step`` instead of ``epoch``) have no overfitting: along it the validation loss must
     rise in the end, which is how the strength is chosen.
@@ -63,32 +69,35 @@ def overfitting(
         return None
     if sum(row[1] for row in last) / patience >= training:
         return None
-    return after[0][0] if _rise([row[2] for row in epochs]) > threshold else None
+    needed = threshold if len(epochs) >= _FEW else max(threshold, LIVE_THRESHOLD)
+    return after[0][0] if _rise([row[2] for row in epochs]) > needed else None
 
 
 def _rise(losses: Sequence[float]) -> float:
-    """Return how much better a curve with a turn fits than one that never rises, in variances of its residuals."""
-    logs = [math.log(max(loss, _SMALLEST_LOSS)) for loss in losses]
-    falling, rising = _falling(logs), _falling(logs[::-1])[::-1]
-    turned = min([falling[-1], *(left + right for left, right in zip(falling, rising[1:], strict=False))])
+    """Return how much better a curve that rises in the end fits than one that does not, in variances of its residuals.
+
+    Both fall along a parabola until the turn. The turn is where the fit is best, for each of the two.
+    """
+    logs = np.log(np.maximum(losses, _SMALLEST_LOSS))
+    count, epoch = len(logs), np.arange(len(logs), dtype=np.float64)
+    flat, turned = float(((logs - logs.mean()) ** 2).sum()), math.inf
+    for turn in np.unique(np.linspace(1, count - 2, min(count - 2, _TURNS)).round()):
+        falling, rising = (np.minimum(epoch, turn) - turn) ** 2, np.maximum(epoch - turn, 0)
+        error, _ = _fitted(logs, np.ones(count), falling)
+        flat = min(flat, error)
+        error, weights = _fitted(logs, np.ones(count), falling, rising)
+        turned = min(turned, error) if weights[-1] > 0 else turned
+    if turned >= flat:
+        return 0.0
     weight, noise = _NOISE
-    variance = (weight * noise**2 + turned) / (weight + len(logs) - 2)
-    return (falling[-1] - turned) / variance
+    return (flat - turned) / ((weight * noise**2 + turned) / (weight + count - 3))
 
 
-def _falling(values: Sequence[float]) -> list[float]:
-    """Return the squared error of the best fit that never rises, for the first value, the first two, and so on."""
-    blocks: list[tuple[float, int]] = []  # mean, count; pool adjacent violators
-    error, errors = 0.0, []
-    for value in values:
-        mean, count = value, 1
-        while blocks and blocks[-1][0] < mean:
-            before, many = blocks.pop()
-            error += many * count / (many + count) * (before - mean) ** 2
-            mean, count = (before * many + mean * count) / (many + count), many + count
-        blocks.append((mean, count))
-        errors.append(error)
-    return errors
+def _fitted(values: NDArray[np.float64], *columns: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Return the squared error of the best weighted sum of the columns, and the weights."""
+    table = np.stack(columns, axis=1)
+    weights = np.asarray(np.linalg.lstsq(table, values, rcond=None)[0], np.float64)
+    return float(((values - table @ weights) ** 2).sum()), weights
 
 
 def overfitting_text(history: Sequence[Mapping[str, Any]], *, threshold: float = THRESHOLD) -> str:
