@@ -67,6 +67,16 @@ def test_one_that_is_better_is_named(runs: tuple[Run, Run, np.ndarray]) -> None:
     assert ("nodes", "32", "64") in found.rows()
 
 
+def test_runs_of_one_name_are_told_apart_by_their_folders(runs: tuple[Run, Run, np.ndarray], tmp_path: Path) -> None:
+    first, second, truth = runs
+    answer(first, truth, range(20))
+    answer(second, truth, range(18, 23))
+    other = Run.open(shutil.copytree(second.folder, tmp_path / "older" / "first"))
+    found = compare(first, other)
+    assert (found.first.name, found.second.name) == (f"{tmp_path.name}/first", "older/first")
+    assert "older/first is better" in found.summary()
+
+
 def test_a_difference_that_luck_explains_is_none(runs: tuple[Run, Run, np.ndarray]) -> None:
     first, second, truth = runs
     answer(first, truth, range(10))

@@ -31,7 +31,7 @@ class Side:
     """One of the two runs.
 
     Attributes:
-        name: The folder's name.
+        name: The folder's name, after those of its parents where the other run's is the same.
         folder: The run folder.
         val_loss: Validation loss of the best epoch.
         val_accuracy: Validation accuracy at that epoch, in [0, 1].
@@ -196,10 +196,10 @@ def compare(first: Run | Path | str, second: Run | Path | str) -> Comparison:
     only_first, only_second = int((correct[0] & ~correct[1]).sum()), int((correct[1] & ~correct[0]).sum())
     losses = [cross_entropy(labels, probabilities) for probabilities in given]
     gap = statistics.paired(losses[0], losses[1])
-    chosen_from = _chosen_from(first, second)
+    chosen_from, names = _chosen_from(first, second), _names(first.folder, second.folder)
     return Comparison(
-        _side(first),
-        _side(second),
+        _side(first, names[0]),
+        _side(second, names[1]),
         {**_differing(*(_input(run) for run in (first, second))), **_differing(first.recipe_json, second.recipe_json)},
         len(labels),
         only_first,
@@ -265,13 +265,22 @@ def _probabilities(run: Run, count: int) -> np.ndarray:
     return Predictor.load(run.folder, engine="keras").probabilities(images)
 
 
-def _side(run: Run) -> Side:
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """Return the last parts of two paths, as many as tell them apart."""
+    for count in range(1, min(len(first.parts), len(second.parts))):
+        names = (Path(*first.parts[-count:]).as_posix(), Path(*second.parts[-count:]).as_posix())
+        if names[0] != names[1]:
+            return names
+    return first.as_posix(), second.as_posix()
+
+
+def _side(run: Run, name: str) -> Side:
     found = RunResult.read(run)
     if found.best is None:
         raise IncompleteError("The run has no finished epoch yet", do="wait for the first epoch", run=str(run.folder))
     keys = ("loss", "accuracy", "val_loss", "val_accuracy")
     return Side(
-        run.name,
+        name,
         str(run.folder),
         float(found.best["val_loss"]),
         float(found.best["val_accuracy"]),
