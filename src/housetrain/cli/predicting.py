@@ -189,10 +189,10 @@ def _print(results: Iterable[Prediction], *, top: int, json_: bool, quiet: bool)
 
 def _explain_unsure(predictor: Predictor | RemotePredictor | RayPredictor, *, quiet: bool) -> None:
     """Say why every prediction is unsure, where that is so: a person sees 100 % and "unsure" on one line."""
-    decision = predictor.decision if isinstance(predictor, Predictor) else None
-    if decision is not None and decision.images and decision.risk is None and not quiet:
+    told: Any = getattr(predictor, "decision", predictor)  # a server tells it in place of the decision
+    if told.why_unsure and not quiet:
         sys.stdout.flush()
-        terminal.note(f"Unsure: {decision.describe()}")
+        terminal.note(f"Unsure: {told.why_unsure}")
 
 
 def _sorted(results: Iterable[Prediction], sorter: Sorter | None) -> Iterator[Prediction]:

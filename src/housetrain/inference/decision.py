@@ -108,6 +108,13 @@ class Decision:
             )
         if not self.images:
             return "There are no validation outputs, so no prediction is marked as unsure."
+        return self.why_unsure
+
+    @property
+    def why_unsure(self) -> str:
+        """Why every prediction is marked as unsure, in one sentence; empty where that is not so."""
+        if self.risk is not None or not self.images:
+            return ""
         return (
             f"{self.images:,} validation images cannot promise an error rate of {format_percent(RISKS[-1])} or less, "
             "so every prediction is marked as unsure."

@@ -65,6 +65,7 @@ class ModelOut(BaseModel):
     input: dict[str, Any]
     engine: str
     threshold: float
+    why_unsure: str
     model_sha256: str | None
     loaded: str
 

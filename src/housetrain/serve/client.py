@@ -57,6 +57,7 @@ class RemotePredictor:
         self._name = str(found[0]["name"])
         self.classes = tuple(map(str, found[0]["classes"]))
         self.spec = InputSpec.from_json(found[0]["input"])
+        self.why_unsure = str(found[0].get("why_unsure", ""))
         self.about: dict[str, Any] = {"model_sha256": found[0]["model_sha256"], "engine": found[0]["engine"]}
 
     def with_rules(

@@ -84,6 +84,7 @@ class ServedModel:
             "input": spec.to_json(),
             "engine": self.predictor.engine.name,
             "threshold": self.predictor.decision.threshold,
+            "why_unsure": self.predictor.decision.why_unsure,
             "model_sha256": about.get("model_sha256") or (about.get("run") or {}).get("model_sha256"),
             "loaded": self.loaded,
         }
