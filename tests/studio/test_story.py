@@ -69,14 +69,14 @@ def test_from_a_folder_to_right_names(tmp_path: Path, petimages: Path) -> None:
 def _prepare(page: Page, server: Server) -> None:
     page.goto(server.at())
     page.get_by_text("Findings").wait_for(timeout=SLOW)  # every image has been decoded once
-    assert "8,004" in words(page)
+    page.get_by_text("8,004").first.wait_for(timeout=SLOW)  # images of the table
     page.get_by_text("Corrupt or unreadable images: 3").click()
     page.get_by_text("not an image (HTML)").first.wait_for(timeout=SLOW)
     press(page, "Prepare")
     page.get_by_text("Ready:").wait_for(timeout=SLOW)
     [manifest] = (server.work / "prepared").glob("*/prepared.json")
     trained_on = sum(json.loads(manifest.read_text())["counts"]["train"].values())
-    assert f"{trained_on:,} training images" in words(page)
+    page.get_by_text(f"{trained_on:,} training images").first.wait_for(timeout=SLOW)
     press(page, "Continue to training")
 
 

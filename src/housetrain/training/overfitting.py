@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 THRESHOLD = 6.0
 """Of the test statistic: at most 5 % of curves that are flat, or fall and stay flat, exceed it, at 10 to 40 epochs and
@@ -78,6 +79,8 @@ def _rise(losses: Sequence[float]) -> float:
 
     Both fall along a parabola until the turn. The turn is where the fit is best, for each of the two.
     """
+    import numpy as np  # reading a run needs none
+
     logs = np.log(np.maximum(losses, _SMALLEST_LOSS))
     count, epoch = len(logs), np.arange(len(logs), dtype=np.float64)
     flat, turned = float(((logs - logs.mean()) ** 2).sum()), math.inf
@@ -95,6 +98,8 @@ def _rise(losses: Sequence[float]) -> float:
 
 def _fitted(values: NDArray[np.float64], *columns: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """Return the squared error of the best weighted sum of the columns, and the weights."""
+    import numpy as np
+
     table = np.stack(columns, axis=1)
     weights = np.asarray(np.linalg.lstsq(table, values, rcond=None)[0], np.float64)
     return float(((values - table @ weights) ** 2).sum()), weights
