@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from housetrain.data.table_cells import as_number
 from housetrain.errors import DecodeError, FolderError, HousetrainError
 from housetrain.system.arrays import load_npy, load_npz
 
@@ -141,7 +142,7 @@ def _named(values: Any, deepest: int) -> list[tuple[str, Any]]:
 
 def _rank(columns: Columns) -> tuple[bool, int, int]:
     """Return what tells the table of the images from others: it has text, several columns and many rows."""
-    with_text = any(not _is_number(value) for values in columns.values() for value in values[:5])
+    with_text = any(as_number(value) is None for values in columns.values() for value in values[:5])
     return with_text and len(columns) > 1, max(map(len, columns.values()), default=0), len(columns)
 
 
@@ -178,10 +179,6 @@ def _text(value: Any) -> str:
         return value.decode("utf-8", "replace")
     number = value.item() if isinstance(value, np.generic) else value
     return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).lstrip("-").isdecimal()
 
 
 def _renamed(values: list[str], names: list[str]) -> list[str]:

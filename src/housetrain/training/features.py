@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from housetrain.data.prepared import SplitArrays
     from housetrain.images.input_spec import InputSpec
     from housetrain.inference.encoder import Encoder
-    from housetrain.inference.engine import LoadedModel
+    from housetrain.inference.engine import Images, LoadedModel
     from housetrain.models.recipe import Recipe
 
 _DURABLE_EVERY_S = 2.0  # seconds of work that a kill may lose
@@ -81,7 +81,8 @@ class Base:
         precision: FeaturePrecision,
         sample: np.ndarray,
         stages: int | None = None,
-        calibration: Calibration | None = None,
+        prepared: Path | None = None,
+        calibration: Callable[[], Images] | None = None,
     ) -> Base:
         """Return the base of a pretrained Keras model.
 
@@ -94,7 +95,8 @@ class Base:
             sample: A few uint8 images to compare engines on.
             stages: How many stages of an EfficientNet-Lite the features come from. Those of all stages are computed and
                 kept, in 6 to 9 % more time, so that recipes with other numbers of stages find theirs.
-            calibration: The folder of the prepared images, and some training images, for ``"int8"``.
+            prepared: For ``"int8"``: the folder of the prepared images, below which the value ranges are kept.
+            calibration: For ``"int8"``: returns some training images; called if features are missing.
         """
         import keras
 
@@ -112,8 +114,10 @@ class Base:
 
         def computing_in(precision: FeaturePrecision, exact: Base | None = None) -> Base:
             def make() -> LoadedModel:
-                kept = calibration and Calibration(base.folder(calibration.file) / "ranges.json", calibration.images)
-                return fastest_engine(model, precision=precision, sample=sample, calibration=kept)
+                ranges = None
+                if precision == "int8" and prepared is not None and calibration is not None:
+                    ranges = Calibration(base.folder(prepared) / "ranges.json", calibration())
+                return fastest_engine(model, precision=precision, sample=sample, calibration=ranges)
 
             base = cls(name, width, make, about | {"precision": precision}, columns, exact)
             return base

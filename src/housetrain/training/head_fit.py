@@ -21,7 +21,6 @@ import numpy as np
 
 from housetrain.errors import TrainingError
 from housetrain.inference.encoder import Encoder, encoder_of
-from housetrain.inference.fastest import Calibration
 from housetrain.inference.novelty import Novelty
 from housetrain.inference.quantize import CALIBRATION
 from housetrain.models.augmented_views import View
@@ -314,7 +313,8 @@ def base_of(recipe: Recipe, prepared: Prepared) -> tuple[Any, Base]:
         precision="int8" if _in_int8(recipe, len(prepared.train)) else recipe.precision,
         sample=sample,
         stages=stages,
-        calibration=Calibration(prepared.folder, _calibration_images(prepared)),
+        prepared=prepared.folder,
+        calibration=partial(_calibration_images, prepared),
     )
     return whole, base
 

@@ -149,3 +149,18 @@ def test_calibration_images_come_in_batches() -> None:
     batches = list(onnx_format._Calibration(images))
     assert [len(batch["image"]) for batch in batches] == [14, 13, 13]
     np.testing.assert_array_equal(np.concatenate([batch["image"] for batch in batches]), images)
+
+
+def test_weights_of_a_constant_node_give_no_features_and_no_error() -> None:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    value = numpy_helper.from_array(np.ones((3, 2), np.float32))
+    nodes = [helper.make_node("Constant", [], ["w"], value=value), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    ports = [
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", size])]
+        for name, size in (("x", 3), ("y", 2))
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "classifier", *ports))
+    onnx_format._add_features(model)
+    assert [output.name for output in model.graph.output] == ["y"]

@@ -129,7 +129,7 @@ def _add_features(model: Any) -> None:
     if node is None:
         return
     weights = node.input[1]
-    while weights in made_by:  # the weights of an int8 model, before they are scaled
+    while weights in made_by and made_by[weights].input:  # the weights of an int8 model, before they are scaled
         weights = made_by[weights].input[0]
     across = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
     if len(shape := sides.get(weights, ())) == 2:
