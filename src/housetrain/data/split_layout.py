@@ -19,29 +19,11 @@ from housetrain.errors import FolderError
 from housetrain.system.text import format_list, natural_key
 
 _MOST_WRAPPERS = 3  # folders around others that hold nothing else
-_VIEWS = (
-    MASK_WORDS
-    | IMAGE_WORDS
-    | {
-        *(
-            "left",
-            "right",
-            "top",
-            "bottom",
-            "side",
-            "front",
-            "back",
-            "rear",
-            "upper",
-            "lower",
-            "above",
-            "below",
-            "od",
-            "os",
-        ),
-        *("day", "night", "indoor", "outdoor", "gray", "depth", "ir", "cropped", "augmented", "male", "female", "misc"),
-    }
-)
+_WORDS = """
+    left right top bottom side front back rear upper lower above below od os
+    day night indoor outdoor gray depth ir cropped augmented male female misc
+"""
+_VIEWS = MASK_WORDS | IMAGE_WORDS | frozenset(_WORDS.split())
 """What divides the images of a class, and is rarely a class beside numbers."""
 _SHOWN = 6  # names in one line
 
